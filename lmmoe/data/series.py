@@ -1,0 +1,159 @@
+"""One entity's recording: what every reader returns and every detector takes."""
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from lmmoe.errors import DataError
+
+Floats = npt.NDArray[np.float64]
+Bits = npt.NDArray[np.int8]
+
+
+class Cause(NamedTuple):
+    """The channels that caused one event, as the data's authors say.
+
+    Rows ``start`` (included) to ``end`` (excluded) of the test half, counted from 0; ``channels``
+    are indices into ``Series.channels``, counted from 0.
+    """
+
+    start: int
+    end: int
+    channels: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """A training half taken as normal and a labelled test half of one entity.
+
+    Axes: t rows (time), c channels. ``train`` is ``(t_train, c)`` and ``test`` ``(t_test, c)``,
+    raw values; ``labels`` is ``(t_test,)`` of 0/1, or None where nobody labelled the data.
+    Build one with `Series.checked`, which refuses what no detector could use.
+    """
+
+    dataset: str
+    entity: str
+    train: Floats
+    test: Floats
+    labels: Bits | None
+    channels: tuple[str, ...]
+    causes: tuple[Cause, ...] | None = None
+    rows_per_day: float | None = None
+    notes: tuple[str, ...] = field(default=())  # what a reader had to mend, in plain words
+
+    @classmethod
+    def checked(
+        cls,
+        *,
+        dataset: str,
+        entity: str,
+        train: npt.ArrayLike,
+        test: npt.ArrayLike,
+        labels: npt.ArrayLike | None,
+        channels: tuple[str, ...] | None = None,
+        causes: tuple[Cause, ...] | None = None,
+        rows_per_day: float | None = None,
+        notes: tuple[str, ...] = (),
+        files: dict[str, object] | None = None,
+    ) -> "Series":
+        """Build a series, or raise `DataError` saying which file, row and column is bad.
+
+        ``files`` names the file behind each of ``train``, ``test`` and ``labels`` for the messages.
+        """
+        names = {part: f"{dataset}/{entity} ({part})" for part in ("train", "test", "labels")}
+        names.update({part: str(file) for part, file in (files or {}).items()})
+        train = _matrix(train, names["train"], channels)
+        test = _matrix(test, names["test"], channels)
+        if train.shape[1] != test.shape[1]:
+            raise DataError(
+                f"{test.shape[1]} channels, but the training half has {train.shape[1]}",
+                file=names["test"],
+                hint="Both halves must hold the same channels in the same order",
+            )
+        channels = channels or tuple(f"channel {i + 1}" for i in range(train.shape[1]))
+        if len(channels) != train.shape[1]:
+            raise DataError(
+                f"{train.shape[1]} columns for {len(channels)} channel names", file=names["train"]
+            )
+        if labels is not None:
+            labels = _bits(labels, len(test), names["labels"])
+        for array in (train, test, labels):
+            if array is not None:
+                array.flags.writeable = False
+        return cls(dataset, entity, train, test, labels, channels, causes, rows_per_day, notes)
+
+    @cached_property
+    def id(self) -> str:
+        """Twelve hexadecimal digits of a SHA-256 over the values: the same data, the same id."""
+        digest = hashlib.sha256()
+        for array in (self.train, self.test, self.labels):
+            if array is not None:
+                digest.update(repr(array.shape).encode())
+                digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()[:12]
+
+    @cached_property
+    def events(self) -> list[tuple[int, int]]:
+        """The labelled events of the test half as (first row, row after the last)."""
+        return [] if self.labels is None else runs(self.labels)
+
+
+def showcase(
+    series: Series, scores: Floats | None = None, *, longest: int = 200
+) -> tuple[int, int]:
+    """An event that fits a picture: the longest of at most ``longest`` rows, else the shortest.
+
+    Without labelled events, the row with the highest of ``scores`` ``(t,)``, or the middle.
+    """
+    if not series.events:
+        row = len(series.test) // 2 if scores is None else int(np.argmax(scores))
+        return row, row
+    events = sorted(series.events, key=lambda event: event[1] - event[0])
+    return next((e for e in reversed(events) if e[1] - e[0] <= longest), events[0])
+
+
+def runs(bits: npt.ArrayLike) -> list[tuple[int, int]]:
+    """Maximal runs of 1 in a 0/1 vector ``(t,)`` as (start, end), end excluded."""
+    edges = np.flatnonzero(np.diff(np.asarray(bits, dtype=np.int8), prepend=0, append=0))
+    return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
+
+
+def _matrix(values: npt.ArrayLike, file: str, channels: tuple[str, ...] | None) -> Floats:
+    try:
+        array = np.array(values, dtype=np.float64, order="C")  # a copy: it gets locked
+    except (TypeError, ValueError) as error:
+        raise DataError(f"not numbers ({error})", file=file) from error
+    if array.ndim != 2 or 0 in array.shape:
+        raise DataError(f"shape {array.shape}, expected (rows, channels), both above 0", file=file)
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        row, column = (int(i) for i in bad[0])
+        known = channels is not None and len(channels) == array.shape[1]
+        raise DataError(
+            f"{array[row, column]} is not a finite number ({len(bad)} such cells)",
+            file=file,
+            row=row,
+            column=f"{channels[column]!r}" if known else column,
+            hint="Fill or remove such cells, or read with missing='fill' where NaN means a gap",
+        )
+    return array
+
+
+def _bits(labels: npt.ArrayLike, rows: int, file: str) -> Bits:
+    values = np.asarray(labels)
+    if values.shape != (rows,):
+        raise DataError(
+            f"labels of shape {values.shape} for {rows} test rows",
+            file=file,
+            hint="There must be one label per test row",
+        )
+    if values.dtype == object or values.dtype.kind in "US":
+        raise DataError(f"labels are text: '{values[0]}'", file=file, hint="Use 0 or 1")
+    bad = np.flatnonzero(~np.isin(values, (0, 1)))
+    if len(bad):
+        raise DataError(f"label {values[bad[0]]} is neither 0 nor 1", file=file, row=int(bad[0]))
+    return values.astype(np.int8)

@@ -1,0 +1,26 @@
+"""The one error that bad input raises: what was wrong, where, and what to do."""
+
+from pathlib import Path
+
+
+class DataError(ValueError):
+    """Input that cannot be used.
+
+    The message names the file and, where they are known, the row (counted from 0, header lines
+    not counted) and the column, and then says what to do.
+    """
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        file: str | Path | None = None,
+        row: int | None = None,
+        column: str | int | None = None,
+        hint: str = "",
+    ) -> None:
+        place = [str(file)] if file is not None else []
+        place += [f"row {row}"] if row is not None else []
+        place += [f"column {column}"] if column is not None else []
+        message = f"{', '.join(place)}: {problem}" if place else problem
+        super().__init__(f"{message}. {hint}" if hint else message)

@@ -1,0 +1,24 @@
+"""Every test: no progress bars, one thread for torch, an empty cache of its own."""
+
+import sys
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quiet():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LMMOE_PROGRESS", "off")
+        # Two ways to the one thread: the readers' tests should not wait for an import of torch.
+        patch.setenv("OMP_NUM_THREADS", "1")
+        if "torch" in sys.modules:
+            sys.modules["torch"].set_num_threads(1)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """The folder for finished runs; it does not exist yet."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("LMMOE_CACHE", str(folder))
+    return folder
