@@ -1,0 +1,38 @@
+"""The input that every metric accepts."""
+
+import numpy as np
+import numpy.typing as npt
+
+
+def checked(
+    labels: npt.ArrayLike, scores: npt.ArrayLike
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+    """Return labels and scores as ``(t,)`` arrays, or raise `ValueError` saying what is wrong."""
+    labels, scores = np.asarray(labels), np.asarray(scores)
+    if labels.ndim != 1 or labels.shape != scores.shape:
+        raise ValueError(
+            f"labels of shape {labels.shape} and scores of shape {scores.shape}: "
+            "both must be vectors of one length"
+        )
+    if labels.dtype.kind not in "biuf" or scores.dtype.kind not in "biuf":
+        raise ValueError(f"labels are {labels.dtype} and scores {scores.dtype}: numbers are needed")
+    odd = np.flatnonzero((labels != 0) & (labels != 1))
+    if len(odd):
+        raise ValueError(
+            f"label {labels[odd[0]]} at row {odd[0]} is neither 0 nor 1 (were they swapped?)"
+        )
+    scores = scores.astype(np.float64, copy=False)
+    bad = np.flatnonzero(~np.isfinite(scores))
+    if len(bad):
+        raise ValueError(f"score {scores[bad[0]]} at row {bad[0]} is not a finite number")
+    labels = labels.astype(bool, copy=False)
+    if labels.all() or not labels.any():
+        kind = "an anomaly" if labels.all() else "normal"
+        raise ValueError(f"every row is {kind}: the metric needs normal rows and anomalies")
+    return labels, scores
+
+
+def segments(labels: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """First and last row (included) of every maximal run of true labels, two ``(n,)`` arrays."""
+    edges = np.flatnonzero(np.diff(labels.astype(np.int8), prepend=0, append=0))
+    return edges[::2], edges[1::2] - 1
