@@ -1,0 +1,77 @@
+"""Detectors as files: safetensors, with the settings as JSON in the header."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from lmmoe import paths
+from lmmoe.detectors import detector
+from lmmoe.detectors.base import Detector
+from lmmoe.errors import DataError
+
+FORMAT = "lmmoe detector 1"
+# What wrong contents raise somewhere below; AssertionError is torch's for an absent device.
+UNFIT = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+def save(made: Detector, path: str | Path) -> Path:
+    """Write a fitted detector: what it learned, and its settings.
+
+    The file holds numbers and text only; it is complete or not there.
+    """
+    from safetensors.numpy import save_file
+
+    if not made.fitted:
+        raise RuntimeError(f"{made.name} has not been fitted: there is nothing to save")
+    head = {
+        "format": FORMAT,
+        "detector": made.name,
+        "settings": json.dumps(made.settings, default=lambda number: number.item()),  # of NumPy
+        "threshold": repr(made.threshold_),
+        "channels": str(made.n_features_in_),
+    }
+    arrays = {**made._state(), "decision_scores": made.decision_scores_}
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    with paths.replacing(Path(path)) as part:
+        save_file(arrays, part, metadata=head)
+    return Path(path)
+
+
+def load(path: str | Path) -> Detector:
+    """Load what `save` wrote; it then scores bit for bit as before.
+
+    Nothing in the file is executed. Raises `DataError` for a damaged file or one of another kind.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            head = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, TypeError) as error:  # TypeError: a dtype unknown to NumPy
+        raise DataError(f"not a readable model ({error})", file=path) from error
+    if head.get("format") != FORMAT:
+        raise DataError(
+            f"not a detector of lmmoe, or of another format ({head.get('format')!r})",
+            file=path,
+            hint=f"Expected {FORMAT!r}: fit and save it again with this version",
+        )
+    try:
+        return _rebuilt(head, arrays)
+    except UNFIT as error:
+        raise DataError(f"the model does not fit its own header ({error})", file=path) from error
+
+
+def _rebuilt(head: dict[str, str], arrays: dict[str, np.ndarray]) -> Detector:
+    made = detector(head["detector"], **json.loads(head["settings"]))
+    made.n_features_in_ = int(head["channels"])
+    made.decision_scores_ = arrays.pop("decision_scores")
+    made.threshold_ = float(head["threshold"])
+    made.labels_ = (made.decision_scores_ > made.threshold_).astype(int)
+    made._restore(arrays)
+    # Arrays of wrong shapes may fit together until rows are scored.
+    probe = made.decision_function(np.zeros((made.min_rows, made.n_features_in_)))
+    if probe.shape != (made.min_rows,) or made.decision_scores_.ndim != 1:
+        raise ValueError("arrays of wrong shapes")
+    return made

@@ -1,0 +1,60 @@
+"""The two ways in which a detector is trained and judged (spec section 1)."""
+
+from dataclasses import dataclass, field
+
+from lmmoe.data.series import Bits, Floats, Series
+from lmmoe.detectors import Detector, detector, entry
+from lmmoe.detectors.base import setting_names
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Which rows train, what counts as an event, and the settings that a detector must take."""
+
+    name: str
+    train_share: float  # of the training half, from its start; for scaling and fitting
+    margin: int  # rows by which every event's end is moved on
+    settings: dict[str, object] = field(default_factory=dict)  # where a detector has them
+
+    def train(self, series: Series) -> Floats:
+        """Give the rows ``(t, c)`` to fit on."""
+        return series.train[: int(self.train_share * len(series.train))]
+
+    def labels(self, series: Series) -> Bits | None:
+        """Give the labels ``(t,)`` to judge by; None where the series has none."""
+        if series.labels is None or self.margin == 0:
+            return series.labels
+        return widened(series.labels, series.events, self.margin)
+
+    def detector(self, name: str, *, seed: int = 0, **settings: object) -> Detector:
+        """Make a detector as this protocol wants it; ``settings`` win."""
+        known = setting_names(entry(name).cls)
+        imposed = {key: value for key, value in self.settings.items() if key in known}
+        return detector(name, seed=seed, **(imposed | settings))
+
+
+def widened(labels: Bits, events: list[tuple[int, int]], margin: int) -> Bits:
+    """Move every event's end ``margin`` rows on (spec section 1, row "labels").
+
+    Not beyond the last row, and stopping 2 rows before the next event's first row, so that two
+    events never become one.
+    """
+    wide = labels.copy()
+    limits = [*(start - 2 for start, _ in events), len(labels)][1:]
+    for (_, end), limit in zip(events, limits, strict=True):
+        wide[end : max(end, min(end + margin, limit))] = 1
+    return wide
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol("ours", train_share=1.0, margin=0),
+        Protocol(
+            "study",
+            train_share=0.8,
+            margin=5,
+            settings={"held_out": 0.0, "first_scores": "zero"},
+        ),
+    )
+}

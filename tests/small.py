@@ -1,0 +1,59 @@
+"""Small made-up series and detectors that fit them in a blink."""
+
+import numpy as np
+
+from lmmoe import detectors
+from lmmoe.data import Cause, Series
+from lmmoe.detectors.norm import MTSExample
+
+LIGHT = {
+    "window": 8,
+    "experts": 2,
+    "kernels": 2,
+    "hidden": 8,
+    "out": 4,
+    "tower": 3,
+    "epochs": 2,
+    "batch": 64,
+}
+# Settings that make a detector quick; the others are quick as they are.
+QUICK = {"LightMMoE": LIGHT}
+
+
+def make(name, **settings):
+    return detectors.detector(name, **(QUICK.get(name, {}) | settings))
+
+
+def waves(rows=300, channels=4, seed=0, noise=0.1):
+    """Sines of several phases and heights, with noise: ``(rows, channels)``."""
+    time = np.arange(rows)[:, None] / 25
+    number = np.arange(channels)
+    noises = np.random.default_rng(seed).normal(0, noise, (rows, channels))
+    return (1 + number) * (np.sin(2 * np.pi * time + number) + noises) + 10 * number
+
+
+def series(rows=300, channels=4, **changes):
+    """Waves with two labelled events in the test half, the first with its causes."""
+    test = waves(rows, channels, seed=1)
+    labels = np.zeros(rows, dtype=int)
+    for start, end in ((rows // 3, rows // 3 + 20), (rows // 2, rows // 2 + 5)):
+        test[start:end, 0] += 5
+        labels[start:end] = 1
+    given = {
+        "dataset": "made-up",
+        "entity": "pump-1",
+        "train": waves(rows, channels),
+        "test": test,
+        "labels": labels,
+        "causes": (Cause(rows // 3, rows // 3 + 20, (0,)),),
+    }
+    return Series.checked(**(given | changes))
+
+
+def failing(monkeypatch, error):
+    """Let the L2 norm fail when it scores."""
+
+    def fails(self, rows):
+        raise error
+
+    monkeypatch.setattr(MTSExample, "_score", fails)

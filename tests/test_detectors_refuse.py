@@ -1,0 +1,136 @@
+"""What every detector refuses, and how it says so."""
+
+import re
+
+import numpy as np
+import pytest
+from small import make, waves
+
+import lmmoe
+from lmmoe import detectors
+from lmmoe.errors import DataError
+
+TRAIN, TEST = waves(300), waves(200, seed=1)
+
+every = pytest.mark.parametrize("name", detectors.names())
+
+
+def told(error, *parts):
+    """An error whose message holds all ``parts``, in this order."""
+    return pytest.raises(error, match=".*".join(re.escape(part) for part in parts))
+
+
+@every
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_bad_cell_is_named(name, bad):
+    rows = TRAIN.copy()
+    rows[17, 2] = bad
+    with told(DataError, "row 17, column 2", f"{bad} is not a finite number"):
+        make(name).fit(rows)
+    made = make(name).fit(TRAIN)
+    with told(DataError, "row 17, column 2", f"{bad} is not a finite number"):
+        made.decision_function(rows)
+
+
+@every
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([["a", "b"]] * 30, "rows must be numbers (could not convert string to float: 'a')"),
+        ([[1.0, 2.0], [3.0]], "rows must be numbers"),
+        (TRAIN[:, 0], "rows of shape (300,): expected (rows, channels)"),
+        (TRAIN[None], "rows of shape (1, 300, 4): expected (rows, channels)"),
+        (1.0, "rows of shape (): expected (rows, channels)"),
+        (TRAIN[:0], "0 rows are too few for"),
+    ],
+    ids=["text", "ragged", "1-D", "3-D", "scalar", "none"],
+)
+def test_rows_of_another_kind_are_refused(name, rows, message):
+    with told(DataError, message):
+        make(name).fit(rows)
+    made = make(name).fit(TRAIN)
+    for method in (made.decision_function, made.predict, made.channel_scores):
+        with told(DataError, message):
+            method(rows)
+
+
+@every
+def test_one_row_too_few_is_refused(name):
+    made = make(name)
+    fewest = made.min_rows
+    message = f"{fewest - 1} rows are too few for {name}. It needs at least {fewest}:"
+    with told(DataError, message):
+        made.fit(waves(fewest)[1:])
+    with told(DataError, message):
+        made.fit(TRAIN).decision_function(TEST[: fewest - 1])
+
+
+@every
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_other_channels_than_in_training_are_refused(name, channels):
+    made = make(name).fit(TRAIN)
+    with told(DataError, f"{channels} channels, but {name} was fitted on 4"):
+        made.decision_function(waves(channels=channels))
+
+
+@every
+@pytest.mark.parametrize("method", ["decision_function", "channel_scores", "predict"])
+def test_scoring_before_fitting_is_refused(name, method):
+    made = make(name)
+    assert not made.fitted
+    with told(RuntimeError, f"{name} has not been fitted: call fit first"):
+        getattr(made, method)(TEST)
+    with pytest.raises(DataError):
+        made.fit(TRAIN * np.nan)
+    assert not made.fitted
+
+
+@every
+def test_a_refused_fit_leaves_the_earlier_one(name):
+    made = make(name).fit(TRAIN)
+    expected = made.decision_function(TEST)
+    with pytest.raises(DataError):
+        made.fit(TRAIN[:, :2] * np.nan)
+    assert np.array_equal(made.decision_function(TEST), expected)
+
+
+@every
+@pytest.mark.parametrize("bad", [0, -0.1, 0.51, 1, float("nan")])
+def test_a_bad_contamination_is_refused(name, bad):
+    with told(ValueError, f"contamination={bad}: it must be above 0 and at most 0.5"):
+        make(name, contamination=bad)
+
+
+def test_an_unknown_detector_is_told_the_known_ones():
+    with told(ValueError, "no detector 'lightmmoe'", "LightMMoE, MTSExample, ", "random"):
+        lmmoe.detector("lightmmoe")
+
+
+@every
+def test_an_unknown_setting_is_told_the_known_ones(name):
+    with told(ValueError, f"{name} has no setting 'windows': it has", "seed, contamination"):
+        lmmoe.detector(name, windows=3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"window": "16"}, "window='16': expected a whole number"),
+        ({"window": 16.0}, "window=16.0: expected a whole number"),
+        ({"experts": True}, "experts=True: expected a whole number"),
+        ({"epochs": None}, "epochs=None: expected a whole number"),
+        ({"learning_rate": "1e-3"}, "learning_rate='1e-3': expected a number"),
+        ({"device": 0}, "device=0: expected a text"),
+        ({"first_scores": "none"}, "first_scores='none': expected 'lowest' or 'zero'"),
+        ({"window": 0}, "window=0: a whole number from 1 on is needed"),
+        ({"patience": -1}, "patience=-1: a whole number from 1 on is needed"),
+        ({"held_out": 1}, "held_out=1: a share from 0 to below 1 is needed"),
+        ({"expert_dropout": 1.0}, "expert_dropout=1.0: a share from 0 to below 1 is needed"),
+        ({"tower_dropout": -0.1}, "tower_dropout=-0.1: a share from 0 to below 1 is needed"),
+        ({"shared": 1.1}, "shared=1.1: a share from 0 to 1 is needed"),
+        ({"learning_rate": 0}, "learning_rate=0: it must be above 0"),
+    ],
+)
+def test_a_bad_setting_is_named(settings, message):
+    with told(ValueError, message):
+        lmmoe.detector("LightMMoE", **settings)
