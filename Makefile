@@ -1,0 +1,35 @@
+# Every target sets up what it needs in .venv and then does its work.
+PROFILE ?= quick
+PYTHON ?= python3
+# For instance --extra-index-url https://download.pytorch.org/whl/cpu, for torch without CUDA.
+PIP ?=
+BIN := .venv/bin
+
+.PHONY: report test lab notebooks readme lint clean
+
+report: .venv/ready  ## Make the report of PROFILE, a file in params/
+	$(BIN)/python -m lmmoe report params/$(PROFILE).yaml
+
+test: .venv/ready  ## All tests, the committed notebooks among them
+	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --nbval-lax --nbval-current-env notebooks
+
+lab: .venv/ready  ## Open the notebooks
+	$(BIN)/jupyter lab notebooks
+
+notebooks: .venv/ready  ## Execute the notebooks in place, as they are committed
+	$(BIN)/python -m lmmoe refresh notebooks/*.ipynb
+
+readme: .venv/ready  ## Write the README's tables and numbers from figures/smd
+	$(BIN)/python -m lmmoe readme
+
+lint: .venv/ready
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+clean:  ## Remove results, not the published figures
+	rm -rf results .snakemake
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP) -e '.[report,test]'
+	touch $@

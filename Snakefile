@@ -1,0 +1,136 @@
+# From data to report. `make report` starts it, with a profile from params/.
+#
+# Snakemake decides which notebook runs: its inputs are its code (not its outputs), the module, the
+# parameters and the data. What is expensive comes from the cache that lmmoe.runs keeps.
+
+import sys
+from pathlib import Path
+
+from lmmoe import params
+from lmmoe import workflow as steps  # Snakemake has a "workflow" of its own
+
+PARAMS = config.get("params", "params/quick.yaml")
+PROFILE = params.load(PARAMS)
+ENTITIES = PROFILE.present
+RESULTS = f"results/{PROFILE.profile}"
+FIGURES = f"figures/{PROFILE.profile}"
+LMMOE = steps.package_files()
+DATA = {entity: [str(file) for file in PROFILE.files(entity)] for entity in ENTITIES}
+# Jobs die with Snakemake, even when it is killed: "exec" leaves no shell in between to outlive it.
+COMMAND = f"exec {sys.executable} -m lmmoe"
+
+
+def notebook(name):
+    """What a notebook's rule depends on besides files."""
+    code = steps.code_of(Path("notebooks", f"{name}.ipynb"))
+    return {"profile": params.overrides(PROFILE), "code": code}
+
+
+onsuccess:
+    print(f"\nThe report: {Path(RESULTS, 'report.html').resolve()}")
+
+
+rule all:
+    input:
+        f"{RESULTS}/report.html",
+
+
+rule runs:
+    input:
+        LMMOE,
+        data=lambda wildcards: DATA[wildcards.entity],
+    output:
+        f"{RESULTS}/runs/{{entity}}.csv",
+    log:
+        f"{RESULTS}/runs/{{entity}}.log",
+    params:
+        profile=params.overrides(PROFILE),
+    message:
+        "fit and score the detectors on {wildcards.entity}"
+    shell:
+        "{COMMAND} run {PARAMS} {wildcards.entity:q} {output:q} --log {log:q}"
+
+
+rule data_exploration:
+    input:
+        LMMOE,
+        data=sum(DATA.values(), []),
+    output:
+        notebook=f"{RESULTS}/01_data_exploration.ipynb",
+        table=f"{FIGURES}/data.csv",
+        figures=expand(
+            f"{FIGURES}/{{name}}.png",
+            name=["events", "channels", "event", "correlations", "shifts"],
+        ),
+    log:
+        f"{RESULTS}/01_data_exploration.log",
+    params:
+        **notebook("01_data_exploration"),
+    message:
+        "notebook 01, the data"
+    shell:
+        "{COMMAND} notebook {PARAMS} notebooks/01_data_exploration.ipynb {output.notebook}"
+        " --figures {FIGURES}"
+
+
+rule training:
+    input:
+        LMMOE,
+        data=lambda wildcards: DATA[wildcards.entity],
+        runs=f"{RESULTS}/runs/{{entity}}.csv",
+    output:
+        notebook=f"{RESULTS}/02_training/{{entity}}.ipynb",
+        metrics=f"{RESULTS}/02_training/{{entity}}/metrics.csv",
+        figures=expand(
+            f"{RESULTS}/02_training/{{{{entity}}}}/{{name}}.png",
+            name=["learning", "forecasts", "scores", "attribution", "gates"],
+        ),
+    log:
+        f"{RESULTS}/02_training/{{entity}}.log",
+    params:
+        **notebook("02_training"),
+    message:
+        "notebook 02, training on {wildcards.entity}"
+    shell:
+        "{COMMAND} notebook {PARAMS} notebooks/02_training.ipynb {output.notebook:q}"
+        " --figures {RESULTS}/02_training/{wildcards.entity:q} --entity {wildcards.entity:q}"
+
+
+rule comparison:
+    input:
+        LMMOE,
+        runs=expand(f"{RESULTS}/runs/{{entity}}.csv", entity=ENTITIES),
+    output:
+        # Not runs.csv: it accumulates, and Snakemake removes outputs before it makes them anew.
+        notebook=f"{RESULTS}/05_comparison.ipynb",
+        tables=expand(
+            f"{FIGURES}/{{name}}.csv", name=["ours", "study_headline", "study_by_machine"]
+        ),
+        figures=expand(
+            f"{FIGURES}/{{name}}.png",
+            name=["adjustment", "by_entity", "quality_and_cost", "scores"],
+        ),
+        provenance=f"{FIGURES}/provenance.json",
+    log:
+        f"{RESULTS}/05_comparison.log",
+    params:
+        **notebook("05_comparison"),
+    message:
+        "notebook 05, the comparison"
+    shell:
+        "{COMMAND} notebook {PARAMS} notebooks/05_comparison.ipynb {output.notebook}"
+        " --figures {FIGURES}"
+
+
+rule page:
+    input:
+        LMMOE,
+        rules.data_exploration.output,
+        expand(rules.training.output.notebook, entity=ENTITIES),
+        rules.comparison.output,
+    output:
+        f"{RESULTS}/report.html",
+    message:
+        "the page"
+    shell:
+        "{COMMAND} page {PARAMS} {output}"

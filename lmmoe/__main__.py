@@ -1,0 +1,219 @@
+"""The command line: ``python -m lmmoe COMMAND``.
+
+A command is a block in an `_add_` function, and a function that takes the options and returns an
+exit status. The latter import what they need themselves, so that ``--help`` is quick.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lmmoe.errors import DataError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit status: 1 after an error, 130 after Ctrl-C."""
+    options = _parser().parse_args(argv)
+    try:
+        return options.run(options)
+    except DataError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m lmmoe", description="Anomaly detection in multivariate time series."
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _add_data_commands(commands)
+    _add_report_commands(commands)
+    _add_upkeep_commands(commands)
+    return parser
+
+
+def _add_data_commands(commands: argparse._SubParsersAction) -> None:
+    root_help = "the folder that holds the data sets (default: LMMOE_DATA, else the user's cache)"
+    fetch = commands.add_parser(
+        "fetch",
+        help="download a data set and verify it",
+        description="Download a data set and verify it. An interrupted download is continued.",
+    )
+    fetch.add_argument("dataset", choices=["smd"], help="which data set")
+    fetch.add_argument("--root", metavar="FOLDER", help=root_help)
+    fetch.add_argument(
+        "--entity", action="append", default=[], metavar="NAME", help="only this one; repeatable"
+    )
+    fetch.add_argument(
+        "--url", help="a mirror: the address of the folder that holds ServerMachineDataset"
+    )
+    fetch.set_defaults(run=_fetch)
+
+    data = commands.add_parser(
+        "data",
+        help="list the data sets that are there and check them",
+        description="List the data sets under the data root; SMD is held against its published "
+        "contents. The exit status is 1 if something is wrong.",
+    )
+    data.add_argument("--root", metavar="FOLDER", help=root_help)
+    data.add_argument(
+        "--check", action="store_true", help="read every entity of the other data sets, too"
+    )
+    data.set_defaults(run=_data)
+
+
+def _add_report_commands(commands: argparse._SubParsersAction) -> None:
+    """The report, and the jobs that its workflow is made of."""
+    report = commands.add_parser(
+        "report",
+        help="make the whole report of a profile",
+        description="Make a profile's tables, figures and page; what is up to date is kept.",
+    )
+    report.add_argument("--cores", type=int, default=os.cpu_count(), help="jobs at a time")
+    report.add_argument("--dry-run", action="store_true", help="only tell what would run")
+    report.set_defaults(run=_report)
+
+    run = commands.add_parser("run", help="fit and score a profile's detectors on one entity")
+    run.set_defaults(run=_run)
+    notebook = commands.add_parser("notebook", help="execute one notebook with a profile")
+    notebook.set_defaults(run=_notebook)
+    page = commands.add_parser("page", help="join executed notebooks to one HTML page")
+    page.set_defaults(run=_page)
+    for parser in (report, run, notebook, page):
+        parser.add_argument("params", help="a profile: a file like params/smd.yaml")
+
+    run.add_argument("entity", help="which entity")
+    run.add_argument("out", type=Path, help="the table to write (.csv)")
+    run.add_argument("--log", type=Path, help="write progress there, and to the terminal as lines")
+    notebook.add_argument("notebook", type=Path, help="the notebook to execute")
+    notebook.add_argument("out", type=Path, help="the executed notebook to write")
+    notebook.add_argument("--figures", default="", help="the folder for figures and tables")
+    notebook.add_argument("--entity", help="for a notebook about one entity")
+    page.add_argument("out", type=Path, help="the page to write (.html)")
+
+
+def _add_upkeep_commands(commands: argparse._SubParsersAction) -> None:
+    refresh = commands.add_parser("refresh", help="execute the committed notebooks in place")
+    refresh.add_argument("notebooks", type=Path, nargs="+", help="the notebooks")
+    refresh.set_defaults(run=_refresh)
+
+    readme = commands.add_parser("readme", help="write the README's numbers from published tables")
+    readme.add_argument("--profile", default="smd", help="whose tables (default: smd)")
+    readme.set_defaults(run=_readme)
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    from lmmoe import data
+    from lmmoe.fetch import PUBLISHED, fetch_smd
+
+    root = data.data_root(options.root)
+    with _bar(f"fetch {options.dataset}", " files") as progress:
+        done = fetch_smd(
+            root, base_url=options.url or PUBLISHED, entities=options.entity, progress=progress
+        )
+    print(
+        f"{root}: {len(done.new)} files fetched ({done.size / 1e6:.1f} MB), "
+        f"{len(done.present)} were there already"
+    )
+    return 0
+
+
+def _data(options: argparse.Namespace) -> int:
+    from lmmoe import data
+    from lmmoe.inventory import holding, layouts
+
+    root = data.data_root(options.root)
+    print(f"data root: {root}" if root.is_dir() else f"data root: {root} (no such folder)")
+    holdings = []
+    for name in data.DATASETS:
+        with _bar(name, " checks") as progress:
+            holdings.append(holding(name, root, check=options.check, progress=progress))
+        print("\n".join(holdings[-1].lines()))
+    if missing := [found.name for found in holdings if found.empty]:
+        print("\nLayouts expected of what is not here (<root> is the data root):")
+        print("\n".join(layouts(missing)))
+    return 1 if any(found.wrong for found in holdings) else 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from lmmoe import params, workflow
+
+    profile = params.load(options.params)
+    print(f"profile {profile.profile}: {len(profile.present)} entities of {profile.dataset}")
+    return workflow.start(Path(options.params), cores=options.cores, dry_run=options.dry_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from lmmoe import execute, params, paths, runs
+
+    execute.die_with_parent()
+    profile = params.load(options.params)
+    if options.log:
+        execute.log_progress(options.log, options.entity)
+    known = paths.figures(profile.profile) / "runs.csv"
+    rows = runs.table(profile, [options.entity], known)
+    with paths.replacing(options.out) as part:
+        rows.to_csv(part, index=False)
+    for error in rows["error"].dropna():
+        print(f"{options.entity}: a run failed: {error}", file=sys.stderr)
+    return 0
+
+
+def _notebook(options: argparse.Namespace) -> int:
+    from lmmoe import execute, params
+
+    execute.die_with_parent()
+    extra = {"out": options.figures} | ({"entity": options.entity} if options.entity else {})
+    profile = params.load(options.params)
+    execute.run(options.notebook, options.out, profile=profile, extra=extra)
+    return 0
+
+
+def _page(options: argparse.Namespace) -> int:
+    from lmmoe import params, workflow
+
+    workflow.build_page(params.load(options.params), options.out)
+    return 0
+
+
+def _refresh(options: argparse.Namespace) -> int:
+    from lmmoe import execute
+
+    for notebook in options.notebooks:
+        execute.refresh(notebook)
+    return 0
+
+
+def _readme(options: argparse.Namespace) -> int:
+    from lmmoe import paths, readme
+
+    changed = readme.update(paths.home() / "README.md", options.profile)
+    print("README.md: " + ("written anew" if changed else "up to date"))
+    return 0
+
+
+@contextmanager
+def _bar(title: str, unit: str) -> Iterator[Callable[[int, int, str], None]]:
+    """Give a function (items done, items in all, note) that moves a progress bar on stderr."""
+    from lmmoe.progress import bar
+
+    with bar(0, title, unit=unit) as line:
+        # The note changes while one file is loading: draw without a step forward, too.
+        line.miniters, line.dynamic_miniters = 0, False
+
+        def show(done: int, total: int, note: str) -> None:
+            line.total = total
+            line.set_postfix_str(note, refresh=False)
+            line.update(done - line.n)
+
+        yield show
+
+
+if __name__ == "__main__":
+    sys.exit(main())

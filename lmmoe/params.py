@@ -1,0 +1,117 @@
+"""Profiles: the files in ``params/``, closed and typed. The defaults are the embedded run."""
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lmmoe import data, detectors, kinds, paths
+from lmmoe.errors import DataError
+from lmmoe.protocol import PROTOCOLS
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What one report is made from; each field is a parameter of the notebooks."""
+
+    profile: str = "quick"  # names the output folders
+    dataset: str = "synthetic"  # a name (smd, asd, ...) or the path of a folder with own data
+    root: str = ""  # the folder that holds the data sets; empty: LMMOE_DATA
+    entities: list[str] = field(default_factory=list)  # empty: all that are present
+    reading: dict[str, Any] = field(default_factory=dict)  # options for own data: lmmoe.data.own
+    detectors: dict[str, dict[str, Any]] = field(  # name: settings that differ from its defaults
+        default_factory=lambda: {"LightMMoE": {}, "MTSExample": {}, "random": {}}
+    )
+    protocols: list[str] = field(default_factory=lambda: ["ours", "study"])
+    seeds: list[int] = field(default_factory=lambda: [0])
+    vus_window: int = 100  # rows that VUS forgives
+
+    def __post_init__(self) -> None:
+        for entry in fields(self):
+            kinds.check(entry.name, getattr(self, entry.name), entry.type)
+        for name, settings in self.detectors.items():
+            if "seed" in settings:
+                raise ValueError(f"detectors.{name}.seed: give 'seeds', which hold for all")
+            try:
+                detectors.detector(name, **settings)
+            except ValueError as error:
+                raise ValueError(f"detectors.{name}: {error}") from error
+        for name in self.protocols:
+            if name not in PROTOCOLS:
+                raise ValueError(f"protocols: {name!r} is none of {', '.join(PROTOCOLS)}")
+        for name in ("detectors", "protocols", "seeds"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} is empty: at least one is needed")
+        if self.vus_window < 0:
+            raise ValueError(f"vus_window={self.vus_window}: a number of rows from 0 on is needed")
+
+    @classmethod
+    def chosen(cls, names: dict[str, object]) -> "Profile":
+        """Take the profile from a notebook's parameters: ``Profile.chosen(globals())``."""
+        return cls(**{entry.name: names[entry.name] for entry in fields(cls)})
+
+    @property
+    def present(self) -> list[str]:
+        """The entities to report on; raises `DataError` where one, or all, are missing."""
+        name, root = self._place
+        there = data.entities(name, root)
+        missing = [entity for entity in self.entities if entity not in there]
+        if missing or not there:
+            raise DataError(
+                f"no {', '.join(missing) or 'entities'} of {name!r} here",
+                file=data.data_root(root),
+                hint=data.missing_hint(name),
+            )
+        return self.entities or there
+
+    def load(self, entity: str) -> data.Series:
+        """Read one entity."""
+        name, root = self._place
+        return data.load(name, entity, root, **self.reading)
+
+    def files(self, entity: str) -> list[Path]:
+        """The files that hold one entity."""
+        name, root = self._place
+        return data.files(name, entity, root)
+
+    @property
+    def _place(self) -> tuple[str, Path | None]:
+        """Data set and root; paths count from the project's root, wherever a notebook runs."""
+        home = paths.home()
+        own = self.dataset not in data.DATASETS
+        name = str(home / Path(self.dataset).expanduser()) if own else self.dataset
+        return name, home / Path(self.root).expanduser() if self.root else None
+
+
+def load(path: str | Path) -> Profile:
+    """Read a profile; an unknown key, a wrong type or a bad value is a `DataError`."""
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError("no such profile", file=path, hint=_known(path.parent)) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"not YAML ({error})", file=path) from error
+    values = {} if values is None else values  # an empty file: all defaults
+    if not isinstance(values, dict):
+        raise DataError("expected lines of the form 'key: value'", file=path)
+    known = [entry.name for entry in fields(Profile)]
+    for key in values:
+        if key not in known:
+            raise DataError(f"unknown key {key!r}", file=path, hint=f"Known: {', '.join(known)}")
+    try:
+        return Profile(**({"profile": path.stem} | values))
+    except DataError:
+        raise
+    except ValueError as error:
+        raise DataError(str(error), file=path) from error
+
+
+def overrides(profile: Profile) -> dict[str, Any]:
+    """All parameters of a profile as plain values, for papermill."""
+    return asdict(profile)
+
+
+def _known(folder: Path) -> str:
+    return f"There are {', '.join(sorted(file.name for file in folder.glob('*.yaml')))}"

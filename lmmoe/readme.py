@@ -1,0 +1,85 @@
+"""The README's numbers: written between markers from a profile's published table of runs."""
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from lmmoe import paths, runs, tables
+from lmmoe.errors import DataError
+from lmmoe.plots.style import METRIC_TITLES, title
+
+HONEST = ("average_precision", "vus_pr", "best_f1", "point_f1_pa", "train_seconds")
+
+
+def update(path: Path, profile: str) -> bool:
+    """Write the blocks of ``path`` anew; tell whether anything changed.
+
+    A block is what stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``.
+    """
+    old = path.read_text(encoding="utf-8")
+    new = rendered(old, profile)
+    if new != old:
+        with paths.replacing(path) as part:
+            part.write_text(new, encoding="utf-8")
+    return new != old
+
+
+def rendered(text: str, profile: str) -> str:
+    """Give the text with every block made from ``figures/<profile>``."""
+    folder = paths.figures(profile)
+    rows = runs.read(folder / "runs.csv")
+    if rows.empty:
+        raise DataError(
+            "no runs", file=folder / "runs.csv", hint=f"make report PROFILE={profile} first"
+        )
+    facts = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    blocks = {"results": _results(rows), "study": _study(rows), "facts": _facts(rows, facts)}
+    for name, block in blocks.items():
+        pattern = rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)"
+        text, found = re.subn(pattern, lambda m, b=block: m[1] + b + "\n" + m[2], text, flags=re.S)
+        if found != 1:
+            raise DataError(f"{found} blocks named {name!r}, expected one", file="README.md")
+    return text
+
+
+def _results(rows: pd.DataFrame) -> str:
+    table = tables.summary(rows, "ours")
+    head = [METRIC_TITLES.get(name, "train one (s)") for name in HONEST]
+    lines = [["detector", *head]]
+    for name, line in table.iterrows():
+        numbers = [f"{line[metric]:.3f}" for metric in HONEST[:-1]]
+        lines.append([title(name), *numbers, f"{line['train_seconds']:.2f}"])
+    return _markdown(lines)
+
+
+def _study(rows: pd.DataFrame) -> str:
+    """Ours / the study's, in percent as the study prints them."""
+    table = tables.study_headline(rows)
+    lines = [["detector", *(METRIC_TITLES[metric] for metric in tables.STUDY_METRICS)]]
+    for name, line in table.iterrows():
+        cells = []
+        for metric in tables.STUDY_METRICS:
+            theirs = line[f"{metric}_study"]
+            other = "not run" if pd.isna(theirs) else f"{100 * theirs:.2f}"
+            cells.append(f"{100 * line[metric]:.2f} / {other}")
+        lines.append([title(name), *cells])
+    return _markdown(lines)
+
+
+def _facts(rows: pd.DataFrame, facts: dict) -> str:
+    counts = rows.groupby("dataset")["entity"].nunique()
+    where = ", ".join(f"{count} machines of {name.upper()}" for name, count in counts.items())
+    seeds = rows["seed"].nunique()
+    return (
+        f"{where}, {seeds} seeds, {len(rows)} runs, "
+        f"{facts['seconds']['train_seconds'] / 60:.0f} minutes of training in all; "
+        f"made on {facts['created'][:10]} with torch {facts['versions']['torch']}, "
+        f"Python {facts['python']}."
+    )
+
+
+def _markdown(lines: list[list[str]]) -> str:
+    rule = ["---"] + ["---:"] * (len(lines[0]) - 1)
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (lines[0], rule, *lines[1:]))

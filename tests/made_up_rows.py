@@ -1,0 +1,43 @@
+"""Rows of runs, made up."""
+
+import pandas as pd
+
+from lmmoe import runs
+from lmmoe.evaluation import COLUMNS
+
+COSTS = {"train_seconds": 1.0, "train_peak_mb": 10.0, "score_seconds": 0.1, "parameters": 5}
+
+
+def line(detector, entity, value, *, seed=0, protocol="ours", dataset="smd", **others):
+    """A row whose metrics are all ``value``; None makes it a failed run."""
+    identity = {"dataset": dataset, "entity": entity, "detector": detector}
+    identity |= {"protocol": protocol, "seed": seed}
+    if value is None:
+        return identity | {"error": "ValueError: too few rows"}
+    return identity | dict.fromkeys(COLUMNS, value) | COSTS | others
+
+
+def frame(*lines):
+    return runs.ordered(pd.DataFrame(lines))
+
+
+# Two seeds, two groups of machines, one failed run. By hand, with seeds averaged first:
+# machine-1-1: (.2 + .4) / 2 = .3; machine-1-2: .5 alone; machine-2-1: (.8 + 1) / 2 = .9.
+def light(protocol="ours"):
+    return [
+        line("LightMMoE", "machine-1-1", 0.2, seed=0, protocol=protocol),
+        line("LightMMoE", "machine-1-1", 0.4, seed=1, protocol=protocol),
+        line("LightMMoE", "machine-1-2", 0.5, seed=0, protocol=protocol),
+        line("LightMMoE", "machine-1-2", None, seed=1, protocol=protocol),
+        line("LightMMoE", "machine-2-1", 0.8, seed=0, protocol=protocol),
+        line("LightMMoE", "machine-2-1", 1.0, seed=1, protocol=protocol),
+    ]
+
+
+def chance(protocol="ours", values=(0.1, 0.1, 0.4)):
+    names = ("machine-1-1", "machine-1-2", "machine-2-1")
+    pairs = zip(names, values, strict=True)
+    return [line("random", name, value, protocol=protocol) for name, value in pairs]
+
+
+ROWS = frame(*light(), *chance(), *light("study"), *chance("study"))

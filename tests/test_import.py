@@ -1,0 +1,73 @@
+"""Importing costs nothing and does nothing."""
+
+import doctest
+import os
+import subprocess
+import sys
+
+import pytest
+
+import lmmoe
+
+HEAVY = ["torch", "pandas", "numpy", "matplotlib", "seaborn", "yaml", "requests", "tqdm", "psutil"]
+
+
+def python(code, folder, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
+def test_import_prints_nothing_loads_nothing_and_leaves_nothing(tmp_path):
+    code = f"import sys, lmmoe; assert not set({HEAVY}) & set(sys.modules), sys.modules"
+    cache = tmp_path / "cache"
+    done = python(code, tmp_path, LMMOE_CACHE=str(cache), XDG_CACHE_HOME=str(cache))
+    assert (done.stdout, done.stderr) == ("", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_importing_everything_does_nothing_either(tmp_path):
+    code = """
+import importlib, pkgutil, random, sys
+state = random.getstate()
+import numpy as np, torch, matplotlib
+before = np.random.get_state()[1].copy(), torch.get_rng_state(), dict(matplotlib.rcParams)
+threads = torch.get_num_threads()
+import lmmoe
+for module in pkgutil.walk_packages(lmmoe.__path__, "lmmoe."):
+    if module.name != "lmmoe.__main__":
+        importlib.import_module(module.name)
+assert random.getstate() == state
+assert (np.random.get_state()[1] == before[0]).all()
+assert torch.equal(torch.get_rng_state(), before[1])
+assert torch.get_num_threads() == threads
+assert dict(matplotlib.rcParams) == before[2]
+"""
+    cache = {"LMMOE_CACHE": str(tmp_path / "cache"), "MPLCONFIGDIR": str(tmp_path / "mpl")}
+    done = python(code, tmp_path, **cache)
+    assert (done.stdout, done.stderr) == ("", "")
+    assert {path.name for path in tmp_path.iterdir()} <= {"mpl"}
+
+
+def test_every_public_name_is_there():
+    for name in lmmoe.__all__:
+        assert getattr(lmmoe, name) is not None
+    assert sorted(lmmoe.__all__) == dir(lmmoe)
+    from lmmoe import DataError, metrics  # noqa: F401
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'lmmoe' has no attribute 'loads'"):
+        lmmoe.loads  # noqa: B018
+    assert not hasattr(lmmoe, "_private")
+
+
+def test_the_example_in_the_docstring_runs():
+    result = doctest.testmod(lmmoe)
+    assert result.attempted >= 4
+    assert result.failed == 0
