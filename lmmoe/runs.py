@@ -7,7 +7,7 @@ settings, seed and code; its metrics are a row of a table that accumulates (``ru
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -51,8 +51,8 @@ class Run:
 
     @cached_property
     def key(self) -> str:
-        """Sixteen hexadecimal digits of the identity."""
-        text = json.dumps(self.identity, sort_keys=True)
+        """Sixteen hexadecimal digits of the identity and of what the protocol means."""
+        text = json.dumps([self.identity, asdict(PROTOCOLS[self.protocol])], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
