@@ -83,7 +83,7 @@ rule training:
         metrics=f"{RESULTS}/02_training/{{entity}}/metrics.csv",
         figures=expand(
             f"{RESULTS}/02_training/{{{{entity}}}}/{{name}}.png",
-            name=["learning", "forecasts", "scores", "attribution", "gates"],
+            name=["channels", "learning", "forecasts", "scores", "attribution", "gates"],
         ),
     log:
         f"{RESULTS}/02_training/{{entity}}.log",

@@ -114,7 +114,7 @@ class LightMMoE(Detector):
         """Forecast rows ``window`` to the last of ``(t, c)`` in raw units: ``(t - window, c)``."""
         rows = self._scaled(self._fitted_rows(X))
         parts = torch.cat(list(training.forecasts(self.network, rows, self.window)))
-        return parts.double().cpu().numpy() * self._scaling.scale + self._scaling.mean
+        return parts.cpu().double().numpy() * self._scaling.scale + self._scaling.mean
 
     def gate_weights(self, X: Floats) -> Floats:
         """Each expert's share in each channel's forecast: ``(t - window, c, e)``."""
@@ -126,9 +126,8 @@ class LightMMoE(Detector):
     def _channel_scores(self, rows: Floats) -> Floats:
         """Squared errors in z-scores; 0 in the first ``window`` rows, which have no forecast."""
         errors = training.squared_errors(self.network, self._scaled(rows), self.window)
-        return np.concatenate(
-            [np.zeros((self.window, rows.shape[1])), errors.double().cpu().numpy()]
-        )
+        first = np.zeros((self.window, rows.shape[1]))
+        return np.concatenate([first, errors.cpu().double().numpy()])  # MPS has no doubles
 
     def _score(self, rows: Floats) -> Floats:
         scores = self._channel_scores(rows).mean(axis=1)
