@@ -101,4 +101,5 @@ def keep_mask(x: Tensor, share: float, generator: torch.Generator | None) -> Ten
     draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device)
     draws.random_(-(2**63), None, generator=generator)
     bits = draws.view(torch.int16)[: x.numel()].view(x.shape)
-    return (bits >= round(share * 2**16) - 2**15).to(x.dtype).mul_(1 / (1 - share))
+    dropped = min(round(share * 2**16), 2**16 - 1)
+    return (bits >= dropped - 2**15).to(x.dtype).mul_(1 / (1 - share))

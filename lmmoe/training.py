@@ -2,7 +2,6 @@
 
 import copy
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -100,14 +99,14 @@ def _epoch(
     return float(total) / len(inputs)
 
 
-def forecasts(network: nn.Module, rows: Tensor, window: int, batch: int = 1024) -> Iterator[Tensor]:
-    """Forecasts of rows ``window`` to the last of ``(t, c)``, batch by batch, ``(b, c)`` each."""
+def forecasts(network: nn.Module, rows: Tensor, window: int, batch: int = 1024) -> Tensor:
+    """Forecasts of rows ``window`` to the last of ``(t, c)``: ``(t - window, c)``."""
     network.eval()
     with torch.inference_mode():
-        for part in windows(rows[:-1], window).split(batch):
-            yield network(part)
+        parts = windows(rows[:-1], window).split(batch)
+        return torch.cat([network(part) for part in parts])
 
 
 def squared_errors(network: nn.Module, rows: Tensor, window: int) -> Tensor:
     """Squared errors of the forecasts of ``(t, c)``: ``(t - window, c)``."""
-    return (torch.cat(list(forecasts(network, rows, window))) - rows[window:]).square_()
+    return (forecasts(network, rows, window) - rows[window:]).square_()

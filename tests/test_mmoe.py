@@ -5,12 +5,10 @@ import inspect
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch.nn import functional as F  # noqa: N812 torch's own custom
 
 from lmmoe import mmoe
-from lmmoe.mmoe import MMoE, keep_mask
+from lmmoe.mmoe import MMoE
 
 SIZES = {"channels": 5, "window": 6, "experts": 3, "kernels": 2, "hidden": 7, "out": 4, "tower": 3}
 
@@ -27,8 +25,8 @@ def network(**changes):
 
 
 def inputs(batch=8, channels=5, window=6, seed=2):
-    drawn = torch.randn(batch, channels, window, generator=seeded(seed), dtype=torch.float64)
-    return drawn
+    shape = (batch, channels, window)
+    return torch.randn(shape, generator=seeded(seed), dtype=torch.float64)
 
 
 def expert_outputs(net, windows):
@@ -273,30 +271,6 @@ def test_dropout_keeps_the_mean():
     x, generator = inputs(batch=2), seeded(0)
     mean = torch.stack([net(x, generator) for _ in range(4000)]).mean(dim=0)
     torch.testing.assert_close(mean, network()(x), rtol=0, atol=0.02)
-
-
-@pytest.mark.parametrize("share", [0.05, 0.1, 0.2, 0.5, 0.9])
-def test_the_mask_drops_its_share(share):
-    mask = keep_mask(torch.empty(400, 1001), share, seeded(0))
-    kept = torch.tensor(1 / (1 - share))  # rounded as the mask is
-    assert set(mask.unique().tolist()) == {0.0, float(kept)}
-    count = mask.numel()
-    spread = (share * (1 - share) / count) ** 0.5
-    assert abs(float((mask == 0).double().mean()) - share) < 4.5 * spread
-    # Each draw serves four elements: all four must have the share, and not drop together.
-    four = (mask.flatten()[: count // 4 * 4].view(-1, 4) == 0).double()
-    assert (four.mean(dim=0) - share).abs().max() < 9.5 * spread
-    both = (four[:, :3] * four[:, 1:]).mean(dim=0)
-    assert (both - share**2).abs().max() < 10 * spread
-
-
-@given(st.lists(st.integers(1, 7), min_size=1, max_size=4), st.floats(0.01, 0.99))
-def test_the_mask_has_the_shape_of_what_it_masks(shape, share):
-    x = torch.empty(shape)
-    mask = keep_mask(x, share, seeded(0))
-    assert mask.shape == x.shape and mask.dtype == x.dtype
-    assert (mask[mask > 0] - 1 / (1 - share)).abs().max() < 1e-4 if (mask > 0).any() else True
-    assert torch.equal(mask, keep_mask(x, share, seeded(0)))
 
 
 # --- speed ---

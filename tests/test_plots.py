@@ -208,7 +208,7 @@ def test_a_constant_channel_has_no_shift_and_no_correlation():
 
 
 def test_a_short_event_survives_the_thinning_of_an_image():
-    test = np.full((3000, 2), 0.5)
+    test = np.full((2990, 2), 0.5)  # the last column of the image stands for fewer rows
     test[1234, 1] = 7.0
     made = series(
         train=np.tile([[0.0, 0.0], [1.0, 1.0]], (1500, 1)), test=test, labels=None, causes=None
@@ -216,7 +216,7 @@ def test_a_short_event_survives_the_thinning_of_an_image():
     image = drawn(lambda: plots.channel_image(made, columns=100)).axes[1].images[0].get_array()
     assert image.shape == (2, 100)
     assert image[1].max() == 7.0 and image[1].argmax() == 1234 // 30
-    assert image[0].max() == 0.5
+    assert (image[0] == 0.5).all()
 
 
 def test_all_rows_are_in_the_image():

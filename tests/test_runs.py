@@ -72,7 +72,6 @@ def test_the_protocol_chooses_the_rows_and_the_settings(fits):
 
 
 def test_the_protocols_are_those_of_the_specification():
-    # Where one changes, results in the cache and rows of tables do not notice: delete them.
     ours, study = protocol.PROTOCOLS["ours"], protocol.PROTOCOLS["study"]
     assert (ours.train_share, ours.margin, ours.settings) == (1.0, 0, {})
     assert (study.train_share, study.margin) == (0.8, 5)
@@ -158,6 +157,16 @@ def test_other_code_has_another_key(monkeypatch):
     before = Run(SERIES, "MTSExample").key
     monkeypatch.setattr(code, "key", lambda module: "another one")
     assert Run(SERIES, "MTSExample").key != before
+
+
+@pytest.mark.parametrize(
+    "changes", [{"train_share": 0.75}, {"margin": 4}, {"settings": {"held_out": 0.0}}], ids=str
+)
+def test_a_protocol_with_another_meaning_has_another_key(monkeypatch, changes):
+    before = Run(SERIES, "MTSExample", "study").key
+    other = replace(protocol.PROTOCOLS["study"], **changes)
+    monkeypatch.setitem(protocol.PROTOCOLS, "study", other)
+    assert Run(SERIES, "MTSExample", "study").key != before
 
 
 # --- rows ---

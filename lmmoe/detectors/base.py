@@ -104,10 +104,10 @@ class Detector(ABC):
 
     def _rows(self, X: npt.ArrayLike) -> Floats:
         try:
-            rows = np.asarray(X, dtype=np.float64)
+            rows = np.asarray(X, dtype=np.float64, order="C")  # one layout, one result
         except (TypeError, ValueError) as error:
             raise DataError(f"rows must be numbers ({error})") from error
-        if rows.ndim != 2:
+        if rows.ndim != 2 or rows.shape[1] == 0:
             raise DataError(f"rows of shape {rows.shape}: expected (rows, channels)")
         if len(rows) < self.min_rows:
             raise DataError(

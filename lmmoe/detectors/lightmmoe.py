@@ -76,7 +76,7 @@ class LightMMoE(Detector):
                 )
         if not 0 <= self.shared <= 1:
             raise ValueError(f"shared={self.shared}: a share from 0 to 1 is needed")
-        if self.learning_rate <= 0:
+        if not self.learning_rate > 0:
             raise ValueError(f"learning_rate={self.learning_rate}: it must be above 0")
         if self.first_scores not in ("lowest", "zero"):
             raise ValueError(f"first_scores={self.first_scores!r}: use 'lowest' or 'zero'")
@@ -113,8 +113,8 @@ class LightMMoE(Detector):
     def forecasts(self, X: Floats) -> Floats:
         """Forecast rows ``window`` to the last of ``(t, c)`` in raw units: ``(t - window, c)``."""
         rows = self._scaled(self._fitted_rows(X))
-        parts = torch.cat(list(training.forecasts(self.network, rows, self.window)))
-        return parts.cpu().double().numpy() * self._scaling.scale + self._scaling.mean
+        scaled = training.forecasts(self.network, rows, self.window)
+        return scaled.cpu().double().numpy() * self._scaling.scale + self._scaling.mean
 
     def gate_weights(self, X: Floats) -> Floats:
         """Each expert's share in each channel's forecast: ``(t - window, c, e)``."""
