@@ -1,7 +1,7 @@
 # Every target sets up what it needs in .venv and then does its work.
 PROFILE ?= quick
 PYTHON ?= python3
-# For instance --extra-index-url https://download.pytorch.org/whl/cpu, for torch without CUDA.
+# For pip, for instance PIP="--extra-index-url https://download.pytorch.org/whl/cpu".
 PIP ?=
 BIN := .venv/bin
 
@@ -30,6 +30,7 @@ clean:  ## Remove results, not the published figures
 	rm -rf results .snakemake
 
 .venv/ready: pyproject.toml
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check $(PIP) -e '.[report,test]'
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --disable-pip-version-check $(PIP) -e '.[report,test]'
 	touch $@

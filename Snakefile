@@ -3,21 +3,23 @@
 # Snakemake decides which notebook runs: its inputs are its code (not its outputs), the module, the
 # parameters and the data. What is expensive comes from the cache that lmmoe.runs keeps.
 
+import shlex
 import sys
 from pathlib import Path
 
 from lmmoe import params
 from lmmoe import workflow as steps  # Snakemake has a "workflow" of its own
 
-PARAMS = config.get("params", "params/quick.yaml")
-PROFILE = params.load(PARAMS)
+PROFILE_FILE = config.get("params", "params/quick.yaml")
+PROFILE = params.load(PROFILE_FILE)
 ENTITIES = PROFILE.present
+PARAMS = shlex.quote(PROFILE_FILE)
 RESULTS = f"results/{PROFILE.profile}"
 FIGURES = f"figures/{PROFILE.profile}"
 LMMOE = steps.package_files()
 DATA = {entity: [str(file) for file in PROFILE.files(entity)] for entity in ENTITIES}
 # Jobs die with Snakemake, even when it is killed: "exec" leaves no shell in between to outlive it.
-COMMAND = f"exec {sys.executable} -m lmmoe"
+COMMAND = f"exec {shlex.quote(sys.executable)} -m lmmoe"
 
 
 def notebook(name):
@@ -69,7 +71,7 @@ rule data_exploration:
     message:
         "notebook 01, the data"
     shell:
-        "{COMMAND} notebook {PARAMS} notebooks/01_data_exploration.ipynb {output.notebook}"
+        "{COMMAND} notebook {PARAMS} notebooks/01_data_exploration.ipynb {output.notebook:q}"
         " --figures {FIGURES}"
 
 
@@ -79,12 +81,8 @@ rule training:
         data=lambda wildcards: DATA[wildcards.entity],
         runs=f"{RESULTS}/runs/{{entity}}.csv",
     output:
+        # Its figures lie in a folder beside it; an entity that no model can be fitted to has none.
         notebook=f"{RESULTS}/02_training/{{entity}}.ipynb",
-        metrics=f"{RESULTS}/02_training/{{entity}}/metrics.csv",
-        figures=expand(
-            f"{RESULTS}/02_training/{{{{entity}}}}/{{name}}.png",
-            name=["channels", "learning", "forecasts", "scores", "attribution", "gates"],
-        ),
     log:
         f"{RESULTS}/02_training/{{entity}}.log",
     params:
@@ -104,11 +102,11 @@ rule comparison:
         # Not runs.csv: it accumulates, and Snakemake removes outputs before it makes them anew.
         notebook=f"{RESULTS}/05_comparison.ipynb",
         tables=expand(
-            f"{FIGURES}/{{name}}.csv", name=["ours", "study_headline", "study_by_machine"]
+            f"{FIGURES}/{{name}}.csv", name=["summary", "study_headline", "study_by_machine"]
         ),
         figures=expand(
             f"{FIGURES}/{{name}}.png",
-            name=["adjustment", "by_entity", "quality_and_cost", "scores"],
+            name=["adjustment", "by_entity", "quality_and_cost", "scores", "study"],
         ),
         provenance=f"{FIGURES}/provenance.json",
     log:
@@ -118,7 +116,7 @@ rule comparison:
     message:
         "notebook 05, the comparison"
     shell:
-        "{COMMAND} notebook {PARAMS} notebooks/05_comparison.ipynb {output.notebook}"
+        "{COMMAND} notebook {PARAMS} notebooks/05_comparison.ipynb {output.notebook:q}"
         " --figures {FIGURES}"
 
 
@@ -133,4 +131,4 @@ rule page:
     message:
         "the page"
     shell:
-        "{COMMAND} page {PARAMS} {output}"
+        "{COMMAND} page {PARAMS} {output:q}"

@@ -77,6 +77,9 @@ def _add_report_commands(commands: argparse._SubParsersAction) -> None:
     )
     report.add_argument("--cores", type=int, default=os.cpu_count(), help="jobs at a time")
     report.add_argument("--dry-run", action="store_true", help="only tell what would run")
+    report.add_argument(
+        "--fresh", action="store_true", help="compute every run here, whatever is published"
+    )
     report.set_defaults(run=_report)
 
     run = commands.add_parser("run", help="fit and score a profile's detectors on one entity")
@@ -146,7 +149,8 @@ def _report(options: argparse.Namespace) -> int:
 
     profile = params.load(options.params)
     print(f"profile {profile.profile}: {len(profile.present)} entities of {profile.dataset}")
-    return workflow.start(Path(options.params), cores=options.cores, dry_run=options.dry_run)
+    how = {"cores": options.cores, "dry_run": options.dry_run, "fresh": options.fresh}
+    return workflow.start(Path(options.params), **how)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -156,8 +160,7 @@ def _run(options: argparse.Namespace) -> int:
     profile = params.load(options.params)
     if options.log:
         execute.log_progress(options.log, options.entity)
-    known = paths.figures(profile.profile) / "runs.csv"
-    rows = runs.table(profile, [options.entity], known)
+    rows = runs.table(profile, [options.entity])
     with paths.replacing(options.out) as part:
         rows.to_csv(part, index=False)
     for error in rows["error"].dropna():

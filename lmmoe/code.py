@@ -16,13 +16,13 @@ PLUMBING = {
 }
 
 
-def key(module: str) -> str:
-    """Ten hexadecimal digits that change with the meaning of a module or of what it imports.
+def key(*modules: str) -> str:
+    """Ten hexadecimal digits that change with the meaning of modules or of what they import.
 
     Only modules of lmmoe are followed; comments, docstrings and layout do not count.
     """
     digest = hashlib.sha256()
-    for name in sorted(_closure(module)):
+    for name in sorted(set().union(*map(_closure, modules))):
         digest.update(f"{name}\n{_meaning(name)}\n".encode())
     return digest.hexdigest()[:10]
 

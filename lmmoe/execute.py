@@ -18,7 +18,8 @@ def run(notebook: Path, out: Path, *, profile: Profile, extra: dict[str, object]
     """Execute ``notebook`` with a profile's parameters (and ``extra``), and write it to ``out``.
 
     Raises papermill's error where a cell fails; the notebook then lies beside ``out`` as
-    ``*.failed.ipynb``.
+    ``*.failed.ipynb``. Only a `DataError` leaves a notebook as far as it came: one bad entity must
+    not cost the report of the others.
     """
     import papermill
 
@@ -37,10 +38,12 @@ def run(notebook: Path, out: Path, *, profile: Profile, extra: dict[str, object]
                 extra_arguments=["--log-level=ERROR"],  # the kernel's own, not the cells'
                 shutdown_kernel="immediate",
             )
-        except papermill.PapermillExecutionError:
-            part.rename(failed)
-            _say(title, f"failed; the notebook with the error is {failed}")
-            raise
+        except papermill.PapermillExecutionError as error:
+            _say(title, f"{error.ename}: {error.evalue}")
+            if error.ename != "DataError":  # bad input is a result, and the page shows it
+                part.rename(failed)
+                _say(title, f"failed; the notebook with the error is {failed}")
+                raise
     failed.unlink(missing_ok=True)
 
 

@@ -1,5 +1,6 @@
 """Profiles: the files in ``params/``, closed and typed. The defaults are the embedded run."""
 
+import re
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ class Profile:
     )
     protocols: list[str] = field(default_factory=lambda: ["ours", "study"])
     seeds: list[int] = field(default_factory=lambda: [0])
-    vus_window: int = 100  # rows that VUS forgives
+    vus_window: int = 100  # widest buffer of VUS in rows; one for all data, fixed beforehand
 
     def __post_init__(self) -> None:
         for entry in fields(self):
@@ -37,6 +38,20 @@ class Profile:
                 detectors.detector(name, **settings)
             except ValueError as error:
                 raise ValueError(f"detectors.{name}: {error}") from error
+        # A point-adjusted number means nothing without that of random scores.
+        object.__setattr__(self, "detectors", self.detectors | {"random": {}})
+        self._check_lists()
+        data.check_options(self.dataset, self.reading)
+
+    def _check_lists(self) -> None:
+        if not re.fullmatch(r"\w[\w.-]*", self.profile):
+            problem = "letters, digits, dots, hyphens and underscores are allowed"
+            raise ValueError(f"profile={self.profile!r}: it names folders, so only {problem}")
+        for name in ("entities", "protocols", "seeds"):
+            if len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise ValueError(f"{name}={getattr(self, name)}: something stands there twice")
+        if min(self.seeds, default=0) < 0:
+            raise ValueError(f"seeds={self.seeds}: whole numbers from 0 on are needed")
         for name in self.protocols:
             if name not in PROTOCOLS:
                 raise ValueError(f"protocols: {name!r} is none of {', '.join(PROTOCOLS)}")

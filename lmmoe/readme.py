@@ -1,12 +1,11 @@
 """The README's numbers: written between markers from a profile's published table of runs."""
 
-import json
 import re
 from pathlib import Path
 
 import pandas as pd
 
-from lmmoe import paths, runs, tables
+from lmmoe import params, paths, runs, tables
 from lmmoe.errors import DataError
 from lmmoe.plots.style import METRIC_TITLES, title
 
@@ -29,13 +28,13 @@ def update(path: Path, profile: str) -> bool:
 def rendered(text: str, profile: str) -> str:
     """Give the text with every block made from ``figures/<profile>``."""
     folder = paths.figures(profile)
-    rows = runs.read(folder / "runs.csv")
+    chosen = params.load(paths.home() / "params" / f"{profile}.yaml")
+    rows = tables.of_profile(runs.read(folder / "runs.csv"), chosen)
     if rows.empty:
         raise DataError(
             "no runs", file=folder / "runs.csv", hint=f"make report PROFILE={profile} first"
         )
-    facts = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-    blocks = {"results": _results(rows), "study": _study(rows), "facts": _facts(rows, facts)}
+    blocks = {"results": _results(rows), "study": _study(rows), "facts": _facts(rows)}
     for name, block in blocks.items():
         pattern = rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)"
         text, found = re.subn(pattern, lambda m, b=block: m[1] + b + "\n" + m[2], text, flags=re.S)
@@ -68,15 +67,15 @@ def _study(rows: pd.DataFrame) -> str:
     return _markdown(lines)
 
 
-def _facts(rows: pd.DataFrame, facts: dict) -> str:
+def _facts(rows: pd.DataFrame) -> str:
     counts = rows.groupby("dataset")["entity"].nunique()
     where = ", ".join(f"{count} machines of {name.upper()}" for name, count in counts.items())
-    seeds = rows["seed"].nunique()
+    minutes = rows["train_seconds"].sum() / 60
+    made_with = ", ".join(sorted(set("torch " + rows["torch"] + " on " + rows["host"])))
+    window = ", ".join(str(int(window)) for window in rows["vus_window"].unique())
     return (
-        f"{where}, {seeds} seeds, {len(rows)} runs, "
-        f"{facts['seconds']['train_seconds'] / 60:.0f} minutes of training in all; "
-        f"made on {facts['created'][:10]} with torch {facts['versions']['torch']}, "
-        f"Python {facts['python']}."
+        f"{where}, {rows['seed'].nunique()} seeds, {len(rows)} runs, {minutes:.0f} minutes of "
+        f"training in all, one thread each ({made_with}). VUS-PR: buffers of up to {window} rows."
     )
 
 

@@ -6,9 +6,12 @@ settings, seed and code; its metrics are a row of a table that accumulates (``ru
 
 import hashlib
 import json
+import os
+import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +23,7 @@ from lmmoe.data import Series
 from lmmoe.data.reading import read_npy
 from lmmoe.data.series import Floats
 from lmmoe.detectors import Detector, entry, saving
+from lmmoe.errors import DataError
 from lmmoe.evaluation import COLUMNS, evaluate
 from lmmoe.params import Profile
 from lmmoe.protocol import PROTOCOLS
@@ -47,6 +51,7 @@ class Run:
             "settings": json.dumps(self.settings, sort_keys=True),
             "seed": self.seed,
             "code": code.key(entry(self.detector).cls.__module__),
+            "torch": version("torch").partition("+")[0],  # not whether for CUDA or not
         }
 
     @cached_property
@@ -95,6 +100,7 @@ def _compute(run: Run, folder: Path) -> None:
         "train_peak_mb": training.peak_mb,
         "score_seconds": scoring.seconds,
         "parameters": made.parameters,
+        "host": f"{platform.system()} {platform.machine()}",
     }
     with paths.replacing(folder / "costs.json") as part:
         part.write_text(json.dumps(spent), encoding="utf-8")
@@ -102,15 +108,19 @@ def _compute(run: Run, folder: Path) -> None:
 
 def row(run: Run, *, vus_window: int) -> dict[str, object]:
     """Give the run's line of the table: identity, metrics, costs; on failure, ``error`` instead."""
-    judged = {"metrics": code.key("lmmoe.evaluation"), "vus_window": vus_window}
-    head = {"key": run.key} | run.identity | judged
+    head = {"key": run.key} | run.identity | judged(vus_window)
     try:
         _, scores, spent = result(run)
         labels = PROTOCOLS[run.protocol].labels(run.series)
         return head | evaluate(labels, scores, vus_window=vus_window) | spent
     except (ValueError, RuntimeError, MemoryError, NotImplementedError) as error:
-        # One detector that fails must not cost the others; the row says so, and is tried again.
+        # One detector that fails must not cost the others; the next start tries it again.
         return head | {"error": f"{type(error).__name__}: {error}"}
+
+
+def judged(vus_window: int) -> dict[str, object]:
+    """What a row's metrics depend on besides its scores."""
+    return {"metrics": code.key("lmmoe.evaluation", "lmmoe.protocol"), "vus_window": vus_window}
 
 
 def planned(profile: Profile, entity: str) -> Iterator[Run]:
@@ -131,16 +141,13 @@ def _seeds(profile: Profile, name: str) -> list[int]:
     return profile.seeds if entry(name).cls.seeded else profile.seeds[:1]
 
 
-def table(
-    profile: Profile, entities: list[str] | None = None, known: Path | None = None
-) -> pd.DataFrame:
+def table(profile: Profile, entities: list[str] | None = None) -> pd.DataFrame:
     """Give the rows of all runs of a profile, or of some entities.
 
-    Only what is missing is computed. ``known`` is a table of earlier rows (`accumulate`): those
-    that still hold are taken from there.
+    Only what is missing is computed: rows that still hold are taken from the tables that the
+    profile's workflow and earlier reports left (`earlier`).
     """
-    earlier = _index(read(known)) if known else {}
-    judged = (code.key("lmmoe.evaluation"), profile.vus_window)
+    known = earlier(profile)
     entities = entities or profile.present
     rows = []
     with progress.bar(len(entities) * per_entity(profile), "runs", unit="run") as bar:
@@ -148,10 +155,36 @@ def table(
             for run in planned(profile, entity):
                 doing = f"{entity} {run.detector} {run.protocol} seed {run.seed}"
                 bar.set_postfix_str(doing, refresh=False)
-                old = earlier.get((run.key, *judged))
+                old = known.get((run.key, *judged(profile.vus_window).values()))
                 rows.append(old or row(run, vus_window=profile.vus_window))
                 bar.update()
     return ordered(pd.DataFrame(rows))
+
+
+def earlier(profile: Profile) -> dict[tuple[object, ...], dict[str, object]]:
+    """Known rows by key, metrics' code and VUS window.
+
+    The published table comes first, without its failures, and not at all where the environment
+    variable ``LMMOE_FRESH`` is set; then what this report's own jobs wrote, failures included.
+    """
+    published = ordered(pd.DataFrame())
+    if not os.environ.get("LMMOE_FRESH"):
+        published = read(paths.figures(profile.profile) / "runs.csv")
+    own = sorted((paths.results(profile.profile) / "runs").glob("*.csv"))
+    tables = [published[published["error"].isna()], *map(read, own)]
+    lines = [line for rows in tables for line in rows.to_dict("records")]
+    return {(line["key"], line["metrics"], line["vus_window"]): line for line in lines}
+
+
+def forget_failures(profile: Profile) -> None:
+    """Delete this report's job tables that hold a run to try again: one that bad data did not end.
+
+    Bad data fails the same way until it changes; a lack of memory may have passed.
+    """
+    for path in (paths.results(profile.profile) / "runs").glob("*.csv"):
+        errors = read(path)["error"].dropna()
+        if not errors.str.startswith(DataError.__name__).all():
+            path.unlink()
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -166,28 +199,22 @@ def read(path: Path) -> pd.DataFrame:
 
 def accumulate(rows: pd.DataFrame, path: Path) -> None:
     """Add rows to the table at ``path``; a newer row of the same run replaces the older."""
-    same = ["dataset", "entity", "detector", "protocol", "settings", "seed", "vus_window"]
-    both = pd.concat([read(path), rows]).drop_duplicates(same, keep="last")
+    both = pd.concat([read(path), rows]).drop_duplicates([*KIND, "vus_window"], keep="last")
     both = both.sort_values(["detector", "protocol", "dataset", "seed", "entity"], kind="stable")
     with paths.replacing(path) as part:
         both.to_csv(part, index=False, float_format="%.10g")
 
 
-IDENTITY = ("dataset", "entity", "data", "detector", "protocol", "settings", "seed", "code")
-TEXTS = ("key", *(name for name in IDENTITY if name != "seed"), "metrics")
+KIND = ("dataset", "entity", "detector", "protocol", "settings", "seed")
+IDENTITY = (*KIND, "data", "code", "torch")
+TEXTS = ("key", *(name for name in IDENTITY if name != "seed"), "metrics", "host")
 SPENT = ("train_seconds", "train_peak_mb", "score_seconds", "parameters")
-ALL = ("key", *IDENTITY, "metrics", "vus_window", *COLUMNS, *SPENT, "error")
+ALL = ("key", *IDENTITY, "metrics", "vus_window", *COLUMNS, *SPENT, "host", "error")
 
 
 def ordered(rows: pd.DataFrame) -> pd.DataFrame:
     """Give the table all its columns, in order."""
     return rows.reindex(columns=list(ALL))
-
-
-def _index(rows: pd.DataFrame) -> dict[tuple[object, ...], dict[str, object]]:
-    """Rows without an error by key, metrics' code and VUS window."""
-    good = rows[rows["error"].isna()].to_dict("records")
-    return {(line["key"], line["metrics"], line["vus_window"]): line for line in good}
 
 
 def _read_json(path: Path) -> dict[str, float]:

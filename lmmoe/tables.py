@@ -1,5 +1,6 @@
 """Tables made from rows of runs (`lmmoe.runs`): seeds are averaged first, then entities."""
 
+import json
 from importlib.resources import files
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 
 from lmmoe.data import Series
 from lmmoe.evaluation import COLUMNS
+from lmmoe.params import Profile
 from lmmoe.plots.style import METRIC_TITLES, title
 from lmmoe.runs import SPENT
 
@@ -65,10 +67,13 @@ def study_results() -> pd.DataFrame:
 def by_machine(rows: pd.DataFrame) -> pd.DataFrame:
     """Ours under the protocol ``study`` beside the study's own, one row per (detector, machine).
 
-    Only detectors that the study ran; columns of `STUDY_METRICS`, theirs with ``_study``.
+    Only detectors that the study ran, and random scores, which have no partner; columns of
+    `STUDY_METRICS`, theirs with ``_study``. Empty where the study knows none of the entities.
     """
     ours = entity_means(rows, "study")[list(STUDY_METRICS)]
-    return ours.join(study_results().add_suffix("_study"), how="inner").reset_index()
+    both = ours.join(study_results().add_suffix("_study")).reset_index()
+    known = both["point_f1_pa_study"].notna()
+    return both[known | (known.any() & (both["detector"] == "random"))]
 
 
 def study_headline(rows: pd.DataFrame) -> pd.DataFrame:
@@ -130,17 +135,20 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     return table[shown].round(digits).rename(index=title, columns=METRIC_TITLES | costs)
 
 
-def in_words(rows: pd.DataFrame) -> str:
+def in_words(rows: pd.DataFrame, protocol: str) -> str:
     """The findings as Markdown, every number taken from the rows.
 
     A point-adjusted number stands beside that of random scores, or not at all.
     """
-    honest = summary(rows, "ours")
-    chance = honest["point_f1_pa"].get("random", np.nan)
-    spread = seed_spread(rows, "ours")["average_precision"]
+    honest = summary(rows, protocol)
     counts = rows.groupby("dataset")["entity"].nunique()
     where = ", ".join(f"{count} entities of {name}" for name, count in counts.items())
-    lines = [f"On {where}, protocol `ours`:", ""]
+    if honest[list(COLUMNS)].isna().all(axis=None):
+        return f"On {where}: no labelled events, or no run that succeeded, and so no metrics."
+    chance = honest["point_f1_pa"].get("random", np.nan)
+    spread = seed_spread(rows, protocol)["average_precision"]
+    windows = ", ".join(str(int(window)) for window in sorted(rows["vus_window"].unique()))
+    lines = [f"On {where}, protocol `{protocol}`, VUS over buffers of up to {windows} rows:", ""]
     for name, line in honest.iterrows():
         sigma = spread.get(name, np.nan)
         plus = "" if np.isnan(sigma) else f" (± {sigma:.3f} over seeds)"
@@ -151,6 +159,37 @@ def in_words(rows: pd.DataFrame) -> str:
             f"VUS-PR {line['vus_pr']:.3f}, best F1 {line['best_f1']:.3f}"
             f"{'' if np.isnan(chance) else adjusted}."
         )
-    if (failed := int(honest["failed"].sum())) > 0:
-        lines.append(f"- {failed} runs failed and are in no average.")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_luck(rows, protocol), *_failures(honest)])
+
+
+def _luck(rows: pd.DataFrame, protocol: str) -> list[str]:
+    """Where the seed decides most: the widest range of average precision on one entity."""
+    chosen = rows[rows["protocol"] == protocol]
+    scores = chosen.groupby(["detector", "entity"])["average_precision"].agg(["min", "max"])
+    widest = (scores["max"] - scores["min"]).idxmax()
+    low, high = scores.loc[widest]
+    if not high > low:
+        return []
+    detector, entity = widest
+    return [
+        f"- The seed matters most to {title(detector)} on {entity}: average precision from "
+        f"{low:.3f} to {high:.3f}."
+    ]
+
+
+def _failures(summary: pd.DataFrame) -> list[str]:
+    failed = int(summary["failed"].sum())
+    return [f"- {failed} runs failed and are in no average."] if failed else []
+
+
+def of_profile(rows: pd.DataFrame, profile: Profile) -> pd.DataFrame:
+    """Choose the rows of an accumulated table that a profile asks for."""
+    settings = {
+        name: json.dumps(given, sort_keys=True) for name, given in profile.detectors.items()
+    }
+    fits = rows["settings"] == rows["detector"].map(settings)
+    fits &= rows["protocol"].isin(profile.protocols) & rows["seed"].isin(profile.seeds)
+    fits &= rows["vus_window"] == profile.vus_window
+    if profile.entities:
+        fits &= rows["entity"].isin(profile.entities)
+    return rows[fits]

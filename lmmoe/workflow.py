@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 
-from lmmoe import paths
+from lmmoe import params, paths, runs
 from lmmoe.errors import DataError
 from lmmoe.params import Profile
 
@@ -24,12 +24,18 @@ def code_of(notebook: Path) -> str:
 def package_files() -> list[str]:
     """Files of lmmoe that a result may depend on."""
     folder = paths.home() / "lmmoe"
-    found = [path for kind in ("py", "csv", "mplstyle") for path in folder.rglob(f"*.{kind}")]
+    found = [
+        path
+        for kind in ("py", "csv", "mplstyle", "j2", "css", "js")
+        for path in folder.rglob(f"*.{kind}")
+    ]
     return sorted(str(path.relative_to(paths.home())) for path in found)
 
 
-def start(profile: Path, *, cores: int, dry_run: bool = False) -> int:
+def start(params_file: Path, *, cores: int, dry_run: bool = False, fresh: bool = False) -> int:
     """Become Snakemake on a checked profile; a second start beside a running one is refused.
+
+    ``fresh`` computes every run here instead of taking what holds from the published table.
 
     The lock is held by the kernel for this process alone, so ``kill -9`` frees it: Snakemake's own
     lock files would have to be removed by hand.
@@ -47,7 +53,18 @@ def start(profile: Path, *, cores: int, dry_run: bool = False) -> int:
             "a report is being made here already", file=home, hint="Wait for it, or stop it"
         ) from error
     words = ["-m", "snakemake", "--cores", str(cores), "--nolock", "--rerun-incomplete"]
-    words += ["--quiet", "host", "reason", "--keep-going", "--config", f"params={profile}"]
+    words += [
+        "--quiet",
+        "host",
+        "reason",
+        "--keep-going",
+        "--config",
+        f"params={params_file.resolve()}",
+    ]
+    if not dry_run:
+        runs.forget_failures(params.load(params_file))
+    if fresh:
+        os.environ["LMMOE_FRESH"] = "1"
     if os.environ.get("LMMOE_DATA"):  # jobs start in other folders
         os.environ["LMMOE_DATA"] = str(Path(os.environ["LMMOE_DATA"]).expanduser().resolve())
     os.chdir(home)

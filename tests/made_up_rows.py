@@ -11,7 +11,7 @@ COSTS = {"train_seconds": 1.0, "train_peak_mb": 10.0, "score_seconds": 0.1, "par
 def line(detector, entity, value, *, seed=0, protocol="ours", dataset="smd", **others):
     """A row whose metrics are all ``value``; None makes it a failed run."""
     identity = {"dataset": dataset, "entity": entity, "detector": detector}
-    identity |= {"protocol": protocol, "seed": seed}
+    identity |= {"protocol": protocol, "seed": seed, "settings": "{}", "vus_window": 100}
     if value is None:
         return identity | {"error": "ValueError: too few rows"}
     return identity | dict.fromkeys(COLUMNS, value) | COSTS | others

@@ -47,12 +47,12 @@ def package(tmp_path, monkeypatch):
         path.write_text(text)
     monkeypatch.setattr(code, "__file__", str(folder / "code.py"))
 
-    def key(module="lmmoe.model", **texts):
+    def key(*modules, **texts):
         for name, text in texts.items():
             (folder / f"{name.replace('__in__', '/')}.py").write_text(text)
         code._tree.cache_clear()
         code._meaning.cache_clear()
-        return code.key(module)
+        return code.key(*(modules or ["lmmoe.model"]))
 
     yield key
     code._tree.cache_clear()
@@ -135,6 +135,33 @@ def test_a_name_that_is_a_module_and_a_function_brings_both(package):
 def test_modules_that_import_each_other_are_no_trap(package):
     before = package(maths="from lmmoe.model import RATE\n\ndef square(x):\n    return x * RATE\n")
     assert package(model=TREE["model"] + "MORE = 1\n") != before
+
+
+# --- several modules ---
+
+
+def test_the_key_of_several_modules_changes_with_each(package):
+    modules = ["lmmoe.model", "lmmoe.other"]
+    before = package(*modules)
+    assert package(*modules, other="NUMBER = 2\n") != before
+    assert package(*modules, other=TREE["other"]) == before
+    assert package(*modules, maths="def square(x):\n    return x\n") != before
+    assert package(*modules, maths=TREE["maths"]) == before
+    assert package(*modules, errors="class DataError(Exception): pass\n") == before
+
+
+def test_the_key_of_several_modules_is_that_of_no_part(package):
+    both = package("lmmoe.model", "lmmoe.other")
+    assert re.fullmatch("[0-9a-f]{10}", both)
+    assert len({both, package("lmmoe.model"), package("lmmoe.other")}) == 3
+
+
+def test_neither_order_nor_repetition_of_modules_counts(package):
+    both = package("lmmoe.model", "lmmoe.other")
+    assert package("lmmoe.other", "lmmoe.model") == both
+    assert package("lmmoe.model", "lmmoe.other", "lmmoe.model") == both
+    # What the first imports anyway adds nothing.
+    assert package("lmmoe.model", "lmmoe.maths") == package("lmmoe.model")
 
 
 # --- the package itself ---

@@ -1,6 +1,7 @@
 """Measuring what work costs, and telling how far it is."""
 
 import io
+import platform
 import threading
 import time
 
@@ -29,6 +30,23 @@ def test_memory_is_the_peak_above_the_start():
     with costs.measured() as idle:
         pass
     assert 0 <= idle.peak_mb < 40
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="memory is given back by glibc only")
+def test_memory_that_was_used_before_is_seen_again():
+    def use():
+        # Small blocks: the C library keeps them when they are freed, above all below one in use.
+        blocks = [bytearray(1000) for _ in range(50_000)]
+        time.sleep(5 * costs.INTERVAL)
+        return blocks[-1]
+
+    with costs.measured() as first:
+        above = use()
+    with costs.measured() as second:
+        use()
+    assert 45 < first.peak_mb < 80
+    assert 40 < second.peak_mb < 80
+    assert len(above) == 1000
 
 
 def test_an_error_ends_the_watch_and_comes_through():

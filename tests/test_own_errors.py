@@ -189,3 +189,10 @@ def test_empty_folder(tmp_path):
     assert data.entities(str(tmp_path)) == []
     with fails(f"no entity 'pump' of '{tmp_path}' here", "lmmoe.data.own"):
         load_own(tmp_path)
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_cells_separated_otherwise(tmp_path, mark):
+    write(tmp_path / "web.csv", f"a{mark}b\n1{mark}2\n")
+    with fails("web.csv: one column", "Separate the cells by commas"):
+        data.load(str(tmp_path), "web")

@@ -4,14 +4,13 @@ import ast
 import re
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, get_origin
+from typing import get_origin
 
-import numpy as np
 import pytest
 import yaml
 from papermill import inspect_notebook
 
-from lmmoe import kinds, params
+from lmmoe import params
 from lmmoe.errors import DataError
 from lmmoe.params import Profile
 
@@ -51,13 +50,13 @@ def test_quick_holds_only_defaults():
 def test_a_profile_by_hand(tmp_path):
     path = write(
         tmp_path,
-        "dataset: smd\nentities: [machine-1-1]\nseeds: [3, 4]\nvus_window: 0\n"
+        "dataset: mine\nentities: [pump-1]\nseeds: [3, 4]\nvus_window: 0\n"
         "reading: {missing: fill}\ndetectors: {LightMMoE: {epochs: 2, shared: 1}, random: {}}\n",
     )
     assert params.load(str(path)) == Profile(
         profile="mine",
-        dataset="smd",
-        entities=["machine-1-1"],
+        dataset="mine",
+        entities=["pump-1"],
         reading={"missing": "fill"},
         detectors={"LightMMoE": {"epochs": 2, "shared": 1}, "random": {}},
         seeds=[3, 4],
@@ -72,6 +71,27 @@ def test_an_empty_file_is_all_defaults(tmp_path, text):
 
 def test_a_profile_may_have_another_name_than_its_file(tmp_path):
     assert params.load(write(tmp_path, "profile: other")).profile == "other"
+
+
+@pytest.mark.parametrize("name", ["smd-2_v1.0", "2024", "Fräsmaschine"])
+def test_a_name_may_be_anything_that_is_safe_as_a_folder(tmp_path, name):
+    path = tmp_path / f"{name}.yaml"
+    path.touch()
+    assert params.load(path).profile == name
+
+
+def test_random_scores_are_always_among_the_detectors():
+    given = {"MTSExample": {"contamination": 0.2}}
+    profile = Profile(detectors=given)
+    assert list(profile.detectors.items()) == [*given.items(), ("random", {})]
+    assert list(given) == ["MTSExample"]  # the caller's own stays as it is
+    assert Profile(detectors={}).detectors == {"random": {}}
+    assert list(Profile(detectors={"random": {}, "MTSExample": {}}).detectors)[0] == "random"
+
+
+def test_random_scores_keep_the_settings_that_they_were_given(tmp_path):
+    profile = params.load(write(tmp_path, "detectors: {random: {contamination: 0.2}}"))
+    assert profile.detectors == {"random": {"contamination": 0.2}}
 
 
 def test_profiles_do_not_share_their_lists():
@@ -105,17 +125,31 @@ def test_overrides_are_plain_and_complete(tmp_path):
         ("dataset: 3", ["dataset=3: expected a text"]),
         ("dataset: [smd]", ["dataset=['smd']: expected a text"]),
         ("profile: 2024", ["profile=2024: expected a text"]),
+        ("profile: ''", ["profile='': it names folders, so only letters, digits, dots"]),
+        ("profile: ..", ["profile='..': it names folders"]),
+        ("profile: .hidden", ["profile='.hidden': it names folders"]),
+        ("profile: --fresh", ["profile='--fresh': it names folders"]),
+        ("profile: up/down", ["profile='up/down': it names folders"]),
+        ("profile: two words", ["profile='two words': it names folders"]),
+        ('profile: "line\\n"', [r"profile='line\n': it names folders"]),
         ("entities: machine-1-1", ["entities='machine-1-1': expected a list"]),
         ("entities: [1]", ["entities=1: expected a text"]),
+        ("entities: [a, b, a]", ["entities=['a', 'b', 'a']: something stands there twice"]),
         ("entities: {a: b}", ["entities={'a': 'b'}: expected a list"]),
         ("seeds: 3", ["seeds=3: expected a list"]),
         ("seeds: ['3']", ["seeds='3': expected a whole number"]),
         ("seeds: [yes]", ["seeds=True: expected a whole number"]),
         ("seeds: []", ["seeds is empty: at least one is needed"]),
+        ("seeds: [3, 3]", ["seeds=[3, 3]: something stands there twice"]),
+        ("seeds: [0, -1]", ["seeds=[0, -1]: whole numbers from 0 on are needed"]),
+        ("reading: {missing: fill}", ["no option 'missing' for reading 'synthetic'"]),
+        (
+            "dataset: mine\nreading: {fill: yes}",
+            ["no option 'fill' for reading 'mine'. Options: time, label, train_share, missing"],
+        ),
         ("reading: [fill]", ["reading=['fill']: expected 'key: value' lines"]),
         ("reading: {1: fill}", ["reading (key)=1: expected a text"]),
         ("detectors: [LightMMoE]", ["detectors=['LightMMoE']: expected 'key: value' lines"]),
-        ("detectors: {}", ["detectors is empty: at least one is needed"]),
         ("detectors: {LightMMoE: }", ["detectors.LightMMoE=None: expected 'key: value' lines"]),
         ("detectors: {LightMMoE: [5]}", ["detectors.LightMMoE=[5]: expected 'key: value' lines"]),
         ("detectors: {Unknown: {}}", ["detectors.Unknown: no detector 'Unknown'", "LightMMoE"]),
@@ -139,6 +173,7 @@ def test_overrides_are_plain_and_complete(tmp_path):
         ("detectors: {LightMMoE: {epochs: 0}}", ["detectors.LightMMoE: epochs=0: a whole number"]),
         ("detectors: {random: {seed: 3}}", ["detectors.random.seed: give 'seeds'"]),
         ("protocols: [theirs]", ["protocols: 'theirs' is none of ours, study"]),
+        ("protocols: [study, study]", ["protocols=['study', 'study']: something stands there"]),
         ("protocols: []", ["protocols is empty: at least one is needed"]),
         ("protocols: ours", ["protocols='ours': expected a list"]),
         ("- dataset", ["expected lines of the form 'key: value'"]),
@@ -159,6 +194,13 @@ def test_a_missing_profile_tells_which_there_are(tmp_path):
     write(tmp_path, "")
     with refused(tmp_path / "smd.yaml", "no such profile. There are mine.yaml"):
         params.load(tmp_path / "smd.yaml")
+
+
+def test_a_file_whose_name_names_no_folder_is_refused(tmp_path):
+    path = tmp_path / "two words.yaml"
+    path.touch()
+    with refused(path, "profile='two words': it names folders"):
+        params.load(path)
 
 
 def test_a_folder_and_bytes_are_no_profile(tmp_path):
@@ -201,51 +243,6 @@ def test_own_data_count_from_the_projects_root(tmp_path, monkeypatch):
         assert names == {"pump_train.csv", "pump_test.csv"}
     with refused(tmp_path / "empty", "no entities of 'smd' here"):
         assert Profile(dataset="smd", root="empty").present
-
-
-# --- kinds ---
-
-
-@pytest.mark.parametrize(
-    ("value", "kind"),
-    [
-        (1, int),
-        (np.int64(1), int),
-        (1, float),
-        (np.float32(1), float),
-        (True, bool),
-        (None, int | None),
-        (1, int | None),
-        ("a", Literal["a", "b"]),
-        ([1, 2], list[int]),
-        ([], list[int]),
-        ({"a": {"b": 1}}, dict[str, dict[str, Any]]),
-        ([1], list[int] | None),
-        (None, Any),
-    ],
-    ids=str,
-)
-def test_values_of_their_kind_pass(value, kind):
-    kinds.check("x", value, kind)
-
-
-@pytest.mark.parametrize(
-    ("value", "kind", "message"),
-    [
-        (1, bool, "x=1: expected true or false"),
-        (True, float, "x=True: expected a number"),
-        ("a", int | None, "x='a': expected a whole number or nothing"),
-        ("c", Literal["a", "b"], "x='c': expected 'a' or 'b'"),
-        (1, Literal["a", "b"], "x=1: expected 'a' or 'b'"),
-        ([1, "2"], list[int], "x='2': expected a whole number"),
-        ({"a": {"b": "1"}}, dict[str, dict[str, int]], "x.a.b='1': expected a whole number"),
-        ({"a": {1: 1}}, dict[str, dict[str, int]], "x.a (key)=1: expected a text"),
-    ],
-    ids=str,
-)
-def test_values_of_another_kind_are_named(value, kind, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
-        kinds.check("x", value, kind)
 
 
 # --- the notebooks ---

@@ -1,14 +1,12 @@
 """Every picture can be drawn from every kind of series, and leaves matplotlib as it was."""
 
 import inspect
-import io
-import warnings
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import pyplot
+from drawing import drawn
 from matplotlib.figure import Figure
 from small import series, waves
 
@@ -116,20 +114,6 @@ def of_tables():
         "quality_and_cost": lambda: plots.quality_and_cost(summary()),
         "against_study": lambda: plots.against_study(machines()),
     }
-
-
-def drawn(draw):
-    """Draw and render a picture; warnings are errors, and nothing outside may change."""
-    before = dict(mpl.rcParams)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        figure = draw()
-        with style.in_style():
-            figure.savefig(io.BytesIO(), format="png", dpi=30)
-    assert isinstance(figure, Figure)
-    assert dict(mpl.rcParams) == before
-    assert pyplot.get_fignums() == []
-    return figure
 
 
 def test_no_picture_is_forgotten():

@@ -75,7 +75,7 @@ def test_nbval_notices_a_changed_number(tmp_path):
 
 def test_the_readme_holds_what_the_tables_say():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert readme.rendered(text, "smd") == text
+    assert readme.rendered(text, "smd") == text, "run 'make readme'"
 
 
 def test_conda_and_pip_install_the_same():

@@ -1,6 +1,7 @@
 """Runs: computed once, known by what they depend on, kept in a table that only grows."""
 
 import json
+import platform
 import re
 from dataclasses import replace
 
@@ -44,7 +45,8 @@ def test_a_result_is_what_fitting_and_scoring_give(name):
         assert np.array_equal(result.scores, made.decision_function(SERIES.test))
         assert np.array_equal(result.detector.decision_scores_, made.decision_scores_)
         assert result.detector.settings == made.settings
-        assert set(result.costs) == set(runs.SPENT)
+        assert set(result.costs) == {*runs.SPENT, "host"}
+        assert result.costs["host"] == f"{platform.system()} {platform.machine()}"
         assert result.costs["parameters"] == made.parameters
         assert result.costs["train_seconds"] > 0 and result.costs["score_seconds"] > 0
 
@@ -124,7 +126,7 @@ def test_the_same_run_has_the_same_key():
     second = Run(series(), "LightMMoE", settings={"epochs": 2, "window": 8})
     assert first.key == second.key
     assert re.fullmatch("[0-9a-f]{16}", first.key)
-    assert list(first.identity) == list(runs.IDENTITY)
+    assert set(first.identity) == set(runs.IDENTITY)
 
 
 def changed_test():
@@ -155,8 +157,19 @@ def test_another_run_has_another_key(changes):
 
 def test_other_code_has_another_key(monkeypatch):
     before = Run(SERIES, "MTSExample").key
-    monkeypatch.setattr(code, "key", lambda module: "another one")
+    monkeypatch.setattr(code, "key", lambda *modules: "another one")
     assert Run(SERIES, "MTSExample").key != before
+
+
+def test_another_torch_has_another_key_but_not_the_same_one_for_another_device(monkeypatch):
+    keys = {}
+    for version in ("2.13.0", "2.13.0+cpu", "2.13.0+cu126", "2.13.1"):
+        installed = {"torch": version}
+        monkeypatch.setattr(runs, "version", installed.__getitem__)
+        run = Run(SERIES, "LightMMoE")
+        assert run.identity["torch"] == version.split("+")[0]
+        keys[version] = run.key
+    assert keys["2.13.0"] == keys["2.13.0+cpu"] == keys["2.13.0+cu126"] != keys["2.13.1"]
 
 
 @pytest.mark.parametrize(
@@ -177,11 +190,19 @@ def test_a_row_holds_identity_metrics_and_costs():
     line = runs.row(run, vus_window=7)
     assert set(line) | {"error"} == set(runs.ALL)
     assert line["key"] == run.key and line["vus_window"] == 7
-    assert line["metrics"] == code.key("lmmoe.evaluation")
+    assert line["metrics"] == code.key("lmmoe.evaluation", "lmmoe.protocol")
     labels = protocol.PROTOCOLS["study"].labels(SERIES)
     assert labels.sum() == 25 + 2 * 5  # two events, each 5 rows longer
     expected = evaluation.evaluate(labels, runs.result(run).scores, vus_window=7)
     assert {name: line[name] for name in evaluation.COLUMNS} == expected
+
+
+def test_what_metrics_depend_on_is_both_modules_and_the_window():
+    found = runs.judged(7)
+    assert list(found) == ["metrics", "vus_window"] and found["vus_window"] == 7
+    for alone in ("lmmoe.evaluation", "lmmoe.protocol"):
+        assert found["metrics"] != code.key(alone)
+    assert runs.judged(8) == found | {"vus_window": 8}
 
 
 def test_rows_without_labels_have_no_metrics_and_no_error():
@@ -200,7 +221,7 @@ def test_a_failing_detector_has_an_error_and_no_numbers(monkeypatch, error):
     line = runs.row(Run(SERIES, "MTSExample"), vus_window=7)
     assert line["error"] == f"{type(error).__name__}: bad"
     table = runs.ordered(pd.DataFrame([line]))
-    assert table[[*evaluation.COLUMNS, *runs.SPENT]].isna().all(axis=None)
+    assert table[[*evaluation.COLUMNS, *runs.SPENT, "host"]].isna().all(axis=None)
 
 
 def test_scores_that_are_no_numbers_are_an_error(monkeypatch):

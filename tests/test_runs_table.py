@@ -1,23 +1,59 @@
-"""The table of runs: what is known is taken from it, and it only grows."""
+"""The rows of a profile: what is known is taken, from where, and what is tried again."""
 
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import pytest
 from small import failing, series
 
-from lmmoe import evaluation, params, runs
+from lmmoe import costs, params, paths, runs, tables
+from lmmoe.errors import DataError
 
 
 @pytest.fixture
-def profile(monkeypatch):
-    """Two made-up entities, the norm and random scores, both protocols, two seeds."""
+def profile(tmp_path, monkeypatch):
+    """Two made-up entities, the norm and random scores, both protocols, two seeds; a root."""
+    monkeypatch.setattr(paths, "home", lambda: tmp_path)
+    monkeypatch.delenv("LMMOE_FRESH", raising=False)
+    monkeypatch.setattr(costs, "_give_back", lambda: None)  # slow beside such small runs
     fleet = {name: series(entity=name, rows=200 + 10 * n) for n, name in enumerate(("a", "01"))}
     monkeypatch.setattr(params.Profile, "load", lambda self, entity: fleet[entity])
     monkeypatch.setattr(params.Profile, "present", property(lambda self: list(fleet)))
-    settings = {"MTSExample": {}, "random": {"contamination": 0.2}}
-    return params.Profile(detectors=settings, seeds=[0, 1], vus_window=10)
+    settings = {"MTSExample": {"contamination": 0.2}, "random": {}}
+    return params.Profile(profile="tiny", detectors=settings, seeds=[0, 1], vus_window=10)
+
+
+@pytest.fixture
+def published(tmp_path):
+    """Where the profile's published table lies."""
+    return tmp_path / "figures" / "tiny" / "runs.csv"
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Where the jobs of the profile's report leave their tables."""
+    return tmp_path / "results" / "tiny" / "runs"
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """Note the runs whose rows are made."""
+    runs_made = []
+    original = runs.row
+
+    def row(run, **given):
+        runs_made.append(run)
+        return original(run, **given)
+
+    monkeypatch.setattr(runs, "row", row)
+    return runs_made
+
+
+def broken(monkeypatch, profile, error):
+    """Give the table of a profile whose L2 norm fails on every entity."""
+    with monkeypatch.context() as patch:
+        failing(patch, error)
+        return runs.table(profile)
 
 
 def test_a_table_has_a_row_for_each_run(profile):
@@ -28,169 +64,167 @@ def test_a_table_has_a_row_for_each_run(profile):
     seeds = table.groupby("detector")["seed"].unique()
     assert seeds["MTSExample"].tolist() == [0] and seeds["random"].tolist() == [0, 1]
     assert table["key"].is_unique and table["error"].isna().all()
-    assert (table["settings"] == '{"contamination": 0.2}').sum() == 8
+    assert (table["settings"] == '{"contamination": 0.2}').sum() == 4
     part = runs.table(profile, ["01"])
     assert part["entity"].unique().tolist() == ["01"]
     pd.testing.assert_frame_equal(part, table[table["entity"] == "01"].reset_index(drop=True))
 
 
-def counted(monkeypatch):
-    """Count the rows that are made."""
-    calls = []
-    original = runs.row
-    monkeypatch.setattr(
-        runs, "row", lambda run, **given: calls.append(run.key) or original(run, **given)
-    )
-    return calls
+def test_a_profiles_rows_are_those_that_its_table_has(profile, published):
+    asked = replace(profile, detectors={"LightMMoE": {"window": 8, "epochs": 2}} | {"random": {}})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "result", lambda run: (None, run.series.test[:, 0], {}))
+        table = runs.table(asked)
+    runs.accumulate(table, published)
+    runs.accumulate(runs.table(replace(profile, seeds=[5])), published)
+    found = tables.of_profile(runs.read(published), asked)
+    assert set(found["key"]) == set(table["key"]) and len(found) == 2 * 2 * 4
+    found = tables.of_profile(runs.read(published), replace(asked, entities=["01"]))
+    assert set(found["key"]) == set(table.loc[table["entity"] == "01", "key"])
 
 
-def test_known_rows_are_taken_while_they_hold(profile, tmp_path, monkeypatch):
-    known = tmp_path / "runs.csv"
-    table = runs.table(profile, known=known)
-    runs.accumulate(table, known)
-    calls = counted(monkeypatch)
-    again = runs.table(profile, known=known)
-    assert calls == []
+# --- what is taken, and from where ---
+
+
+def test_published_rows_are_taken_while_they_hold(profile, published, made):
+    table = runs.table(profile)
+    runs.accumulate(table, published)
+    made.clear()
+    again = runs.table(profile)
+    assert made == []
     pd.testing.assert_frame_equal(again, table, rtol=1e-9, check_dtype=False)
-    runs.table(replace(profile, seeds=[0, 2]), known=known)
-    assert len(calls) == 4  # seed 2 of random, on two entities, under two protocols
+    runs.table(replace(profile, seeds=[0, 2]))
+    # Seed 2 of random, on two entities, under two protocols.
+    assert [(run.detector, run.seed) for run in made] == [("random", 2)] * 4
 
 
-def test_known_rows_for_several_vus_windows_stand_side_by_side(profile, tmp_path, monkeypatch):
-    known = tmp_path / "runs.csv"
-    calls = counted(monkeypatch)
+def test_rows_for_several_vus_windows_stand_side_by_side(profile, published, made):
     for window in (10, 20, 10, 20):
-        table = runs.table(replace(profile, vus_window=window), known=known)
+        table = runs.table(replace(profile, vus_window=window))
         assert (table["vus_window"] == window).all()
-        runs.accumulate(table, known)
-    assert len(calls) == 24
-    assert len(runs.read(known)) == 24
+        runs.accumulate(table, published)
+    assert len(made) == 24
+    assert len(runs.read(published)) == 24
 
 
 @pytest.mark.parametrize("column", ["key", "metrics"])
-def test_known_rows_of_other_code_are_made_anew(profile, tmp_path, monkeypatch, column):
-    known = tmp_path / "runs.csv"
-    table = runs.table(profile)
-    wrong = table.assign(average_precision=0.123)
+def test_rows_of_other_code_are_made_anew(profile, published, made, column):
+    wrong = runs.table(profile).assign(average_precision=0.123)
     wrong.loc[wrong["entity"] == "a", column] = "1234567890"
-    runs.accumulate(wrong, known)
-    calls = counted(monkeypatch)
-    again = runs.table(profile, known=known)
-    assert len(calls) == 6
+    runs.accumulate(wrong, published)
+    made.clear()
+    again = runs.table(profile)
+    assert [run.series.entity for run in made] == ["a"] * 6
     by_entity = again.groupby("entity")["average_precision"]
     assert (by_entity.get_group("01") == 0.123).all()
     assert (by_entity.get_group("a") != 0.123).all()
-    runs.accumulate(again, known)
-    assert len(runs.read(known)) == 12
+    runs.accumulate(again, published)
+    assert len(runs.read(published)) == 12
 
 
-def test_failed_rows_are_tried_again(profile, tmp_path, monkeypatch):
-    known = tmp_path / "runs.csv"
-    with monkeypatch.context() as patch:
-        failing(patch, ValueError("broken"))
-        table = runs.table(profile, known=known)
-        runs.accumulate(table, known)
+def test_published_failures_are_tried_again(profile, published, made, monkeypatch):
+    table = broken(monkeypatch, profile, ValueError("broken"))
+    runs.accumulate(table, published)
     failed = table["detector"] == "MTSExample"
     assert (table.loc[failed, "error"] == "ValueError: broken").all()
     assert table.loc[~failed, "error"].isna().all()
-    calls = counted(monkeypatch)
-    table = runs.table(profile, known=known)
-    assert len(calls) == 4
+    made.clear()
+    table = runs.table(profile)
+    assert [run.detector for run in made] == ["MTSExample"] * 4
     assert table["error"].isna().all()
-    runs.accumulate(table, known)
-    assert len(runs.read(known)) == 12 and runs.read(known)["error"].isna().all()
+    runs.accumulate(table, published)
+    assert len(runs.read(published)) == 12 and runs.read(published)["error"].isna().all()
 
 
-# --- accumulating ---
+def test_rows_of_the_reports_own_jobs_are_taken_failures_included(profile, own, made, monkeypatch):
+    table = broken(monkeypatch, profile, ValueError("broken"))
+    for entity, rows in table.groupby("entity"):
+        runs.accumulate(rows, own / f"{entity}.csv")
+    made.clear()
+    again = runs.table(profile)
+    assert made == []
+    texts = {"columns": "host"}  # a failure has none: a gap here, an empty text from a file
+    expected = table.drop(**texts)
+    pd.testing.assert_frame_equal(again.drop(**texts), expected, rtol=1e-9, check_dtype=False)
+    assert (again["error"] == "ValueError: broken").sum() == 4
 
 
-def lines(count=1, **changes):
-    """Rows with every column filled."""
-    text = dict.fromkeys(runs.TEXTS, "1e5") | {"detector": "norm", "settings": '{"a": 1}'}
-    numbers = {name: 1 / 3 for name in (*evaluation.COLUMNS, *runs.SPENT)}
-    row = text | {"seed": 0, "vus_window": 5} | numbers | {"error": np.nan}
-    return runs.ordered(pd.DataFrame([row | changes] * count))
+def test_a_row_of_an_own_job_wins_over_the_published_one(profile, published, own):
+    table = runs.table(profile)
+    runs.accumulate(table.assign(average_precision=0.123), published)
+    runs.accumulate(table[table["entity"] == "a"].assign(average_precision=0.456), own / "a.csv")
+    by_entity = runs.table(profile).groupby("entity")["average_precision"].unique()
+    assert {name: values.tolist() for name, values in by_entity.items()} == {
+        "a": [0.456],
+        "01": [0.123],
+    }
 
 
-def test_no_file_is_no_rows(tmp_path):
-    table = runs.read(tmp_path / "none.csv")
-    assert len(table) == 0 and list(table.columns) == list(runs.ALL)
+@pytest.mark.parametrize(("fresh", "count"), [("1", 6), ("", 0)])
+def test_a_fresh_report_ignores_what_is_published(
+    profile, published, own, made, monkeypatch, fresh, count
+):
+    table = runs.table(profile)
+    runs.accumulate(table.assign(average_precision=0.123), published)
+    runs.accumulate(table[table["entity"] == "a"].assign(average_precision=0.456), own / "a.csv")
+    made.clear()
+    monkeypatch.setenv("LMMOE_FRESH", fresh)
+    again = runs.table(profile).set_index("entity")["average_precision"]
+    assert [run.series.entity for run in made] == ["01"] * count
+    assert (again["01"] == 0.123).all() == (fresh == "")
+    assert (again["a"] == 0.456).all()
 
 
-def test_what_was_written_is_read(tmp_path):
-    path = tmp_path / "new" / "runs.csv"
-    rows = lines(entity="01", dataset="NA", error="ValueError: a, \"b\"\nc 'd'")
-    runs.accumulate(rows, path)
-    back = runs.read(path)
-    pd.testing.assert_frame_equal(back, rows, rtol=1e-9, check_dtype=False)
-    assert back.loc[0, "key"] == "1e5" and back.loc[0, "settings"] == '{"a": 1}'
-    assert back.loc[0, "average_precision"] == pytest.approx(1 / 3, rel=1e-9)
+def test_another_profiles_tables_are_not_looked_at(profile, published, own, made):
+    table = runs.table(profile)
+    runs.accumulate(table, published)
+    runs.accumulate(table, own / "a.csv")
+    made.clear()
+    runs.table(replace(profile, profile="other"))
+    assert len(made) == 12
 
 
-def test_old_rows_stay_and_the_same_run_is_replaced(tmp_path):
-    path = tmp_path / "runs.csv"
-    runs.accumulate(lines(entity="01"), path)
-    runs.accumulate(lines(entity="1"), path)
-    runs.accumulate(lines(entity="01", code="newer", data="other", roc_auc=0.5), path)
-    table = runs.read(path).set_index("entity")
-    assert table.index.tolist() == ["01", "1"]
-    assert table.loc["01", ["code", "roc_auc"]].tolist() == ["newer", 0.5]
-    assert table.loc["1", "code"] == "1e5"
+def test_what_another_job_has_half_written_is_not_read(profile, own, made):
+    own.mkdir(parents=True)
+    (own / ".a.4321.csv").write_text("")
+    (own / ".01.4321.csv").write_text("key,datas")
+    runs.table(profile)
+    assert len(made) == 12
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"dataset": "x"},
-        {"entity": "x"},
-        {"detector": "x"},
-        {"protocol": "x"},
-        {"settings": "{}"},
-        {"seed": 1},
-        {"vus_window": 6},
-    ],
-    ids=str,
-)
-def test_another_run_is_another_row(tmp_path, changes):
-    path = tmp_path / "runs.csv"
-    runs.accumulate(lines(), path)
-    runs.accumulate(lines(**changes), path)
-    assert len(runs.read(path)) == 2
+# --- failures that are tried again ---
 
 
-def test_the_order_is_stable_and_so_are_the_bytes(tmp_path):
-    rows = pd.concat(
-        [
-            lines(entity=entity, detector=detector, seed=seed)
-            for entity in ("m-10", "m-2")
-            for seed in (1, 0)
-            for detector in ("b", "a")
-        ]
-    )
-    path, other = tmp_path / "one.csv", tmp_path / "two.csv"
-    runs.accumulate(rows, path)
-    first = path.read_bytes()
-    runs.accumulate(rows, path)
-    assert path.read_bytes() == first
-    for _, part in rows.sample(frac=1, random_state=0).groupby(np.arange(8) % 3):
-        runs.accumulate(part, other)
-    assert other.read_bytes() == first
-    table = runs.read(path)
-    order = list(zip(table["detector"], table["seed"], table["entity"], strict=True))
-    assert order == sorted(order)
+def test_tables_with_failures_are_forgotten_and_no_others(profile, published, own, monkeypatch):
+    failed, good = broken(monkeypatch, profile, RuntimeError("no memory")), runs.table(profile)
+    runs.accumulate(failed, published)
+    runs.accumulate(failed, own.parent.parent / "other" / "runs" / "a.csv")
+    for name, rows in (("good", good), ("bad", failed), ("good too", good)):
+        runs.accumulate(rows, own / f"{name}.csv")
+    runs.forget_failures(profile)
+    assert sorted(path.name for path in own.iterdir()) == ["good too.csv", "good.csv"]
+    assert published.exists()
+    assert (own.parent.parent / "other" / "runs" / "a.csv").exists()
 
 
-def test_writing_is_all_or_nothing(tmp_path, monkeypatch):
-    path = tmp_path / "runs.csv"
-    runs.accumulate(lines(), path)
-    before = path.read_bytes()
+def test_failures_by_bad_data_are_not_forgotten(profile, own, monkeypatch):
+    error = DataError("too few rows", file="a.csv")
+    failed = broken(monkeypatch, profile, error)
+    assert (failed["error"] == "DataError: a.csv: too few rows").sum() == 4
+    runs.accumulate(failed, own / "data.csv")
+    mixed = failed.copy()
+    mixed.loc[mixed["detector"] == "random", "error"] = "MemoryError: DataError"
+    runs.accumulate(mixed, own / "mixed.csv")
+    runs.forget_failures(profile)
+    assert [path.name for path in own.iterdir()] == ["data.csv"]
 
-    def fails(self, file, **given):
-        file.write_text("key,dat")
-        raise OSError("disk full")
 
-    monkeypatch.setattr(pd.DataFrame, "to_csv", fails)
-    with pytest.raises(OSError, match="disk full"):
-        runs.accumulate(lines(entity="more"), path)
-    assert path.read_bytes() == before
-    assert [file.name for file in tmp_path.iterdir()] == ["runs.csv"]
+def test_where_nothing_ran_nothing_is_forgotten(profile, tmp_path):
+    runs.forget_failures(profile)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_forgotten_failure_is_tried_again(profile, own, made, monkeypatch):
+    runs.accumulate(broken(monkeypatch, profile, RuntimeError("no memory")), own / "all.csv")
+    runs.forget_failures(profile)
+    assert runs.table(profile)["error"].isna().all()

@@ -133,13 +133,33 @@ def test_by_machine_by_hand(made_up_study):
     table = tables.by_machine(ROWS)
     ours, theirs = list(tables.STUDY_METRICS), [f"{name}_study" for name in tables.STUDY_METRICS]
     assert list(table.columns) == ["detector", "entity", *ours, *theirs]
-    assert table["detector"].unique().tolist() == ["LightMMoE"]  # random was not run there
-    by_name = table.set_index("entity")
+    assert table["detector"].value_counts().to_dict() == {"LightMMoE": 3, "random": 3}
+    chance = table[table["detector"] == "random"].set_index("entity")
+    assert chance[theirs].isna().all(axis=None)  # the study did not run it
+    assert chance["point_f1_pa"].tolist() == [0.1, 0.1, 0.4]
+    by_name = table[table["detector"] == "LightMMoE"].set_index("entity")
     assert by_name.loc["machine-1-1", ours].tolist() == pytest.approx([0.3] * 3)
     assert by_name.loc["machine-1-1", theirs].tolist() == [0.9, 0.6, 0.3]
     assert by_name.loc["machine-1-2", ours].tolist() == pytest.approx([0.5] * 3)
     assert by_name.loc["machine-2-1", theirs].tolist() == [0.2, 0.1, 0.0]
-    assert len(table) == 3
+
+
+def test_by_machine_leaves_out_what_has_no_partner_and_is_not_random(made_up_study):
+    rows = frame(
+        line("LightMMoE", "machine-1-1", 0.5, protocol="study"),
+        line("LightMMoE", "machine-9-9", 0.5, protocol="study"),  # unknown to the study
+        line("MTSExample", "machine-1-1", 0.5, protocol="study"),  # they ran it elsewhere only
+        line("random", "machine-1-1", 0.1, protocol="ours"),
+    )
+    table = tables.by_machine(rows)
+    assert table[["detector", "entity"]].to_numpy().tolist() == [["LightMMoE", "machine-1-1"]]
+
+
+def test_by_machine_is_empty_where_the_study_knows_none_of_the_entities(made_up_study):
+    rows = frame(*(line(name, "web-1", 0.5, protocol="study") for name in ("LightMMoE", "random")))
+    found = tables.by_machine(rows)
+    assert found.empty  # random scores alone compare nothing
+    assert list(found.columns) == list(tables.by_machine(ROWS).columns)
 
 
 def test_by_machine_takes_the_published_file_and_the_studys_protocol_only():

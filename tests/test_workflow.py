@@ -10,17 +10,18 @@ import time
 from pathlib import Path
 
 import nbformat
+import numpy as np
+import pandas as pd
 import psutil
 import pytest
 
 ROOT = Path(__file__).parent.parent
+# Own data in a relative folder: an entity with a space in its name, and one too short to forecast.
 TINY = """
-dataset: synthetic
-entities: [web-1]
+dataset: my data
 detectors:
   LightMMoE: {epochs: 1, experts: 2, hidden: 8, out: 8, tower: 4, batch: 256}
   MTSExample: {}
-  random: {}
 """
 RULES = ("runs", "data_exploration", "training", "comparison", "page")
 
@@ -28,11 +29,20 @@ RULES = ("runs", "data_exploration", "training", "comparison", "page")
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """Copy what the report is made from, with a profile that takes seconds."""
-    home = tmp_path_factory.mktemp("project")
+    home = tmp_path_factory.mktemp("my project")  # a space: every path must be quoted
     for name in ("lmmoe", "notebooks", "params"):
         shutil.copytree(ROOT / name, home / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "Snakefile", home)
     (home / "params" / "tiny.yaml").write_text(TINY)
+    (home / "my data").mkdir()
+    rows = np.random.default_rng(0).normal(size=(1200, 4))
+    label = np.zeros(1200, dtype=int)
+    for start in (800, 1000):
+        rows[start : start + 20] += 4
+        label[start : start + 20] = 1
+    table = pd.DataFrame(rows, columns=list("abcd")).assign(label=label)
+    table.to_csv(home / "my data" / "web 1.csv", index=False)
+    table[790:820].to_csv(home / "my data" / "brief.csv", index=False)
     return home
 
 
@@ -108,7 +118,7 @@ def test_an_unknown_key_stops_before_the_first_job(project):
 # In turn: while the first runs compute, while notebooks execute, while the last ones do.
 @pytest.mark.parametrize(
     "sign",
-    ["results/tiny/runs/web-1.log", "results/tiny/02_training/web-1.log", "results/tiny/*05*.log"],
+    ["results/tiny/runs/*.log", "results/tiny/02_training/*.log", "results/tiny/*05*.log"],
 )
 def test_killed_it_leaves_nothing_behind_and_goes_on(project, sign):
     running = start(project)
@@ -130,9 +140,14 @@ def test_it_finishes_after_all_that(project):
     assert "100%" in done.stdout + done.stderr
     text = page.read_text(encoding="utf-8")
     assert text.count("<img") > 10
+    assert "15 rows are too few for LightMMoE" in text  # said, and the rest went on
+    rows = pd.read_csv(project / "figures" / "tiny" / "runs.csv")
+    assert set(rows["detector"]) == {"LightMMoE", "MTSExample", "random"}
+    assert set(rows.loc[rows["error"].notna(), "entity"]) == {"brief"}
+    assert rows.loc[rows["entity"] == "web 1", "average_precision"].notna().all()
     figures = project / "figures" / "tiny"
     names = {path.name for path in figures.iterdir()}
-    assert {"runs.csv", "provenance.json", "ours.csv", "adjustment.png", "data.csv"} <= names
+    assert {"runs.csv", "provenance.json", "summary.csv", "adjustment.png", "data.csv"} <= names
     left = [path for path in project.rglob(".*") if path.is_file() and path.parent != project]
     assert not [path for path in left if ".snakemake" not in path.parts], left
 

@@ -23,6 +23,7 @@ __all__ = [
     "DATASETS",
     "Cause",
     "Series",
+    "check_options",
     "data_root",
     "entities",
     "files",
@@ -61,8 +62,7 @@ def load(name: str, entity: str, root: str | Path | None = None, **reading: obje
     layouts and the options that go into ``reading``. ``root`` is the folder that holds the data
     sets, see `data_root`. Raises `DataError` where something is missing or bad.
     """
-    reader = _reader(name)
-    _check_options(name, reader, reading)
+    check_options(name, reading)
     folder = data_root(root)
     present = entities(name, folder)
     if entity not in present:
@@ -71,16 +71,19 @@ def load(name: str, entity: str, root: str | Path | None = None, **reading: obje
             file=folder if name in DATASETS else None,
             hint=f"Present: {', '.join(present)}" if present else missing_hint(name),
         )
-    return reader.read(name, folder, entity, **reading)
+    return _reader(name).read(name, folder, entity, **reading)
 
 
 def entities(name: str, root: str | Path | None = None) -> list[str]:
-    """The entities of a data set that are present, in natural order (machine-1-2 before 1-10)."""
+    """The entities of a data set that are present, in natural order (machine-1-2 before 1-10).
+
+    Raises `DataError` for a name that is neither in `DATASETS` nor a folder.
+    """
     return sorted(_reader(name).entities(name, data_root(root)), key=_natural)
 
 
 def files(name: str, entity: str, root: str | Path | None = None) -> list[Path]:
-    """The files that hold one entity; none for generated data."""
+    """The files that hold one entity, none for generated data; raises as `entities` does."""
     return _reader(name).files(name, data_root(root), entity)
 
 
@@ -93,9 +96,10 @@ def missing_hint(name: str) -> str:
     return "Set LMMOE_DATA to the folder that holds it; 'python -m lmmoe data' lists layouts"
 
 
-def _check_options(name: str, reader: ModuleType, given: Mapping[str, object]) -> None:
-    """Raise `DataError` for an option that the reader does not have."""
-    parameters = inspect.signature(reader.read).parameters
+def check_options(name: str, given: Mapping[str, object]) -> None:
+    """Raise `DataError` for an option that the reader of a data set does not have."""
+    module = import_module(f"lmmoe.data.{DATASETS.get(name, 'own')}")
+    parameters = inspect.signature(module.read).parameters
     known = [key for key in parameters if key not in ("name", "root", "entity")]
     unknown = [key for key in given if key not in known]
     if unknown:

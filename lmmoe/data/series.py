@@ -138,7 +138,7 @@ def _matrix(values: npt.ArrayLike, file: str, channels: tuple[str, ...] | None) 
             file=file,
             row=row,
             column=f"{channels[column]!r}" if known else column,
-            hint="Fill or remove such cells, or read with missing='fill' where NaN means a gap",
+            hint="Fill or remove such cells; a folder of one's own can be read with missing='fill'",
         )
     return array
 

@@ -1,5 +1,6 @@
 """One file of somebody's own (CSV or Parquet) as channels, labels and times."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,10 @@ def _frame(path: Path) -> pd.DataFrame:
     else:
         first = next((cells for cells in reading.first_rows(path, 5) if any(cells)), [])
         names = [cell.strip() for cell in first if cell.strip()]
+        if len(names) == 1 and re.search(r"[;\t]", names[0]):
+            raise DataError(
+                f"one column, {names[0]!r}", file=path, hint="Separate the cells by commas"
+            )
         header = None if _is_data(first) else 0
         if header == 0 and len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)

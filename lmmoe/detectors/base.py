@@ -51,7 +51,8 @@ class Detector(ABC):
     def fit(self, X: npt.ArrayLike, y: object = None) -> Self:
         """Learn from training rows ``(t, c)``; ``y`` is ignored.
 
-        Raises `DataError` on rows that are not finite numbers, or too few.
+        Raises `DataError` on rows that are not finite numbers, or too few; `RuntimeError` where
+        training diverges.
         """
         rows = self._rows(X)
         self.n_features_in_ = rows.shape[1]
@@ -62,18 +63,23 @@ class Detector(ABC):
         return self
 
     def decision_function(self, X: npt.ArrayLike) -> Floats:
-        """Score consecutive rows ``(t, c)``: ``(t,)``, higher is more anomalous."""
+        """Score consecutive rows ``(t, c)``: ``(t,)``, higher is more anomalous.
+
+        Raises `DataError` on rows that are not finite numbers, too few, or of other channels than
+        in training; `RuntimeError` before ``fit``.
+        """
         return self._score(self._fitted_rows(X))
 
     def channel_scores(self, X: npt.ArrayLike) -> Floats:
         """How much each channel adds to each row's score, ``(t, c)``.
 
-        Raises `NotImplementedError` where the method has no such share.
+        Raises `NotImplementedError` where the method has no such share, else as
+        `decision_function`.
         """
         return self._channel_scores(self._fitted_rows(X))
 
     def predict(self, X: npt.ArrayLike) -> Bits:
-        """1 where a row's score is above ``threshold_``, else 0, ``(t,)``."""
+        """1 where a row's score is above ``threshold_``, else 0, ``(t,)``; raises likewise."""
         return (self.decision_function(X) > self.threshold_).astype(int)
 
     @property

@@ -111,13 +111,19 @@ class LightMMoE(Detector):
         return torch.from_numpy(self._scaling(rows).astype(np.float32)).to(self.device)
 
     def forecasts(self, X: Floats) -> Floats:
-        """Forecast rows ``window`` to the last of ``(t, c)`` in raw units: ``(t - window, c)``."""
+        """Forecast rows ``window`` to the last of ``(t, c)`` in raw units: ``(t - window, c)``.
+
+        Raises as `decision_function` does.
+        """
         rows = self._scaled(self._fitted_rows(X))
         scaled = training.forecasts(self.network, rows, self.window)
         return scaled.cpu().double().numpy() * self._scaling.scale + self._scaling.mean
 
     def gate_weights(self, X: Floats) -> Floats:
-        """Each expert's share in each channel's forecast: ``(t - window, c, e)``."""
+        """Each expert's share in each channel's forecast: ``(t - window, c, e)``.
+
+        The shares of a channel sum to 1. Raises as `decision_function` does.
+        """
         rows = self._scaled(self._fitted_rows(X))
         with torch.inference_mode():
             parts = training.windows(rows[:-1], self.window).split(1024)

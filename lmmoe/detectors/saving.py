@@ -18,7 +18,8 @@ UNFIT = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, 
 def save(made: Detector, path: str | Path) -> Path:
     """Write a fitted detector: what it learned, and its settings.
 
-    The file holds numbers and text only; it is complete or not there.
+    The file holds numbers and text only; it is complete or not there. Raises `RuntimeError` for a
+    detector that has not been fitted.
     """
     from safetensors.numpy import save_file
 
@@ -38,10 +39,11 @@ def save(made: Detector, path: str | Path) -> Path:
     return Path(path)
 
 
-def load(path: str | Path) -> Detector:
+def load(path: str | Path, *, device: str | None = None) -> Detector:
     """Load what `save` wrote; it then scores bit for bit as before.
 
-    Nothing in the file is executed. Raises `DataError` for a damaged file or one of another kind.
+    ``device`` replaces the one that the detector was fitted on, which may be absent here. Nothing
+    in the file is executed. Raises `DataError` for a damaged file or one of another kind.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -58,13 +60,20 @@ def load(path: str | Path) -> Detector:
             hint=f"Expected {FORMAT!r}: fit and save it again with this version",
         )
     try:
-        return _rebuilt(head, arrays)
+        return _rebuilt(head, arrays, device)
     except UNFIT as error:
-        raise DataError(f"the model does not fit its own header ({error})", file=path) from error
+        raise DataError(
+            f"the model does not fit its own header ({error})",
+            file=path,
+            hint="If it was fitted on a device that is not here, give device='cpu'",
+        ) from error
 
 
-def _rebuilt(head: dict[str, str], arrays: dict[str, np.ndarray]) -> Detector:
-    made = detector(head["detector"], **json.loads(head["settings"]))
+def _rebuilt(head: dict[str, str], arrays: dict[str, np.ndarray], device: str | None) -> Detector:
+    settings = json.loads(head["settings"])
+    if device is not None and "device" in settings:
+        settings["device"] = device
+    made = detector(head["detector"], **settings)
     made.n_features_in_ = int(head["channels"])
     made.decision_scores_ = arrays.pop("decision_scores")
     made.threshold_ = float(head["threshold"])

@@ -5,7 +5,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from lmmoe.plots.style import METRIC_TITLES, canvas, colour, labelled_only, styled, title
+from lmmoe.plots.style import METRIC_TITLES, canvas, colour, labelled_only, note, styled, title
 
 
 @styled
@@ -79,12 +79,16 @@ def quality_and_cost(summary: pd.DataFrame, metric: str = "average_precision") -
 def against_study(machines: pd.DataFrame) -> Figure:
     """Our numbers against the study's own, machine by machine (`lmmoe.tables.by_machine`)."""
     metrics = [column for column in METRIC_TITLES if f"{column}_study" in machines]
+    if machines.empty:
+        return note("The study ran none of these entities.")
     figure, axes = canvas(height=3.6, ncols=len(metrics))
     for ax, metric in zip(axes, metrics, strict=True):
         ax.plot([0, 1], [0, 1], color="#999999", lw=0.8)
-        for name, part in machines.groupby("detector"):
+        for name, part in machines.dropna(subset=f"{metric}_study").groupby("detector"):
             dots = {"s": 22, "alpha": 0.8, "color": colour(name), "label": title(name)}
             ax.scatter(part[f"{metric}_study"], part[metric], **dots)
+        chance = machines.loc[machines["detector"] == "random", metric].mean()
+        ax.axhline(chance, color=colour("random"), ls="--", label="random scores, mean")
         low = float(np.nanmin(machines[[metric, f"{metric}_study"]].to_numpy())) - 0.03
         ax.set(xlim=(low, 1.02), ylim=(low, 1.02), aspect="equal")
         ax.set(title=METRIC_TITLES[metric], xlabel="the study's run", ylabel="ours")

@@ -104,9 +104,14 @@ def labelled_only(plot: Callable[P, Figure]) -> Callable[P, Figure]:
         metrics = table[[name for name in table if name not in COSTS]]
         if metrics.notna().to_numpy().any():
             return plot(table, *args, **kwargs)
-        figure, ax = canvas(width=7, height=1)
-        ax.axis("off")
-        ax.text(0, 0.5, "No labelled events: there is no quality to show.", va="center")
-        return figure
+        return note("No labelled events: there is no quality to show.")
 
     return drawn
+
+
+def note(text: str) -> Figure:
+    """Say in place of a figure why there is none."""
+    figure, ax = canvas(width=7, height=1)
+    ax.axis("off")
+    ax.text(0, 0.5, text, va="center")
+    return figure
