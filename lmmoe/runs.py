@@ -182,7 +182,7 @@ def forget_failures(profile: Profile) -> None:
     Bad data fails the same way until it changes; a lack of memory may have passed.
     """
     for path in (paths.results(profile.profile) / "runs").glob("*.csv"):
-        errors = read(path)["error"].dropna()
+        errors = read(path)["error"].dropna().astype(str)
         if not errors.str.startswith(DataError.__name__).all():
             path.unlink()
 

@@ -1,6 +1,5 @@
 """Pictures that set detectors side by side. They take the tables of `lmmoe.tables`."""
 
-import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
@@ -84,12 +83,13 @@ def against_study(machines: pd.DataFrame) -> Figure:
     figure, axes = canvas(height=3.6, ncols=len(metrics))
     for ax, metric in zip(axes, metrics, strict=True):
         ax.plot([0, 1], [0, 1], color="#999999", lw=0.8)
-        for name, part in machines.dropna(subset=f"{metric}_study").groupby("detector"):
+        known = machines.dropna(subset=f"{metric}_study")
+        for name, part in known.groupby("detector"):
             dots = {"s": 22, "alpha": 0.8, "color": colour(name), "label": title(name)}
             ax.scatter(part[f"{metric}_study"], part[metric], **dots)
         chance = machines.loc[machines["detector"] == "random", metric].mean()
         ax.axhline(chance, color=colour("random"), ls="--", label="random scores, mean")
-        low = float(np.nanmin(machines[[metric, f"{metric}_study"]].to_numpy())) - 0.03
+        low = min(known[[metric, f"{metric}_study"]].min().min(), chance) - 0.03
         ax.set(xlim=(low, 1.02), ylim=(low, 1.02), aspect="equal")
         ax.set(title=METRIC_TITLES[metric], xlabel="the study's run", ylabel="ours")
     axes[0].legend(fontsize=7, loc="upper left")
