@@ -39,7 +39,9 @@ class Profile:
             except ValueError as error:
                 raise ValueError(f"detectors.{name}: {error}") from error
         # A point-adjusted number means nothing without that of random scores.
-        object.__setattr__(self, "detectors", self.detectors | {"random": {}})
+        object.__setattr__(
+            self, "detectors", {**self.detectors, "random": self.detectors.get("random", {})}
+        )
         self._check_lists()
         data.check_options(self.dataset, self.reading)
 
@@ -117,9 +119,7 @@ def load(path: str | Path) -> Profile:
             raise DataError(f"unknown key {key!r}", file=path, hint=f"Known: {', '.join(known)}")
     try:
         return Profile(**({"profile": path.stem} | values))
-    except DataError:
-        raise
-    except ValueError as error:
+    except ValueError as error:  # a DataError among them
         raise DataError(str(error), file=path) from error
 
 

@@ -71,7 +71,8 @@ def _facts(rows: pd.DataFrame) -> str:
     counts = rows.groupby("dataset")["entity"].nunique()
     where = ", ".join(f"{count} machines of {name.upper()}" for name, count in counts.items())
     minutes = rows["train_seconds"].sum() / 60
-    made_with = ", ".join(sorted(set("torch " + rows["torch"] + " on " + rows["host"])))
+    done = rows[rows["error"].isna()]
+    made_with = ", ".join(sorted(set("torch " + done["torch"] + " on " + done["host"])))
     window = ", ".join(str(int(window)) for window in rows["vus_window"].unique())
     return (
         f"{where}, {rows['seed'].nunique()} seeds, {len(rows)} runs, {minutes:.0f} minutes of "

@@ -170,7 +170,7 @@ def earlier(profile: Profile) -> dict[tuple[object, ...], dict[str, object]]:
     published = ordered(pd.DataFrame())
     if not os.environ.get("LMMOE_FRESH"):
         published = read(paths.figures(profile.profile) / "runs.csv")
-    own = sorted((paths.results(profile.profile) / "runs").glob("*.csv"))
+    own = sorted((paths.results(profile.profile) / "runs").glob("[!.]*.csv"))
     tables = [published[published["error"].isna()], *map(read, own)]
     lines = [line for rows in tables for line in rows.to_dict("records")]
     return {(line["key"], line["metrics"], line["vus_window"]): line for line in lines}
@@ -181,7 +181,7 @@ def forget_failures(profile: Profile) -> None:
 
     Bad data fails the same way until it changes; a lack of memory may have passed.
     """
-    for path in (paths.results(profile.profile) / "runs").glob("*.csv"):
+    for path in (paths.results(profile.profile) / "runs").glob("[!.]*.csv"):
         errors = read(path)["error"].dropna().astype(str)
         if not errors.str.startswith(DataError.__name__).all():
             path.unlink()
@@ -207,7 +207,7 @@ def accumulate(rows: pd.DataFrame, path: Path) -> None:
 
 KIND = ("dataset", "entity", "detector", "protocol", "settings", "seed")
 IDENTITY = (*KIND, "data", "code", "torch")
-TEXTS = ("key", *(name for name in IDENTITY if name != "seed"), "metrics", "host")
+TEXTS = ("key", *(name for name in IDENTITY if name != "seed"), "metrics")
 SPENT = ("train_seconds", "train_peak_mb", "score_seconds", "parameters")
 ALL = ("key", *IDENTITY, "metrics", "vus_window", *COLUMNS, *SPENT, "host", "error")
 

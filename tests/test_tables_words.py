@@ -44,13 +44,19 @@ def test_in_words_by_hand():
 def test_in_words_tells_of_the_protocol_that_was_asked_for():
     rows = frame(
         line("a", "x", 0.25),
-        line("a", "x", 0.75, protocol="study"),
+        line("a", "x", 0.25, seed=1),
+        line("a", "x", 0.7, protocol="study"),
+        line("a", "x", 0.8, protocol="study", seed=1),
         line("a", "y", None, protocol="study"),
     )
     words = tables.in_words(rows, "study")
     assert words.startswith("On 2 entities of smd, protocol `study`, ")
-    assert "**a**: average precision 0.750, " in words and "0.250" not in words
-    assert "- 1 runs failed" in words and "failed" not in tables.in_words(rows, "ours")
+    spread = math.sqrt(2 * 0.05**2)
+    assert f"**a**: average precision 0.750 (± {spread:.3f} over seeds), " in words
+    assert "0.250" not in words
+    assert "- 1 runs failed" in words
+    other = tables.in_words(rows, "ours")
+    assert "0.250 (± 0.000 over seeds), " in other and "failed" not in other
 
 
 def test_in_words_states_the_window_of_vus():
