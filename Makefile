@@ -12,6 +12,7 @@ report: .venv/ready  ## Make the report of PROFILE, a file in params/
 
 test: .venv/ready  ## All tests, the committed notebooks among them
 	$(BIN)/python -m pytest
+	export LMMOE_PROGRESS=off LMMOE_CACHE=$$(mktemp -d); \
 	$(BIN)/python -m pytest --nbval-lax --nbval-current-env notebooks
 
 lab: .venv/ready  ## Open the notebooks
