@@ -11,10 +11,12 @@ class MMoE(nn.Module):
 
     Axes: b batch, c channels, w window, e experts, k kernels, d hidden, o expert output, t tower.
 
-    Spec section 2: an expert is a convolution that spans the whole window of one channel (k
-    kernels, the same for all channels), ReLU, dropout, a hidden layer with ReLU and dropout, an
-    output layer. A channel's gate is a softmax over experts of ``(1 - s) x_c W_c + s x_c
-    W_shared``; the gated mean of the experts' outputs goes through the channel's own tower.
+    An expert is a convolution that spans the whole window of one channel (k kernels, the same for
+    all channels), ReLU, dropout, a hidden layer with ReLU and dropout, an output layer. A channel's
+    gate is a softmax over experts of ``(1 - s) x_c W_c + s x_c W_shared``, with s = ``shared``; the
+    gated mean of the experts' outputs goes through the channel's own tower. The idea of personal
+    and shared gates is CAD's ("Beyond Sharing: Conflict-Aware Multivariate Time Series Anomaly
+    Detection", ESEC/FSE 2023); the sizes are LightMMoE's.
 
     All experts, and all channels, are computed at once: their weights lie in one tensor each.
     """

@@ -1,4 +1,8 @@
-"""The two ways in which a detector is trained and judged (spec section 1)."""
+"""The two ways in which a detector is trained and judged: the study's, and ours.
+
+The study's is what its evaluation program does (an EasyTSAD configuration with margin [0, 5]);
+the L2 norm then equals the study's own results on every machine.
+"""
 
 from dataclasses import dataclass, field
 
@@ -34,7 +38,7 @@ class Protocol:
 
 
 def widened(labels: Bits, events: list[tuple[int, int]], margin: int) -> Bits:
-    """Move every event's end ``margin`` rows on (spec section 1, row "labels").
+    """Move every event's end ``margin`` rows on, as the study's evaluation does.
 
     Not beyond the last row, and stopping 2 rows before the next event's first row, so that two
     events never become one.

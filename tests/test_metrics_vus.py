@@ -1,4 +1,4 @@
-"""VUS: by hand, against plain loops, and what the spec's words imply."""
+"""VUS: by hand, against plain loops, and what the definition implies."""
 
 from math import sqrt
 

@@ -1,4 +1,4 @@
-"""The network against plain loops over experts and channels, written from spec section 2."""
+"""The network against plain loops over experts and channels, written from the definition."""
 
 import ast
 import inspect

@@ -217,7 +217,7 @@ def test_the_comparison_notices_a_wrong_protocol(machines):
     for wrong in ("no margin", "all rows"):
         off = [m for m, found in machines.items() if found[wrong] != pytest.approx(_expected(m))]
         assert len(off) > len(machines) / 2, wrong
-    if "machine-1-3" in machines:  # spec section 1: .695 instead of .913
+    if "machine-1-3" in machines:  # all rows would give .695 instead of .913
         found = machines["machine-1-3"]
         assert round(found["study"]["point_f1_pa"], 3) == 0.913
         assert round(found["all rows"]["point_f1_pa"], 3) == 0.695

@@ -8,7 +8,7 @@ from lmmoe.detectors.base import Detector, Floats
 
 @register("random")
 class Random(Detector):
-    """Independent uniform numbers in [0, 1), whatever the rows (rigor section 3, baseline 1)."""
+    """Independent uniform numbers in [0, 1), whatever the rows."""
 
     name = "random"
 

@@ -15,7 +15,7 @@ from lmmoe.mmoe import MMoE
 
 @register("LightMMoE")
 class LightMMoE(Detector):
-    """A light multi-gate mixture of experts (spec section 2, whose values are the defaults).
+    """A light multi-gate mixture of experts; the defaults are the study's settings.
 
     Score of a row: the mean over channels of the squared error of its forecast, in z-scores. The
     first ``window`` rows have no forecast; they get the lowest score of the series, or 0 with

@@ -11,7 +11,7 @@ from lmmoe.detectors.scaling import ZScore
 class MTSExample(Detector):
     """Sum over channels of the squared z-score, the literature's squared L2 norm.
 
-    The study's repository calls it MTSExample, and it is that study's top scorer (spec section 2).
+    The study's repository calls it MTSExample, and it is that study's top scorer.
     """
 
     name = "MTSExample"

@@ -1,4 +1,4 @@
-"""The one rule by which channels are scaled: the z-score of spec section 1."""
+"""The one rule by which channels are scaled: the z-score by training rows."""
 
 import numpy as np
 import numpy.typing as npt
