@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+from mirror import FILES, Mirror
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -22,3 +23,16 @@ def own_cache(tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     monkeypatch.setenv("LMMOE_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch):
+    """Keep requests to the local server local."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.fixture
+def mirror():
+    """A local server that offers the made-up files."""
+    with Mirror(dict(FILES)) as mirror:
+        yield mirror

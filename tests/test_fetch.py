@@ -30,18 +30,6 @@ from mirror import (
 from lmmoe.fetch import COMMIT, PUBLISHED, FetchError, fetch_smd
 from lmmoe.inventory import CHUNK, published_blobs
 
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-@pytest.fixture
-def mirror():
-    with Mirror(dict(FILES)) as mirror:
-        yield mirror
-
-
 # --- what works ---
 
 

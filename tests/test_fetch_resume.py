@@ -12,7 +12,6 @@ from mirror import (
     LICENCE,
     OTHER,
     SMALL,
-    Mirror,
     cut,
     fetch,
     hang,
@@ -25,17 +24,6 @@ from mirror import (
 
 from lmmoe.fetch import FetchError
 from lmmoe.inventory import CHUNK
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-@pytest.fixture
-def mirror():
-    with Mirror(dict(FILES)) as mirror:
-        yield mirror
 
 
 def test_a_body_cut_short_is_continued_where_it_stopped(mirror, tmp_path):
