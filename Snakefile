@@ -17,6 +17,8 @@ PARAMS = shlex.quote(PROFILE_FILE)
 RESULTS = f"results/{PROFILE.profile}"
 FIGURES = f"figures/{PROFILE.profile}"
 LMMOE = steps.package_files()
+PARTS = range(len(PROFILE.passes) or 1)
+RUNS = f"{RESULTS}/runs/{{part}}/{{entity}}.csv"  # a profile's passes are its parts
 DATA = {entity: [str(file) for file in PROFILE.files(entity)] for entity in ENTITIES}
 # Jobs die with Snakemake, even when it is killed: "exec" leaves no shell in between to outlive it.
 COMMAND = f"exec {shlex.quote(sys.executable)} -m lmmoe"
@@ -37,20 +39,28 @@ rule all:
         f"{RESULTS}/report.html",
 
 
-rule runs:
-    input:
-        LMMOE,
-        data=lambda wildcards: DATA[wildcards.entity],
-    output:
-        f"{RESULTS}/runs/{{entity}}.csv",
-    log:
-        f"{RESULTS}/runs/{{entity}}.log",
-    params:
-        profile=params.overrides(PROFILE),
-    message:
-        "fit and score the detectors on {wildcards.entity}"
-    shell:
-        "{COMMAND} run {PARAMS} {wildcards.entity:q} {output:q} --log {log:q}"
+# One rule per pass, for the priority: a pass begins once nothing of an earlier one is waiting.
+for number in PARTS:
+
+    rule:
+        name:
+            f"runs_{number}"
+        priority: len(PARTS) - number
+        input:
+            LMMOE,
+            data=lambda wildcards: DATA[wildcards.entity],
+        output:
+            RUNS.format(part=number, entity="{entity}"),
+        log:
+            f"{RESULTS}/runs/{number}/{{entity}}.log",
+        params:
+            profile=params.overrides(PROFILE),
+            part=number,
+        message:
+            "fit and score the detectors on {wildcards.entity}, pass {params.part}"
+        shell:
+            "{COMMAND} run {PARAMS} {wildcards.entity:q} {output:q} --part {params.part}"
+            " --log {log:q}"
 
 
 rule data_exploration:
@@ -79,7 +89,7 @@ rule training:
     input:
         LMMOE,
         data=lambda wildcards: DATA[wildcards.entity],
-        runs=f"{RESULTS}/runs/{{entity}}.csv",
+        runs=expand(RUNS, part=PARTS, allow_missing=True),
     output:
         # Its figures lie in a folder beside it; an entity that no model can be fitted to has none.
         notebook=f"{RESULTS}/02_training/{{entity}}.ipynb",
@@ -97,16 +107,36 @@ rule training:
 rule comparison:
     input:
         LMMOE,
-        runs=expand(f"{RESULTS}/runs/{{entity}}.csv", entity=ENTITIES),
+        runs=expand(RUNS, part=PARTS, entity=ENTITIES),
     output:
         # Not runs.csv: it accumulates, and Snakemake removes outputs before it makes them anew.
         notebook=f"{RESULTS}/05_comparison.ipynb",
         tables=expand(
-            f"{FIGURES}/{{name}}.csv", name=["summary", "study_headline", "study_by_machine"]
+            f"{FIGURES}/{{name}}.csv",
+            name=[
+                "honest",
+                "summary",
+                "significance",
+                "study_headline",
+                "study_by_machine",
+                "claims",
+            ],
         ),
         figures=expand(
             f"{FIGURES}/{{name}}.png",
-            name=["adjustment", "by_entity", "quality_and_cost", "scores", "study"],
+            name=[
+                "forest",
+                "ranks",
+                "adjustment",
+                "by_entity",
+                "quality_and_cost",
+                "scores",
+                "events_found",
+                "study",
+                "study_differences",
+                "claims",
+                "claims_f1",
+            ],
         ),
         provenance=f"{FIGURES}/provenance.json",
     log:

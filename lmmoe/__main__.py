@@ -93,6 +93,7 @@ def _add_report_commands(commands: argparse._SubParsersAction) -> None:
 
     run.add_argument("entity", help="which entity")
     run.add_argument("out", type=Path, help="the table to write (.csv)")
+    run.add_argument("--part", type=int, help="only this pass of the profile, counted from 0")
     run.add_argument("--log", type=Path, help="write progress there, and to the terminal as lines")
     notebook.add_argument("notebook", type=Path, help="the notebook to execute")
     notebook.add_argument("out", type=Path, help="the executed notebook to write")
@@ -160,7 +161,7 @@ def _run(options: argparse.Namespace) -> int:
     profile = params.load(options.params)
     if options.log:
         execute.log_progress(options.log, options.entity)
-    rows = runs.table(profile, [options.entity])
+    rows = runs.table(profile, [options.entity], options.part)
     with paths.replacing(options.out) as part:
         rows.to_csv(part, index=False)
     for error in rows["error"].dropna():

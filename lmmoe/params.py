@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import asdict, dataclass, field, fields
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import yaml
 from lmmoe import data, detectors, kinds, paths
 from lmmoe.errors import DataError
 from lmmoe.protocol import PROTOCOLS
+
+PASS = ("detectors", "without", "entities", "protocols", "seeds")  # what a pass may narrow
 
 
 @dataclass(frozen=True)
@@ -22,10 +25,13 @@ class Profile:
     entities: list[str] = field(default_factory=list)  # empty: all that are present
     reading: dict[str, Any] = field(default_factory=dict)  # options for own data: lmmoe.data.own
     detectors: dict[str, dict[str, Any]] = field(  # name: settings that differ from its defaults
-        default_factory=lambda: {"LightMMoE": {}, "MTSExample": {}, "random": {}}
+        default_factory=lambda: {"LightMMoE": {}, "MTSExample": {}, "PCA": {}, "random": {}}
     )
     protocols: list[str] = field(default_factory=lambda: ["ours", "study"])
     seeds: list[int] = field(default_factory=lambda: [0])
+    passes: list[dict[str, list[Any]]] = field(
+        default_factory=list
+    )  # empty: one with all; see plan
     vus_window: int = 100  # widest buffer of VUS in rows; one for all data, fixed beforehand
 
     def __post_init__(self) -> None:
@@ -43,6 +49,7 @@ class Profile:
             self, "detectors", {**self.detectors, "random": self.detectors.get("random", {})}
         )
         self._check_lists()
+        self._check_passes()
         data.check_options(self.dataset, self.reading)
 
     def _check_lists(self) -> None:
@@ -63,6 +70,51 @@ class Profile:
         if self.vus_window < 0:
             raise ValueError(f"vus_window={self.vus_window}: a number of rows from 0 on is needed")
 
+    def _check_passes(self) -> None:
+        for number, given in enumerate(self.passes):
+            for key, chosen in given.items():
+                place = f"passes[{number}]"
+                if key not in PASS:
+                    raise ValueError(f"{place}: {key!r} is none of {', '.join(PASS)}")
+                if not chosen:
+                    raise ValueError(f"{place}.{key} is empty: leave it out to take all")
+                own = "detectors" if key == "without" else key
+                kind = int if own == "seeds" else str
+                kinds.check(f"{place}.{key}", chosen, list[kind])
+                known = list(getattr(self, own))
+                for value in chosen:
+                    # No entities named means all that are there, which `present` looks at.
+                    if value not in known and (known or own != "entities"):
+                        raise ValueError(
+                            f"{place}.{key}: {value!r} is not among the profile's {own}"
+                        )
+
+    def plan(self, entity: str, part: int | None = None) -> list[tuple[str, str, int]]:
+        """Give detector, protocol and seed of each run on an entity, or of those of one pass.
+
+        Each pass narrows ``detectors`` (or leaves some out: ``without``), ``protocols``, ``seeds``
+        and ``entities``; what comes first is run first, on all entities, and nothing twice. Random
+        scores are in each: a point-adjusted number means nothing without theirs. A
+        detector without a random part is run with the first seed alone. ``part`` counts passes from
+        0; raises `DataError` where there is none of that number.
+        """
+        passes = self.passes or [{}]
+        if part is not None and not 0 <= part < len(passes):
+            raise DataError(f"no pass {part}: there are {len(passes)}, counted from 0")
+        first: dict[tuple[str, str, int], int] = {}  # run: the pass that it belongs to
+        for number, given in enumerate(passes):
+            if entity not in given.get("entities", [entity]):
+                continue
+            left_out = set(given.get("without", [])) - {"random"}
+            for name in dict.fromkeys([*given.get("detectors", self.detectors), "random"]):
+                if name in left_out:
+                    continue
+                seeded = detectors.entry(name).cls.seeded
+                seeds = given.get("seeds", self.seeds) if seeded else self.seeds[:1]
+                for run in product([name], given.get("protocols", self.protocols), seeds):
+                    first.setdefault(run, number)
+        return [run for run, number in first.items() if part in (None, number)]
+
     @classmethod
     def chosen(cls, names: dict[str, object]) -> "Profile":
         """Take the profile from a notebook's parameters: ``Profile.chosen(globals())``."""
@@ -73,7 +125,8 @@ class Profile:
         """The entities to report on; raises `DataError` where one, or all, are missing."""
         name, root = self._place
         there = data.entities(name, root)
-        missing = [entity for entity in self.entities if entity not in there]
+        named = chain(self.entities, *(given.get("entities", []) for given in self.passes))
+        missing = [entity for entity in dict.fromkeys(named) if entity not in there]
         if missing or not there:
             raise DataError(
                 f"no {', '.join(missing) or 'entities'} of {name!r} here",

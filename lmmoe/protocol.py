@@ -18,11 +18,17 @@ class Protocol:
     name: str
     train_share: float  # of the training half, from its start; for scaling and fitting
     margin: int  # rows by which every event's end is moved on
+    calibration: float = 0.0  # share at the end of the training rows that no model is fitted on
     settings: dict[str, object] = field(default_factory=dict)  # where a detector has them
 
     def train(self, series: Series) -> Floats:
         """Give the rows ``(t, c)`` to fit on."""
         return series.train[: int(self.train_share * len(series.train))]
+
+    def calibrating(self, scores: Floats) -> Floats | None:
+        """Give those of the training scores ``(t,)`` that may set a threshold; None where none."""
+        held_out = int(self.calibration * len(scores))
+        return scores[len(scores) - held_out :] if held_out else None
 
     def labels(self, series: Series) -> Bits | None:
         """Give the labels ``(t,)`` to judge by; None where the series has none."""
@@ -53,7 +59,7 @@ def widened(labels: Bits, events: list[tuple[int, int]], margin: int) -> Bits:
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
-        Protocol("ours", train_share=1.0, margin=0),
+        Protocol("ours", train_share=1.0, margin=0, calibration=0.1),
         Protocol(
             "study",
             train_share=0.8,

@@ -9,7 +9,10 @@ import pandas as pd
 
 from lmmoe import params, paths
 
-PACKAGES = ("lmmoe", "torch", "numpy", "pandas", "matplotlib", "papermill", "snakemake")
+PACKAGES = (
+    *("lmmoe", "torch", "numpy", "pandas", "scikit-learn", "scipy"),
+    *("matplotlib", "papermill", "snakemake"),
+)
 
 
 def record(profile: params.Profile, rows: pd.DataFrame) -> dict[str, object]:

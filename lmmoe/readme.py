@@ -5,11 +5,21 @@ from pathlib import Path
 
 import pandas as pd
 
-from lmmoe import params, paths, runs, tables
+from lmmoe import claims, params, paths, runs, tables
 from lmmoe.errors import DataError
-from lmmoe.plots.style import METRIC_TITLES, title
+from lmmoe.plots.style import COST_TITLES, METRIC_TITLES, title
 
-HONEST = ("average_precision", "vus_pr", "best_f1", "point_f1_pa", "train_seconds")
+SHOWN = {  # column of the honest table: digits
+    "vus_pr": 3,
+    "best_f1": 3,
+    "quantile_f1": 3,
+    "budget_events_found": 2,
+    "budget_false_alarms_per_day": 2,
+    "hit_rate_150": 2,
+    "point_f1_pa": 3,
+    "train_seconds": 2,
+    "microseconds_per_row": 1,
+}
 
 
 def update(path: Path, profile: str) -> bool:
@@ -34,7 +44,13 @@ def rendered(text: str, profile: str) -> str:
         raise DataError(
             "no runs", file=folder / "runs.csv", hint=f"make report PROFILE={profile} first"
         )
-    blocks = {"results": _results(rows), "study": _study(rows), "facts": _facts(rows)}
+    blocks = {
+        "facts": _facts(rows),
+        "findings": tables.in_words(rows, "ours"),
+        "results": _results(rows),
+        "study": _study(rows),
+        "claims": claims.in_words(claims.audit(rows)),
+    }
     for name, block in blocks.items():
         pattern = rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)"
         text, found = re.subn(pattern, lambda m, b=block: m[1] + b + "\n" + m[2], text, flags=re.S)
@@ -44,13 +60,19 @@ def rendered(text: str, profile: str) -> str:
 
 
 def _results(rows: pd.DataFrame) -> str:
-    table = tables.summary(rows, "ours")
-    head = [METRIC_TITLES.get(name, "train one (s)") for name in HONEST]
-    lines = [["detector", *head]]
+    table = tables.honest(rows, "ours")
+    titles = METRIC_TITLES | COST_TITLES
+    lines = [["detector", "average precision (95 %)", *(titles[name] for name in SHOWN)]]
     for name, line in table.iterrows():
-        numbers = [f"{line[metric]:.3f}" for metric in HONEST[:-1]]
-        lines.append([title(name), *numbers, f"{line['train_seconds']:.2f}"])
+        low, high = line["average_precision_low"], line["average_precision_high"]
+        first = f"{line['average_precision']:.3f} ({low:.2f} to {high:.2f})"
+        numbers = [_number(line[column], digits) for column, digits in SHOWN.items()]
+        lines.append([title(name), first, *numbers])
     return _markdown(lines)
+
+
+def _number(value: float, digits: int) -> str:
+    return "–" if pd.isna(value) else f"{value:.{digits}f}"
 
 
 def _study(rows: pd.DataFrame) -> str:
@@ -60,9 +82,8 @@ def _study(rows: pd.DataFrame) -> str:
     for name, line in table.iterrows():
         cells = []
         for metric in tables.STUDY_METRICS:
-            theirs = line[f"{metric}_study"]
-            other = "not run" if pd.isna(theirs) else f"{100 * theirs:.2f}"
-            cells.append(f"{100 * line[metric]:.2f} / {other}")
+            both = line[metric], line[f"{metric}_study"]
+            cells.append(" / ".join("not run" if pd.isna(x) else f"{100 * x:.2f}" for x in both))
         lines.append([title(name), *cells])
     return _markdown(lines)
 

@@ -7,22 +7,18 @@ settings, seed and code; its metrics are a row of a table that accumulates (``ru
 import hashlib
 import json
 import os
-import platform
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
-from lmmoe import code, costs, paths, progress
+from lmmoe import cache, code, paths, progress
+from lmmoe.cache import Result
 from lmmoe.data import Series
-from lmmoe.data.reading import read_npy
-from lmmoe.data.series import Floats
-from lmmoe.detectors import Detector, entry, saving
+from lmmoe.detectors import Detector, entry
 from lmmoe.errors import DataError
 from lmmoe.evaluation import COLUMNS, evaluate
 from lmmoe.params import Profile
@@ -50,7 +46,7 @@ class Run:
             "protocol": self.protocol,
             "settings": json.dumps(self.settings, sort_keys=True),
             "seed": self.seed,
-            "code": code.key(entry(self.detector).cls.__module__),
+            "code": _code(entry(self.detector).cls),
             "torch": version("torch").partition("+")[0],  # not whether for CUDA or not
         }
 
@@ -61,59 +57,40 @@ class Run:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-class Result(NamedTuple):
-    """A fitted detector, its scores ``(t,)`` of the test half, and what both cost."""
-
-    detector: Detector
-    scores: Floats
-    costs: dict[str, float]
+def _code(cls: type[Detector]) -> str:
+    """Key of a detector's code; of another package's, with that package's version."""
+    own, foreign = code.key(cls.__module__), getattr(cls, "version", "")
+    return f"{own} {foreign}" if foreign else own
 
 
 def result(run: Run) -> Result:
-    """Fit and score, or take both from the cache."""
+    """Fit and score, or take what that gave from the cache."""
     folder = paths.cache() / run.key
     try:
-        return _kept(folder)
+        return cache.kept(folder)
     except (OSError, ValueError):  # missing, half-written or damaged: computing mends it
-        _compute(run, folder)
-        return _kept(folder)
-
-
-def _kept(folder: Path) -> Result:
-    spent = _read_json(folder / "costs.json")  # written last
-    made = saving.load(folder / "model.safetensors")
-    return Result(made, read_npy(folder / "scores.npy"), spent)
-
-
-def _compute(run: Run, folder: Path) -> None:
-    protocol = PROTOCOLS[run.protocol]
-    made = protocol.detector(run.detector, seed=run.seed, **run.settings)
-    with costs.measured() as training:
-        made.fit(protocol.train(run.series))
-    with costs.measured() as scoring:
-        scores = made.decision_function(run.series.test)
-    saving.save(made, folder / "model.safetensors")
-    with paths.replacing(folder / "scores.npy") as part:
-        np.save(part, scores)
-    spent = {
-        "train_seconds": training.seconds,
-        "train_peak_mb": training.peak_mb,
-        "score_seconds": scoring.seconds,
-        "parameters": made.parameters,
-        "host": f"{platform.system()} {platform.machine()}",
-    }
-    with paths.replacing(folder / "costs.json") as part:
-        part.write_text(json.dumps(spent), encoding="utf-8")
+        protocol = PROTOCOLS[run.protocol]
+        made = protocol.detector(run.detector, seed=run.seed, **run.settings)
+        cache.compute(made, run.series, protocol, folder)
+        return cache.kept(folder)
 
 
 def row(run: Run, *, vus_window: int) -> dict[str, object]:
     """Give the run's line of the table: identity, metrics, costs; on failure, ``error`` instead."""
     head = {"key": run.key} | run.identity | judged(vus_window)
     try:
-        _, scores, spent = result(run)
-        labels = PROTOCOLS[run.protocol].labels(run.series)
-        return head | evaluate(labels, scores, vus_window=vus_window) | spent
-    except (ValueError, RuntimeError, MemoryError, NotImplementedError) as error:
+        found = result(run)
+        values = evaluate(
+            PROTOCOLS[run.protocol].labels(run.series),
+            found.scores,
+            vus_window=vus_window,
+            calibration=found.calibration,
+            rows_per_day=run.series.rows_per_day,
+            blame=found.blame,
+            causes=[cause.channels for cause in run.series.causes or ()] or None,
+        )
+        return head | values | found.costs
+    except (ValueError, RuntimeError, MemoryError) as error:
         # One detector that fails must not cost the others; the next start tries it again.
         return head | {"error": f"{type(error).__name__}: {error}"}
 
@@ -123,26 +100,17 @@ def judged(vus_window: int) -> dict[str, object]:
     return {"metrics": code.key("lmmoe.evaluation", "lmmoe.protocol"), "vus_window": vus_window}
 
 
-def planned(profile: Profile, entity: str) -> Iterator[Run]:
-    """All runs of a profile on one entity."""
+def planned(profile: Profile, entity: str, part: int | None = None) -> Iterator[Run]:
+    """All runs of a profile on one entity, or those of one of its passes."""
     series = profile.load(entity)
-    for name, settings in profile.detectors.items():
-        for protocol in profile.protocols:
-            for seed in _seeds(profile, name):
-                yield Run(series, name, protocol, seed, settings)
+    for name, protocol, seed in profile.plan(entity, part):
+        yield Run(series, name, protocol, seed, profile.detectors[name])
 
 
-def per_entity(profile: Profile) -> int:
-    """How many runs `planned` gives for one entity."""
-    return len(profile.protocols) * sum(len(_seeds(profile, name)) for name in profile.detectors)
-
-
-def _seeds(profile: Profile, name: str) -> list[int]:
-    return profile.seeds if entry(name).cls.seeded else profile.seeds[:1]
-
-
-def table(profile: Profile, entities: list[str] | None = None) -> pd.DataFrame:
-    """Give the rows of all runs of a profile, or of some entities.
+def table(
+    profile: Profile, entities: list[str] | None = None, part: int | None = None
+) -> pd.DataFrame:
+    """Give the rows of all runs of a profile, or of some entities, or of one pass.
 
     Only what is missing is computed: rows that still hold are taken from the tables that the
     profile's workflow and earlier reports left (`earlier`).
@@ -150,9 +118,10 @@ def table(profile: Profile, entities: list[str] | None = None) -> pd.DataFrame:
     known = earlier(profile)
     entities = entities or profile.present
     rows = []
-    with progress.bar(len(entities) * per_entity(profile), "runs", unit="run") as bar:
+    total = sum(len(profile.plan(entity, part)) for entity in entities)
+    with progress.bar(total, "runs", unit="run") as bar:
         for entity in entities:
-            for run in planned(profile, entity):
+            for run in planned(profile, entity, part):
                 doing = f"{entity} {run.detector} {run.protocol} seed {run.seed}"
                 bar.set_postfix_str(doing, refresh=False)
                 old = known.get((run.key, *judged(profile.vus_window).values()))
@@ -170,7 +139,7 @@ def earlier(profile: Profile) -> dict[tuple[object, ...], dict[str, object]]:
     published = ordered(pd.DataFrame())
     if not os.environ.get("LMMOE_FRESH"):
         published = read(paths.figures(profile.profile) / "runs.csv")
-    own = sorted((paths.results(profile.profile) / "runs").glob("[!.]*.csv"))
+    own = sorted((paths.results(profile.profile) / "runs").rglob("[!.]*.csv"))
     tables = [published[published["error"].isna()], *map(read, own)]
     lines = [line for rows in tables for line in rows.to_dict("records")]
     return {(line["key"], line["metrics"], line["vus_window"]): line for line in lines}
@@ -181,7 +150,7 @@ def forget_failures(profile: Profile) -> None:
 
     Bad data fails the same way until it changes; a lack of memory may have passed.
     """
-    for path in (paths.results(profile.profile) / "runs").glob("[!.]*.csv"):
+    for path in (paths.results(profile.profile) / "runs").rglob("[!.]*.csv"):
         errors = read(path)["error"].dropna().astype(str)
         if not errors.str.startswith(DataError.__name__).all():
             path.unlink()
@@ -208,14 +177,10 @@ def accumulate(rows: pd.DataFrame, path: Path) -> None:
 KIND = ("dataset", "entity", "detector", "protocol", "settings", "seed")
 IDENTITY = (*KIND, "data", "code", "torch")
 TEXTS = ("key", *(name for name in IDENTITY if name != "seed"), "metrics")
-SPENT = ("train_seconds", "train_peak_mb", "score_seconds", "parameters")
+SPENT = ("train_seconds", "train_peak_mb", "score_seconds", "test_rows", "parameters")
 ALL = ("key", *IDENTITY, "metrics", "vus_window", *COLUMNS, *SPENT, "host", "error")
 
 
 def ordered(rows: pd.DataFrame) -> pd.DataFrame:
     """Give the table all its columns, in order."""
     return rows.reindex(columns=list(ALL))
-
-
-def _read_json(path: Path) -> dict[str, float]:
-    return json.loads(path.read_text(encoding="utf-8"))

@@ -5,7 +5,13 @@ import pandas as pd
 from lmmoe import runs
 from lmmoe.evaluation import COLUMNS
 
-COSTS = {"train_seconds": 1.0, "train_peak_mb": 10.0, "score_seconds": 0.1, "parameters": 5}
+COSTS = {
+    "train_seconds": 1.0,
+    "train_peak_mb": 10.0,
+    "score_seconds": 0.1,
+    "test_rows": 1000,
+    "parameters": 5,
+}
 
 
 def line(detector, entity, value, *, seed=0, protocol="ours", dataset="smd", **others):

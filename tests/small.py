@@ -17,11 +17,35 @@ LIGHT = {
     "batch": 64,
 }
 # Settings that make a detector quick; the others are quick as they are.
-QUICK = {"LightMMoE": LIGHT}
+DEEP = LIGHT | {"kernels": [2, 3], "hidden": [8, 6], "tower": [4, 3]}
+QUICK = {
+    "CAD": LIGHT,
+    "CAD-FSE23": LIGHT,
+    "HMMoE": DEEP,
+    "LightMMoE": LIGHT,
+    "untrained LightMMoE": LIGHT | {"epochs": 0},
+}
+# Those that take long at their own settings: for tests of what every detector promises.
+BRIEF = {"window": 8, "epochs": 2}
+TINY = QUICK | {
+    "AMAD": {"window": 16, "epochs": 1},
+    "AMAD-corrected": {"window": 16, "epochs": 1},
+    "CAD-as-run": BRIEF | {"examples": 100},
+    "IsolationForest": {"trees": 10},
+    "LSTM-AE": BRIEF | {"hidden": 8},
+    "MTSMixer": BRIEF,
+    "MTSMixerLighter": BRIEF,
+    "USAD": BRIEF | {"latent": 4},
+}
+FOREIGN = "pyod.models.ecod.ECOD"  # another package's, whose model no file of ours can hold
 
 
 def make(name, **settings):
     return detectors.detector(name, **(QUICK.get(name, {}) | settings))
+
+
+def tiny(name, **settings):
+    return detectors.detector(name, **(TINY.get(name, {}) | settings))
 
 
 def waves(rows=300, channels=4, seed=0, noise=0.1):

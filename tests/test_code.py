@@ -171,8 +171,17 @@ def test_what_the_real_keys_rest_on():
     assert code._closure("lmmoe.detectors.lightmmoe") == {
         "lmmoe.detectors.base",
         "lmmoe.detectors.lightmmoe",
+        "lmmoe.detectors.mixture",
+        "lmmoe.detectors.neural",
         "lmmoe.detectors.scaling",
+        "lmmoe.detectors.windowed",
+        "lmmoe.kinds",
         "lmmoe.mmoe",
+        "lmmoe.mmoe.adaptive",
+        "lmmoe.mmoe.experts",
+        "lmmoe.mmoe.gates",
+        "lmmoe.mmoe.parts",
+        "lmmoe.mmoe.towers",
         "lmmoe.training",
     }
     metrics = {path.stem for path in (PACKAGE / "metrics").glob("*.py")} - {"__init__"}

@@ -9,19 +9,24 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from small import make, waves
+from small import FOREIGN, TINY, tiny, waves
 
 import lmmoe
-from lmmoe import detectors
+from lmmoe import detectors, metrics
+from lmmoe.detectors.base import setting_names
 
 TRAIN, TEST = waves(300), waves(200, seed=1)
 
-every = pytest.mark.parametrize("name", detectors.names())
+ours = pytest.mark.parametrize("name", detectors.names())
+every = pytest.mark.parametrize("name", [*detectors.names(), FOREIGN])
 
 
-def test_the_three_detectors_are_there():
-    assert {"LightMMoE", "MTSExample", "random"} <= set(detectors.names())
-    assert list(detectors.names()) == sorted(detectors.names(), key=str.lower)
+def test_the_names_are_in_order_and_every_preset_has_one():
+    names = detectors.names()
+    assert {"LightMMoE", "MTSExample", "random"} <= set(names)
+    assert list(names) == sorted(names, key=str.lower)
+    assert set(TINY) <= set(names)  # a slip there would leave a detector slow
+    assert FOREIGN not in names and detectors.entry(FOREIGN).settings == {}
 
 
 # --- what fit and scoring give ---
@@ -46,7 +51,7 @@ def harness(detector, contamination):
 @every
 @pytest.mark.parametrize("contamination", [0.02, 0.1, 0.5])
 def test_ours_pass_pyods_harness(name, contamination):
-    made = harness(make(name, contamination=contamination), contamination)
+    made = harness(tiny(name, contamination=contamination), contamination)
     assert made.name == name
     assert made.labels_.sum() <= contamination * 300 + 1
     assert type(made.threshold_) is float
@@ -62,13 +67,13 @@ def test_a_detector_of_pyods_passes_it_too():
 
 @every
 def test_decision_scores_are_those_of_the_training_rows(name):
-    made = make(name).fit(TRAIN)
+    made = tiny(name).fit(TRAIN)
     assert np.array_equal(made.decision_function(TRAIN), made.decision_scores_)
 
 
 @every
 def test_a_seed_fixes_every_bit(name):
-    first, second = (make(name, seed=3).fit(TRAIN) for _ in range(2))
+    first, second = (tiny(name, seed=3).fit(TRAIN) for _ in range(2))
     for _ in range(2):  # scoring twice changes nothing either
         assert np.array_equal(first.decision_function(TEST), second.decision_function(TEST))
     assert np.array_equal(first.decision_scores_, second.decision_scores_)
@@ -77,14 +82,14 @@ def test_a_seed_fixes_every_bit(name):
 
 @every
 def test_another_seed_differs_where_it_should(name):
-    first, second = (make(name, seed=seed).fit(TRAIN) for seed in (0, 1))
+    first, second = (tiny(name, seed=seed).fit(TRAIN) for seed in (0, 1))
     same = np.array_equal(first.decision_function(TEST), second.decision_function(TEST))
     assert same != type(first).seeded
 
 
 @every
 def test_fitting_again_starts_anew(name):
-    once = make(name).fit(TRAIN)
+    once = tiny(name).fit(TRAIN)
     scores, threshold = once.decision_function(TEST), once.threshold_
     once.fit(waves(260, channels=3, seed=9))
     assert once.decision_function(TEST[:, :3]).shape == (200,)
@@ -98,7 +103,7 @@ def test_nothing_outside_is_changed(name):
     train, test = TRAIN.copy(), TEST.copy()
     np.random.seed(5)  # noqa: NPY002 the stream that must be left alone
     numpy_before, torch_before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
-    made = make(name).fit(train)
+    made = tiny(name).fit(train)
     made.decision_function(test)
     made.predict(test)
     assert np.array_equal(train, TRAIN) and np.array_equal(test, TEST)
@@ -106,14 +111,14 @@ def test_nothing_outside_is_changed(name):
     assert torch.equal(torch.get_rng_state(), torch_before)
 
 
-@every
+@ours
 def test_locked_rows_and_constant_channels_pass_without_a_warning(name):
     train = TRAIN.copy()
     train[:, 1] = 0.1  # the mean of many 0.1 is not 0.1 to the last bit
     train.flags.writeable = False
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        made = make(name).fit(train)
+        made = tiny(name).fit(train)
         scores = made.decision_function(TEST)
     assert np.isfinite(scores).all() and np.isfinite(made.decision_scores_).all()
 
@@ -125,8 +130,8 @@ def test_locked_rows_and_constant_channels_pass_without_a_warning(name):
     ids=["column-major", "list", "frame", "strided"],
 )
 def test_rows_may_come_in_any_form(name, other):
-    expected = make(name).fit(TRAIN).decision_function(TEST)
-    found = make(name).fit(other(TRAIN)).decision_function(other(TEST))
+    expected = tiny(name).fit(TRAIN).decision_function(TEST)
+    found = tiny(name).fit(other(TRAIN)).decision_function(other(TEST))
     # Not to the bit: NumPy sums in the order in which values lie in memory.
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
@@ -134,13 +139,13 @@ def test_rows_may_come_in_any_form(name, other):
 @every
 def test_whole_numbers_are_numbers(name):
     counts = np.round(TRAIN * 10)
-    expected = make(name).fit(counts).decision_function(counts)
-    assert np.array_equal(make(name).fit(counts.astype(int)).decision_scores_, expected)
+    expected = tiny(name).fit(counts).decision_function(counts)
+    assert np.array_equal(tiny(name).fit(counts.astype(int)).decision_scores_, expected)
 
 
 @every
 def test_channel_scores_have_the_shape_of_the_rows_or_are_refused(name):
-    made = make(name).fit(TRAIN)
+    made = tiny(name).fit(TRAIN)
     try:
         shares = made.channel_scores(TEST)
     except NotImplementedError as error:
@@ -152,16 +157,16 @@ def test_channel_scores_have_the_shape_of_the_rows_or_are_refused(name):
 
 @every
 def test_the_fewest_rows_are_enough(name):
-    made = make(name)
+    made = tiny(name)
     fewest = made.min_rows
     made.fit(waves(fewest))
     assert made.decision_scores_.shape == (fewest,)
-    scores = make(name).fit(TRAIN).decision_function(TEST[:fewest])
+    scores = tiny(name).fit(TRAIN).decision_function(TEST[:fewest])
     assert scores.shape == (fewest,) and np.isfinite(scores).all()
 
 
 def test_mtsexample_by_hand():
-    made = make("MTSExample").fit([[0.0, 5.0], [2.0, 5.0]])  # means 1 and 5, deviations 1 and (1)
+    made = tiny("MTSExample").fit([[0.0, 5.0], [2.0, 5.0]])  # means 1 and 5, deviations 1 and (1)
     assert made.decision_function([[4.0, 7.0], [1.0, 5.0]]).tolist() == [9 + 4, 0]
     assert made.channel_scores([[4.0, 7.0]]).tolist() == [[9, 4]]
     assert made.decision_scores_.tolist() == [1, 1]
@@ -171,9 +176,26 @@ def test_mtsexample_by_hand():
 
 
 def test_random_ignores_the_rows():
-    made = make("random", seed=7).fit(TRAIN)
+    made = tiny("random", seed=7).fit(TRAIN)
     assert np.array_equal(made.decision_function(TEST), made.decision_function(TEST + 1))
     assert np.array_equal(made.decision_function(TEST), np.random.default_rng(7).random(200))
+
+
+def test_random_blames_no_channel_before_another():
+    made = tiny("random", seed=7).fit(TRAIN)
+    shares = made.channel_scores(TEST)
+    assert np.ptp(shares, axis=1).tolist() == [0] * 200
+    assert shares.sum(axis=1) == pytest.approx(made.decision_function(TEST), rel=1e-12)
+
+
+@pytest.mark.parametrize(("percent", "expected"), [(100, 2 / 5), (150, 3 / 5)])
+def test_random_reaches_the_hit_rate_of_chance(percent, expected):
+    """All channels are tied: of the places taken, each cause has its share. 3 of 5 at 150 %."""
+    made = tiny("random").fit(waves(50, channels=5))
+    blame = made.channel_scores(waves(30, channels=5)).reshape(3, 10, 5).sum(axis=1)
+    for causes in [(0, 1), (2, 4), (3, 4)]:
+        found = metrics.diagnosis(blame=blame, causes=[causes] * 3, percent=percent)
+        assert found.hit_rate == pytest.approx(expected, rel=1e-12)
 
 
 # --- settings ---
@@ -181,7 +203,7 @@ def test_random_ignores_the_rows():
 
 @every
 def test_settings_are_kept_under_their_names(name):
-    made = make(name, seed=4, contamination=0.2)
+    made = tiny(name, seed=4, contamination=0.2)
     assert made.get_params() == made.get_params(deep=False) == made.settings
     assert made.settings["seed"] == 4 and made.settings["contamination"] == 0.2
     for setting, value in made.settings.items():
@@ -194,12 +216,16 @@ def test_settings_are_kept_under_their_names(name):
 
 
 @every
-def test_settings_are_keywords_with_type_hints(name):
-    parameters = inspect.signature(type(make(name)).__init__).parameters
-    for parameter in list(parameters.values())[1:]:
-        assert parameter.kind is parameter.KEYWORD_ONLY
+def test_settings_are_keywords_with_type_hints_and_defaults(name):
+    cls = type(tiny(name))
+    parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+    for parameter in parameters:
         assert parameter.annotation is not parameter.empty
-        assert parameter.default is not parameter.empty
+        # What is passed on to the class above has its names and defaults there.
+        if parameter.kind is not parameter.VAR_KEYWORD:
+            assert parameter.kind is parameter.KEYWORD_ONLY
+            assert parameter.default is not parameter.empty
+    assert set(detectors._kinds(cls)) == set(setting_names(cls)) >= set(tiny(name).settings)
 
 
 def test_a_registered_name_may_preset_settings(monkeypatch):
@@ -220,7 +246,7 @@ def test_a_registered_name_may_preset_settings(monkeypatch):
 
 @given(st.integers(1, 60), st.floats(0.01, 0.5), st.integers(0, 99))
 def test_labels_never_flag_more_than_asked_for(rows, contamination, seed):
-    made = make("random", seed=seed, contamination=contamination).fit(np.zeros((rows, 1)))
+    made = tiny("random", seed=seed, contamination=contamination).fit(np.zeros((rows, 1)))
     assert made.labels_.sum() <= np.ceil(contamination * rows)
     assert (made.decision_scores_[made.labels_ == 1] > made.threshold_).all()
     assert (made.decision_scores_[made.labels_ == 0] <= made.threshold_).all()

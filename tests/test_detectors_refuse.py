@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from small import make, waves
+from small import FOREIGN, tiny, waves
 
 import lmmoe
 from lmmoe import detectors
@@ -12,7 +12,7 @@ from lmmoe.errors import DataError
 
 TRAIN, TEST = waves(300), waves(200, seed=1)
 
-every = pytest.mark.parametrize("name", detectors.names())
+every = pytest.mark.parametrize("name", [*detectors.names(), FOREIGN])
 
 
 def told(error, *parts):
@@ -26,8 +26,8 @@ def test_a_bad_cell_is_named(name, bad):
     rows = TRAIN.copy()
     rows[17, 2] = bad
     with told(DataError, "row 17, column 2", f"{bad} is not a finite number"):
-        make(name).fit(rows)
-    made = make(name).fit(TRAIN)
+        tiny(name).fit(rows)
+    made = tiny(name).fit(TRAIN)
     with told(DataError, "row 17, column 2", f"{bad} is not a finite number"):
         made.decision_function(rows)
 
@@ -47,8 +47,8 @@ def test_a_bad_cell_is_named(name, bad):
 )
 def test_rows_of_another_kind_are_refused(name, rows, message):
     with told(DataError, message):
-        make(name).fit(rows)
-    made = make(name).fit(TRAIN)
+        tiny(name).fit(rows)
+    made = tiny(name).fit(TRAIN)
     for method in (made.decision_function, made.predict, made.channel_scores):
         with told(DataError, message):
             method(rows)
@@ -56,7 +56,7 @@ def test_rows_of_another_kind_are_refused(name, rows, message):
 
 @every
 def test_one_row_too_few_is_refused(name):
-    made = make(name)
+    made = tiny(name)
     fewest = made.min_rows
     message = f"{fewest - 1} rows are too few for {name}. It needs at least {fewest}:"
     with told(DataError, message):
@@ -68,7 +68,7 @@ def test_one_row_too_few_is_refused(name):
 @every
 @pytest.mark.parametrize("channels", [1, 3, 5])
 def test_other_channels_than_in_training_are_refused(name, channels):
-    made = make(name).fit(TRAIN)
+    made = tiny(name).fit(TRAIN)
     with told(DataError, f"{channels} channels, but {name} was fitted on 4"):
         made.decision_function(waves(channels=channels))
 
@@ -76,7 +76,7 @@ def test_other_channels_than_in_training_are_refused(name, channels):
 @every
 @pytest.mark.parametrize("method", ["decision_function", "channel_scores", "predict"])
 def test_scoring_before_fitting_is_refused(name, method):
-    made = make(name)
+    made = tiny(name)
     assert not made.fitted
     with told(RuntimeError, f"{name} has not been fitted: call fit first"):
         getattr(made, method)(TEST)
@@ -87,7 +87,7 @@ def test_scoring_before_fitting_is_refused(name, method):
 
 @every
 def test_a_refused_fit_leaves_the_earlier_one(name):
-    made = make(name).fit(TRAIN)
+    made = tiny(name).fit(TRAIN)
     expected = made.decision_function(TEST)
     with pytest.raises(DataError):
         made.fit(TRAIN[:, :2] * np.nan)
@@ -98,12 +98,20 @@ def test_a_refused_fit_leaves_the_earlier_one(name):
 @pytest.mark.parametrize("bad", [0, -0.1, 0.51, 1, float("nan")])
 def test_a_bad_contamination_is_refused(name, bad):
     with told(ValueError, f"contamination={bad}: it must be above 0 and at most 0.5"):
-        make(name, contamination=bad)
+        tiny(name, contamination=bad)
 
 
 def test_an_unknown_detector_is_told_the_known_ones():
-    with told(ValueError, "no detector 'lightmmoe'", "LightMMoE, MTSExample, ", "random"):
+    message = f"no detector 'lightmmoe': there are {', '.join(detectors.names())}"
+    with told(ValueError, message):
         lmmoe.detector("lightmmoe")
+
+
+def test_an_unknown_foreign_class_is_told_apart():
+    with told(ValueError, "no detector 'no_such.Thing': module 'no_such' cannot be imported"):
+        lmmoe.detector("no_such.Thing")
+    with told(ValueError, "no detector 'pyod.models.ecod.Thing'", "has no class 'Thing'"):
+        lmmoe.detector("pyod.models.ecod.Thing")
 
 
 @every

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmmoe.metrics import ADJUSTMENTS, best_f1
+from lmmoe.metrics import ADJUSTMENTS, best_f1, best_f1s
 
 ANY = [None, *ADJUSTMENTS]
 DELAYS = st.none() | st.integers(1, 15)
@@ -264,3 +264,22 @@ def test_delay_without_adjustment():
 def test_a_whole_delay_may_be_a_float():
     given = {"labels": [1, 1, 0], "scores": [0, 3, 1], "adjust": "point"}
     assert best_f1(**given, delay=2.0) == best_f1(**given, delay=np.int64(2)) == (1, 1, 1, 3)
+
+
+@FAST
+@given(naive.cases(), st.lists(st.sampled_from(ANY)), DELAYS)
+def test_several_adjustments_from_one_sort_are_the_same(case, kinds, delay):
+    data = {"labels": case[0], "scores": case[1]}
+    kinds = [kind for kind in kinds if kind is not None or delay is None]
+    found = best_f1s(**data, adjust=kinds, delay=delay)
+    assert found == {kind: best_f1(**data, adjust=kind, delay=delay) for kind in kinds}
+
+
+def test_one_odd_adjustment_among_several_is_refused():
+    for kinds, delay, message in (
+        (["point", "pa"], None, "adjust='pa': use None or one of"),
+        (["point", None], 3, "delay is a kind of point adjustment"),
+        (["point"], 0, "delay=0: a whole number"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            best_f1s(labels=[0, 1], scores=[0, 1], adjust=kinds, delay=delay)

@@ -6,7 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lmmoe.metrics import average_precision, best_f1, roc_auc, vus
+from lmmoe.metrics import (
+    affiliation,
+    average_precision,
+    best_affiliation_f1,
+    best_f1,
+    roc_auc,
+    vus,
+)
 
 FOLDER = Path(__file__).parent / "oracles"
 ORACLES = json.loads((FOLDER / "metrics.json").read_text(encoding="utf-8"))
@@ -66,3 +73,30 @@ def test_the_best_f1_is_no_worse_than_a_grids(cases, case, window):
     for name, adjust in (("Standard-F1", None), ("PA-F1", "point")):
         gain = best_f1(**cases[case], adjust=adjust).f1 - expected[name]
         assert -1e-6 < gain < 0.05, name
+
+
+# At which score, counted from the highest, affiliation F1 is TSB-AD's: found by trying all.
+PLACES = {
+    "long": 35,
+    "noise0": 12,
+    "noise1": 331,
+    "noise2": 62,
+    "noise3": 101,
+    "signal0": 31,
+    "signal1": 180,
+    "signal2": 122,
+    "signal3": 1137,
+    "tiny": 4,
+}
+
+
+@pytest.mark.parametrize("case", ORACLES)
+def test_tsb_ads_affiliation_is_ours_at_one_of_the_scores(cases, case):
+    # TSB-AD tries a grid of values, we one of ranks: neither best is always the higher. But its
+    # value must be what our exact integrals give at some score, or the definitions differ.
+    labels, scores = cases[case]["labels"], cases[case]["scores"]
+    (expected,) = {values["Affiliation-F"] for values in ORACLES[case]["tsb_ad"].values()}
+    threshold = np.sort(scores)[-1 - PLACES[case]]
+    found = affiliation(labels=labels, alarms=scores >= threshold)
+    assert found.f1 == pytest.approx(expected, abs=1e-12)
+    assert best_affiliation_f1(**cases[case]).f1 > expected - 0.03

@@ -15,6 +15,7 @@ from lmmoe.data import Cause, showcase
 from lmmoe.evaluation import COLUMNS
 from lmmoe.plots import style
 from lmmoe.runs import SPENT
+from lmmoe.statistics import mean_ranks
 from lmmoe.training import History
 
 ROWS, CHANNELS = 300, 4
@@ -70,7 +71,9 @@ def summary(**changes):
         index=pd.Index(["LightMMoE", "MTSExample", "something new"], name="detector"),
         columns=list(COLUMNS),
     )
-    return table.assign(**dict.fromkeys(SPENT, 2.0)).assign(**changes)
+    bounds = {"average_precision_low": 0.05, "average_precision_high": 0.95}
+    counts = {"entities": 3, "seeds": 1}
+    return table.assign(**dict.fromkeys(SPENT, 2.0), **bounds, **counts).assign(**changes)
 
 
 def by_entity(entities=3):
@@ -111,6 +114,10 @@ def of_tables():
         "learning_curve": lambda: plots.learning_curve(History([2.0, 1.0], [3.0, 2.5], 2)),
         "heatmap": lambda: plots.heatmap(by_entity(), "average_precision"),
         "what_adjustment_hides": lambda: plots.what_adjustment_hides(summary()),
+        "forest": lambda: plots.forest(summary()),
+        "critical_difference": lambda: plots.critical_difference(mean_ranks(by_entity())),
+        "events_found": lambda: plots.events_found({"random": [True, False]}, [3, 9]),
+        "study_differences": lambda: plots.study_differences(machines()),
         "quality_and_cost": lambda: plots.quality_and_cost(summary()),
         "against_study": lambda: plots.against_study(machines()),
     }
@@ -118,7 +125,8 @@ def of_tables():
 
 def test_no_picture_is_forgotten():
     pictures = {name for name in plots.__all__ if name != "caused_by"}
-    assert pictures == set(of_series(SERIES["per day"])) | set(of_tables())
+    of_claims = {"claims_by_document", "printed_against_measured"}  # in test_claims_audit
+    assert pictures == set(of_series(SERIES["per day"])) | set(of_tables()) | of_claims
     for name in pictures:
         assert inspect.signature(getattr(plots, name)).return_annotation is Figure, name
 
@@ -159,6 +167,8 @@ def test_every_picture_of_tables(picture):
         lambda: plots.what_adjustment_hides(summary(best_f1=np.nan, point_f1_pa=np.nan)),
         lambda: plots.what_adjustment_hides(summary(best_f1=[0.1, np.nan, 0.2])),
         lambda: plots.what_adjustment_hides(summary().head(1)),
+        lambda: plots.forest(summary(average_precision=[0.2, np.nan, 0.1])),
+        lambda: plots.forest(summary(average_precision_low=np.nan, average_precision_high=np.nan)),
         lambda: plots.quality_and_cost(summary(average_precision=np.nan)),
         lambda: plots.quality_and_cost(summary(average_precision=0.0)),
         lambda: plots.quality_and_cost(summary(train_seconds=[np.nan, 0.0, 5.0])),
@@ -260,13 +270,15 @@ def test_the_heatmap_ends_with_the_mean():
 # --- style ---
 
 
-def test_every_detector_has_a_colour_of_its_own():
-    assert len(set(style.COLOURS.values())) == len(style.COLOURS)
-    assert not set(style.COLOURS.values()) & set(style.SPARE)
-    assert style.colour("LightMMoE") == "#0072B2"
-    assert style.colour("something new") == style.colour("something new") in style.SPARE
+def test_every_family_has_a_colour_of_its_own():
+    assert len(set(style.FAMILIES.values())) == len(style.FAMILIES)
+    assert set(style.FAMILY_OF.values()) < set(style.FAMILIES)
+    assert style.colour("LightMMoE") == style.colour("CAD") == "#0072B2"
+    assert style.colour("random") == style.colour("untrained LightMMoE")
+    assert style.family("pyod.models.ecod.ECOD") == "others"
     assert style.title("something new") == "something new"
     assert set(style.METRIC_TITLES) == set(COLUMNS)
+    assert len(set(style.METRIC_TITLES.values())) == len(COLUMNS)
 
 
 def test_the_style_holds_inside_and_ends_outside():

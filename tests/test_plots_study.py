@@ -59,8 +59,9 @@ def test_random_scores_have_a_line_and_no_dots():
         # The study's number to the right, ours upwards.
         expected = factor * np.array([[0.9, 0.8], [0.7, 0.6]])
         assert np.asarray(dots.get_offsets()) == pytest.approx(expected)
-    words = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert words == ["LightMMoE", "random scores, mean"]
+    [legend] = figure.legends
+    words = [text.get_text() for text in legend.get_texts()]
+    assert words == ["the study's networks", "random scores, mean"]
 
 
 @pytest.mark.parametrize("scores", [[], [math.nan, math.nan], [math.nan, 0.3]], ids=str)
@@ -78,3 +79,23 @@ def test_a_table_without_rows_gives_a_note():
     [ax] = figure.axes
     assert [text.get_text() for text in ax.texts] == ["The study ran none of these entities."]
     assert not ax.axison and not ax.lines and not ax.collections
+    figure = drawn(lambda: plots.study_differences(tables.by_machine(rows)))
+    assert figure.axes[0].texts[0].get_text() == "The study ran none of these entities."
+
+
+def test_differences_by_hand():
+    exact = [machine("MTSExample", name, 0.5, 0.5) for name in "ab"]
+    figure = drawn(lambda: plots.study_differences(pd.concat([MACHINES, pd.DataFrame(exact)])))
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    # Who comes out alike stands on top; random scores have no partner.
+    assert names == ["LightMMoE", "L2 norm (MTSExample)"]
+    for ax, factor in zip(figure.axes, (1, 0.5), strict=True):
+        dots, mean, _, _ = [np.asarray(one.get_offsets()) for one in ax.collections]
+        assert dots == pytest.approx(np.array([[-0.1 * factor, 0], [-0.1 * factor, 0]]))
+        assert mean == pytest.approx(np.array([[-0.1 * factor, 0]]))
+
+
+def test_a_machine_that_failed_is_no_difference():
+    rows = [machine("LightMMoE", "a", 0.8, 0.9), machine("LightMMoE", "b", math.nan, 0.9)]
+    figure = drawn(lambda: plots.study_differences(pd.DataFrame(rows)))
+    assert len(figure.axes[0].collections[0].get_offsets()) == 1

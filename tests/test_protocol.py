@@ -51,6 +51,16 @@ def test_the_study_trains_on_the_first_four_fifths(rows, kept):
     assert np.array_equal(OURS.train(one), one.train)
 
 
+@pytest.mark.parametrize(("rows", "first"), [(10, 9), (19, 18), (20, 18), (30, 27), (28479, 25632)])
+def test_the_last_tenth_of_training_scores_may_set_a_threshold(rows, first):
+    assert OURS.calibrating(np.arange(rows)).tolist() == list(range(first, rows))
+    assert STUDY.calibrating(np.arange(rows)) is None
+
+
+def test_fewer_than_ten_training_rows_can_set_no_threshold():
+    assert all(OURS.calibrating(np.arange(rows)) is None for rows in range(10))
+
+
 def test_scaling_does_not_see_the_last_fifth():
     generator = np.random.default_rng(0)
     train, test = generator.random((100, 3)), generator.random((20, 3))

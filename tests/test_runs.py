@@ -65,7 +65,8 @@ def test_a_result_is_computed_once(fits, own_cache):
     assert np.array_equal(first.scores, second.scores)
     assert first.costs == second.costs
     names = {path.name for path in (own_cache / Run(SERIES, "MTSExample").key).iterdir()}
-    assert names == {"model.safetensors", "scores.npy", "costs.json"}
+    arrays = {"scores.npy", "calibration.npy", "blame.npy"}
+    assert names == arrays | {"model.safetensors", "costs.json"}
 
 
 def test_the_protocol_chooses_the_rows_and_the_settings(fits):
@@ -83,32 +84,8 @@ def test_the_protocols_are_those_of_the_specification():
     ours, study = protocol.PROTOCOLS["ours"], protocol.PROTOCOLS["study"]
     assert (ours.train_share, ours.margin, ours.settings) == (1.0, 0, {})
     assert (study.train_share, study.margin) == (0.8, 5)
+    assert (ours.calibration, study.calibration) == (0.1, 0.0)
     assert study.settings == {"held_out": 0.0, "first_scores": "zero"}
-
-
-@pytest.mark.parametrize("missing", ["costs.json", "model.safetensors", "scores.npy"])
-def test_a_folder_left_half_written_is_computed_anew(fits, own_cache, missing):
-    run = Run(SERIES, "MTSExample")
-    before = runs.result(run)
-    (own_cache / run.key / missing).unlink()
-    assert np.array_equal(runs.result(run).scores, before.scores)
-    assert len(fits) == 2
-    runs.result(run)
-    assert len(fits) == 2
-
-
-@pytest.mark.parametrize("share", [0, 0.5, 0.98])
-@pytest.mark.parametrize("damaged", ["costs.json", "model.safetensors", "scores.npy"])
-def test_a_damaged_file_is_computed_anew(fits, own_cache, damaged, share):
-    run = Run(SERIES, "MTSExample")
-    before = runs.result(run)
-    path = own_cache / run.key / damaged
-    content = path.read_bytes()
-    path.write_bytes(content[: int(share * len(content))])
-    after = runs.result(run)
-    assert len(fits) == 2
-    assert np.array_equal(after.scores, before.scores)
-    assert after.detector.threshold_ == before.detector.threshold_
 
 
 def test_a_failing_fit_leaves_nothing_that_counts(monkeypatch, own_cache):
@@ -199,8 +176,23 @@ def test_a_row_holds_identity_metrics_and_costs():
     assert line["metrics"] == code.key("lmmoe.evaluation", "lmmoe.protocol")
     labels = protocol.PROTOCOLS["study"].labels(SERIES)
     assert labels.sum() == 25 + 2 * 5  # two events, each 5 rows longer
-    expected = evaluation.evaluate(labels, runs.result(run).scores, vus_window=7)
-    assert {name: line[name] for name in evaluation.COLUMNS} == expected
+    found = runs.result(run)
+    expected = evaluation.evaluate(
+        labels, found.scores, vus_window=7, blame=found.blame, causes=[(0,)]
+    )
+    assert {name: line[name] for name in evaluation.COLUMNS} == pytest.approx(expected, nan_ok=True)
+    assert expected["hit_rate_100"] == 1  # the first event was put into that channel
+
+
+def test_a_row_under_our_protocol_has_label_free_metrics():
+    run = Run(series(rows_per_day=100), "MTSExample")
+    line, found = runs.row(run, vus_window=7), runs.result(run)
+    expected = evaluation.evaluate(
+        SERIES.labels, found.scores, vus_window=7, calibration=found.calibration, rows_per_day=100
+    )
+    shown = {name: expected[name] for name in evaluation.LABEL_FREE}
+    assert {name: line[name] for name in shown} == pytest.approx(shown, nan_ok=True)
+    assert line["quantile_f1"] > 0 and line["budget_false_alarms_per_day"] >= 0
 
 
 def test_what_metrics_depend_on_is_both_modules_and_the_window():
@@ -219,7 +211,13 @@ def test_rows_without_labels_have_no_metrics_and_no_error():
 
 @pytest.mark.parametrize(
     "error",
-    [ValueError("bad"), RuntimeError("bad"), MemoryError("bad"), np.linalg.LinAlgError("bad")],
+    [
+        ValueError("bad"),
+        RuntimeError("bad"),
+        MemoryError("bad"),
+        NotImplementedError("bad"),
+        np.linalg.LinAlgError("bad"),
+    ],
     ids=lambda error: type(error).__name__,
 )
 def test_a_failing_detector_has_an_error_and_no_numbers(monkeypatch, error):

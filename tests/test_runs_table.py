@@ -7,6 +7,7 @@ import pytest
 from small import failing, series
 
 from lmmoe import costs, params, paths, runs, tables
+from lmmoe.cache import Result
 from lmmoe.errors import DataError
 
 
@@ -20,7 +21,8 @@ def profile(tmp_path, monkeypatch):
     monkeypatch.setattr(params.Profile, "load", lambda self, entity: fleet[entity])
     monkeypatch.setattr(params.Profile, "present", property(lambda self: list(fleet)))
     settings = {"MTSExample": {"contamination": 0.2}, "random": {}}
-    return params.Profile(profile="tiny", detectors=settings, seeds=[0, 1], vus_window=10)
+    given = {"profile": "tiny", "dataset": "made-up", "detectors": settings}
+    return params.Profile(**given, seeds=[0, 1], vus_window=10)
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def test_a_table_has_a_row_for_each_run(profile):
     table = runs.table(profile)
     assert list(table.columns) == list(runs.ALL)
     # The norm takes no seed: 2 entities x 2 protocols x (1 + 2).
-    assert len(table) == 2 * runs.per_entity(profile) == 12
+    assert len(table) == 2 * len(profile.plan("a")) == 12
     seeds = table.groupby("detector")["seed"].unique()
     assert seeds["MTSExample"].tolist() == [0] and seeds["random"].tolist() == [0, 1]
     assert table["key"].is_unique and table["error"].isna().all()
@@ -72,8 +74,10 @@ def test_a_table_has_a_row_for_each_run(profile):
 
 def test_a_profiles_rows_are_those_that_its_table_has(profile, published):
     asked = replace(profile, detectors={"LightMMoE": {"window": 8, "epochs": 2}} | {"random": {}})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "result", lambda run: (None, run.series.test[:, 0], {}))
+    with pytest.MonkeyPatch.context() as patch:  # in place of training
+        patch.setattr(
+            runs, "result", lambda run: Result(published, run.series.test[:, 0], None, None, {})
+        )
         table = runs.table(asked)
     runs.accumulate(table, published)
     runs.accumulate(runs.table(replace(profile, seeds=[5])), published)

@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from safetensors.torch import save_file as save_tensors
-from small import make, waves
+from small import tiny, waves
 
 import lmmoe
 from lmmoe import detectors
@@ -43,12 +43,12 @@ def rewritten(path, *, head=None, arrays=None, without=()):
 
 @pytest.fixture
 def light(tmp_path):
-    return save(make("LightMMoE").fit(TRAIN), tmp_path / "model.safetensors")
+    return save(tiny("LightMMoE").fit(TRAIN), tmp_path / "model.safetensors")
 
 
 @pytest.fixture
 def norm(tmp_path):
-    return save(make("MTSExample").fit(TRAIN), tmp_path / "norm.safetensors")
+    return save(tiny("MTSExample").fit(TRAIN), tmp_path / "norm.safetensors")
 
 
 # --- what comes back ---
@@ -56,7 +56,7 @@ def norm(tmp_path):
 
 @every
 def test_it_scores_as_before_to_the_bit(name, tmp_path):
-    made = make(name, seed=2, contamination=0.03).fit(TRAIN)
+    made = tiny(name, seed=2, contamination=0.03).fit(TRAIN)
     path = save(made, tmp_path / "model.safetensors")
     back = load(path)
     assert type(back) is type(made) and back.name == name and back.fitted
@@ -72,7 +72,7 @@ def test_it_scores_as_before_to_the_bit(name, tmp_path):
 
 @every
 def test_saved_again_it_is_the_same_file(name, tmp_path):
-    first = save(make(name).fit(TRAIN), tmp_path / "1.safetensors")
+    first = save(tiny(name).fit(TRAIN), tmp_path / "1.safetensors")
     second = save(load(first), tmp_path / "2.safetensors")
     for path in (first, second):
         assert head_of(path)["format"] == FORMAT
@@ -85,13 +85,13 @@ def test_saved_again_it_is_the_same_file(name, tmp_path):
 
 @every
 def test_one_that_came_back_can_be_fitted_anew(name, tmp_path):
-    made = make(name).fit(TRAIN)
-    back = load(save(make(name).fit(waves(280, channels=2)), tmp_path / "m.safetensors"))
+    made = tiny(name).fit(TRAIN)
+    back = load(save(tiny(name).fit(waves(280, channels=2)), tmp_path / "m.safetensors"))
     assert np.array_equal(back.fit(TRAIN).decision_function(TEST), made.decision_function(TEST))
 
 
 def test_lightmmoe_brings_its_history_and_scaling_back(light):
-    made, back = make("LightMMoE").fit(TRAIN), load(light)
+    made, back = tiny("LightMMoE").fit(TRAIN), load(light)
     assert back.history == made.history
     assert np.array_equal(back.channel_scores(TEST), made.channel_scores(TEST))
     assert np.array_equal(back.forecasts(TEST), made.forecasts(TEST))
@@ -100,18 +100,18 @@ def test_lightmmoe_brings_its_history_and_scaling_back(light):
 
 
 def test_without_held_out_rows_the_history_comes_back_too(tmp_path):
-    made = make("LightMMoE", held_out=0.0).fit(TRAIN)
+    made = tiny("LightMMoE", held_out=0.0).fit(TRAIN)
     back = load(save(made, tmp_path / "m.safetensors"))
     assert back.history == made.history and back.history.held_out == []
 
 
 def test_settings_may_be_numpys_numbers(tmp_path):
-    made = make("LightMMoE", window=np.int64(5), shared=np.float32(0.5)).fit(TRAIN)
+    made = tiny("LightMMoE", window=np.int64(5), shared=np.float32(0.5)).fit(TRAIN)
     assert load(save(made, tmp_path / "m.safetensors")).settings == made.settings
 
 
 def test_the_public_names_are_these(tmp_path):
-    made = make("MTSExample").fit(TRAIN)
+    made = tiny("MTSExample").fit(TRAIN)
     path = lmmoe.save_detector(made, str(tmp_path / "deep" / "er" / "m.safetensors"))
     assert lmmoe.load_detector(str(path)).threshold_ == made.threshold_
 
@@ -119,7 +119,7 @@ def test_the_public_names_are_these(tmp_path):
 @every
 def test_an_unfitted_one_is_not_saved(name, tmp_path):
     with pytest.raises(RuntimeError, match=f"{name} has not been fitted: there is nothing to save"):
-        save(make(name), tmp_path / "m.safetensors")
+        save(tiny(name), tmp_path / "m.safetensors")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -175,7 +175,7 @@ def test_safetensors_of_others_are_refused(tmp_path):
     save_file({"weight": np.zeros((2, 2))}, path, metadata={"format": "pt"})
     with refused(path, "(None)" if head_of(path) is None else "('pt')"):
         load(path)
-    save_tensors({"weight": torch.zeros(2, dtype=torch.bfloat16)}, path)
+    save_tensors({"w": torch.zeros(2, dtype=torch.bfloat16)}, path, metadata={"format": FORMAT})
     with refused(path, "not a readable model"):
         load(path)
 
@@ -218,14 +218,14 @@ def test_a_header_that_does_not_fit_is_refused(light, head, message):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_a_model_of_an_absent_device_is_refused(light):
-    rewritten(light, head={"settings": json.dumps(make("LightMMoE").settings | {"device": "cuda"})})
+    rewritten(light, head={"settings": json.dumps(tiny("LightMMoE").settings | {"device": "cuda"})})
     with refused(light, "the model does not fit its own header ("):
         load(light)
 
 
 @every
 def test_each_array_is_needed(name, tmp_path):
-    path = save(make(name).fit(TRAIN), tmp_path / "m.safetensors")
+    path = save(tiny(name).fit(TRAIN), tmp_path / "m.safetensors")
     content = path.read_bytes()
     for key in load_file(path):
         path.write_bytes(content)
@@ -240,9 +240,9 @@ def test_each_array_is_needed(name, tmp_path):
         {"network.conv": np.zeros((3, 3), np.float32)},
         {"network.tower": np.zeros((3, 4, 3), np.float32)},
         {"network.more": np.zeros(3, np.float32)},
-        {"mean": np.zeros(3)},
-        {"mean": np.zeros(0)},
-        {"mean": np.zeros((4, 1))},
+        {"shift": np.zeros(3)},
+        {"shift": np.zeros(0)},
+        {"shift": np.zeros((4, 1))},
         {"scale": np.ones(5)},
         {"decision_scores": np.zeros((3, 3))},
         {"history.best_epoch": np.zeros(0)},
@@ -257,7 +257,7 @@ def test_arrays_of_other_shapes_are_refused(light, arrays):
 
 
 @pytest.mark.parametrize("shape", [(3,), (0,), (2, 4), (4, 1)])
-@pytest.mark.parametrize("key", ["mean", "scale"])
+@pytest.mark.parametrize("key", ["shift", "scale"])
 def test_a_norm_of_other_shapes_is_refused(norm, key, shape):
     rewritten(norm, arrays={key: np.ones(shape)})
     with refused(norm, "the model does not fit its own header ("):
@@ -276,7 +276,7 @@ def test_a_failed_save_keeps_the_old_file_and_leaves_nothing(light, monkeypatch)
 
     monkeypatch.setattr("safetensors.numpy.save_file", fails)
     with pytest.raises(OSError, match="disk full"):
-        save(make("LightMMoE", seed=9).fit(TRAIN), light)
+        save(tiny("LightMMoE", seed=9).fit(TRAIN), light)
     assert light.read_bytes() == before
     assert list(light.parent.iterdir()) == [light]
 

@@ -29,7 +29,7 @@ THEIRS = pd.DataFrame(
 
 @pytest.fixture
 def made_up_study(monkeypatch):
-    monkeypatch.setattr(tables, "study_results", lambda: THEIRS)
+    monkeypatch.setattr(tables.study, "study_results", lambda: THEIRS)
 
 
 def test_seeds_are_averaged_first():
@@ -257,3 +257,14 @@ def test_judged_has_all_metrics_under_their_titles():
     # An adjusted number says so, and no other does.
     adjusted = {title for title in table.index if "(PA)" in title}
     assert adjusted == {METRIC_TITLES[name] for name in COLUMNS if "_pa" in name}
+
+
+def test_what_was_not_run_stands_beside_with_the_study_s_numbers_alone():
+    line = tables.study_headline(ROWS).loc["OmniAnomaly"]
+    theirs = tables.study_results().loc["OmniAnomaly", "point_f1_pa"]
+    first = theirs[["machine-1-1", "machine-1-2"]].mean()
+    assert line["point_f1_pa_study"] == pytest.approx((first + theirs["machine-2-1"]) / 2)
+    assert line[["point_f1_pa", "event_f1_pa_log", "point_f1_pa_difference"]].isna().all()
+    assert line[["entities", "seeds"]].tolist() == [0, 0]
+    elsewhere = ROWS.assign(entity="web-1").drop_duplicates(["detector", "protocol", "seed"])
+    assert "OmniAnomaly" not in tables.study_headline(elsewhere).index

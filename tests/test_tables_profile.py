@@ -34,6 +34,7 @@ def test_of_profile_keeps_what_was_asked_for():
     "other",
     [
         {"detector": "MTSExample"},
+        {"dataset": "asd"},
         {"entity": "z"},
         {"settings": "{}"},
         {"settings": '{"epochs": 3, "window": 5}'},
@@ -57,3 +58,9 @@ def test_of_profile_without_entities_takes_them_all():
 def test_of_profile_of_no_rows_is_no_rows():
     none = tables.of_profile(frame(), Profile(**ASKED))
     assert none.empty and list(none.columns) == list(runs.ALL)
+
+
+def test_of_profile_knows_own_data_by_their_folder():
+    rows = frame(asked(dataset="my servers"), asked(dataset="my"))
+    profile = Profile(**ASKED | {"dataset": "somewhere/my servers"})
+    assert tables.of_profile(rows, profile).index.tolist() == [0]

@@ -3,6 +3,7 @@
 import math
 import re
 
+from made_up_fleet import fleet
 from made_up_rows import ROWS, chance, frame, light, line
 
 from lmmoe import tables
@@ -20,24 +21,29 @@ def test_readable_by_hand():
     assert list(table.columns).index("best F1") < list(table.columns).index("Point F1 (PA)")
 
 
+FLEET = (
+    "- Entities of one data set, such as machines of one fleet, are not independent data sets: "
+    "intervals and p-values are too hopeful."
+)
+
+
 def test_in_words_by_hand():
     lines = tables.in_words(ROWS, "ours").splitlines()
     head = "On 3 entities of smd, protocol `ours`, VUS over buffers of up to 100 rows:"
     assert lines[:2] == [head, ""]
     # Seed 0: (.2 + .5 + .8) / 3 = .5; seed 1 without machine-1-2: (.4 + 1) / 2 = .7.
     spread = math.sqrt(0.02)
-    assert lines[2] == (
-        f"- **LightMMoE**: average precision 0.567 (± {spread:.3f} over seeds), VUS-PR 0.567, "
-        "best F1 0.567; with point adjustment 0.567 (random scores 0.200)."
-    )
-    assert lines[3] == (
-        "- **random scores**: average precision 0.200, VUS-PR 0.200, best F1 0.200; "
-        "with point adjustment 0.200."
-    )
-    assert lines[4:] == [
+    # Of 27 resamples of .3, .5, .9 one is all .3 and one all .9, 3.7 % each: the interval's ends.
+    assert lines[2:] == [
+        "- **LightMMoE** leads 2 detectors: average precision 0.567 (95 % interval 0.300 to "
+        f"0.900), ± {spread:.3f} over 2 seeds; VUS-PR 0.567, best F1 0.567.",
+        "- Point adjustment lifts random scores from best F1 0.200 to 0.200, and LightMMoE from "
+        "0.567 to 0.567.",
+        "- The cheapest to train within the leader's interval: LightMMoE, 1 s an entity.",
         "- The seed matters most to LightMMoE on machine-1-1: average precision from 0.200 to "
         "0.400.",
-        "- 1 runs failed and are in no average.",
+        "- Failed, and in no average: 1 of 9 runs, LightMMoE 1.",
+        FLEET,
     ]
 
 
@@ -52,11 +58,79 @@ def test_in_words_tells_of_the_protocol_that_was_asked_for():
     words = tables.in_words(rows, "study")
     assert words.startswith("On 2 entities of smd, protocol `study`, ")
     spread = math.sqrt(2 * 0.05**2)
-    assert f"**a**: average precision 0.750 (± {spread:.3f} over seeds), " in words
+    # One entity has no interval.
+    assert f"- **a**: average precision 0.750, ± {spread:.3f} over 2 seeds; " in words
     assert "0.250" not in words
-    assert "- 1 runs failed" in words
+    assert "Failed, and in no average: 1 of 3 runs, a 1." in words
     other = tables.in_words(rows, "ours")
-    assert "0.250 (± 0.000 over seeds), " in other and "failed" not in other
+    assert "0.250, ± 0.000 over 2 seeds; " in other and "Failed" not in other
+
+
+def made(**values):
+    """Six entities; each detector's values on them."""
+    return [
+        line(name.replace("_", " "), f"m-{n}", value)
+        for name, those in values.items()
+        for n, value in enumerate(those)
+    ]
+
+
+def test_in_words_holds_the_leader_against_the_yardsticks():
+    base = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    rows = frame(
+        *made(best=[b + 0.3 for b in base], PCA=[b + 0.2 for b in base], MTSExample=base),
+        *made(LightMMoE=[b - 0.05 for b in base[:5]] + [0.9], random=[0.01] * 6),
+    )
+    words = tables.in_words(rows, "ours")
+    pca = "- Its lead over PCA (place 2, 0.550): +0.100 (95 % interval +0.100 to +0.100), better "
+    assert pca + "on 6 of 6 entities, p after Holm 0.219." in words  # 7 x 2 / 64
+    # (.05 + .15 + .25 + .35 + .45 + .9) / 6 = .358, and .65 less that.
+    assert "LightMMoE (place 3, 0.358): +0.292 (" in words
+    assert "L2 norm (MTSExample) (place 4, 0.350): +0.300 (95 % interval +0.300 to +0.300)" in words
+    # LightMMoE - L2: five times -.05, once +.3; by hand (-.25 + .3) / 6.
+    assert "- LightMMoE against L2 norm (MTSExample): +0.008 (95 % interval -0.050 to " in words
+    assert words.count("p after Holm") == 3  # LightMMoE and the leader are not tested as a pair
+    # Four against L2, three against PCA; the least p is 2 / 64, and 7 x .03125 is far above .05.
+    assert "Holm's correction over 7 comparisons, 5 %: none differs." in words
+
+
+def test_in_words_says_which_differences_are_significant():
+    base = [0.2 + 0.01 * n for n in range(12)]
+    rows = frame(
+        *made(best=[b + 0.3 for b in base], MTSExample=base, random=[b - 0.1 for b in base]),
+        *made(like=[b + 0.01 * (-1) ** n for n, b in enumerate(base)]),
+    )
+    words = tables.in_words(rows, "ours")
+    assert "Holm's correction over 3 comparisons, 5 %: 1 better and 1 worse than L2 norm" in words
+    few = frame(*(one for one in rows.to_dict("records") if one["entity"] in ("m-0", "m-1")))
+    assert "none differs (2 entities are too few for any to)." in tables.in_words(few, "ours")
+
+
+def test_in_words_finds_the_cheapest_that_is_as_good():
+    rows = frame(
+        *(line("slow", f"m-{n}", v, train_seconds=50) for n, v in enumerate((0.3, 0.5, 0.7))),
+        *(line("quick", f"m-{n}", v, train_seconds=2) for n, v in enumerate((0.3, 0.5, 0.6))),
+        *(line("poor", f"m-{n}", 0.1, train_seconds=0.1) for n in range(3)),
+    )
+    words = tables.in_words(rows, "ours")
+    said = "quick, 2 s an entity (average precision 0.467; the leader takes 50 s)."
+    assert f"- The cheapest to train within the leader's interval: {said}" in words
+
+
+def test_in_words_ranks_nobody_by_other_entities():
+    slow = [line("slow", "m-0", 0.99), *made(a=[0.9, 0.1, 0.1], b=[0.8, 0.2, 0.2])]
+    words = tables.in_words(frame(*slow), "ours")
+    assert "- **b** leads 3 detectors: average precision 0.400 " in words
+    assert "on fewer than 3 entities, and so not ranked here: slow (1)." in words
+
+
+def test_in_words_stays_short_with_28_detectors():
+    rows = fleet(entities=9)
+    lines = tables.in_words(rows, "ours").splitlines()
+    assert 8 <= len(lines) - 2 <= 12
+    assert all(len(text) < 230 for text in lines)
+    assert "AMAD (5)" in lines[-3] and "HMMoE 1" in lines[-2]
+    assert lines[-1] == FLEET
 
 
 def test_in_words_states_the_window_of_vus():
@@ -107,21 +181,21 @@ def test_in_words_does_not_speak_of_seeds_where_they_change_nothing():
 def test_in_words_takes_each_number_from_its_column():
     values = {"vus_pr": 0.2, "best_f1": 0.3, "point_f1_pa": 0.4}
     rows = frame(line("a", "x", 0.1, **values), line("random", "x", 0.0, point_f1_pa=0.7))
-    found = re.findall(r"\d\.\d{3}", tables.in_words(rows, "ours").splitlines()[2])
-    assert found == ["0.100", "0.200", "0.300", "0.400", "0.700"]
-    assert "failed" not in tables.in_words(rows, "ours")
+    lines = tables.in_words(rows, "ours").splitlines()
+    assert re.findall(r"\d\.\d{3}", lines[2]) == ["0.100", "0.200", "0.300"]
+    assert re.findall(r"\d\.\d{3}", lines[3]) == ["0.000", "0.700", "0.300", "0.400"]
 
 
 def test_no_adjusted_number_without_random_scores_beside_it():
     for rows in (ROWS, frame(*light(), *chance())):
         words = tables.in_words(rows, "ours")
-        adjusted = [text for text in words.splitlines() if "point adjustment" in text]
-        assert len(adjusted) == 2 and all("random scores" in text for text in adjusted)
-        assert all("best F1" in text for text in adjusted)  # nor without the plain one
+        adjusted = [text for text in words.splitlines() if "adjustment" in text]
+        assert len(adjusted) == 1 and "random scores" in adjusted[0]
+        assert "best F1" in adjusted[0]  # nor without the plain one
     # Not run, or failed everywhere: then no adjusted number at all.
     for rows in (frame(*light()), frame(*light(), *chance(values=(None, None, None)))):
         words = tables.in_words(rows, "ours")
-        assert "point adjustment" not in words
+        assert "adjustment" not in words
         assert "best F1 0.567." in words
 
 

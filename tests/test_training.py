@@ -1,52 +1,21 @@
-"""Which rows a forecast sees, which it is held against, and when training stops."""
+"""Which rows an example holds, in which order examples come, and what a step does."""
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from learners import Last, Level, constant, fit, learner, numbered, seeded
 from small import LIGHT, make, waves
 from torch import nn
 
 from lmmoe import training
 from lmmoe.errors import DataError
-from lmmoe.mmoe import MMoE
-
-FIT = {"batch": 4, "epochs": 1, "learning_rate": 0.1, "patience": 3, "title": "test"}
+from lmmoe.training import Descent, Plan
 
 
-def seeded(number=0):
-    return torch.Generator().manual_seed(number)
-
-
-def fit(network, rows, held_out=None, **changes):
-    given = FIT | {"generator": seeded()} | changes
-    return training.fit(network, rows, held_out, **given)
-
-
-class Last(nn.Module):
-    """Forecasts the last row of the window."""
-
-    def forward(self, x, generator=None):
-        return x[:, :, -1]
-
-
-class Level(nn.Module):
-    """Forecasts one learned number everywhere, and notes the windows it was shown in training."""
-
-    def __init__(self):
-        super().__init__()
-        self.value = nn.Parameter(torch.zeros(()))
-        self.seen = []
-
-    def forward(self, x, generator=None):
-        if self.training:
-            self.seen.append(x.detach().clone())
-        return self.value + 0 * x[:, :, 0]
-
-
-def constant(value, rows=8):
-    return torch.full((rows, 2), value)
+def plan(**changes):
+    return Plan(**({"window": 2, "epochs": 1, "batch": 4, "patience": 3} | changes))
 
 
 # --- windows ---
@@ -70,146 +39,181 @@ def test_a_window_holds_its_rows_in_order(window, more, channels):
         assert torch.equal(part.T, rows[start : start + window])
 
 
-# --- alignment ---
+# --- examples ---
 
 
-@pytest.mark.parametrize("window", [1, 2, 7])
-def test_a_forecast_is_held_against_the_row_after_its_window(window):
-    rows = torch.randn(40, 3, generator=seeded())
-    errors = training.squared_errors(Last(), rows, window)
-    assert errors.shape == (40 - window, 3)
-    assert torch.equal(errors, (rows[window:] - rows[window - 1 : -1]).square())
+@pytest.mark.parametrize(
+    ("changes", "inputs", "targets"),
+    [
+        ({"horizon": 1}, [[0, 1], [1, 2], [2, 3], [3, 4], [4, 5]], [2, 3, 4, 5, 6]),
+        ({"horizon": 3}, [[0, 1], [1, 2], [2, 3]], [4, 5, 6]),
+        ({"horizon": 0}, [[0, 1], [1, 2], [2, 3], [3, 4], [4, 5], [5, 6]], [1, 2, 3, 4, 5, 6]),
+        ({"horizon": 1, "stride": 2}, [[0, 1], [2, 3], [4, 5]], [2, 4, 6]),
+        ({"horizon": 0, "stride": 4}, [[0, 1], [4, 5]], [1, 5]),
+        ({"horizon": 3, "stride": 9}, [[0, 1]], [4]),
+        ({"window": 7, "horizon": 0}, [[0, 1, 2, 3, 4, 5, 6]], [6]),
+        ({"window": 6, "horizon": 1}, [[0, 1, 2, 3, 4, 5]], [6]),
+    ],
+    ids=str,
+)
+def test_examples_of_seven_rows(changes, inputs, targets):
+    windows, goals = training.examples(numbered(7), plan(**changes))
+    assert windows[:, 0].tolist() == inputs
+    assert torch.equal(windows[:, 1], windows[:, 0] + 1000)
+    assert goals[:, 0].tolist() == targets
+    assert torch.equal(goals[:, 1], goals[:, 0] + 1000)
 
 
-def test_the_forecast_of_a_row_does_not_see_it():
-    rows = torch.randn(40, 3, generator=seeded())
-    network = MMoE(channels=3, window=5, hidden=4, out=3, tower=2, generator=seeded()).eval()
-    before = training.forecasts(network, rows, 5)
-    rows[20:] += 1  # forecasts begin at row 5, so that of row 20 is the 15th
-    after = training.forecasts(network, rows, 5)
-    changed = (after != before).any(dim=1)
-    assert not changed[:16].any()
-    assert changed[16:].all()
+@given(st.integers(1, 6), st.integers(0, 4), st.integers(1, 5), st.integers(0, 12))
+def test_each_target_lies_the_horizon_after_its_window(window, horizon, stride, more):
+    rows = numbered(window + horizon + more)
+    given = plan(window=window, horizon=horizon, stride=stride)
+    windows, goals = training.examples(rows, given)
+    assert len(windows) == len(goals) == more // stride + 1
+    assert torch.equal(goals, windows[:, :, -1] + horizon)
+    assert windows[:, 0, 0].tolist() == list(range(0, more + 1, stride))
+    storage = rows.untyped_storage().data_ptr()
+    assert windows.untyped_storage().data_ptr() == goals.untyped_storage().data_ptr() == storage
+
+
+# --- an epoch ---
+
+
+@pytest.mark.parametrize("horizon", [0, 1, 3])
+def test_an_epoch_shows_each_example_once_in_a_new_order(horizon):
+    made = learner(learning_rate=0.1)
+    fit(made, numbered(23), window=3, batch=6, epochs=2, horizon=horizon)
+    count = 23 - 3 - horizon + 1
+    sizes = [6] * (count // 6) + [count % 6] * (count % 6 > 0)
+    assert [len(windows) for windows, _ in made.batches] == sizes * 2
+    starts = torch.cat([windows[:, 0, 0] for windows, _ in made.batches])
+    first, second = starts[:count].tolist(), starts[count:].tolist()
+    assert sorted(first) == sorted(second) == list(range(count))
+    assert first != second and first != sorted(first)
+    for windows, target in made.batches:
+        assert torch.equal(target, windows[:, :, -1] + horizon)
+
+
+def test_most_draws_its_windows_once():
+    made = learner()
+    fit(made, numbered(40), epochs=3, batch=10, most=12)
+    epochs = torch.cat([windows[:, 0, 0] for windows, _ in made.batches]).view(3, 12)
+    chosen = set(epochs[0].tolist())
+    assert len(chosen) == 12 and chosen != set(range(12))
+    assert all(set(epoch.tolist()) == chosen for epoch in epochs)
+    other = learner()
+    fit(other, numbered(40), epochs=1, batch=10, most=12, generator=seeded(1))
+    assert set(torch.cat([windows[:, 0, 0] for windows, _ in other.batches]).tolist()) != chosen
+
+
+@pytest.mark.parametrize("most", [38, 39, None])
+def test_most_above_what_is_there_is_all(most):
+    made = learner()
+    fit(made, numbered(40), most=most)
+    starts = torch.cat([windows[:, 0, 0] for windows, _ in made.batches])
+    assert sorted(starts.tolist()) == list(range(38))
+
+
+def test_the_training_loss_is_the_mean_over_windows():
+    rows = torch.randn(24, 2, generator=seeded())
+    made = learner(learning_rate=1e-30)
+    history = fit(made, rows, window=3, batch=6, epochs=2)
+    expected = float(rows[3:].square().mean())  # the forecast is 0 throughout; 21 = 3 * 6 + 3
+    assert history.training == pytest.approx([expected] * 2, rel=1e-6)
+    assert made.ends == history.training
+
+
+@pytest.mark.parametrize("rows", [3, 1025, 1026, 1027, 2060])
+def test_the_mean_loss_is_the_mean_over_windows(rows):
+    values = torch.randn(rows, 2, generator=seeded())
+    network = Last().train()
+
+    def loss(windows, target):
+        return (network(windows) - target).square().mean()
+
+    made = Descent(network, loss, None)
+    found = training.mean_loss(made, values, plan(window=2))
+    expected = (values[2:] - values[1:-1]).square().mean()
+    assert found == pytest.approx(float(expected), rel=1e-5)
+    assert not made.network.training and not torch.is_inference_mode_enabled()
+
+
+def test_the_mean_loss_learns_nothing():
+    made = learner()
+    training.mean_loss(made, constant(1.0), plan())
+    assert made.network.value.item() == 0 and made.network.value.grad is None
+    assert made.network.seen == [] == made.batches
 
 
 @pytest.mark.parametrize("batch", [1, 7, 34, 35, 36, 1024])
-def test_forecasts_come_in_order_whatever_the_batch(batch):
+def test_outputs_come_in_order_whatever_the_batch(batch):
     rows = torch.randn(40, 3, generator=seeded())
-    assert torch.equal(training.forecasts(Last(), rows, 5, batch), rows[4:-1])
-    assert not torch.is_inference_mode_enabled()
+    network = Last().train()
+    parts = list(training.outputs(network, training.windows(rows[:-1], 5), batch))
+    assert torch.equal(torch.cat(parts), rows[4:-1])
+    assert max(map(len, parts)) <= batch
+    assert not network.training and not torch.is_inference_mode_enabled()
 
 
-def test_training_sees_each_window_once_an_epoch_with_the_right_target():
-    targets = []
-
-    class Spy(Level):
-        def forward(self, x, generator=None):
-            forecast = super().forward(x, generator)
-            if self.training:
-                # The gradient of the squared error tells which row the forecast is held against.
-                forecast.register_hook(lambda slope: targets.append((x[:, 0, 0], slope)))
-            return forecast
-
-    rows = torch.arange(23.0)[:, None].repeat(1, 2) * 100
-    network = Spy()
-    fit(network, rows, window=3, batch=6, epochs=2, learning_rate=0.0)
-    assert [len(x) for x in network.seen] == [6, 6, 6, 2] * 2
-    starts = torch.cat([x[:, 0, 0] for x in network.seen]) / 100
-    assert sorted(starts[:20].tolist()) == sorted(starts[20:].tolist()) == list(range(20))
-    assert starts[:20].tolist() != starts[20:].tolist() != sorted(starts[20:].tolist())
-    for first, slope in targets:  # slope = 2 (0 - target) / (b c)
-        target = -slope[:, 0] * slope.numel() / 2
-        torch.testing.assert_close(target, first + 300)
+# --- a step ---
 
 
-def test_the_training_error_is_the_mean_over_windows():
-    rows = torch.randn(24, 2, generator=seeded())
-    history = fit(Level(), rows, window=3, batch=6, learning_rate=0.0, epochs=2)
-    expected = float(rows[3:].square().mean())  # the forecast is 0 throughout; 21 = 3 * 6 + 3
-    assert history.training == pytest.approx([expected] * 2, rel=1e-6)
-    assert history.held_out == [] and history.best_epoch == 2
+def test_a_step_clips_the_gradient_and_follows_it():
+    network = nn.Linear(1, 1, bias=False)
+    with torch.no_grad():
+        network.weight.fill_(3.0)
+
+    def loss(windows, target):
+        return (network(windows[:, :, 0]) - target).square().mean()
+
+    windows, target = torch.ones(2, 1, 1), torch.ones(2, 1)
+    for clip, slope in ((None, 4.0), (10.0, 4.0), (0.5, 0.5)):  # d (3 - 1)^2 = 2 (3 - 1) = 4
+        with torch.no_grad():
+            network.weight.fill_(3.0)
+        made = Descent(network, loss, torch.optim.SGD(network.parameters(), lr=0.1), clip=clip)
+        found = made.step(windows, target)
+        assert found.item() == 4.0 and not found.requires_grad  # the loss before the step
+        assert network.weight.item() == pytest.approx(3 - 0.1 * slope, rel=1e-5)
 
 
-# --- stopping ---
+def test_steps_do_not_add_up_gradients():
+    made = learner()
+    for _ in range(2):
+        made.step(torch.zeros(1, 2, 2), torch.ones(1, 2))
+    assert made.network.value.grad.item() == pytest.approx(2 * (0.1 - 1), rel=1e-3)
 
 
-def test_training_stops_and_the_best_weights_come_back():
-    # The level climbs to 1 by about 0.1 an epoch; held-out rows of 0.3 like the third epoch best.
+def test_adam_decays_weights_as_an_addition_to_the_gradient():
     network = Level()
-    settings = {"window": 2, "batch": 100, "epochs": 50, "patience": 4}
-    history = fit(network, constant(1.0), constant(0.3), **settings)
-    assert history.best_epoch == 3
-    assert len(history.training) == len(history.held_out) == 3 + 4
-    assert history.held_out[2] == min(history.held_out)
-    assert history.held_out[:3] == sorted(history.held_out[:3], reverse=True)
-    assert history.held_out[2:] == sorted(history.held_out[2:])
-    assert network.value.item() == pytest.approx(0.3, abs=0.02)
-    assert (network.value.item() - 0.3) ** 2 == pytest.approx(history.held_out[2], rel=1e-3)
-    assert not network.training
+    with torch.no_grad():
+        network.value.fill_(2.0)
+    optimiser = training.adam(network, 0.1, weight_decay=0.5)
+    network.value.grad = torch.tensor(-3.0)
+    optimiser.step()  # slope -3 + 0.5 * 2 = -2: the first step is 0.1 against its sign
+    assert network.value.item() == pytest.approx(2.1)
+    assert optimiser.state[network.value]["exp_avg"].item() == pytest.approx(0.1 * -2.0)
+    assert training.adam(network, 0.1).param_groups[0]["weight_decay"] == 0
 
 
-def test_while_it_gets_better_training_goes_on():
-    history = fit(Level(), constant(1.0), constant(1.0), window=2, batch=100, epochs=6, patience=1)
-    assert len(history.training) == history.best_epoch == 6
-
-
-def test_equal_is_not_better():
-    history = fit(
-        Level(), constant(1.0), constant(0.0), window=2, epochs=9, patience=2, learning_rate=0.0
-    )
-    assert history.held_out == [0.0] * 3
-    assert history.best_epoch == 1
-
-
-def test_without_held_out_rows_all_epochs_run_and_the_last_weights_stay():
+def test_schedules_are_stepped_after_epochs():
     network = Level()
-    history = fit(network, constant(1.0), window=2, batch=100, epochs=5)
-    assert len(history.training) == history.best_epoch == 5
-    assert network.value.item() == pytest.approx(0.5, abs=0.02)
-    assert not network.training
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.0)
+    halved = torch.optim.lr_scheduler.ExponentialLR(optimiser, gamma=0.5)
+    made = Descent(network, None, optimiser, schedule=halved)
+    optimiser.param_groups[0]["lr"] = 1.0
+    optimiser.step()
+    made.end_epoch(1.0)
+    assert optimiser.param_groups[0]["lr"] == 0.5
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.8, patience=3)
+    made = Descent(network, None, optimiser, schedule=plateau)
+    rates = []
+    for loss in (5.0, 4.0, 4.0, 4.0, 4.0, 4.0, 3.0):  # the fourth without gain lowers it
+        made.end_epoch(loss)
+        rates.append(optimiser.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.5] * 5 + [0.4] * 2)
 
 
-def test_held_out_rows_are_never_trained_on():
-    network = Level()
-    fit(network, constant(1.0), constant(7.0), window=2, epochs=3)
-    assert [len(x) for x in network.seen] == [4, 2] * 3  # in training mode, all six times
-    assert all((x == 1).all() for x in network.seen)
-
-
-# --- learning ---
-
-
-def test_it_learns_sines():
-    rows = torch.from_numpy(waves(500, noise=0.01)).float()
-    rows = (rows - rows.mean(dim=0)) / rows.std(dim=0)
-    network = MMoE(channels=4, window=8, experts=2, hidden=16, out=8, generator=seeded())
-    history = fit(network, rows[:400], window=8, batch=32, epochs=12, learning_rate=5e-3)
-    error = float(training.squared_errors(network, rows[392:], 8).mean())
-    assert history.training[-1] < 0.3 * history.training[0]
-    assert error < 0.05  # the variance is 1
-
-
-def test_the_same_seed_gives_the_same_weights():
-    rows = torch.from_numpy(waves(120)).float()
-
-    def weights(seed):
-        network = MMoE(channels=4, window=8, hidden=8, out=4, tower=3, generator=seeded())
-        fit(network, rows, window=8, epochs=2, generator=seeded(seed), learning_rate=1e-3)
-        return torch.cat([part.flatten() for part in network.state_dict().values()])
-
-    before = torch.get_rng_state()
-    assert torch.equal(weights(1), weights(1))
-    assert not torch.equal(weights(1), weights(2))
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-def test_rows_are_not_changed():
-    rows = torch.from_numpy(waves(60)).float()
-    before = rows.clone()
-    network = MMoE(channels=4, window=8, hidden=8, out=4, tower=3, generator=seeded())
-    fit(network, rows[:40], rows[32:], window=8)
-    training.squared_errors(network, rows, 8)
-    assert torch.equal(rows, before)
+# --- with detectors ---
 
 
 def test_a_series_shorter_than_the_window_is_refused():

@@ -17,13 +17,17 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 # Own data in a relative folder: an entity with a space in its name, and one too short to forecast.
+# Two passes, the second with what the first left.
 TINY = """
 dataset: my data
 detectors:
   LightMMoE: {epochs: 1, experts: 2, hidden: 8, out: 8, tower: 4, batch: 256}
   MTSExample: {}
+passes:
+  - {without: [LightMMoE], protocols: [ours]}
+  - {}
 """
-RULES = ("runs", "data_exploration", "training", "comparison", "page")
+RULES = ("runs_0", "runs_1", "data_exploration", "training", "comparison", "page")
 
 
 @pytest.fixture(scope="module")
@@ -118,13 +122,13 @@ def test_an_unknown_key_stops_before_the_first_job(project):
 # In turn: while the first runs compute, while notebooks execute, while the last ones do.
 @pytest.mark.parametrize(
     "sign",
-    ["results/tiny/runs/*.log", "results/tiny/02_training/*.log", "results/tiny/*05*.log"],
+    ["results/tiny/runs/*/*.log", "results/tiny/02_training/*.log", "results/tiny/*05*.log"],
 )
 def test_killed_it_leaves_nothing_behind_and_goes_on(project, sign):
     running = start(project)
     assert wait_until(lambda: list(project.glob(sign)), 120), running.stdout.read()
     time.sleep(0.7)
-    finished = {path: path.read_bytes() for path in (project / "results").glob("tiny/runs/*.csv")}
+    finished = {path: path.read_bytes() for path in (project / "results").glob("tiny/runs/*/*.csv")}
     os.kill(running.pid, signal.SIGKILL)
     running.wait()
     assert wait_until(lambda: not relatives(project), 10), relatives(project)
@@ -145,6 +149,11 @@ def test_it_finishes_after_all_that(project):
     assert set(rows["detector"]) == {"LightMMoE", "MTSExample", "random"}
     assert set(rows.loc[rows["error"].notna(), "entity"]) == {"brief"}
     assert rows.loc[rows["entity"] == "web 1", "average_precision"].notna().all()
+    passes = [pd.read_csv(page.parent / "runs" / n / "web 1.csv") for n in "01"]
+    assert [len(part) for part in passes] == [2, 4]
+    assert set(passes[0]["detector"] + passes[0]["protocol"]) == {"MTSExampleours", "randomours"}
+    assert set(rows["key"]) >= {key for part in passes for key in part["key"]}
+    assert len(rows) == 12 and rows["key"].is_unique
     figures = project / "figures" / "tiny"
     names = {path.name for path in figures.iterdir()}
     assert {"runs.csv", "provenance.json", "summary.csv", "adjustment.png", "data.csv"} <= names

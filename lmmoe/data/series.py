@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lmmoe.errors import DataError
+from lmmoe.segments import runs
 
 Floats = npt.NDArray[np.float64]
 Bits = npt.NDArray[np.int8]
@@ -114,12 +115,6 @@ def showcase(
         return row, row
     events = sorted(series.events, key=lambda event: event[1] - event[0])
     return next((e for e in reversed(events) if e[1] - e[0] <= longest), events[0])
-
-
-def runs(bits: npt.ArrayLike) -> list[tuple[int, int]]:
-    """Maximal runs of 1 in a 0/1 vector ``(t,)`` as (start, end), end excluded."""
-    edges = np.flatnonzero(np.diff(np.asarray(bits, dtype=np.int8), prepend=0, append=0))
-    return [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
 
 
 def _matrix(values: npt.ArrayLike, file: str, channels: tuple[str, ...] | None) -> Floats:

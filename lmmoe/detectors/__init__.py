@@ -39,10 +39,18 @@ def names() -> tuple[str, ...]:
 
 
 def entry(name: str) -> _Entry:
-    """The class and the preset settings behind a name."""
-    if name not in names():
-        raise ValueError(f"no detector {name!r}: there are {', '.join(names())}")
-    return _REGISTRY[name]
+    """The class and the preset settings behind a name.
+
+    A name with a dot is the import path of another package's class
+    (`lmmoe.detectors.imported`).
+    """
+    if name in names():
+        return _REGISTRY[name]
+    if "." in name:
+        from lmmoe.detectors.imported import imported  # only when it is asked for
+
+        return _Entry(imported(name), {})
+    raise ValueError(f"no detector {name!r}: there are {', '.join(names())}")
 
 
 def detector(name: str, *, seed: int = 0, **settings: object) -> Detector:

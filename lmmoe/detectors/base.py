@@ -30,6 +30,7 @@ class Detector(ABC):
 
     name = ""
     seeded = True  # False where the seed changes nothing: one run then stands for all
+    savable = True  # False where what it learned is more than arrays
     min_rows = 1  # fewest rows that it can be fitted on, and can score
 
     def __init__(self, *, seed: int = 0, contamination: float = 0.1) -> None:

@@ -1,4 +1,4 @@
-"""Random scores: the floor under every table."""
+"""Scores that ignore the values: the floors under every table."""
 
 import numpy as np
 
@@ -17,3 +17,25 @@ class Random(Detector):
 
     def _score(self, rows: Floats) -> Floats:
         return np.random.default_rng(self.seed).random(len(rows))
+
+    def _channel_scores(self, rows: Floats) -> Floats:
+        """No channel before another: each the same share."""
+        return np.repeat(self._score(rows)[:, None] / rows.shape[1], rows.shape[1], axis=1)
+
+
+@register("row index")
+class RowIndex(Detector):
+    """The position of a row in its series, from 0: what a late row gains by being late.
+
+    Wu and Keogh, "Current Time Series Anomaly Detection Benchmarks are Flawed" (TKDE 2021),
+    found the anomalies of several benchmarks mostly near the end ("run-to-failure bias").
+    """
+
+    name = "row index"
+    seeded = False
+
+    def _fit(self, rows: Floats) -> None:
+        """Nothing to learn."""
+
+    def _score(self, rows: Floats) -> Floats:
+        return np.arange(len(rows), dtype=np.float64)

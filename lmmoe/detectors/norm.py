@@ -4,7 +4,7 @@ import numpy as np
 
 from lmmoe.detectors import register
 from lmmoe.detectors.base import Detector, Floats
-from lmmoe.detectors.scaling import ZScore
+from lmmoe.detectors.scaling import Scaling
 
 
 @register("MTSExample")
@@ -18,7 +18,7 @@ class MTSExample(Detector):
     seeded = False
 
     def _fit(self, rows: Floats) -> None:
-        self._scaling = ZScore.of(rows)
+        self._scaling = Scaling.z_score(rows)
 
     def _channel_scores(self, rows: Floats) -> Floats:
         return self._scaling(rows) ** 2
@@ -27,7 +27,62 @@ class MTSExample(Detector):
         return self._channel_scores(rows).sum(axis=1)
 
     def _state(self) -> dict[str, np.ndarray]:
-        return {"mean": self._scaling.mean, "scale": self._scaling.scale}
+        return self._scaling.state
 
     def _restore(self, state: dict[str, np.ndarray]) -> None:
-        self._scaling = ZScore(state["mean"], state["scale"])
+        self._scaling = Scaling(state["shift"], state["scale"])
+
+
+@register("L2 min-max")
+class L2MinMax(Detector):
+    """Euclidean norm of the row after min-max scaling by the training rows.
+
+    Source: Sarfraz et al., "Position: Quo Vadis, Unsupervised Time Series Anomaly Detection?"
+    (ICML 2024), baseline "L2-norm". A channel at its lowest training value adds nothing. A channel
+    adds the square of its scaled value to the squared score; `channel_scores` gives these squares.
+    """
+
+    name = "L2 min-max"
+    seeded = False
+
+    def _fit(self, rows: Floats) -> None:
+        self._scaling = Scaling.min_max(rows)
+
+    def _channel_scores(self, rows: Floats) -> Floats:
+        return self._scaling(rows) ** 2
+
+    def _score(self, rows: Floats) -> Floats:
+        return np.sqrt(self._channel_scores(rows).sum(axis=1))
+
+    def _state(self) -> dict[str, np.ndarray]:
+        return self._scaling.state
+
+    def _restore(self, state: dict[str, np.ndarray]) -> None:
+        self._scaling = Scaling(state["shift"], state["scale"])
+
+
+@register("range deviation")
+class RangeDeviation(Detector):
+    """How many channels of the row lie outside their range in the training rows.
+
+    Source: Sarfraz et al. (ICML 2024), baseline "sensor range deviation"; theirs is 1 where any
+    channel does, and sees no step of a constant channel that is shorter than 1 in its raw unit.
+    """
+
+    name = "range deviation"
+    seeded = False
+
+    def _fit(self, rows: Floats) -> None:
+        self._low, self._high = rows.min(axis=0), rows.max(axis=0)
+
+    def _channel_scores(self, rows: Floats) -> Floats:
+        return ((rows < self._low) | (rows > self._high)).astype(np.float64)
+
+    def _score(self, rows: Floats) -> Floats:
+        return self._channel_scores(rows).sum(axis=1)
+
+    def _state(self) -> dict[str, np.ndarray]:
+        return {"low": self._low, "high": self._high}
+
+    def _restore(self, state: dict[str, np.ndarray]) -> None:
+        self._low, self._high = state["low"], state["high"]

@@ -19,10 +19,12 @@ def save(made: Detector, path: str | Path) -> Path:
     """Write a fitted detector: what it learned, and its settings.
 
     The file holds numbers and text only; it is complete or not there. Raises `RuntimeError` for a
-    detector that has not been fitted.
+    detector that has not been fitted, `NotImplementedError` for one that cannot be written so.
     """
     from safetensors.numpy import save_file
 
+    if not made.savable:
+        raise NotImplementedError(f"{made.name} holds objects that a file of numbers cannot keep")
     if not made.fitted:
         raise RuntimeError(f"{made.name} has not been fitted: there is nothing to save")
     head = {
@@ -45,20 +47,14 @@ def load(path: str | Path, *, device: str | None = None) -> Detector:
     ``device`` replaces the one that the detector was fitted on, which may be absent here. Nothing
     in the file is executed. Raises `DataError` for a damaged file or one of another kind.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
+    head = header(path)
     try:
         with safe_open(path, framework="numpy") as file:
-            head = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, TypeError) as error:  # TypeError: a dtype unknown to NumPy
+    except TypeError as error:  # a dtype unknown to NumPy
         raise DataError(f"not a readable model ({error})", file=path) from error
-    if head.get("format") != FORMAT:
-        raise DataError(
-            f"not a detector of lmmoe, or of another format ({head.get('format')!r})",
-            file=path,
-            hint=f"Expected {FORMAT!r}: fit and save it again with this version",
-        )
     try:
         return _rebuilt(head, arrays, device)
     except UNFIT as error:
@@ -67,6 +63,27 @@ def load(path: str | Path, *, device: str | None = None) -> Detector:
             file=path,
             hint="If it was fitted on a device that is not here, give device='cpu'",
         ) from error
+
+
+def header(path: str | Path) -> dict[str, str]:
+    """Read what `save` wrote beside the arrays; the file must have its full length.
+
+    Raises `DataError` for a missing or truncated file or one of another kind.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            head = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"not a readable model ({error})", file=path) from error
+    if head.get("format") != FORMAT:
+        raise DataError(
+            f"not a detector of lmmoe, or of another format ({head.get('format')!r})",
+            file=path,
+            hint=f"Expected {FORMAT!r}: fit and save it again with this version",
+        )
+    return head
 
 
 def _rebuilt(head: dict[str, str], arrays: dict[str, np.ndarray], device: str | None) -> Detector:

@@ -32,7 +32,15 @@ def checked(
     return labels, scores
 
 
-def segments(labels: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """First and last row (included) of every maximal run of true labels, two ``(n,)`` arrays."""
-    edges = np.flatnonzero(np.diff(labels.astype(np.int8), prepend=0, append=0))
-    return edges[::2], edges[1::2] - 1
+def checked_calibration(calibration: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return calibration scores as a ``(t,)`` array, or raise `ValueError` saying what is wrong."""
+    scores = np.asarray(calibration)
+    if scores.ndim != 1 or not scores.size or scores.dtype.kind not in "biuf":
+        raise ValueError(
+            f"calibration of shape {scores.shape} and type {scores.dtype}: "
+            "a vector of at least one number is needed"
+        )
+    bad = np.flatnonzero(~np.isfinite(scores))
+    if len(bad):
+        raise ValueError(f"calibration score {scores[bad[0]]} at row {bad[0]} is not finite")
+    return scores.astype(np.float64, copy=False)

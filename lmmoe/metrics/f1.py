@@ -1,11 +1,13 @@
 """Best F1 over all thresholds, plain and with point adjustment."""
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from lmmoe.metrics.checks import checked, segments
+from lmmoe.metrics.checks import checked
+from lmmoe.segments import segments
 
 Adjustment = Literal["point", "raw", "log", "squeeze", "sqrt"]
 
@@ -38,21 +40,40 @@ def best_f1(
     Thresholds are the distinct scores, tied ones enter together; of equal F1s the highest threshold
     is returned. One sort, O(t log t). Raises `ValueError` on bad input (`lmmoe.metrics.checks`).
     """
+    return best_f1s(labels=labels, scores=scores, adjust=[adjust], delay=delay)[adjust]
+
+
+def best_f1s(
+    *,
+    labels: npt.ArrayLike,
+    scores: npt.ArrayLike,
+    adjust: Sequence[Adjustment | None],
+    delay: int | None = None,
+) -> dict[Adjustment | None, BestF1]:
+    """Give `best_f1` under each of several adjustments, by adjustment, from one sort."""
     labels, scores = checked(labels, scores)
-    if adjust is None:
-        if delay is not None:
-            raise ValueError("delay is a kind of point adjustment: give adjust too")
-        return _best(scores, np.ones(len(scores)), labels)
-    if adjust not in ADJUSTMENTS:
+    for kind in adjust:
+        _refuse_odd(kind, delay)
+    normal = np.sort(scores[~labels])
+    start, end = segments(labels)
+    peaks = _peaks(scores, start, end, delay)
+    found = {}
+    for kind in adjust:
+        if kind is None:
+            rows = scores[labels]
+            found[kind] = _best(rows, np.ones(len(rows)), normal)
+        else:
+            found[kind] = _best(peaks, ADJUSTMENTS[kind](end - start), normal)
+    return found
+
+
+def _refuse_odd(adjust: Adjustment | None, delay: int | None) -> None:
+    if adjust is None and delay is not None:
+        raise ValueError("delay is a kind of point adjustment: give adjust too")
+    if adjust is not None and adjust not in ADJUSTMENTS:
         raise ValueError(f"adjust={adjust!r}: use None or one of {', '.join(ADJUSTMENTS)}")
     if delay is not None and (delay < 1 or delay % 1):
         raise ValueError(f"delay={delay}: a whole number of rows from 1 on is needed")
-    first, last = segments(labels)
-    weights = ADJUSTMENTS[adjust](last - first + 1)
-    values = np.concatenate([scores[~labels], _peaks(scores, first, last, delay)])
-    normal = np.count_nonzero(~labels)
-    weights = np.concatenate([np.ones(normal), weights])
-    return _best(values, weights, np.arange(len(values)) >= normal)
 
 
 def _log3(lengths: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
@@ -71,35 +92,41 @@ ADJUSTMENTS = {
 
 def _peaks(
     scores: npt.NDArray[np.float64],
-    first: npt.NDArray[np.intp],
-    last: npt.NDArray[np.intp],
+    start: npt.NDArray[np.intp],
+    end: npt.NDArray[np.intp],
     delay: int | None,
 ) -> npt.NDArray[np.float64]:
     """Highest score of each event, or of its first ``delay`` rows, ``(events,)``."""
     if delay is not None:
-        last = np.minimum(last, first + min(int(delay), len(scores)) - 1)
+        end = np.minimum(end, start + min(int(delay), len(scores)))
     # reduceat needs the bounds in turn: event, the gap after it, event, ...
-    bounds = np.ravel(np.column_stack([first, last + 1]))
+    bounds = np.ravel(np.column_stack([start, end]))
     return np.maximum.reduceat(np.append(scores, -np.inf), bounds)[::2]
 
 
 def _best(
     values: npt.NDArray[np.float64],
     weights: npt.NDArray[np.float64],
-    positive: npt.NDArray[np.bool_],
+    normal: npt.NDArray[np.float64],
 ) -> BestF1:
-    """Sweep the threshold over weighted items ``(n,)``."""
-    order = np.argsort(-values, kind="stable")
-    values, weights, positive = values[order], weights[order], positive[order]
-    hits = np.cumsum(np.where(positive, weights, 0.0))
-    flagged = np.cumsum(weights)
+    """Try the scores ``values`` ``(n,)`` of weighted anomalous items as thresholds.
+
+    ``normal`` holds the scores of the normal rows in ascending order. None of them need be tried:
+    going below an item's score, to a normal row's, adds false alarms only.
+    """
+    order = np.argsort(-values)
+    values, hits = values[order], np.cumsum(weights[order], dtype=np.float64)
     # Ties enter together.
     ends = np.append(np.flatnonzero(values[1:] != values[:-1]), len(values) - 1)
-    f1 = 2 * hits[ends] / (flagged[ends] + hits[-1])
-    best = ends[np.argmax(f1)]
+    total, values, hits = hits[-1], values[ends], hits[ends]
+    # Sorted queries, in ascending order, are what searchsorted is fastest at.
+    below = np.searchsorted(normal, values[::-1], side="left")[::-1]
+    flagged = hits + (len(normal) - below)
+    f1 = 2 * hits / (flagged + total)
+    best = np.argmax(f1)
     return BestF1(
-        float(f1.max()),
+        float(f1[best]),
         float(hits[best] / flagged[best]),
-        float(hits[best] / hits[-1]),
+        float(hits[best] / total),
         float(values[best]),
     )

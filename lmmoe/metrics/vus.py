@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lmmoe.metrics.checks import checked, segments
-
-THRESHOLDS = 250  # as package TSB-AD 1.5, whose values the published leaderboards show
+from lmmoe.metrics.checks import checked
+from lmmoe.metrics.grid import THRESHOLDS, thresholds
+from lmmoe.segments import segments
 
 
 class VUS(NamedTuple):
@@ -46,14 +46,13 @@ class _Surface:
     def __init__(
         self, labels: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64], reach: int
     ) -> None:
-        ordered = -np.sort(-scores)
-        grid = ordered[np.linspace(0, len(scores) - 1, THRESHOLDS).astype(int)]
         self.rows = len(scores)
-        self.step = np.searchsorted(-grid, -scores, side="left")
+        self.step = np.searchsorted(-thresholds(scores), -scores, side="left")
         self.flagged = self._by_threshold(self.step)
         self.hits = self._by_threshold(self.step[labels])
         self.positives = np.count_nonzero(labels)
-        self.first, self.last = segments(labels)
+        self.first, end = segments(labels)
+        self.last = end - 1
         self._pairs(labels, reach)
 
     def _pairs(self, labels: npt.NDArray[np.bool_], reach: int) -> None:

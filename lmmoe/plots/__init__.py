@@ -1,12 +1,12 @@
 """Figures: functions that take data and return a matplotlib figure, all in one style."""
 
-from lmmoe.plots.comparison import (
-    against_study,
-    heatmap,
-    quality_and_cost,
-    what_adjustment_hides,
-)
+from lmmoe.plots.claims import claims_by_document, printed_against_measured
+from lmmoe.plots.comparison import forest, heatmap, what_adjustment_hides
+from lmmoe.plots.cost import quality_and_cost
 from lmmoe.plots.data import caused_by, channel_image, closeup, correlations, event_map, shifts
+from lmmoe.plots.events import events_found
+from lmmoe.plots.ranks import critical_difference
+from lmmoe.plots.study import against_study, study_differences
 from lmmoe.plots.training import attribution, forecasts, gate_use, learning_curve, score_lanes
 
 __all__ = [
@@ -14,15 +14,21 @@ __all__ = [
     "attribution",
     "caused_by",
     "channel_image",
+    "claims_by_document",
     "closeup",
     "correlations",
+    "critical_difference",
     "event_map",
+    "events_found",
     "forecasts",
+    "forest",
     "gate_use",
     "heatmap",
     "learning_curve",
+    "printed_against_measured",
     "quality_and_cost",
     "score_lanes",
     "shifts",
+    "study_differences",
     "what_adjustment_hides",
 ]

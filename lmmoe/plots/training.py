@@ -14,6 +14,7 @@ from lmmoe.plots.style import (
     EVENT,
     canvas,
     colour,
+    log_scale,
     shade_events,
     styled,
     time_axis,
@@ -76,7 +77,7 @@ def score_lanes(
         floor = np.quantile(values, 0.01)
         ax.plot(time, np.maximum(values, floor), color=colour(name), lw=0.5)
         if floor > 0:
-            ax.set_yscale("log")  # scores of a forecaster span several powers of ten
+            log_scale(ax)  # scores of a forecaster span several powers of ten
         shade_events(ax, series)
         if thresholds and name in thresholds:
             ax.axhline(thresholds[name], color="black", lw=0.7, ls="--")

@@ -1,0 +1,111 @@
+"""Thresholds that no label touches: all come from calibration scores ``(t,)``.
+
+Those are the scores of consecutive rows taken as normal that the model was not fitted on. A row is
+flagged where its score is above the threshold, not at it. Bad scores raise `ValueError`.
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from lmmoe.metrics.alarms import APART
+from lmmoe.metrics.checks import checked_calibration
+
+Floats = npt.NDArray[np.float64]
+FEWEST_EXCESSES = 10  # our choice: with fewer, the two fitted numbers say nothing
+
+
+def quantile(calibration: npt.ArrayLike, share: float) -> float:
+    """Give the score that ``share`` of the calibration rows do not exceed (interpolated)."""
+    if not 0 <= share <= 1:
+        raise ValueError(f"share={share}: it must be from 0 to 1")
+    return float(np.quantile(checked_calibration(calibration), share))
+
+
+def alarm_budget(calibration: npt.ArrayLike, rows_per_day: float, *, per_day: float = 1.0) -> float:
+    """Give the lowest threshold that keeps to a budget of alarms on the calibration rows.
+
+    Candidates are the calibration scores. Chosen is the lowest one such that at it and at every
+    higher one the number of alarms (as `lmmoe.metrics.alarms` counts them) is at most ``per_day``
+    times the days that the rows span; "and at every higher one" because alarms grow together as
+    the threshold falls, so that very low ones keep to the budget as well. Alarms are whole: rows of
+    1.98 days allow one. Where they allow none, the highest score is given, which flags no row of
+    them: a lower rate than one alarm in the time they span cannot be told from them.
+    """
+    scores = checked_calibration(calibration)
+    if not (rows_per_day > 0 and math.isfinite(rows_per_day)):
+        raise ValueError(f"rows_per_day={rows_per_day}: a number above 0 is needed")
+    if not (per_day >= 0 and math.isfinite(per_day)):
+        raise ValueError(f"per_day={per_day}: a number from 0 on is needed")
+    budget = per_day * len(scores) / rows_per_day + 1e-9  # 0.29 * 100 is a little under 29
+    # Row i begins an alarm where its score is above the threshold and no recent one is.
+    padded = np.concatenate([np.full(APART, -np.inf), scores[:-1]])
+    recent = np.lib.stride_tricks.sliding_window_view(padded, APART).max(axis=1)
+    begins = recent < scores
+    candidates = np.unique(scores)
+    counts = np.searchsorted(np.sort(recent[begins]), candidates, side="right")
+    counts -= np.searchsorted(np.sort(scores[begins]), candidates, side="right")
+    over = np.flatnonzero(counts > budget)
+    return float(candidates[over[-1] + 1 if len(over) else 0])
+
+
+def pot(calibration: npt.ArrayLike, *, level: float = 0.98, q: float = 1e-4) -> float:
+    """Give the threshold that a share ``q`` of normal rows should exceed: peaks over threshold.
+
+    Siffer et al., "Anomaly Detection in Streams with Extreme Value Theory", KDD 2017, section 3:
+    a generalised Pareto distribution (shape g, scale s) is fitted to the N excesses over t, the
+    ``level`` quantile of the n scores; the threshold is t + s / g ((q n / N)^-g - 1). Maximum
+    likelihood (`fit_pareto`). Level and q are one choice for all data, made beforehand.
+
+    With fewer than 10 excesses (few rows, or many tied at the top) there is no tail to fit, and
+    the highest calibration score is given. Where fewer than a share q exceed t, t is given: the
+    formula is for going up from t.
+    """
+    scores = checked_calibration(calibration)
+    if not (0 < level < 1 and 0 < q < 1):
+        raise ValueError(f"level={level}, q={q}: both must be above 0 and below 1")
+    start = np.quantile(scores, level)
+    excesses = scores[scores > start] - start
+    if len(excesses) < FEWEST_EXCESSES:
+        return float(scores.max())
+    shape, scale = fit_pareto(excesses)
+    ratio = min(1.0, q * len(scores) / len(excesses))
+    # (ratio^-g - 1) / g, which becomes -log ratio as g becomes 0.
+    grown = np.expm1(-shape * math.log(ratio)) / shape if shape else -math.log(ratio)
+    return float(start + scale * grown)
+
+
+def fit_pareto(excesses: npt.ArrayLike) -> tuple[float, float]:
+    """Fit a generalised Pareto distribution to numbers above 0 ``(n,)``: shape g and scale s.
+
+    Maximum likelihood in one dimension: given r = g / s, the best g is the mean of log(1 + r y)
+    (Grimshaw, "Computing Maximum Likelihood Estimates for the Generalized Pareto Distribution",
+    Technometrics 1993). As there, g is at least -1, below which the likelihood has no bound; at
+    -1 it is the uniform distribution up to the highest number. The maximum over r is searched on a
+    grid that is narrowed again and again, so that ties and several local maxima do no harm.
+    """
+    values = checked_calibration(excesses)
+    if values.min() <= 0:
+        raise ValueError(f"excess {values.min()}: all must be above 0")
+    top = values.max()
+    # u = log(1 + r top) runs over all numbers as r does over those that are allowed.
+    low, high, places = -30.0, 30.0, 241
+    for _ in range(7):
+        grid = np.linspace(low, high, places)
+        likelihood, shape, scale = _profile(values / top, grid)
+        best = int(np.argmax(likelihood))
+        low, high, places = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)], 21
+    return float(shape[best]), float(scale[best] * top)
+
+
+def _profile(values: Floats, grid: Floats) -> tuple[Floats, Floats, Floats]:
+    """Log-likelihood per value, shape and scale ``(m,)`` for every u of a grid ``(m,)``."""
+    ratio = np.expm1(grid)
+    flat = np.abs(ratio) < 1e-9  # the exponential distribution, whose scale is the mean
+    mean = np.log1p(ratio[:, None] * values).mean(axis=1)
+    shape = np.where(flat, 0.0, np.maximum(mean, -1))
+    scale = np.where(flat, values.mean(), shape / np.where(flat, 1, ratio))
+    # The density is (1 + r y)^(-1 - 1 / g) / s.
+    likelihood = -np.log(scale) - mean - np.where(mean < -1, -mean, 1)
+    return likelihood, shape, scale

@@ -1,0 +1,1 @@
+"""Networks of the deep detectors: the mathematics alone, without training or scores."""

@@ -1,0 +1,89 @@
+"""A made-up study of six machines whose averages are what the real one printed, and runs of ours.
+
+Each group has two machines, one a point below the printed group mean and one a point above; so
+over the three lower ones every average is one point (in percent) below the whole.
+"""
+
+import pandas as pd
+
+from lmmoe.claims import published, registry
+from lmmoe.claims.evidence import Evidence
+
+LOW = ("machine-1-1", "machine-2-1", "machine-3-1")
+HIGH = ("machine-1-2", "machine-2-2", "machine-3-2")
+ALL = (*LOW, *HIGH)
+COLUMNS = {
+    "point_f1": "point_f1_pa",
+    "point_precision": "point_precision_pa",
+    "point_recall": "point_recall_pa",
+    "event_log_f1": "event_f1_pa_log",
+    "event_squeeze_f1": "event_f1_pa_squeeze",
+}
+# Averages of point_f1, event_log_f1, event_squeeze_f1 as printed in the slides; LightMMoE's groups.
+AVERAGES = {
+    "MTSExample": (93.7, 76.7, 66.4),
+    "HMMoE": (93.4, 76.0, 66.0),
+    "SmartSimpleAD": (93.1, 70.0, 57.4),
+    "CAD": (93.0, 74.3, 63.9),
+    "AMAD": (92.6, 71.2, 59.7),
+}
+LIGHT = {"machine-1": 89.36, "machine-2": 97.8, "machine-3": 93.07}  # mean 93.41
+
+
+def theirs(name, machine):
+    """What the made-up study's run gave, in percent: point_f1, event_log_f1, event_squeeze_f1."""
+    step = -1 if machine in LOW else 1
+    if name == "LightMMoE":
+        return LIGHT[machine.rpartition("-")[0]] + step, 75.42 + step, 64.67 + step
+    return tuple(value + step for value in AVERAGES[name])
+
+
+def study():
+    """A table as `lmmoe.claims.published.results` gives it."""
+    lines = []
+    for name in ("LightMMoE", *AVERAGES):
+        for machine in ALL:
+            point, log, squeeze = theirs(name, machine)
+            scores = (point, point, point, log, squeeze)
+            lines.append(
+                {"detector": name, "machine": machine} | dict(zip(COLUMNS, scores, strict=True))
+            )
+    return pd.DataFrame(lines).set_index(["detector", "machine"])
+
+
+def run(detector, entity, value, *, seed=0, settings="{}", **others):
+    """A run under the protocol of the study; ``value`` in percent for every score."""
+    identity = {"dataset": "smd", "entity": entity, "detector": detector, "protocol": "study"}
+    scores = dict.fromkeys(COLUMNS.values(), value / 100)
+    return identity | {"seed": seed, "settings": settings} | scores | others
+
+
+def runs(detector, values, *, seed=0, **others):
+    """Runs on several machines: ``values`` in percent by machine."""
+    return [run(detector, name, value, seed=seed, **others) for name, value in values.items()]
+
+
+def copied(name, machines, *, plus=0.0, ours=None, **others):
+    """Runs of ours that give the made-up study's Point F1, moved by ``plus`` points."""
+    values = {machine: theirs(name, machine)[0] + plus for machine in machines}
+    return runs(ours or name, values, **others)
+
+
+def flat(detector, value, machines=ALL, **others):
+    """Runs with the same value, in percent, on all machines."""
+    return runs(detector, dict.fromkeys(machines, value), **others)
+
+
+def frame(*groups):
+    return pd.DataFrame([line for group in groups for line in group])
+
+
+class Judged:
+    """Judgements by claim id, made when asked for: a whole audit takes its time."""
+
+    def __init__(self, rows, **others):
+        self.evidence = Evidence(rows, **others)
+
+    def __getitem__(self, name):
+        claim = next(one for one in published.claims() if one.id == name)
+        return registry.judgement(claim, self.evidence)

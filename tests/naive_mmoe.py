@@ -1,0 +1,181 @@
+"""The MMoE network without dropout, written from the definition: one window, expert, channel."""
+
+import torch
+from torch.nn import functional as F  # noqa: N812 torch's own custom
+
+from lmmoe.mmoe import MMoE
+from lmmoe.mmoe.experts import SeriesExperts
+from lmmoe.mmoe.gates import AttentionGate, HierarchicalGate, MeanGate
+
+SIZES = {
+    "channels": 4,
+    "window": 5,
+    "experts": 2,
+    "kernels": [2],
+    "hidden": [6],
+    "out": 3,
+    "tower": [3],
+    "shared": 0.7,
+}
+
+
+def seeded(number):
+    return torch.Generator().manual_seed(number)
+
+
+def network(seed=1, **changes):
+    """A small network in float64, in scoring mode, no weight at a special value such as 0 or 1."""
+    made = MMoE(**(SIZES | changes), generator=seeded(seed)).double()
+    generator = seeded(seed)
+    with torch.no_grad():
+        for values in made.state_dict().values():
+            if values.numel() == 1 or values.min() == values.max():
+                noise = torch.rand(values.shape, generator=generator, dtype=torch.float64)
+                values.add_(0.2 + noise)
+    return made.eval()
+
+
+def inputs(batch=4, channels=4, window=5, seed=2):
+    shape = (batch, channels, window)
+    return torch.randn(shape, generator=seeded(seed), dtype=torch.float64)
+
+
+def plainly(net, x):
+    """Forecasts ``(b, c)`` of windows ``(b, c, w)``."""
+    return torch.stack([_forecast(net, windows) for windows in x])
+
+
+def shares(net, x):
+    """The experts' shares ``(b, c, e)``."""
+    return torch.stack([_all_shares(net.gate, windows) for windows in x])
+
+
+def _forecast(net, windows):
+    outputs = expert_outputs(net.experts, windows)
+    mixtures = []
+    for row in _all_shares(net.gate, windows):
+        parts = [share * output for share, output in zip(row, outputs, strict=True)]
+        mixtures.append(sum(parts))
+    if hasattr(net.towers, "weights"):
+        return torch.stack([_tower(net.towers, c, x) for c, x in enumerate(mixtures)])
+    return F.linear(sum(mixtures) / len(mixtures), net.towers.weight.T, net.towers.bias)
+
+
+def _tower(towers, channel, x):
+    last = len(towers.weights) - 1
+    for layer in range(last + 1):
+        x = F.linear(x, towers.weights[layer][channel].T, towers.biases[layer][channel, 0])
+        if layer == 0 and towers.norm is not None:
+            x = (x - x.mean()) / (x.var(correction=0) + 1e-5).sqrt()
+            x = x * towers.norm[channel, 0] + towers.norm_bias[channel, 0]
+        x = _bent(x, layer) if layer < last else x
+    return x[0]
+
+
+def _bent(x, layer):
+    """ReLU after the first layer, leaky ReLU after the others."""
+    return torch.where(x > 0, x, (0.0 if layer == 0 else 0.1) * x)
+
+
+# --- experts ---
+
+
+def expert_outputs(experts, windows):
+    """One window ``(c, w)`` through each expert, one after the other: ``(e, o)``."""
+    maps = _series_maps if isinstance(experts, SeriesExperts) else _window_maps
+    outputs = []
+    for e in range(experts.count):
+        x, last = maps(experts, e, windows), len(experts.layers.weights) - 1
+        for layer in range(last + 1):
+            x = F.linear(x, experts.layers.weights[layer][e].T, experts.layers.biases[layer][e, 0])
+            x = _bent(x, layer) if layer < last else x
+        outputs.append(x)
+    return torch.stack(outputs)
+
+
+def _window_maps(experts, e, windows):
+    width = experts.conv.shape[1] // experts.count
+    own = slice(e * width, (e + 1) * width)
+    found = []
+    for line in windows:
+        x = torch.stack([(line * kernel).sum() for kernel in experts.conv.T[own]])
+        x = x + experts.conv_bias[own]
+        if experts.norm is not None:
+            x = _normalised(x, experts.norm, 0, own)
+        x = _bent(x, 0)
+        for layer, weight in enumerate(experts.deeper):
+            x = F.linear(x, weight[e].T, experts.deeper_biases[layer][e, 0])
+            if experts.norm is not None:
+                x = _normalised(x, experts.deeper_norms[layer], e, slice(None))
+            x = _bent(x, layer + 1)
+        found.append(x)
+    return torch.cat(found)
+
+
+def _normalised(x, norm, group, own):
+    """By the running figures."""
+    mean, variance = norm.mean[group, 0, own], norm.variance[group, 0, own]
+    scaled = (x - mean) / (variance + 1e-5).sqrt()
+    return scaled * norm.weight[group, 0, own] + norm.bias[group, 0, own]
+
+
+def _series_maps(experts, e, windows):
+    """Cell by cell; beyond the edges lie zeros."""
+    channels, window = windows.shape
+    width = len(experts.bias) // experts.count
+    cells = []
+    for kernel in range(e * width, (e + 1) * width):
+        for c in range(channels):
+            for w in range(window):
+                total = experts.bias[kernel]
+                for tap in (-1, 0, 1):
+                    if 0 <= w + tap < window:
+                        total = (
+                            total + experts.along_time[kernel, 0, 0, tap + 1] * windows[c, w + tap]
+                        )
+                    if 0 <= c + tap < channels:
+                        weight = experts.along_channels[kernel, 0, tap + 1, 0]
+                        total = total + weight * windows[c + tap, w]
+                cells.append(total.relu())
+    return torch.stack(cells)
+
+
+# --- gates ---
+
+
+def _all_shares(gate, windows):
+    """``(c, e)``."""
+    return torch.stack([_shares(gate, line, c) for c, line in enumerate(windows)])
+
+
+def _shares(gate, line, channel):
+    """One channel's window ``(w)``: the share of each expert ``(e)``."""
+    if isinstance(gate, MeanGate):
+        return torch.full((gate.experts,), 1 / gate.experts, dtype=torch.float64)
+    if isinstance(gate, AttentionGate):
+        query = gate.query[channel].T @ line
+        return _softmax([(query * key).sum() / 16**0.5 for key in gate.keys.T])
+    if isinstance(gate, HierarchicalGate):
+        groups = _softmax(_logits(gate.groups, line, channel))
+        logits = _logits(gate.inside, line, channel)
+        half = len(logits) // 2
+        return torch.cat([groups[0] * _softmax(logits[:half]), groups[1] * _softmax(logits[half:])])
+    logits = _logits(gate.weights, line, channel)
+    if gate.tau is not None:
+        logits = [(z + b) / gate.tau for z, b in zip(logits, gate.bias[:, 0], strict=True)]
+    return _softmax(logits)
+
+
+def _logits(weights, line, channel):
+    """``(1 - s) x W_c + s x W_shared``, expert by expert."""
+    share = weights.shared if weights.logit is None else 1 / (1 + (-weights.logit).exp())
+    own = [0.0] if weights.own is None else [(line * w).sum() for w in weights.own[channel]]
+    common = [0.0] if weights.common is None else [(line * w).sum() for w in weights.common]
+    count = max(len(own), len(common))
+    own, common = (z if len(z) == count else z * count for z in (own, common))
+    return [(1 - share) * a + share * b for a, b in zip(own, common, strict=True)]
+
+
+def _softmax(logits):
+    powers = torch.stack([z.exp() for z in logits])
+    return powers / powers.sum()

@@ -1,0 +1,265 @@
+"""Other packages' detectors by their import path: what they are given, and what is refused."""
+
+import re
+import sys
+
+import numpy as np
+import pytest
+from small import make, waves
+
+import lmmoe
+from lmmoe import code, detectors
+from lmmoe.data import Series
+from lmmoe.detectors.imported import Imported, imported, version
+from lmmoe.protocol import PROTOCOLS
+
+TRAIN, TEST = waves(200, channels=3), waves(50, channels=3, seed=1)
+ECOD, KNN, FOREST = "pyod.models.ecod.ECOD", "pyod.models.knn.KNN", "pyod.models.iforest.IForest"
+
+FOREIGN = '''
+import numpy as np
+
+
+class Norm:
+    """Squared norm."""
+
+    def __init__(self, scale=1.0, contamination=0.1, random_state=None):
+        if not scale > 0:
+            raise ValueError("scale must be above 0")
+        self.given = scale, contamination, random_state
+        self.scale = scale
+
+    def fit(self, X, y=None):
+        self.rows = X
+        self.decision_scores_ = self.decision_function(X)
+        return self
+
+    def decision_function(self, X):
+        return self.scale * (X**2).sum(axis=1)
+
+
+class Short(Norm):
+    def decision_function(self, X):
+        return super().decision_function(X)[1:]
+
+
+class Tall(Norm):
+    def decision_function(self, X):
+        return X
+
+
+class Words(Norm):
+    def decision_function(self, X):
+        return ["high"] * len(X)
+
+
+class Gaps(Norm):
+    def decision_function(self, X):
+        scores = super().decision_function(X)
+        scores[[3, 5]] = np.nan, np.inf
+        return scores
+
+
+class Fails(Norm):
+    def fit(self, X, y=None):
+        raise IndexError("no such tree")
+
+
+class Opposite(Norm):
+    def fit(self, X, y=None):
+        return self
+
+
+class Demanding(Norm):
+    def __init__(self, size):
+        self.size = size
+
+
+class Clash(Norm):
+    def __init__(self, parameters=3, held_out=0.5):
+        self.parameters, self.scale = parameters, 1.0
+        self.held_out = held_out
+
+
+class NoFit:
+    decision_function = Norm.decision_function
+
+
+class NoScores:
+    fit = Norm.fit
+
+
+norm = Norm()
+'''
+
+
+@pytest.fixture(autouse=True)
+def foreign(tmp_path, monkeypatch):
+    """A module of another package, gone after the test."""
+    (tmp_path / "foreign_made_up.py").write_text(FOREIGN)
+    (tmp_path / "foreign_broken.py").write_text("import foreign_absent\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    imported.cache_clear()
+    yield
+    imported.cache_clear()
+    sys.modules.pop("foreign_made_up", None)
+
+
+def told(error, *parts):
+    return pytest.raises(error, match=".*".join(re.escape(part) for part in parts))
+
+
+def made_up(name, **settings):
+    return make(f"foreign_made_up.{name}", **settings)
+
+
+# --- what it is given ---
+
+
+def test_rows_come_z_scored_by_all_rows_and_without_the_held_out_ones():
+    made = made_up("Norm").fit(TRAIN)
+    z_scores = (TRAIN - TRAIN.mean(axis=0)) / TRAIN.std(axis=0)
+    assert made._model.rows == pytest.approx(z_scores[:180])
+    assert len(made_up("Norm", held_out=0.0).fit(TRAIN)._model.rows) == 200
+    scaled = (TEST - TRAIN.mean(axis=0)) / TRAIN.std(axis=0)
+    assert made.decision_function(TEST) == pytest.approx((scaled**2).sum(axis=1))
+
+
+def test_settings_contamination_and_seed_reach_the_class():
+    made = made_up("Norm", scale=3.0, contamination=0.2, seed=7).fit(TRAIN)
+    assert made._model.given == (3.0, 0.2, 7)
+    assert made.settings == {"held_out": 0.1, "seed": 7, "contamination": 0.2, "scale": 3.0}
+    assert made.settings == made.get_params()
+    assert (made.labels_ == (made.decision_scores_ > made.threshold_)).all()
+    assert made.labels_.sum() == 40
+    again = lmmoe.detector(made.name, **made.settings).fit(TRAIN)
+    assert np.array_equal(again.decision_scores_, made.decision_scores_)
+
+
+def test_only_a_class_that_takes_a_seed_is_seeded():
+    seeded = {name: detectors.entry(name).cls.seeded for name in (ECOD, FOREST)}
+    assert seeded == {ECOD: False, FOREST: True}
+    first, second, third = (make(FOREST, seed=seed).fit(TRAIN) for seed in (0, 0, 1))
+    assert np.array_equal(first.decision_function(TEST), second.decision_function(TEST))
+    assert not np.array_equal(first.decision_function(TEST), third.decision_function(TEST))
+
+
+def test_pyods_own_scores_come_out():
+    from pyod.models.knn import KNN as Theirs
+
+    mean, scale = TRAIN.mean(axis=0), TRAIN.std(axis=0)
+    theirs = Theirs(n_neighbors=3).fit(((TRAIN - mean) / scale)[:180])
+    expected = theirs.decision_function((TEST - mean) / scale)
+    assert np.array_equal(make(KNN, n_neighbors=3).fit(TRAIN).decision_function(TEST), expected)
+
+
+def test_held_out_rows_are_not_learned_from():
+    other = TRAIN.copy()
+    other[180:] = other[:179:-1]
+    found = [make(KNN).fit(rows).decision_function(TEST) for rows in (TRAIN, other)]
+    assert found[0] == pytest.approx(found[1], rel=1e-9)
+
+
+def test_a_setting_named_as_ours_stays_ours():
+    made = made_up("Clash", parameters=5).fit(TRAIN)
+    assert made._model.parameters == 5 and made.parameters == 0
+    assert made._model.held_out == 0.5 and made.held_out == 0.1  # its own default
+
+
+def test_protocols_and_the_list_of_names():
+    assert PROTOCOLS["study"].detector(ECOD).held_out == 0.0
+    assert ECOD not in detectors.names()
+    assert detectors.entry(ECOD) == (imported(ECOD), {})
+    assert issubclass(imported(ECOD), Imported) and not imported(ECOD).savable
+
+
+def test_it_runs_on_a_series_and_twice_alike():
+    series = Series.checked(dataset="d", entity="e", train=TRAIN, test=TEST, labels=None)
+    made = PROTOCOLS["ours"].detector(ECOD).fit(series.train)
+    assert made.name == ECOD and made.fitted and made.decision_scores_.shape == (200,)
+    assert np.array_equal(made.decision_function(TEST), made.decision_function(TEST))
+    with told(NotImplementedError, f"{ECOD} does not say how much each channel adds"):
+        made.channel_scores(TEST)
+
+
+# --- what a result depends on ---
+
+
+def test_the_code_is_ours_and_the_version_theirs(tmp_path):
+    from importlib.metadata import version as installed
+
+    cls = imported(ECOD)
+    assert cls.__module__ == "lmmoe.detectors.imported"
+    assert len(code.key(cls.__module__)) == 10
+    assert cls.version == version(ECOD) == f"pyod {installed('pyod')}"
+    assert version("sklearn.ensemble.X") == f"scikit-learn {installed('scikit-learn')}"
+
+
+def test_code_without_a_package_has_the_digest_of_its_file(tmp_path):
+    before = version("foreign_made_up.Norm")
+    assert re.fullmatch(r"foreign_made_up [0-9a-f]{10}", before)
+    (tmp_path / "foreign_made_up.py").write_text(FOREIGN + "\nother = 1\n")
+    assert version("foreign_made_up.Norm") != before
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("nowhere.at.All", "module 'nowhere.at' cannot be imported (No module named 'nowhere')"),
+        ("foreign_broken.X", "cannot be imported (No module named 'foreign_absent')"),
+        ("foreign_made_up.Other", "module 'foreign_made_up' has no class 'Other'"),
+        ("foreign_made_up.norm", "module 'foreign_made_up' has no class 'norm'"),
+        ("foreign_made_up.NoFit", "is no detector: it has no method 'fit'"),
+        ("foreign_made_up.NoScores", "is no detector: it has no method 'decision_function'"),
+        (".x", "module '' cannot be imported (Empty module name)"),
+        ("..x", "module '.' cannot be imported"),
+    ],
+)
+def test_a_path_to_nothing_is_told(path, message):
+    with told(ValueError, path, message):
+        lmmoe.detector(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        (
+            "Norm",
+            {"scales": 2},
+            "has no setting 'scales': it has seed, contamination, held_out, sc",
+        ),
+        ("Norm", {"random_state": 2}, "has no setting 'random_state'"),
+        ("Norm", {"scale": -1}, "refuses its settings (scale must be above 0)"),
+        ("Norm", {"scale": "x"}, "refuses its settings ('>' not supported"),
+        ("Norm", {"contamination": 0.7}, "contamination=0.7: it must be above 0 and at most 0.5"),
+        ("Norm", {"held_out": 1.0}, "held_out=1.0: a share from 0 to below 1 is needed"),
+        ("Demanding", {}, "refuses its settings (Demanding.__init__() missing 1 required"),
+    ],
+)
+def test_a_bad_setting_is_told_before_any_row_is_seen(name, values, message):
+    with told(ValueError, message):
+        made_up(name, **values)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Short", "gave scores of shape (199,) for 200 rows"),
+        ("Tall", "gave scores of shape (200, 3) for 200 rows"),
+        ("Words", "cannot score these rows (could not convert string to float"),
+        ("Gaps", "gave nan as the score of row 3 (2 of 200 scores are not finite)"),
+        ("Fails", "cannot be fitted on these rows (no such tree)"),
+        ("Opposite", "has no decision_scores_ after fit, so it does not keep PyOD's contract"),
+    ],
+)
+def test_a_class_that_does_not_keep_the_contract_is_told(name, message):
+    with told(RuntimeError, f"foreign_made_up.{name}", message):
+        made_up(name, held_out=0.0).fit(TRAIN)
+
+
+def test_scikit_learns_classes_have_the_opposite_sign_and_are_refused():
+    with told(RuntimeError, "sklearn.ensemble.IsolationForest has no decision_scores_ after fit"):
+        make("sklearn.ensemble.IsolationForest").fit(TRAIN)

@@ -1,0 +1,228 @@
+"""Principal components, autoregression and k-means: by hand, and against plain versions."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from small import make, waves
+
+from lmmoe.detectors.learned import BLOCK, blocks, windows
+from lmmoe.detectors.pca import principal, smoothed
+
+TRAIN, TEST = waves(150, channels=3), waves(60, channels=3, seed=1)
+LEARNED = (TRAIN - TRAIN.mean(axis=0))[:135] / TRAIN.std(axis=0)
+SCALED = (TEST - TRAIN.mean(axis=0)) / TRAIN.std(axis=0)
+PLAIN = [[-1.0], [1.0]]  # mean 0, deviation 1: z-scores are the values themselves
+
+
+def column(*values):
+    return np.array(values, dtype=float)[:, None]
+
+
+def loop_windows(rows, window):
+    """Flat windows, one by one."""
+    return np.array([rows[i : i + window].ravel() for i in range(len(rows) - window + 1)])
+
+
+# --- windows ---
+
+
+def test_windows_by_hand():
+    rows = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    assert windows(rows, 2).tolist() == [[1, 2, 3, 4], [3, 4, 5, 6]]
+    assert np.shares_memory(windows(rows, 2), rows)
+
+
+@pytest.mark.parametrize("rows", [4, 5, BLOCK + 2, BLOCK + 3, BLOCK + 4])
+def test_blocks_hold_every_window_once_and_leave_the_rows_alone(rows):
+    values = np.random.default_rng(0).random((rows, 2))
+    before = values.copy()
+    parts = list(blocks(values, 4))
+    assert np.array_equal(np.concatenate(parts), loop_windows(values, 4))
+    for part in parts:
+        part -= 1
+    assert np.array_equal(values, before)
+
+
+# --- principal components of rows ---
+
+
+def test_pca_by_hand():
+    # The main direction is (1, 1, 0): (3, 1, .) is rebuilt as (2, 2, .), the constant not at all.
+    train = [[-1, -1, 7], [1, 1, 7]]
+    made = make("PCA", held_out=0.0).fit(train)
+    assert made.channel_scores([[3, 1, 12]]) == pytest.approx(np.array([[1, 1, 5]]))
+    assert made.decision_function([[3, 1, 12], [2, 2, 7]]) == pytest.approx([5, 0], abs=1e-12)
+    mean = make("PCA", held_out=0.0, score="mean").fit(train)
+    assert mean.decision_function([[3, 1, 12]]) == pytest.approx([27 / 3])
+    assert made.parameters == 3 + 3
+
+
+@pytest.mark.parametrize(
+    ("rows", "channels", "components", "kept"),
+    [(50, 12, 10, 10), (50, 10, 10, 9), (50, 4, 10, 3), (50, 1, 10, 0), (5, 12, 10, 4)],
+)
+def test_there_is_always_something_that_the_directions_do_not_rebuild(
+    rows, channels, components, kept
+):
+    found = principal(np.random.default_rng(0).normal(size=(rows, channels)), 1, components)
+    directions = found["directions"]
+    assert directions.shape == (kept, channels)
+    assert directions @ directions.T == pytest.approx(np.eye(kept), abs=1e-12)
+
+
+def test_directions_without_variance_are_not_kept():
+    rows = np.zeros((50, 12))
+    rows[:, :2] = np.random.default_rng(0).normal(size=(50, 2))
+    rows[:, 2] = rows[:, 0]
+    assert len(principal(rows, 1, 10)["directions"]) == 2
+    assert len(principal(rows[:, 5:], 4, 10)["directions"]) == 0
+    # A step of the constant channel 5 is an error in full.
+    made = make("PCA").fit(rows)
+    rows[-1, 5] = 3
+    assert made.decision_function(rows[-1:]) == pytest.approx([3])
+
+
+def test_with_one_channel_pca_scores_the_distance_from_the_mean():
+    made = make("PCA", held_out=0.0).fit(PLAIN)
+    assert made.decision_function(column(3, -2, 0)).tolist() == [3, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("score", "rule"), [("max", lambda e: e.max(axis=1)), ("mean", lambda e: (e**2).mean(axis=1))]
+)
+def test_pca_is_scikit_learns(score, rule):
+    from sklearn.decomposition import PCA
+
+    theirs = PCA(2, svd_solver="full").fit(LEARNED)
+    errors = np.abs(SCALED - theirs.inverse_transform(theirs.transform(SCALED)))
+    made = make("PCA", components=2, score=score).fit(TRAIN)
+    assert made.channel_scores(TEST) == pytest.approx(errors, abs=1e-10)
+    assert made.decision_function(TEST) == pytest.approx(rule(errors), abs=1e-10)
+
+
+def test_pca_of_min_max_scaled_rows_by_hand():
+    # Ranges 2 and 4, so (1, 1) is the main direction; (3, 4) is (1.5, 1), rebuilt as 1.25 twice.
+    made = make("PCA", scaling="min-max", held_out=0.0).fit([[0, 0], [2, 4]])
+    assert made.channel_scores([[3, 4]]) == pytest.approx(np.array([[0.25, 0.25]]))
+
+
+# --- principal components of windows ---
+
+
+def test_pca_of_windows_is_scikit_learns():
+    from sklearn.decomposition import PCA
+
+    theirs = PCA(5, svd_solver="full").fit(loop_windows(LEARNED, 8))
+    tests = loop_windows(SCALED, 8)
+    errors = np.abs(tests - theirs.inverse_transform(theirs.transform(tests)))[:, -3:]
+    made = make("PCA windows", window=8, components=5).fit(TRAIN)
+    assert made.channel_scores(TEST)[7:] == pytest.approx(errors, abs=1e-10)
+    assert made.decision_function(TEST)[7:] == pytest.approx(errors.mean(axis=1), abs=1e-10)
+    assert not made.channel_scores(TEST)[:7].any()
+    assert (made.decision_function(TEST)[:7] == made.decision_function(TEST)[7:].min()).all()
+    assert made.parameters == 24 + 5 * 24
+
+
+def test_the_presets():
+    plain, mean = make("PCA windows"), make("PCA windows EWMA")
+    assert (plain.window, plain.components, plain.ewma, plain.min_rows) == (16, 30, 0, 16)
+    assert mean.settings == plain.settings | {"ewma": 0.2}
+
+
+def test_the_moving_mean_by_hand():
+    assert smoothed(column(0, 10, 0), 0.2).ravel() == pytest.approx([0, 2, 1.6])
+    assert smoothed(column(5, 0), 0.2).ravel() == pytest.approx([5, 4])  # not from 0
+    assert smoothed(column(5, 0), 0.0).ravel().tolist() == [5, 0]
+
+
+@given(arrays(float, (9, 2), elements=st.floats(0, 100)), st.floats(0.01, 0.99))
+def test_the_moving_mean_is_that_of_a_loop(values, ewma):
+    expected = [values[0]]
+    for value in values[1:]:
+        expected.append(ewma * value + (1 - ewma) * expected[-1])
+    assert smoothed(values, ewma) == pytest.approx(np.array(expected), abs=1e-9)
+
+
+def test_the_smoothed_score_is_the_plain_one_smoothed_from_its_first_row_on():
+    plain = make("PCA windows").fit(TRAIN).decision_function(TEST)
+    found = make("PCA windows EWMA").fit(TRAIN).decision_function(TEST)
+    assert found[15:] == pytest.approx(smoothed(plain[15:, None], 0.2).ravel())
+    assert (found[:15] == found[15:].min()).all()
+
+
+# --- autoregression ---
+
+
+def test_ridge_by_hand():
+    # Pairs (-1, 1), (1, -1), (-1, 1); centred: X'X = 8/3, X'Y = -8/3, penalty 3 * 1.
+    made = make("ridge VAR", order=1, penalty=1.0, held_out=0.0).fit(column(-1, 1, -1, 1))
+    assert made._learned["weights"] == pytest.approx(np.array([[-8 / 17]]))
+    assert made._learned["intercept"] == pytest.approx([3 / 17])
+    # 1 is followed by -5/17.
+    assert made.decision_function(column(1, 0, 3 / 17)) == pytest.approx([0, 25 / 289, 0])
+    assert made.parameters == 2
+
+
+def test_ridge_is_scikit_learns():
+    from sklearn.linear_model import Ridge
+
+    inputs, outputs = loop_windows(LEARNED[:-1], 4), LEARNED[4:]
+    theirs = Ridge(alpha=0.5 * len(inputs)).fit(inputs, outputs)
+    errors = (SCALED[4:] - theirs.predict(loop_windows(SCALED[:-1], 4))) ** 2
+    made = make("ridge VAR", order=4, penalty=0.5).fit(TRAIN)
+    assert made.channel_scores(TEST)[4:] == pytest.approx(errors, abs=1e-10)
+    assert made.decision_function(TEST)[4:] == pytest.approx(errors.mean(axis=1), abs=1e-10)
+
+
+def test_ridge_finds_a_rule_that_holds():
+    angle = np.arange(200.0)[:, None] / 7
+    rows = np.hstack([np.sin(angle), np.cos(angle)])  # each row is a rotation of the last
+    made = make("ridge VAR", order=2, penalty=1e-9).fit(rows)
+    assert made.decision_function(rows).max() < 1e-12
+    broken = rows.copy()
+    broken[100] += 1
+    assert made.decision_function(broken).argmax() in (100, 101, 102)
+
+
+def test_a_penalty_means_the_same_for_any_number_of_rows():
+    few = make("ridge VAR", order=1, held_out=0.0).fit(np.tile(PLAIN, (500, 1)))
+    many = make("ridge VAR", order=1, held_out=0.0).fit(np.tile(PLAIN, (5000, 1)))
+    weights = [made._learned["weights"].item() for made in (few, many)]
+    assert weights == pytest.approx([-1 / 1.01] * 2, rel=1e-4)
+
+
+# --- k-means ---
+
+
+def test_k_means_by_hand():
+    made = make("k-means", window=2, clusters=2, held_out=0.0).fit(column(-1, 1, -1, 1))
+    made._learned["centres"] = np.array([[0.0, 0.0], [3.0, 4.0]])
+    rows = column(0, 0, 4, 5)  # nearest to (0, 0), then (3, 4) twice
+    assert made.decision_function(rows) == pytest.approx([0, 0, 3, 2**0.5])
+    assert made.channel_scores(rows).ravel() == pytest.approx([0, 0, 9, 2])
+
+
+def test_k_means_distances_are_those_of_a_loop():
+    made = make("k-means", window=5, clusters=7).fit(TRAIN)
+    centres = made._learned["centres"]
+    assert centres.shape == (7, 15) and made.parameters == 105
+    expected = [
+        min(np.linalg.norm(part - centre) for centre in centres) for part in loop_windows(SCALED, 5)
+    ]
+    assert made.decision_function(TEST)[4:] == pytest.approx(expected, rel=1e-9)
+    shares = made.channel_scores(TEST)[4:]
+    assert np.sqrt(shares.sum(axis=1)) == pytest.approx(expected, rel=1e-9)
+
+
+def test_k_means_finds_the_windows_that_there_are():
+    rows = np.tile([[-1.0], [1.0], [0.5], [-0.5]], (50, 1))  # four windows
+    made = make("k-means", window=3, clusters=4, seed=1).fit(rows)
+    assert made.decision_function(rows) == pytest.approx(np.zeros(200), abs=1e-5)
+    rows[100] = 3
+    assert made.decision_function(rows).argmax() in (100, 101, 102)
+
+
+def test_more_clusters_than_windows_is_no_error():
+    assert make("k-means", window=2).fit(column(-1, 1, 0, 2))._learned["centres"].shape == (3, 2)
