@@ -7,7 +7,7 @@ import pandas as pd
 from lmmoe.evaluation import ADJUSTED
 from lmmoe.plots.style import LOWER_IS_BETTER
 from lmmoe.statistics import bootstrap_mean, holm, paired
-from lmmoe.tables.means import by_entity, counts, entity_means, summary
+from lmmoe.tables.means import by_entity, counts, detector_means, entity_means, summary
 
 # Columns of the main table. Rankings first, then label-free alarms, diagnosis and costs; what point
 # adjustment flatters most stands last.
@@ -37,13 +37,13 @@ COUNTS = ("entities", "seeds", "failed")
 def honest(rows: pd.DataFrame, protocol: str = "ours") -> pd.DataFrame:
     """Make the main table: one row per detector, best average precision first.
 
-    Means over entities, seeds averaged before; ``average_precision_low`` and ``_high`` bound its
+    Means over entities (of costs, medians), seeds averaged before; ``average_precision_low`` and ``_high`` bound its
     mean with 95 % bootstrap confidence. ``entities``, ``seeds`` and ``failed`` count what is
     behind a row: where detectors ran on different entities, compare them by `significance`.
     Without random scores beside them, columns that point adjustment flatters are left out.
     """
     means = entity_means(rows, protocol)
-    table = means.groupby("detector", sort=False).mean()
+    table = detector_means(means)
     bounds = {
         name: bootstrap_mean(values)
         for name, values in means["average_precision"].groupby("detector", sort=False)
@@ -51,7 +51,7 @@ def honest(rows: pd.DataFrame, protocol: str = "ours") -> pd.DataFrame:
     table["average_precision_low"] = pd.Series({name: one.low for name, one in bounds.items()})
     table["average_precision_high"] = pd.Series({name: one.high for name, one in bounds.items()})
     each = 1e6 * means["score_seconds"] / means["test_rows"]
-    table["microseconds_per_row"] = each.groupby("detector", sort=False).mean()
+    table["microseconds_per_row"] = each.groupby("detector", sort=False).median()
     table = table.reindex(columns=list(HONEST)).join(counts(rows, protocol)[list(COUNTS)])
     floored = "random" in table.index and table.loc["random", "average_precision"] >= 0
     shown = [name for name in table if floored or name not in ADJUSTED]

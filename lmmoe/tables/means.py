@@ -19,13 +19,22 @@ def entity_means(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
     return chosen.groupby(["detector", "entity"], sort=False)[NUMBERS].mean()
 
 
+def detector_means(means: pd.DataFrame) -> pd.DataFrame:
+    """Average the entities of `entity_means`: mean metrics, median costs.
+
+    A median, because other work on the machine makes a few runs several times slower.
+    """
+    detectors = means.groupby("detector", sort=False)
+    return detectors[list(COLUMNS)].mean().join(detectors[list(SPENT)].median())
+
+
 def summary(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
-    """Mean over entities of every metric and cost, one row per detector, best first.
+    """Mean of every metric and median of every cost, one row per detector, best first.
 
     ``entities`` and ``seeds`` count what is behind the means, ``runs`` all runs and ``failed``
     those among them that are in no mean: a failure is never a zero.
     """
-    table = entity_means(rows, protocol).groupby("detector", sort=False).mean()
+    table = detector_means(entity_means(rows, protocol))
     return table.join(counts(rows, protocol)).sort_values("average_precision", ascending=False)
 
 
