@@ -38,9 +38,10 @@ def honest(rows: pd.DataFrame, protocol: str = "ours") -> pd.DataFrame:
     """Make the main table: one row per detector, best average precision first.
 
     Means over entities (of costs, medians), seeds averaged before; ``average_precision_low`` and
-    ``_high`` bound its mean with 95 % bootstrap confidence. ``entities``, ``seeds`` and ``failed`` count what is
-    behind a row: where detectors ran on different entities, compare them by `significance`.
-    Without random scores beside them, columns that point adjustment flatters are left out.
+    ``_high`` bound its mean with 95 % bootstrap confidence. ``entities``, ``seeds`` and ``failed``
+    count what is behind a row: where detectors ran on different entities, compare them by
+    `significance`. Without random scores beside them, columns that point adjustment flatters are
+    left out.
     """
     means = entity_means(rows, protocol)
     table = detector_means(means)
