@@ -119,7 +119,7 @@ rule comparison:
                 "significance",
                 "study_headline",
                 "study_by_machine",
-                "claims",
+                *(["claims"] if PROFILE.dataset == "smd" else []),
             ],
         ),
         figures=expand(

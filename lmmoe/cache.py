@@ -17,6 +17,7 @@ from lmmoe.data import Series
 from lmmoe.data.reading import read_npy
 from lmmoe.data.series import Floats
 from lmmoe.detectors import Detector, saving
+from lmmoe.detectors.windowed import Learner
 from lmmoe.protocol import Protocol
 
 MODEL = "model.safetensors"
@@ -95,8 +96,15 @@ def compute(made: Detector, series: Series, protocol: Protocol, folder: Path) ->
 
 
 def _calibration(made: Detector, protocol: Protocol) -> Floats | None:
-    """Give the scores ``(n,)`` that may set a threshold; None where the model learned from them."""
-    if made.settings.get("held_out", protocol.calibration) < protocol.calibration:
+    """Give the scores ``(n,)`` that may set a threshold.
+
+    None where the model learned from them, or scales scores over the rows given.
+    """
+    rows = len(made.decision_scores_)
+    learned_all = isinstance(made, Learner) and made._cut(rows) > rows - int(
+        protocol.calibration * rows
+    )
+    if learned_all or getattr(made, "rescales", False):
         return None
     return protocol.calibrating(made.decision_scores_)
 

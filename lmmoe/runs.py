@@ -77,7 +77,7 @@ def result(run: Run) -> Result:
 
 def row(run: Run, *, vus_window: int) -> dict[str, object]:
     """Give the run's line of the table: identity, metrics, costs; on failure, ``error`` instead."""
-    head = {"key": run.key} | run.identity | judged(vus_window)
+    head = {"key": run.key} | run.identity | judged(run.series, vus_window)
     try:
         found = result(run)
         values = evaluate(
@@ -95,9 +95,15 @@ def row(run: Run, *, vus_window: int) -> dict[str, object]:
         return head | {"error": f"{type(error).__name__}: {error}"}
 
 
-def judged(vus_window: int) -> dict[str, object]:
+def judged(series: Series, vus_window: int) -> dict[str, object]:
     """What a row's metrics depend on besides its scores."""
-    return {"metrics": code.key("lmmoe.evaluation", "lmmoe.protocol"), "vus_window": vus_window}
+    parts = [
+        code.key("lmmoe.evaluation", "lmmoe.protocol"),
+        series.rows_per_day,
+        [[cause.start, cause.end, *cause.channels] for cause in series.causes or ()],
+    ]
+    digest = hashlib.sha256(json.dumps(parts, default=int).encode()).hexdigest()
+    return {"metrics": digest[:10], "vus_window": vus_window}
 
 
 def planned(profile: Profile, entity: str, part: int | None = None) -> Iterator[Run]:
@@ -124,7 +130,7 @@ def table(
             for run in planned(profile, entity, part):
                 doing = f"{entity} {run.detector} {run.protocol} seed {run.seed}"
                 bar.set_postfix_str(doing, refresh=False)
-                old = known.get((run.key, *judged(profile.vus_window).values()))
+                old = known.get((run.key, *judged(run.series, profile.vus_window).values()))
                 rows.append(old or row(run, vus_window=profile.vus_window))
                 bar.update()
     return ordered(pd.DataFrame(rows))

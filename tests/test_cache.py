@@ -257,3 +257,9 @@ def test_a_detector_that_fails_costs_the_others_nothing(monkeypatch, own_cache):
         "random": True,
     }
     assert not (own_cache / table.loc["MTSExample", "key"]).exists()
+
+
+@pytest.mark.parametrize("name", ["SmartSimpleAD", "range deviation"])
+def test_no_threshold_from_scores_that_are_scaled_over_the_rows_given(name):
+    found = runs.result(Run(SERIES, name))
+    assert (found.calibration is None) == (name == "SmartSimpleAD")

@@ -175,10 +175,16 @@ def test_mtsexample_by_hand():
     assert made.parameters == 0
 
 
-def test_random_ignores_the_rows():
-    made = tiny("random", seed=7).fit(TRAIN)
-    assert np.array_equal(made.decision_function(TEST), made.decision_function(TEST + 1))
-    assert np.array_equal(made.decision_function(TEST), np.random.default_rng(7).random(200))
+def test_random_scores_are_their_own_for_each_seed_and_series():
+    made = detector("random", seed=7).fit(TRAIN)
+    scores = made.decision_function(TEST)
+    assert np.array_equal(scores, made.decision_function(TEST))
+    assert 0 <= scores.min() and scores.max() < 1 and abs(scores.mean() - 0.5) < 0.1
+    others = [detector("random", seed=8).fit(TRAIN), detector("random", seed=7).fit(TRAIN + 1)]
+    assert not np.array_equal(scores, others[0].decision_function(TEST))
+    assert np.array_equal(scores, others[1].decision_function(TEST))  # not what it was fitted on
+    assert not np.isin(scores, made.decision_function(TEST + 1)).any()
+    assert not np.isin(scores, made.decision_scores_).any()
 
 
 def test_random_blames_no_channel_before_another():

@@ -173,7 +173,7 @@ def test_a_row_holds_identity_metrics_and_costs():
     line = runs.row(run, vus_window=7)
     assert set(line) | {"error"} == set(runs.ALL)
     assert line["key"] == run.key and line["vus_window"] == 7
-    assert line["metrics"] == code.key("lmmoe.evaluation", "lmmoe.protocol")
+    assert line["metrics"] == runs.judged(SERIES, 7)["metrics"]
     labels = protocol.PROTOCOLS["study"].labels(SERIES)
     assert labels.sum() == 25 + 2 * 5  # two events, each 5 rows longer
     found = runs.result(run)
@@ -195,12 +195,16 @@ def test_a_row_under_our_protocol_has_label_free_metrics():
     assert line["quantile_f1"] > 0 and line["budget_false_alarms_per_day"] >= 0
 
 
-def test_what_metrics_depend_on_is_both_modules_and_the_window():
-    found = runs.judged(7)
+def test_what_metrics_depend_on_is_code_window_causes_and_the_length_of_a_day(monkeypatch):
+    found = runs.judged(SERIES, 7)
     assert list(found) == ["metrics", "vus_window"] and found["vus_window"] == 7
-    for alone in ("lmmoe.evaluation", "lmmoe.protocol"):
-        assert found["metrics"] != code.key(alone)
-    assert runs.judged(8) == found | {"vus_window": 8}
+    assert runs.judged(SERIES, 8) == found | {"vus_window": 8}
+    assert runs.judged(series(rows_per_day=100), 7) != found
+    assert runs.judged(replace(SERIES, causes=None), 7) != found
+    asked = []
+    monkeypatch.setattr(code, "key", lambda *modules: asked.extend(modules) or "other")
+    assert runs.judged(SERIES, 7) != found
+    assert asked == ["lmmoe.evaluation", "lmmoe.protocol"]
 
 
 def test_rows_without_labels_have_no_metrics_and_no_error():

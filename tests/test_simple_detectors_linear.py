@@ -51,10 +51,10 @@ def test_blocks_hold_every_window_once_and_leave_the_rows_alone(rows):
 def test_pca_by_hand():
     # The main direction is (1, 1, 0): (3, 1, .) is rebuilt as (2, 2, .), the constant not at all.
     train = [[-1, -1, 7], [1, 1, 7]]
-    made = make("PCA", held_out=0.0).fit(train)
+    made = make("PCA z-score", held_out=0.0).fit(train)
     assert made.channel_scores([[3, 1, 12]]) == pytest.approx(np.array([[1, 1, 5]]))
     assert made.decision_function([[3, 1, 12], [2, 2, 7]]) == pytest.approx([5, 0], abs=1e-12)
-    mean = make("PCA", held_out=0.0, score="mean").fit(train)
+    mean = make("PCA z-score", held_out=0.0, score="mean").fit(train)
     assert mean.decision_function([[3, 1, 12]]) == pytest.approx([27 / 3])
     assert made.parameters == 3 + 3
 
@@ -79,13 +79,13 @@ def test_directions_without_variance_are_not_kept():
     assert len(principal(rows, 1, 10)["directions"]) == 2
     assert len(principal(rows[:, 5:], 4, 10)["directions"]) == 0
     # A step of the constant channel 5 is an error in full.
-    made = make("PCA").fit(rows)
+    made = make("PCA z-score").fit(rows)
     rows[-1, 5] = 3
     assert made.decision_function(rows[-1:]) == pytest.approx([3])
 
 
 def test_with_one_channel_pca_scores_the_distance_from_the_mean():
-    made = make("PCA", held_out=0.0).fit(PLAIN)
+    made = make("PCA z-score", held_out=0.0).fit(PLAIN)
     assert made.decision_function(column(3, -2, 0)).tolist() == [3, 2, 0]
 
 
@@ -97,14 +97,14 @@ def test_pca_is_scikit_learns(score, rule):
 
     theirs = PCA(2, svd_solver="full").fit(LEARNED)
     errors = np.abs(SCALED - theirs.inverse_transform(theirs.transform(SCALED)))
-    made = make("PCA", components=2, score=score).fit(TRAIN)
+    made = make("PCA z-score", components=2, score=score).fit(TRAIN)
     assert made.channel_scores(TEST) == pytest.approx(errors, abs=1e-10)
     assert made.decision_function(TEST) == pytest.approx(rule(errors), abs=1e-10)
 
 
 def test_pca_of_min_max_scaled_rows_by_hand():
     # Ranges 2 and 4, so (1, 1) is the main direction; (3, 4) is (1.5, 1), rebuilt as 1.25 twice.
-    made = make("PCA", scaling="min-max", held_out=0.0).fit([[0, 0], [2, 4]])
+    made = make("PCA", held_out=0.0).fit([[0, 0], [2, 4]])
     assert made.channel_scores([[3, 4]]) == pytest.approx(np.array([[0.25, 0.25]]))
 
 

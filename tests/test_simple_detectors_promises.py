@@ -11,7 +11,7 @@ from lmmoe.detectors.saving import load, save
 
 LEARNING = {
     "1-NN": {},
-    "PCA": {"components": 2},
+    "PCA z-score": {"components": 2},
     "PCA windows": {},
     "PCA windows EWMA": {},
     "ridge VAR": {},
@@ -209,3 +209,11 @@ def test_the_fewest_rows_pass_without_a_warning(name, channels):
             assert np.isfinite(made.fit(few).decision_function(few)).all()
     with pytest.raises(lmmoe.DataError, match=f"{made.min_rows - 1} rows are too few for {name}"):
         made.fit(rows[2:])
+
+
+def test_the_range_is_that_of_the_rows_learned_from():
+    train = np.zeros((100, 2))
+    train[95] = [1, -1]  # among the last tenth, which is held out
+    made = make("range deviation").fit(train)
+    assert made.decision_scores_.tolist() == [0.0] * 95 + [2.0] + [0.0] * 4
+    assert not make("range deviation", held_out=0.0).fit(train).decision_scores_.any()

@@ -13,6 +13,7 @@ from lmmoe import runs, tables
 from lmmoe.data import Series
 from lmmoe.evaluation import COLUMNS
 from lmmoe.plots.style import METRIC_TITLES
+from lmmoe.tables.means import AVERAGED
 
 # What a made-up study gave: one machine and one detector more than ours, nothing for random.
 THEIRS = pd.DataFrame(
@@ -51,13 +52,18 @@ def test_summary_by_hand():
     table = tables.summary(ROWS, "ours")
     # (.3 + .5 + .9) / 3. The mean over runs would be .58, with the failure as a zero .4833.
     assert list(table.index) == ["LightMMoE", "random"]  # best first
-    for metric in COLUMNS:
+    for metric in AVERAGED:
         assert table.loc["LightMMoE", metric] == pytest.approx(1.7 / 3)
         assert table.loc["random", metric] == pytest.approx(0.2)
     assert table["runs"].to_dict() == {"LightMMoE": 6, "random": 3}
     assert table["failed"].to_dict() == {"LightMMoE": 1, "random": 0}
     assert table.loc["LightMMoE", "train_seconds"] == 1.0  # a failure costs no zero seconds
     assert table.loc["LightMMoE", "parameters"] == 5
+
+
+def test_no_mean_of_what_is_not_defined_where_nothing_is_flagged():
+    table = tables.summary(ROWS, "ours")
+    assert not {"quantile_precision", "pot_precision", "budget_delay"} & set(table)
 
 
 def test_an_entity_that_failed_altogether_is_in_no_mean():
@@ -70,22 +76,23 @@ def test_an_entity_that_failed_altogether_is_in_no_mean():
 def test_a_detector_that_always_failed_stands_last_without_numbers():
     table = tables.summary(frame(line("a", "x", None), line("b", "x", 0.0)), "ours")
     assert list(table.index) == ["b", "a"]
-    assert table.loc["a", list(COLUMNS)].isna().all()
+    assert table.loc["a", AVERAGED].isna().all()
     assert table.loc["a", ["runs", "failed"]].tolist() == [1, 1]
     only = tables.summary(frame(line("a", "x", None)), "ours")
-    assert only.loc["a", list(COLUMNS)].isna().all() and only.loc["a", "failed"] == 1
+    assert only.loc["a", AVERAGED].isna().all() and only.loc["a", "failed"] == 1
 
 
 def test_seed_spread_by_hand():
     rows = frame(
         *[line("a", "x", value, seed=seed) for seed, value in ((0, 0.1), (1, 0.5))],
         *[line("a", "y", value, seed=seed) for seed, value in ((0, 0.3), (1, 0.3))],
+        line("a", "z", 0.9, seed=0),  # without its second seed it would shift the mean
         line("b", "x", 0.7),
         line("a", "x", 0.9, seed=0, protocol="study"),
     )
     spread = tables.seed_spread(rows, "ours")
     # Means over entities .2 and .4, deviation from .3 with n - 1: sqrt(.01 + .01).
-    assert spread.loc["a"].tolist() == pytest.approx([math.sqrt(0.02)] * len(COLUMNS))
+    assert spread.loc["a"].tolist() == pytest.approx([math.sqrt(0.02)] * len(AVERAGED))
     assert spread.loc["b"].isna().all()
 
 

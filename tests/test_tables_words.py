@@ -35,11 +35,12 @@ def test_in_words_by_hand():
     spread = math.sqrt(0.02)
     # Of 27 resamples of .3, .5, .9 one is all .3 and one all .9, 3.7 % each: the interval's ends.
     assert lines[2:] == [
-        "- **LightMMoE** leads 2 detectors: average precision 0.567 (95 % interval 0.300 to "
+        "- **LightMMoE** leads, before 1 more: average precision 0.567 (95 % interval 0.300 to "
         f"0.900), ± {spread:.3f} over 2 seeds; VUS-PR 0.567, best F1 0.567.",
         "- Point adjustment lifts random scores from best F1 0.200 to 0.200, and LightMMoE from "
         "0.567 to 0.567.",
-        "- The cheapest to train within the leader's interval: LightMMoE, 1 s an entity.",
+        "- The cheapest to train whose mean lies within the leader's interval: LightMMoE, 1 s an "
+        "entity.",
         "- The seed matters most to LightMMoE on machine-1-1: average precision from 0.200 to "
         "0.400.",
         "- Failed, and in no average: 1 of 9 runs, LightMMoE 1.",
@@ -114,13 +115,13 @@ def test_in_words_finds_the_cheapest_that_is_as_good():
     )
     words = tables.in_words(rows, "ours")
     said = "quick, 2 s an entity (average precision 0.467; the leader takes 50 s)."
-    assert f"- The cheapest to train within the leader's interval: {said}" in words
+    assert f"- The cheapest to train whose mean lies within the leader's interval: {said}" in words
 
 
 def test_in_words_ranks_nobody_by_other_entities():
     slow = [line("slow", "m-0", 0.99), *made(a=[0.9, 0.1, 0.1], b=[0.8, 0.2, 0.2])]
     words = tables.in_words(frame(*slow), "ours")
-    assert "- **b** leads 3 detectors: average precision 0.400 " in words
+    assert "- **b** leads, before 2 more: average precision 0.400 " in words
     assert "on fewer than 3 entities, and so not ranked here: slow (1)." in words
 
 

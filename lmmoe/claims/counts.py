@@ -61,7 +61,7 @@ def against_baseline(claim: Claim, evidence: Evidence) -> Finding:
     mine, words = count(evidence, claim.subject)
     base, base_words = count(evidence, BASELINE)
     if claim.subject == BASELINE:
-        return Finding("By definition: it is the reference.", 100.0, 100.0, printed_range(claim))
+        return Finding("It is the reference: there is nothing to test.", 100.0)
     factor = 100 if claim.unit.startswith("%") else 1
     return _compare(claim, factor * mine / base, [words, base_words])
 
@@ -205,8 +205,11 @@ def size_change(claim: Claim, _: Evidence) -> Finding:
         return Finding(how, value, value, printed_range(claim), study=value, source=source)
     name = {"convolution kernels": "kernels", "tower hidden units": "tower"}[claim.metric]
     mine, base = (getattr(design.SIZES[n], name) for n in ("LightMMoE", CONVENTIONAL))
-    words = [f"The study does not print the conventional size; {CONVENTIONAL} has {base}"]
-    return _compare(claim, 100 * (mine / base - 1), [*words, f"LightMMoE {mine}"])
+    how = (
+        f"The study does not print the conventional size. {CONVENTIONAL}, the published detector "
+        f"of that kind, has {base}, LightMMoE {mine}."
+    )
+    return Finding(how, 100 * (mine / base - 1))
 
 
 def _operation_sizes(claim: Claim) -> tuple[int, int]:

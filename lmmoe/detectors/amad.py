@@ -108,6 +108,11 @@ class AMAD(Neural):
         self.centred, self.test_scaled = centred, test_scaled
 
     @property
+    def rescales(self) -> bool:
+        """Whether scores are scaled over the rows given: thresholds then do not carry over."""
+        return self.test_scaled
+
+    @property
     def unscored(self) -> int:
         """0: the first rows' windows are padded."""
         return 0

@@ -5,6 +5,7 @@ import numpy as np
 from lmmoe.detectors import register
 from lmmoe.detectors.base import Detector, Floats
 from lmmoe.detectors.scaling import Scaling
+from lmmoe.detectors.windowed import Learner
 
 
 @register("MTSExample")
@@ -40,6 +41,8 @@ class L2MinMax(Detector):
     Source: Sarfraz et al., "Position: Quo Vadis, Unsupervised Time Series Anomaly Detection?"
     (ICML 2024), baseline "L2-norm". A channel at its lowest training value adds nothing. A channel
     adds the square of its scaled value to the squared score; `channel_scores` gives these squares.
+    The range is that of all training rows, so that thresholds from the last of them are a little
+    low.
     """
 
     name = "L2 min-max"
@@ -62,8 +65,8 @@ class L2MinMax(Detector):
 
 
 @register("range deviation")
-class RangeDeviation(Detector):
-    """How many channels of the row lie outside their range in the training rows.
+class RangeDeviation(Learner):
+    """How many channels of the row lie outside their range in the training rows learned from.
 
     Source: Sarfraz et al. (ICML 2024), baseline "sensor range deviation"; theirs is 1 where any
     channel does, and sees no step of a constant channel that is shorter than 1 in its raw unit.
@@ -73,7 +76,8 @@ class RangeDeviation(Detector):
     seeded = False
 
     def _fit(self, rows: Floats) -> None:
-        self._low, self._high = rows.min(axis=0), rows.max(axis=0)
+        learned = rows[: self._cut(len(rows))]
+        self._low, self._high = learned.min(axis=0), learned.max(axis=0)
 
     def _channel_scores(self, rows: Floats) -> Floats:
         return ((rows < self._low) | (rows > self._high)).astype(np.float64)

@@ -32,14 +32,15 @@ def principal(rows: Floats, window: int, components: int) -> dict[str, np.ndarra
 
 
 @register("PCA")
+@register("PCA z-score", scaling="z-score")
 class PCA(Learned):
     """Rebuild each scaled row from ``components`` main directions; score what fails.
 
     Source: Sarfraz et al., "Position: Quo Vadis, Unsupervised Time Series Anomaly Detection?"
     (ICML 2024), baseline "PCA error": 10 components for up to 50 channels, the score is the highest
     absolute error over channels (``score="max"``). ``score="mean"`` takes the mean of the squared
-    errors. Rows are z-scored, as for our other detectors; theirs are min-max scaled
-    (``scaling="min-max"``). Channel scores are the absolute errors. With fewer channels there are
+    errors. Rows are min-max scaled, as theirs; "PCA z-score" z-scores them, as our other detectors
+    do. Channel scores are the absolute errors. With fewer channels there are
     fewer directions (`principal`).
     """
 
@@ -51,7 +52,7 @@ class PCA(Learned):
         *,
         components: int = 10,
         score: Literal["max", "mean"] = "max",
-        scaling: Literal["z-score", "min-max"] = "z-score",
+        scaling: Literal["z-score", "min-max"] = "min-max",
         held_out: float = 0.1,
         seed: int = 0,
         contamination: float = 0.1,

@@ -30,6 +30,7 @@ class SmartSimpleAD(Detector):
     name = "SmartSimpleAD"
     seeded = False
     min_rows = 2
+    rescales = True  # over the rows given: a threshold set on some says nothing on others
 
     def _fit(self, rows: Floats) -> None:
         scaling = Scaling.z_score(rows)

@@ -39,7 +39,7 @@ FAMILY_OF = {
     **dict.fromkeys(("AMAD", "AMAD-corrected", "OmniAnomaly"), _NETWORKS),
     **dict.fromkeys(("MTSExample", "SmartSimpleAD", "IsolationForest"), _STUDY_SIMPLE),
     **dict.fromkeys(("L2 min-max", "range deviation", "1-NN", "k-means", "linear"), _ADDED),
-    **dict.fromkeys(("PCA", "PCA windows", "PCA windows EWMA"), _ADDED),
+    **dict.fromkeys(("PCA", "PCA z-score", "PCA windows", "PCA windows EWMA"), _ADDED),
     **dict.fromkeys(("last value", "moving average", "ridge VAR"), _ADDED),
     **dict.fromkeys(("random", "row index", "untrained LightMMoE"), _CONTROLS),
 }

@@ -11,6 +11,9 @@ from lmmoe.plots.style import LOWER_IS_BETTER
 from lmmoe.runs import SPENT
 
 NUMBERS = [*COLUMNS, *SPENT]
+# Not defined where nothing is flagged or found: a mean over the rest would reward silence.
+SILENT = ("quantile_precision", "pot_precision", "budget_delay")
+AVERAGED = [name for name in COLUMNS if name not in SILENT]
 
 
 def entity_means(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
@@ -20,12 +23,12 @@ def entity_means(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
 
 
 def detector_means(means: pd.DataFrame) -> pd.DataFrame:
-    """Average the entities of `entity_means`: mean metrics, median costs.
+    """Average the entities of `entity_means`: mean metrics (`AVERAGED`), median costs.
 
     A median, because other work on the machine makes a few runs several times slower.
     """
     detectors = means.groupby("detector", sort=False)
-    return detectors[list(COLUMNS)].mean().join(detectors[list(SPENT)].median())
+    return detectors[AVERAGED].mean().join(detectors[list(SPENT)].median())
 
 
 def summary(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
@@ -56,10 +59,17 @@ def counts(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
 
 
 def seed_spread(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
-    """Standard deviation over seeds of each detector's mean over entities (NaN for one seed)."""
-    chosen = rows[rows["protocol"] == protocol]
-    by_seed = chosen.groupby(["detector", "seed"], sort=False)[list(COLUMNS)].mean()
-    return by_seed.groupby("detector", sort=False).std()
+    """Standard deviation over seeds of each detector's mean over entities (NaN for one seed).
+
+    Only entities that a detector ran on with all of its seeds count.
+    """
+    chosen = rows[(rows["protocol"] == protocol) & rows["error"].isna()]
+    seeds = chosen.groupby("detector")["seed"].transform("nunique")
+    ran = chosen.groupby(["detector", "entity"])["seed"].transform("nunique")
+    whole = chosen[ran == seeds]
+    by_seed = whole.groupby(["detector", "seed"], sort=False)[AVERAGED].mean()
+    spread = by_seed.groupby("detector", sort=False).std()
+    return spread.reindex(chosen["detector"].unique())
 
 
 def by_entity(rows: pd.DataFrame, protocol: str, metric: str) -> pd.DataFrame:

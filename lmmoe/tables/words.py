@@ -3,11 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from lmmoe.evaluation import COLUMNS
 from lmmoe.plots.style import title
 from lmmoe.statistics import Interval, Paired, bootstrap_mean, largest_block, paired
 from lmmoe.tables.honest import significance
-from lmmoe.tables.means import by_entity, counts, seed_spread, summary
+from lmmoe.tables.means import AVERAGED, by_entity, counts, seed_spread, summary
 
 # Whom the leader is held against: the study's top scorer, the simple method that leads published
 # comparisons on SMD, and the study's subject.
@@ -25,7 +24,7 @@ def in_words(rows: pd.DataFrame, protocol: str) -> str:
     means = summary(rows, protocol)
     sizes = rows.groupby("dataset")["entity"].nunique()
     where = ", ".join(f"{count} entities of {name}" for name, count in sizes.items())
-    if means[list(COLUMNS)].isna().all(axis=None):
+    if means[AVERAGED].isna().all(axis=None):
         return f"On {where}: no labelled events, or no run that succeeded, and so no metrics."
     table = by_entity(rows, protocol, "average_precision")
     leader = table[largest_block(table).columns].mean().idxmax()
@@ -54,7 +53,7 @@ def _lead(rows: pd.DataFrame, protocol: str, means: pd.DataFrame, leader: str) -
     sigma = seed_spread(rows, protocol).loc[leader, "average_precision"]
     spread = "" if np.isnan(sigma) else f", ± {sigma:.3f} over {line['seeds']:.0f} seeds"
     values = by_entity(rows, protocol, "average_precision")[leader]
-    others = f" leads {len(means)} detectors" if len(means) > 1 else ""
+    others = f" leads, before {len(means) - 1} more" if len(means) > 1 else ""
     text = (
         f"- **{title(leader)}**{others}: average precision "
         f"{line['average_precision']:.3f}{_interval(bootstrap_mean(values))}{spread}; VUS-PR "
@@ -149,7 +148,7 @@ def _cheapest(table: pd.DataFrame, means: pd.DataFrame, leader: str) -> list[str
     if name != leader:
         value, dear = near.loc[name, "average_precision"], means.loc[leader, "train_seconds"]
         what += f" (average precision {value:.3f}; the leader takes {dear:.2g} s)"
-    return [f"- The cheapest to train within the leader's interval: {what}."]
+    return [f"- The cheapest to train whose mean lies within the leader's interval: {what}."]
 
 
 def _luck(rows: pd.DataFrame, protocol: str) -> list[str]:
