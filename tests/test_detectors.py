@@ -176,11 +176,11 @@ def test_mtsexample_by_hand():
 
 
 def test_random_scores_are_their_own_for_each_seed_and_series():
-    made = detector("random", seed=7).fit(TRAIN)
+    made = tiny("random", seed=7).fit(TRAIN)
     scores = made.decision_function(TEST)
     assert np.array_equal(scores, made.decision_function(TEST))
     assert 0 <= scores.min() and scores.max() < 1 and abs(scores.mean() - 0.5) < 0.1
-    others = [detector("random", seed=8).fit(TRAIN), detector("random", seed=7).fit(TRAIN + 1)]
+    others = [tiny("random", seed=8).fit(TRAIN), detector("random", seed=7).fit(TRAIN + 1)]
     assert not np.array_equal(scores, others[0].decision_function(TEST))
     assert np.array_equal(scores, others[1].decision_function(TEST))  # not what it was fitted on
     assert not np.isin(scores, made.decision_function(TEST + 1)).any()
