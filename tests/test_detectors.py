@@ -180,7 +180,7 @@ def test_random_scores_are_their_own_for_each_seed_and_series():
     scores = made.decision_function(TEST)
     assert np.array_equal(scores, made.decision_function(TEST))
     assert 0 <= scores.min() and scores.max() < 1 and abs(scores.mean() - 0.5) < 0.1
-    others = [tiny("random", seed=8).fit(TRAIN), detector("random", seed=7).fit(TRAIN + 1)]
+    others = [tiny("random", seed=8).fit(TRAIN), tiny("random", seed=7).fit(TRAIN + 1)]
     assert not np.array_equal(scores, others[0].decision_function(TEST))
     assert np.array_equal(scores, others[1].decision_function(TEST))  # not what it was fitted on
     assert not np.isin(scores, made.decision_function(TEST + 1)).any()
