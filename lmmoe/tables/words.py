@@ -37,6 +37,7 @@ def in_words(rows: pd.DataFrame, protocol: str) -> str:
         *_distances(table, tests, leader),
         *_tests(tests),
         *_claim(tests, leader),
+        *_training(table),
         *_adjustment(means, leader),
         *_cheapest(table, means, leader),
         *_luck(rows, protocol),
@@ -119,6 +120,19 @@ def _p_of(tests: pd.DataFrame, one: str, other: str) -> str:
             p = tests.loc[pair, "holm_p"]
             return f", p after Holm {'below 0.001' if p < 0.001 else f'{p:.3f}'}"
     return ""
+
+
+def _training(table: pd.DataFrame) -> list[str]:
+    """What training is worth to the study's subject: the same network with random weights."""
+    trained, untrained = "LightMMoE", "untrained LightMMoE"
+    if not {trained, untrained} <= set(table):
+        return []
+    found = paired(table[trained], table[untrained])
+    return [
+        f"- What training adds to {trained}: {found.difference:+.3f}{_interval(found)} to the "
+        f"{table[untrained].mean():.3f} of random weights, better on {found.wins} of "
+        f"{found.pairs} entities."
+    ]
 
 
 def _adjustment(means: pd.DataFrame, leader: str) -> list[str]:
