@@ -9,6 +9,7 @@ from lmmoe import claims, params, paths, runs, tables
 from lmmoe.errors import DataError
 from lmmoe.plots.style import COST_TITLES, METRIC_TITLES, title
 
+OTHERS = ("asd", "smap", "msl")  # further data sets, by the profiles that report on them
 SHOWN = {  # column of the honest table: digits
     "vus_pr": 3,
     "best_f1": 3,
@@ -50,6 +51,7 @@ def rendered(text: str, profile: str) -> str:
         "facts": _facts(rows),
         "findings": tables.in_words(rows, "ours"),
         "results": _results(rows),
+        "elsewhere": _elsewhere(profile),
         "study": _study(rows),
         "claims": claims.in_words(claims.audit(rows)),
     }
@@ -70,6 +72,20 @@ def _results(rows: pd.DataFrame) -> str:
         first = f"{line['average_precision']:.3f} ({low:.2f} to {high:.2f})"
         numbers = [_number(line[column], digits) for column, digits in SHOWN.items()]
         lines.append([title(name), first, *numbers])
+    return _markdown(lines)
+
+
+def _elsewhere(profile: str) -> str:
+    """Average precision on every data set whose report is published, best on the first first."""
+    files = {name: paths.figures(name) / "honest.csv" for name in (profile, *OTHERS)}
+    columns = {
+        name.upper(): pd.read_csv(file, index_col="detector")["average_precision"]
+        for name, file in files.items()
+        if file.is_file()
+    }
+    table = pd.DataFrame(columns).sort_values(profile.upper(), ascending=False)
+    lines = [["detector", *table.columns]]
+    lines += [[title(name), *(_number(x, 3) for x in line)] for name, *line in table.itertuples()]
     return _markdown(lines)
 
 
