@@ -71,7 +71,7 @@ def bootstrap_mean(
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence={confidence}: it must lie between 0 and 1")
-    known = _known(values)
+    known = np.sort(_known(values))  # whatever the order of the entities
     if len(known) < 2:
         return Interval(float(known[0]) if len(known) else np.nan, np.nan, np.nan)
     drawn = np.random.default_rng(seed).integers(len(known), size=(resamples, len(known)))

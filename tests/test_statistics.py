@@ -27,6 +27,7 @@ def test_the_interval_of_two_values():
 
 def test_the_interval_against_a_loop():
     values = np.random.default_rng(3).random(7)
+    values.sort()
     rng = np.random.default_rng(5)
     draws = [[values[i] for i in line] for line in rng.integers(7, size=(400, 7))]
     means = sorted(sum(draw) / 7 for draw in draws)
@@ -36,6 +37,11 @@ def test_the_interval_against_a_loop():
         below, part = divmod(q * 399, 1)
         low, high = means[int(below)], means[int(below) + 1]
         assert bound == pytest.approx(low + part * (high - low))
+
+
+def test_the_interval_does_not_depend_on_the_order_of_the_entities():
+    values = np.random.default_rng(3).random(7)
+    assert statistics.bootstrap_mean(values) == statistics.bootstrap_mean(values[::-1])
 
 
 def test_the_interval_of_many_values_is_the_normal_one():
