@@ -5,6 +5,8 @@ import sys
 import pytest
 from mirror import FILES, Mirror
 
+from lmmoe import costs
+
 
 @pytest.fixture(scope="session", autouse=True)
 def quiet():
@@ -23,6 +25,12 @@ def own_cache(tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     monkeypatch.setenv("LMMOE_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def small_runs(monkeypatch):
+    """Giving memory back is slow beside runs as small as the tests'."""
+    monkeypatch.setattr(costs, "_give_back", lambda: None)
 
 
 @pytest.fixture(autouse=True)

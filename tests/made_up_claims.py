@@ -9,6 +9,8 @@ import pandas as pd
 from lmmoe.claims import published, registry
 from lmmoe.claims.evidence import Evidence
 
+HOLDS, FAILS = "holds", "fails"
+CONTRADICTED, UNTESTED = "contradicted within the study", "cannot be tested here"
 LOW = ("machine-1-1", "machine-2-1", "machine-3-1")
 HIGH = ("machine-1-2", "machine-2-2", "machine-3-2")
 ALL = (*LOW, *HIGH)
@@ -87,3 +89,7 @@ class Judged:
     def __getitem__(self, name):
         claim = next(one for one in published.claims() if one.id == name)
         return registry.judgement(claim, self.evidence)
+
+
+def judged(*groups, **others):
+    return Judged(frame(*groups), **others)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from small import FOREIGN, failing, make, series
 
-from lmmoe import cache, costs, metrics, runs
+from lmmoe import cache, metrics, runs
 from lmmoe.data import Cause
 from lmmoe.detectors import entry, imported, saving
 from lmmoe.detectors.norm import MTSExample
@@ -17,13 +17,8 @@ from lmmoe.protocol import PROTOCOLS
 from lmmoe.runs import Run
 
 SERIES = series()
+pytestmark = pytest.mark.usefixtures("small_runs")
 FILES = ["blame.npy", "calibration.npy", "costs.json", "model.safetensors", "scores.npy"]
-
-
-@pytest.fixture(autouse=True)
-def small_runs(monkeypatch):
-    """Giving memory back is slow beside such small runs."""
-    monkeypatch.setattr(costs, "_give_back", lambda: None)
 
 
 @pytest.fixture

@@ -4,21 +4,29 @@ import math
 
 import pandas as pd
 import pytest
-from made_up_claims import ALL, HIGH, LOW, Judged, copied, flat, frame, run, study, theirs
+from made_up_claims import (
+    ALL,
+    CONTRADICTED,
+    FAILS,
+    HIGH,
+    HOLDS,
+    LOW,
+    UNTESTED,
+    copied,
+    flat,
+    frame,
+    judged,
+    run,
+    study,
+    theirs,
+)
 
 from lmmoe.claims import published
-
-HOLDS, FAILS = "holds", "fails"
-CONTRADICTED, UNTESTED = "contradicted within the study", "cannot be tested here"
 
 
 @pytest.fixture(autouse=True)
 def made_up_study(monkeypatch):
     monkeypatch.setattr(published, "results", study)
-
-
-def judged(*groups, **others):
-    return Judged(frame(*groups), **others)
 
 
 def verdicts(table, *names):

@@ -3,22 +3,30 @@
 import math
 
 import pytest
-from made_up_claims import ALL, HIGH, LOW, Judged, copied, flat, frame, runs, study, theirs
+from made_up_claims import (
+    ALL,
+    CONTRADICTED,
+    FAILS,
+    HIGH,
+    HOLDS,
+    LOW,
+    UNTESTED,
+    copied,
+    flat,
+    frame,
+    judged,
+    runs,
+    study,
+    theirs,
+)
 
 from lmmoe.claims import published
 from lmmoe.claims.evidence import Evidence, group_average, spelled
-
-HOLDS, FAILS = "holds", "fails"
-CONTRADICTED, UNTESTED = "contradicted within the study", "cannot be tested here"
 
 
 @pytest.fixture(autouse=True)
 def made_up_study(monkeypatch):
     monkeypatch.setattr(published, "results", study)
-
-
-def judged(*groups, **others):
-    return Judged(frame(*groups), **others)
 
 
 def test_the_average_is_of_group_means():

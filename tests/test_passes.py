@@ -7,7 +7,7 @@ import pytest
 from small import series
 
 from lmmoe import __main__ as cli
-from lmmoe import costs, params, paths, runs, tables
+from lmmoe import params, paths, runs, tables
 from lmmoe.errors import DataError
 from lmmoe.params import Profile
 
@@ -30,11 +30,10 @@ def planned(entity, part=None, **changes):
 
 
 @pytest.fixture
-def fleet(tmp_path, monkeypatch):
+def fleet(tmp_path, monkeypatch, small_runs):
     """Let profiles find two made-up entities, and their results a place of their own."""
     monkeypatch.setattr(paths, "home", lambda: tmp_path)
     monkeypatch.delenv("LMMOE_FRESH", raising=False)
-    monkeypatch.setattr(costs, "_give_back", lambda: None)  # slow beside such small runs
     monkeypatch.setattr(Profile, "load", lambda self, entity: FLEET[entity])
     monkeypatch.setattr(Profile, "present", property(lambda self: list(FLEET)))
     return Profile(**GIVEN, profile="tiny", dataset="made-up", passes=PASSES, vus_window=5)

@@ -10,18 +10,13 @@ import pandas as pd
 import pytest
 from small import LIGHT, failing, make, series
 
-from lmmoe import code, costs, evaluation, protocol, runs
+from lmmoe import code, evaluation, protocol, runs
 from lmmoe.detectors import entry
 from lmmoe.detectors.norm import MTSExample
 from lmmoe.runs import Run
 
 SERIES = series()
-
-
-@pytest.fixture(autouse=True)
-def small_runs(monkeypatch):
-    """Giving memory back is slow beside such small runs."""
-    monkeypatch.setattr(costs, "_give_back", lambda: None)
+pytestmark = pytest.mark.usefixtures("small_runs")
 
 
 @pytest.fixture

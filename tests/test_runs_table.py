@@ -6,17 +6,16 @@ import pandas as pd
 import pytest
 from small import failing, series
 
-from lmmoe import costs, params, paths, runs, tables
+from lmmoe import params, paths, runs, tables
 from lmmoe.cache import Result
 from lmmoe.errors import DataError
 
 
 @pytest.fixture
-def profile(tmp_path, monkeypatch):
+def profile(tmp_path, monkeypatch, small_runs):
     """Two made-up entities, the norm and random scores, both protocols, two seeds; a root."""
     monkeypatch.setattr(paths, "home", lambda: tmp_path)
     monkeypatch.delenv("LMMOE_FRESH", raising=False)
-    monkeypatch.setattr(costs, "_give_back", lambda: None)  # slow beside such small runs
     fleet = {name: series(entity=name, rows=200 + 10 * n) for n, name in enumerate(("a", "01"))}
     monkeypatch.setattr(params.Profile, "load", lambda self, entity: fleet[entity])
     monkeypatch.setattr(params.Profile, "present", property(lambda self: list(fleet)))

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -74,15 +75,20 @@ def what_adjustment_hides(summary: pd.DataFrame) -> Figure:
             nudge = -0.015 if side == "right" else 0.015
             ax.text(value + nudge, level, f"{value:.2f}", ha=side, va="center", fontsize=7)
     named_ticks(ax, list(order.index), fontsize=8)
-    floor = []
-    if "random" in order.index:
-        look = {"color": colour("random"), "ls": ":", "lw": 1.2, "zorder": 0}
-        ax.axvline(order.loc["random", "point_f1_pa"], **look)
-        floor = [Line2D([], [], label="random scores, adjusted", **look)]
+    floor = _floor(ax, order["point_f1_pa"], "random scores, adjusted")
     ax.set(xlim=(-0.03, 1.08), ylim=(-0.6, len(order) - 0.4), xlabel="F1 at the best threshold")
     ax.set_title("what point adjustment hides (filled: plain, hollow: adjusted)")
     family_legend(figure, order.index, more=floor, loc="outside lower center", ncols=3)
     return figure
+
+
+def _floor(ax: Axes, values: pd.Series, label: str) -> list[Line2D]:
+    """Draw what random scores reach, where they were run; give the line for the legend."""
+    if "random" not in values:
+        return []
+    look = {"color": colour("random"), "ls": ":", "lw": 1.2, "zorder": 0}
+    ax.axvline(values["random"], **look)
+    return [Line2D([], [], label=label, **look)]
 
 
 @styled
@@ -103,11 +109,7 @@ def forest(honest: pd.DataFrame) -> Figure:
         place = {"transform": ax.get_yaxis_transform(), "fontsize": 7, "va": "center"}
         ax.text(1.01, level, behind, **place)
     named_ticks(ax, list(order.index), fontsize=8)
-    floor = []
-    if "random" in order.index:
-        look = {"color": colour("random"), "ls": ":", "lw": 1.2, "zorder": 0}
-        ax.axvline(order.loc["random", metric], **look)
-        floor = [Line2D([], [], label="random scores: the floor", **look)]
+    floor = _floor(ax, order[metric], "random scores: the floor")
     ax.set(ylim=(-0.6, len(order) - 0.4), xlabel=METRIC_TITLES[metric])
     ax.set_xlim(left=0)
     ax.grid(axis="x", alpha=0.25)
