@@ -70,6 +70,10 @@ def test_rows_that_the_model_learned_from_are_no_calibration(held_out, rows):
     assert np.isnan(line["quantile_f1"]) == (rows is None)
 
 
+def test_scores_scaled_over_the_rows_given_are_no_calibration():
+    assert runs.result(Run(SERIES, "SmartSimpleAD")).calibration is None
+
+
 # --- blame ---
 
 

@@ -170,6 +170,7 @@ def test_neither_order_nor_repetition_of_modules_counts(package):
 def test_what_the_real_keys_rest_on():
     assert code._closure("lmmoe.detectors.lightmmoe") == {
         "lmmoe.detectors.base",
+        "lmmoe.detectors.forecaster",
         "lmmoe.detectors.lightmmoe",
         "lmmoe.detectors.mixture",
         "lmmoe.detectors.neural",
@@ -178,6 +179,7 @@ def test_what_the_real_keys_rest_on():
         "lmmoe.kinds",
         "lmmoe.mmoe",
         "lmmoe.mmoe.adaptive",
+        "lmmoe.mmoe.byhand",
         "lmmoe.mmoe.experts",
         "lmmoe.mmoe.gates",
         "lmmoe.mmoe.parts",

@@ -98,6 +98,18 @@ def test_fitting_again_starts_anew(name):
     assert once.threshold_ == threshold
 
 
+@ours
+def test_what_says_that_it_rescales_does_and_nothing_else(name):
+    """Whether a spike long after a row changes its score."""
+    if name == "random":
+        pytest.skip("other rows, other numbers: no score is like another")
+    made = tiny(name).fit(TRAIN)
+    spiked = TEST.copy()
+    spiked[190] += 1000
+    alone, beside = (made.decision_function(rows)[50:150] for rows in (TEST, spiked))
+    assert np.allclose(alone, beside, rtol=1e-4, atol=1e-8) != made.rescales
+
+
 @every
 def test_nothing_outside_is_changed(name):
     train, test = TRAIN.copy(), TEST.copy()
@@ -221,17 +233,47 @@ def test_settings_are_kept_under_their_names(name):
     )
 
 
+def constructors(cls):
+    """All that the constructors of a class and of those that it extends take."""
+    own = [vars(base)["__init__"] for base in cls.__mro__[:-1] if "__init__" in vars(base)]
+    taken = [inspect.signature(made).parameters.values() for made in own]
+    return [each for parameters in taken for each in parameters if each.name != "self"]
+
+
 @every
 def test_settings_are_keywords_with_type_hints_and_defaults(name):
     cls = type(tiny(name))
-    parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
-    for parameter in parameters:
+    for parameter in constructors(cls):
         assert parameter.annotation is not parameter.empty
         # What is passed on to the class above has its names and defaults there.
         if parameter.kind is not parameter.VAR_KEYWORD:
             assert parameter.kind is parameter.KEYWORD_ONLY
             assert parameter.default is not parameter.empty
     assert set(detectors._kinds(cls)) == set(setting_names(cls)) >= set(tiny(name).settings)
+
+
+@ours
+def test_each_setting_has_one_class_and_so_one_default(name):
+    cls = type(tiny(name))
+    kept = [each.name for each in constructors(cls) if each.kind is each.KEYWORD_ONLY]
+    assert sorted(kept) == sorted(setting_names(cls))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("AMAD", [48, 40, 16, 10]),
+        ("CAD-as-run", [16, 8, 32, 3]),
+        ("LSTM-AE", [30, 30, 64, 3]),
+        ("LightMMoE", [16, 5, 64, 3]),
+        ("USAD", [16, 30, 256, 3]),
+    ],
+)
+def test_the_studys_window_epochs_batch_and_patience(name, expected):
+    made = lmmoe.detector(name)
+    assert [made.window, made.epochs, made.batch, made.patience] == expected
+    assert (made.learning_rate, made.held_out) == (1e-3, 0.1)
+    assert (made.first_scores, made.device) == ("lowest", "cpu")
 
 
 def test_a_registered_name_may_preset_settings(monkeypatch):

@@ -120,6 +120,43 @@ def test_an_unknown_setting_is_told_the_known_ones(name):
         lmmoe.detector(name, windows=3)
 
 
+@pytest.mark.parametrize("name", detectors.names())
+def test_a_class_by_itself_refuses_what_it_does_not_know(name):
+    cls = detectors.entry(name).cls
+    with told(TypeError, "unexpected keyword argument 'windows'"):
+        cls(windows=3)
+    with told(TypeError, "takes 1 positional argument"):
+        cls(3)
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("MTSExample", "held_out"),
+        ("random", "held_out"),
+        ("PCA", "first_scores"),
+        ("1-NN", "window"),
+        ("IsolationForest", "first_scores"),
+        ("last value", "epochs"),
+        ("k-means", "device"),
+        ("linear", "horizon"),
+        ("linear", "others"),
+        ("LSTM-AE", "watch"),
+    ],
+)
+def test_another_detectors_setting_is_refused(name, setting):
+    with told(ValueError, f"{name} has no setting {setting!r}: it has"):
+        lmmoe.detector(name, **{setting: 1})
+    with told(TypeError, f"unexpected keyword argument {setting!r}"):
+        detectors.entry(name).cls(**{setting: 1})
+
+
+@pytest.mark.parametrize("name", ["LightMMoE", "HMMoE", "linear", "PCA"])
+def test_there_are_no_parameters_to_count_before_fitting(name):
+    with told(RuntimeError, f"{name} has not been fitted: its size depends on the"):
+        tiny(name).parameters  # noqa: B018
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -9,7 +9,7 @@ from small import make, waves
 
 from lmmoe import data
 from lmmoe.detectors.isolation import BLOCK, expected_depth
-from lmmoe.detectors.smart import _unit, _variances
+from lmmoe.detectors.smart import _variances
 from lmmoe.errors import DataError
 from lmmoe.metrics import best_f1
 from lmmoe.protocol import PROTOCOLS
@@ -84,8 +84,6 @@ def test_its_three_parts_by_hand():
     assert _variances(rows, 3, 1) == pytest.approx([0, 2, 2, 2.25])
     # Every window of 7 rows holds the three differences 0, 3, -3.
     assert _variances(np.diff(rows, axis=0), 6, 3) == pytest.approx([6, 6, 6, 6])
-    assert _unit(np.array([2.0, 4.0, 3.0])).tolist() == [0, 1, 0.5]
-    assert _unit(np.array([6.0, 6.0])).tolist() == [0, 0]
 
 
 def naive_smart(train, test):

@@ -1,7 +1,6 @@
 """AMAD: a multi-scale network and an isolation forest, with the study's mistakes or without."""
 
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +11,7 @@ from lmmoe import training
 from lmmoe.detectors import register
 from lmmoe.detectors.base import Floats
 from lmmoe.detectors.isolation import IsolationForest
-from lmmoe.detectors.neural import Neural
+from lmmoe.detectors.neural import Neural, prefixed
 from lmmoe.detectors.smoothing import smoothed, unit
 from lmmoe.networks.amad import MultiScale
 from lmmoe.networks.descent import FlatDescent
@@ -81,35 +80,15 @@ class AMAD(Neural):
         wrong_sign: bool = True,
         centred: bool = True,
         test_scaled: bool = True,
-        window: int = 48,
-        epochs: int = 40,
-        batch: int = 16,
-        learning_rate: float = 1e-3,
-        patience: int = 10,
-        device: str = "cpu",
-        held_out: float = 0.1,
-        first_scores: Literal["lowest", "zero"] = "lowest",
-        seed: int = 0,
-        contamination: float = 0.1,
+        **others: object,
     ) -> None:
-        super().__init__(
-            window=window,
-            epochs=epochs,
-            batch=batch,
-            learning_rate=learning_rate,
-            patience=patience,
-            device=device,
-            held_out=held_out,
-            first_scores=first_scores,
-            seed=seed,
-            contamination=contamination,
-        )
+        super().__init__(**others)
         self.heads, self.wrong_sign = heads, wrong_sign
         self.centred, self.test_scaled = centred, test_scaled
 
     @property
     def rescales(self) -> bool:
-        """Whether scores are scaled over the rows given: thresholds then do not carry over."""
+        """Whether scores are scaled over the rows given, as ``test_scaled`` does."""
         return self.test_scaled
 
     @property
@@ -216,11 +195,4 @@ class AMAD(Neural):
         super()._restore(state)
         self._range = state["range"]
         self._forest = IsolationForest(held_out=0.0, seed=self.seed)
-        prefix = "forest."
-        self._forest._restore(
-            {
-                name.removeprefix(prefix): array
-                for name, array in state.items()
-                if name.startswith(prefix)
-            }
-        )
+        self._forest._restore(prefixed(state, "forest."))

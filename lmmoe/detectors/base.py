@@ -24,13 +24,14 @@ class Detector(ABC):
     machine give equal bits.
 
     To add a detector, write one module in this folder: a subclass with ``_fit`` and ``_score`` (or
-    ``_channel_scores``), its settings as keyword arguments kept under their names, and
-    ``@register(NAME)`` above it.
+    ``_channel_scores``), its own settings as keyword arguments kept under their names, ``**others``
+    for those of the classes that it extends, and ``@register(NAME)`` above it.
     """
 
     name = ""
     seeded = True  # False where the seed changes nothing: one run then stands for all
     savable = True  # False where what it learned is more than arrays
+    rescales = False  # True where scores are scaled over the rows given: no threshold carries over
     min_rows = 1  # fewest rows that it can be fitted on, and can score
 
     def __init__(self, *, seed: int = 0, contamination: float = 0.1) -> None:

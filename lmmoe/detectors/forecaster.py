@@ -1,4 +1,4 @@
-"""What detectors share whose network forecasts the next row, trained on the squared error."""
+"""What detectors share whose network forecasts rows."""
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +10,11 @@ from lmmoe.detectors.neural import Neural
 
 
 class Forecaster(Neural):
-    """Forecast each row from the window before it.
+    """Forecast each row from a window before it.
 
     Score of a row: the mean over channels of the squared error of its forecast, in scaled units. A
-    subclass gives ``_build``: a network from windows ``(b, c, w)`` to rows ``(b, c)``.
+    subclass gives ``_build``: a network from windows ``(b, c, w)`` to rows ``(b, c)``; and
+    ``_learner``, if it is not trained on the squared error.
     """
 
     def _learner(

@@ -12,17 +12,17 @@ import numpy as np
 
 from lmmoe.detectors.base import Floats
 from lmmoe.detectors.scaling import Scaling
-from lmmoe.detectors.windowed import Learner
+from lmmoe.detectors.windowed import Learning
 
 OURS = ("contamination", "random_state")  # given by our own settings where the class takes them
 # What foreign code raises on data or settings that it cannot take.
 FOREIGN = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
 
-class Imported(Learner):
+class Imported(Learning):
     """A detector of another package: ``detector("pyod.models.ecod.ECOD")``.
 
-    It is fitted on the z-scored rows that `Learner` learns from, and scores z-scored rows. The
+    It is fitted on the z-scored rows that `Learning` learns from, and scores z-scored rows. The
     class must keep PyOD's contract (Zhao, Nasrullah and Li, JMLR 2019): ``fit``, and a
     ``decision_function`` that is higher for more anomalous rows; ``decision_scores_`` after ``fit``
     tells it from scikit-learn's classes, whose function has the opposite sign. Its constructor's

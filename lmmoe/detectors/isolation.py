@@ -24,16 +24,8 @@ class IsolationForest(Learned):
     name = "IsolationForest"
     min_rows = 2
 
-    def __init__(
-        self,
-        *,
-        trees: int = 100,
-        samples: int = 256,
-        held_out: float = 0.1,
-        seed: int = 0,
-        contamination: float = 0.1,
-    ) -> None:
-        super().__init__(held_out=held_out, seed=seed, contamination=contamination)
+    def __init__(self, *, trees: int = 100, samples: int = 256, **others: object) -> None:
+        super().__init__(**others)
         kinds.whole(trees=trees)
         kinds.whole(2, samples=samples)
         self.trees, self.samples = trees, samples

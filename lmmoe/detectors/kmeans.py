@@ -1,7 +1,6 @@
 """The distance of a window to the nearest of a few typical windows."""
 
 import warnings
-from typing import Literal
 
 import numpy as np
 
@@ -25,19 +24,8 @@ class KMeansAD(Learned, Windowed):
 
     name = "k-means"
 
-    def __init__(
-        self,
-        *,
-        window: int = 16,
-        clusters: int = 50,
-        held_out: float = 0.1,
-        first_scores: Literal["lowest", "zero"] = "lowest",
-        seed: int = 0,
-        contamination: float = 0.1,
-    ) -> None:
-        super().__init__(
-            held_out=held_out, first_scores=first_scores, seed=seed, contamination=contamination
-        )
+    def __init__(self, *, window: int = 16, clusters: int = 50, **others: object) -> None:
+        super().__init__(**others)
         kinds.whole(window=window, clusters=clusters)
         self.window, self.clusters = window, clusters
 

@@ -7,12 +7,12 @@ import numpy as np
 
 from lmmoe.detectors.base import Floats
 from lmmoe.detectors.scaling import Scaling
-from lmmoe.detectors.windowed import Learner
+from lmmoe.detectors.windowed import Learning
 
 BLOCK = 2048  # windows at a time: 10 MB at 16 rows of 38 channels, which stays near the cache
 
 
-class Learned(Learner):
+class Learned(Learning):
     """A detector that turns z-scored rows into a few arrays, and scores with these.
 
     The z-scores are by all training rows; the arrays come from the first `_cut` of them. A subclass

@@ -1,7 +1,12 @@
 """LightMMoE, the study's detector, and CAD, which it is derived from."""
 
+import torch
+from torch import Tensor
+
+from lmmoe import training
 from lmmoe.detectors import register
-from lmmoe.detectors.mixture import Mixture
+from lmmoe.detectors.mixture import LOSSES, Mixture
+from lmmoe.mmoe import MMoE, byhand
 
 
 @register("LightMMoE")
@@ -40,3 +45,17 @@ class LightMMoE(Mixture):
     """
 
     name = "LightMMoE"
+
+    def _learner(
+        self, network: MMoE, inputs: Tensor, generator: torch.Generator
+    ) -> training.Learner:
+        """Take steps with hand-written gradients where the settings are among those they know."""
+        if self.clip or self.plateau or self.adaptive or not byhand.suits(network):
+            return super()._learner(network, inputs, generator)
+        return byhand.Descent(
+            network,
+            LOSSES[self.loss],
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            generator=generator,
+        )

@@ -1,7 +1,5 @@
 """LSTM-AE: a recurrent autoencoder that rebuilds a window from its last row back to its first."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
@@ -51,7 +49,7 @@ def _lstm(channels: int, hidden: int, generator: torch.Generator | None) -> nn.L
     return layer
 
 
-@register("LSTM-AE")
+@register("LSTM-AE", window=30, epochs=30)
 class LSTMAE(Neural):
     """EncDec-AD: a window is rebuilt backwards, from what an encoder remembers of it.
 
@@ -63,46 +61,20 @@ class LSTMAE(Neural):
     (section 2.1); in use the paper feeds it its own output: the same for the last row.
 
     ``hidden`` units; in training a window every ``stride`` rows. ``patience`` counts epochs without
-    a lower loss on the held-out rows or, where nothing is held out, in training. Window, units,
-    stride, epochs and patience are the study's; it names neither batch nor learning rate: these are
-    LightMMoE's. Other settings: `Neural`'s.
+    a lower loss on the held-out rows or, where nothing is held out, in training. Under this name
+    window (30), units, stride, epochs (30) and patience are the study's; it names neither batch nor
+    learning rate: these are LightMMoE's. Other settings: `Neural`'s.
     """
 
     name = "LSTM-AE"
     horizon = 0
 
-    def __init__(
-        self,
-        *,
-        window: int = 30,
-        hidden: int = 64,
-        stride: int = 5,
-        epochs: int = 30,
-        batch: int = 64,
-        learning_rate: float = 1e-3,
-        patience: int = 3,
-        device: str = "cpu",
-        held_out: float = 0.1,
-        first_scores: Literal["lowest", "zero"] = "lowest",
-        seed: int = 0,
-        contamination: float = 0.1,
-    ) -> None:
-        super().__init__(
-            window=window,
-            epochs=epochs,
-            batch=batch,
-            learning_rate=learning_rate,
-            patience=patience,
-            device=device,
-            held_out=held_out,
-            first_scores=first_scores,
-            seed=seed,
-            contamination=contamination,
-        )
+    def __init__(self, *, hidden: int = 64, stride: int = 5, **others: object) -> None:
+        super().__init__(**others)
         self.hidden, self.stride = hidden, stride
-        kinds.whole(2, window=window)  # the decoder needs a row to give
+        kinds.whole(2, window=self.window)  # the decoder needs a row to give
         kinds.whole(hidden=hidden, stride=stride)
-        self.watch = "held out" if held_out else "training"
+        self.watch = "held out" if self.held_out else "training"
 
     def _build(self, channels: int, generator: torch.Generator | None = None) -> EncoderDecoder:
         return EncoderDecoder(channels, self.hidden, generator)

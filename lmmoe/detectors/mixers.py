@@ -29,7 +29,7 @@ class _Mixing(Neural):
 
     horizon = 0
     watch = "training"
-    rescales = True  # over the rows given: a threshold set on some says nothing on others
+    rescales = True
     smooth: int  # rows in the centred moving average
 
     @abstractmethod

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lmmoe import kinds, training
 from lmmoe.detectors.base import Floats
-from lmmoe.detectors.neural import Neural
+from lmmoe.detectors.forecaster import Forecaster
 from lmmoe.detectors.scaling import Scaling
 from lmmoe.mmoe import Gate, MMoE
 
@@ -20,16 +20,16 @@ LOSSES = {
 }
 
 
-class Mixture(Neural):
+class Mixture(Forecaster):
     """A multi-gate mixture of experts; the defaults are LightMMoE's.
 
-    Score of a row: the mean over channels of the squared error of its forecast, in scaled units;
-    the forecast is made ``horizon`` rows before. The network is `lmmoe.mmoe.MMoE`: ``experts`` of
-    ``kernels``, ``hidden`` and ``out`` units (a list where there are several layers), a ``tower``
-    for each channel (an empty list: none), ``shared`` the share of the common ``gate``. ``loss`` is
-    what training lowers; ``clip`` bounds the gradient's norm (0: no bound); ``plateau`` lowers the
-    learning rate by 0.8 after 3 epochs without a lower training loss. ``adaptive`` drops and splits
-    experts after each epoch. ``scaling="none"`` leaves the data as published. The rest: `Neural`.
+    Score of a row: `Forecaster`'s, for a forecast made ``horizon`` rows before. The network is
+    `lmmoe.mmoe.MMoE`: ``experts`` of ``kernels``, ``hidden`` and ``out`` units (a list where there
+    are several layers), a ``tower`` for each channel (an empty list: none), ``shared`` the share of
+    the common ``gate``. ``loss`` is what training lowers; ``clip`` bounds the gradient's norm (0:
+    no bound); ``plateau`` lowers the learning rate by 0.8 after 3 epochs without a lower training
+    loss. ``adaptive`` drops and splits experts after each epoch. ``scaling="none"`` leaves the data
+    as published. The rest: `Neural`.
     """
 
     def __init__(
@@ -55,29 +55,9 @@ class Mixture(Neural):
         plateau: bool = False,
         adaptive: bool = False,
         scaling: Literal["z-score", "none"] = "z-score",
-        window: int = 16,
-        epochs: int = 5,
-        batch: int = 64,
-        learning_rate: float = 1e-3,
-        patience: int = 3,
-        device: str = "cpu",
-        held_out: float = 0.1,
-        first_scores: Literal["lowest", "zero"] = "lowest",
-        seed: int = 0,
-        contamination: float = 0.1,
+        **others: object,
     ) -> None:
-        super().__init__(
-            window=window,
-            epochs=epochs,
-            batch=batch,
-            learning_rate=learning_rate,
-            patience=patience,
-            device=device,
-            held_out=held_out,
-            first_scores=first_scores,
-            seed=seed,
-            contamination=contamination,
-        )
+        super().__init__(**others)
         self.experts, self.kernels, self.hidden, self.out = experts, kernels, hidden, out
         self.tower, self.shared, self.gate = tower, shared, gate
         self.temperature, self.expert, self.normalise = temperature, expert, normalise
@@ -153,15 +133,6 @@ class Mixture(Neural):
     def _scaler(self, rows: Floats) -> Scaling:
         return Scaling.none(rows) if self.scaling == "none" else Scaling.z_score(rows)
 
-    def forecasts(self, X: Floats) -> Floats:
-        """Forecast rows ``unscored`` to the last of ``(t, c)`` in raw units: ``(t - unscored, c)``.
-
-        Raises as `decision_function` does.
-        """
-        rows = self._fitted_rows(X)
-        forecast = torch.cat(list(training.outputs(self.network, self._windows(rows))))
-        return self._scaling.undone(forecast.cpu().double().numpy())  # MPS has no doubles
-
     def gate_weights(self, X: Floats) -> Floats:
         """Each expert's share in each channel's forecast: ``(t - unscored, c, e)``.
 
@@ -169,12 +140,6 @@ class Mixture(Neural):
         """
         inputs = self._windows(self._fitted_rows(X))
         return torch.cat(list(training.outputs(self.network.gate, inputs))).cpu().numpy()
-
-    def _late_channel_scores(self, rows: Floats) -> Floats:
-        """Squared errors in scaled units."""
-        forecast = torch.cat(list(training.outputs(self.network, self._windows(rows))))
-        errors = (forecast - self._scaled(rows)[self.unscored :]).square_()
-        return errors.cpu().double().numpy()
 
     def _restored(self, state: dict[str, np.ndarray]) -> MMoE:
         experts = len(state["network.experts.layers.weights.0"])

@@ -21,15 +21,8 @@ class NearestNeighbours(Learned):
     name = "1-NN"
     seeded = False
 
-    def __init__(
-        self,
-        *,
-        neighbours: int = 1,
-        held_out: float = 0.1,
-        seed: int = 0,
-        contamination: float = 0.1,
-    ) -> None:
-        super().__init__(held_out=held_out, seed=seed, contamination=contamination)
+    def __init__(self, *, neighbours: int = 1, **others: object) -> None:
+        super().__init__(**others)
         kinds.whole(neighbours=neighbours)
         self.neighbours = neighbours
 

@@ -38,14 +38,9 @@ class Neural(Windowed):
         learning_rate: float = 1e-3,
         patience: int = 3,
         device: str = "cpu",
-        held_out: float = 0.1,
-        first_scores: Literal["lowest", "zero"] = "lowest",
-        seed: int = 0,
-        contamination: float = 0.1,
+        **others: object,
     ) -> None:
-        super().__init__(
-            held_out=held_out, first_scores=first_scores, seed=seed, contamination=contamination
-        )
+        super().__init__(**others)
         self.window, self.epochs, self.batch = window, epochs, batch
         self.learning_rate, self.patience, self.device = learning_rate, patience, device
         kinds.whole(window=window, batch=batch, patience=patience)
@@ -144,15 +139,15 @@ class Neural(Windowed):
             int(state.pop("history.best_epoch")[0]),
         )
         self.network = self._restored(state).to(self.device)
-        prefix = "network."
-        weights = {
-            name.removeprefix(prefix): torch.from_numpy(array)
-            for name, array in state.items()
-            if name.startswith(prefix)
-        }
-        self.network.load_state_dict(weights)
+        weights = prefixed(state, "network.")
+        self.network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
         self.network.eval()
 
     def _restored(self, state: dict[str, np.ndarray]) -> nn.Module:
         """Make the network whose weights ``state`` holds, before they are loaded."""
         return self._build(len(self._scaling.scale), torch.Generator())
+
+
+def prefixed(state: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """Give the arrays whose names begin with ``prefix``, without it."""
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

@@ -3,23 +3,19 @@
 import numpy as np
 
 from lmmoe.detectors import register
-from lmmoe.detectors.base import Detector, Floats
-from lmmoe.detectors.scaling import Scaling
-from lmmoe.detectors.windowed import Learner
+from lmmoe.detectors.base import Floats
+from lmmoe.detectors.scaling import Scaled, Scaling
+from lmmoe.detectors.windowed import Learning
 
 
 @register("MTSExample")
-class MTSExample(Detector):
+class MTSExample(Scaled):
     """Sum over channels of the squared z-score, the literature's squared L2 norm.
 
     The study's repository calls it MTSExample, and it is that study's top scorer.
     """
 
     name = "MTSExample"
-    seeded = False
-
-    def _fit(self, rows: Floats) -> None:
-        self._scaling = Scaling.z_score(rows)
 
     def _channel_scores(self, rows: Floats) -> Floats:
         return self._scaling(rows) ** 2
@@ -27,15 +23,9 @@ class MTSExample(Detector):
     def _score(self, rows: Floats) -> Floats:
         return self._channel_scores(rows).sum(axis=1)
 
-    def _state(self) -> dict[str, np.ndarray]:
-        return self._scaling.state
-
-    def _restore(self, state: dict[str, np.ndarray]) -> None:
-        self._scaling = Scaling(state["shift"], state["scale"])
-
 
 @register("L2 min-max")
-class L2MinMax(Detector):
+class L2MinMax(Scaled):
     """Euclidean norm of the row after min-max scaling by the training rows.
 
     Source: Sarfraz et al., "Position: Quo Vadis, Unsupervised Time Series Anomaly Detection?"
@@ -46,10 +36,9 @@ class L2MinMax(Detector):
     """
 
     name = "L2 min-max"
-    seeded = False
 
-    def _fit(self, rows: Floats) -> None:
-        self._scaling = Scaling.min_max(rows)
+    def _scaler(self, rows: Floats) -> Scaling:
+        return Scaling.min_max(rows)
 
     def _channel_scores(self, rows: Floats) -> Floats:
         return self._scaling(rows) ** 2
@@ -57,15 +46,9 @@ class L2MinMax(Detector):
     def _score(self, rows: Floats) -> Floats:
         return np.sqrt(self._channel_scores(rows).sum(axis=1))
 
-    def _state(self) -> dict[str, np.ndarray]:
-        return self._scaling.state
-
-    def _restore(self, state: dict[str, np.ndarray]) -> None:
-        self._scaling = Scaling(state["shift"], state["scale"])
-
 
 @register("range deviation")
-class RangeDeviation(Learner):
+class RangeDeviation(Learning):
     """How many channels of the row lie outside their range in the training rows learned from.
 
     Source: Sarfraz et al. (ICML 2024), baseline "sensor range deviation"; theirs is 1 where any

@@ -53,11 +53,9 @@ class PCA(Learned):
         components: int = 10,
         score: Literal["max", "mean"] = "max",
         scaling: Literal["z-score", "min-max"] = "min-max",
-        held_out: float = 0.1,
-        seed: int = 0,
-        contamination: float = 0.1,
+        **others: object,
     ) -> None:
-        super().__init__(held_out=held_out, seed=seed, contamination=contamination)
+        super().__init__(**others)
         kinds.whole(components=components)
         kinds.check("score", score, Literal["max", "mean"])
         kinds.check("scaling", scaling, Literal["z-score", "min-max"])
@@ -101,14 +99,9 @@ class PCAWindows(Learned, Windowed):
         window: int = 16,
         components: int = 30,
         ewma: float = 0.0,
-        held_out: float = 0.1,
-        first_scores: Literal["lowest", "zero"] = "lowest",
-        seed: int = 0,
-        contamination: float = 0.1,
+        **others: object,
     ) -> None:
-        super().__init__(
-            held_out=held_out, first_scores=first_scores, seed=seed, contamination=contamination
-        )
+        super().__init__(**others)
         kinds.whole(window=window, components=components)
         kinds.share(ewma=ewma)
         self.window, self.components, self.ewma = window, components, ewma

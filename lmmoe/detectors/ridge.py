@@ -1,7 +1,5 @@
 """A linear forecast of all channels from all channels, in closed form."""
 
-from typing import Literal
-
 import numpy as np
 
 from lmmoe import kinds
@@ -27,19 +25,8 @@ class RidgeVAR(Learned, Windowed):
     name = "ridge VAR"
     seeded = False
 
-    def __init__(
-        self,
-        *,
-        order: int = 16,
-        penalty: float = 0.01,
-        held_out: float = 0.1,
-        first_scores: Literal["lowest", "zero"] = "lowest",
-        seed: int = 0,
-        contamination: float = 0.1,
-    ) -> None:
-        super().__init__(
-            held_out=held_out, first_scores=first_scores, seed=seed, contamination=contamination
-        )
+    def __init__(self, *, order: int = 16, penalty: float = 0.01, **others: object) -> None:
+        super().__init__(**others)
         kinds.whole(order=order)
         kinds.positive(penalty=penalty)
         self.order, self.penalty = order, penalty

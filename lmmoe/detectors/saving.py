@@ -1,5 +1,6 @@
 """Detectors as files: safetensors, with the settings as JSON in the header."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -15,11 +16,13 @@ FORMAT = "lmmoe detector 1"
 UNFIT = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
 
 
-def save(made: Detector, path: str | Path) -> Path:
+def save(made: Detector, path: str | Path, *, facts: dict[str, object] | None = None) -> Path:
     """Write a fitted detector: what it learned, and its settings.
 
-    The file holds numbers and text only; it is complete or not there. Raises `RuntimeError` for a
-    detector that has not been fitted, `NotImplementedError` for one that cannot be written so.
+    The file holds numbers and text only; it is complete or not there. ``facts`` are whatever else
+    its users need to know (`lmmoe.live` keeps the names of the channels there), as plain values;
+    `facts` reads them. Raises `RuntimeError` for a detector that has not been fitted,
+    `NotImplementedError` for one that cannot be written so.
     """
     from safetensors.numpy import save_file
 
@@ -30,10 +33,12 @@ def save(made: Detector, path: str | Path) -> Path:
     head = {
         "format": FORMAT,
         "detector": made.name,
-        "settings": json.dumps(made.settings, default=lambda number: number.item()),  # of NumPy
+        "settings": _text(made.settings),
         "threshold": repr(made.threshold_),
         "channels": str(made.n_features_in_),
     }
+    if facts is not None:
+        head["facts"] = json.dumps(facts, allow_nan=False)
     arrays = {**made._state(), "decision_scores": made.decision_scores_}
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     with paths.replacing(Path(path)) as part:
@@ -84,6 +89,41 @@ def header(path: str | Path) -> dict[str, str]:
             hint=f"Expected {FORMAT!r}: fit and save it again with this version",
         )
     return head
+
+
+def facts(path: str | Path) -> dict[str, object] | None:
+    """Read the facts that `save` was given; None where it was given none.
+
+    Raises `DataError` for a damaged file or one of another kind.
+    """
+    text = header(path).get("facts")
+    if text is None:
+        return None
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise DataError(f"the facts beside the model are not JSON ({error})", file=path) from error
+    if not isinstance(found, dict):
+        raise DataError("the facts beside the model are no names with values", file=path)
+    return found
+
+
+def fingerprint(made: Detector) -> str:
+    """Sixteen hexadecimal digits that tell fitted detectors apart, by what they are and learned.
+
+    Where it was fitted does not count: a model on another device goes on as the same.
+    """
+    settings = {name: value for name, value in made.settings.items() if name != "device"}
+    digest = hashlib.sha256(_text([made.name, settings]).encode())
+    for name, array in sorted(made._state().items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()[:16]
+
+
+def _text(value: object) -> str:
+    """Write as JSON, NumPy's numbers too."""
+    return json.dumps(value, default=lambda number: number.item())
 
 
 def _rebuilt(head: dict[str, str], arrays: dict[str, np.ndarray], device: str | None) -> Detector:

@@ -1,9 +1,8 @@
 """How channels are scaled: by training rows only. The rule is the z-score unless a method's own."""
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from lmmoe.detectors.base import Detector, Floats
 
 
 class Scaling:
@@ -46,3 +45,21 @@ class Scaling:
     def state(self) -> dict[str, Floats]:
         """Both arrays, by the names that a file of a detector gives them."""
         return {"shift": self.shift, "scale": self.scale}
+
+
+class Scaled(Detector):
+    """A detector that learns only its scaling, z-scores unless it has a ``_scaler`` of its own."""
+
+    seeded = False
+
+    def _fit(self, rows: Floats) -> None:
+        self._scaling = self._scaler(rows)
+
+    def _scaler(self, rows: Floats) -> Scaling:
+        return Scaling.z_score(rows)
+
+    def _state(self) -> dict[str, np.ndarray]:
+        return self._scaling.state
+
+    def _restore(self, state: dict[str, np.ndarray]) -> None:
+        self._scaling = Scaling(state["shift"], state["scale"])

@@ -5,6 +5,7 @@ import numpy as np
 from lmmoe.detectors import register
 from lmmoe.detectors.base import Detector, Floats
 from lmmoe.detectors.scaling import Scaling
+from lmmoe.detectors.smoothing import unit
 from lmmoe.errors import DataError
 
 SHARES = (0.6, 0.25, 0.15)  # of level, spread and change in the score: the study's
@@ -30,7 +31,7 @@ class SmartSimpleAD(Detector):
     name = "SmartSimpleAD"
     seeded = False
     min_rows = 2
-    rescales = True  # over the rows given: a threshold set on some says nothing on others
+    rescales = True
 
     def _fit(self, rows: Floats) -> None:
         scaling = Scaling.z_score(rows)
@@ -50,7 +51,7 @@ class SmartSimpleAD(Detector):
             # 7 rows hold 6 differences: 3 before the row in the middle and 3 after.
             _variances(np.diff(weighted, axis=0), 6, 3),
         )
-        mixed = sum(share * _unit(part) for share, part in zip(SHARES, parts, strict=True))
+        mixed = sum(share * unit(part) for share, part in zip(SHARES, parts, strict=True))
         return (1 - SMOOTHED) * mixed + SMOOTHED * gaussian_filter1d(mixed, SIGMA)
 
     def _state(self) -> dict[str, np.ndarray]:
@@ -70,9 +71,3 @@ def _variances(values: Floats, window: int, before: int) -> Floats:
     padded = np.concatenate([gap, values, gap])
     views = np.lib.stride_tricks.sliding_window_view(padded, window, axis=0)
     return np.nanvar(views, axis=-1).sum(axis=1)
-
-
-def _unit(values: Floats) -> Floats:
-    """Scale values ``(t,)`` to 0..1; all 0 where they are equal."""
-    spread = np.ptp(values)
-    return (values - values.min()) / (spread if spread > 0 else 1.0)

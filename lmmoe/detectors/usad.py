@@ -1,7 +1,5 @@
 """USAD: two autoencoders that share an encoder and are trained against each other."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.autograd import grad
@@ -115,7 +113,7 @@ class Adversaries:
         return self.alpha * rebuilt + (1 - self.alpha) * again
 
 
-@register("USAD")
+@register("USAD", epochs=30, batch=256)
 class USAD(Neural):
     """USAD (Audibert et al., KDD 2020): adversarially trained autoencoders over whole windows.
 
@@ -124,7 +122,7 @@ class USAD(Neural):
     (section 3.2; alpha + beta = 1). Rows are scaled to the range of the training rows (section
     3.3); test rows beyond it are not clipped, though no output can follow them. `Autoencoders` is
     the network, with ``latent`` units inside, `Adversaries` its training; other settings are
-    `Neural`'s. Window, layers, batch and epochs are the study's.
+    `Neural`'s. Under this name window, layers, batch (256) and epochs (30) are the study's.
 
     As defined, the contest has a winner: L2 falls as long as R12 rises, so after a few epochs the
     second decoder saturates and AE2(AE1(W)) is nearly the same whatever W is. Early stopping, where
@@ -135,34 +133,8 @@ class USAD(Neural):
     name = "USAD"
     horizon = 0
 
-    def __init__(
-        self,
-        *,
-        window: int = 16,
-        latent: int = 40,
-        alpha: float = 0.5,
-        epochs: int = 30,
-        batch: int = 256,
-        learning_rate: float = 1e-3,
-        patience: int = 3,
-        device: str = "cpu",
-        held_out: float = 0.1,
-        first_scores: Literal["lowest", "zero"] = "lowest",
-        seed: int = 0,
-        contamination: float = 0.1,
-    ) -> None:
-        super().__init__(
-            window=window,
-            epochs=epochs,
-            batch=batch,
-            learning_rate=learning_rate,
-            patience=patience,
-            device=device,
-            held_out=held_out,
-            first_scores=first_scores,
-            seed=seed,
-            contamination=contamination,
-        )
+    def __init__(self, *, latent: int = 40, alpha: float = 0.5, **others: object) -> None:
+        super().__init__(**others)
         self.latent, self.alpha = latent, alpha
         kinds.whole(latent=latent)
         if not 0 <= alpha <= 1:

@@ -9,7 +9,7 @@ from lmmoe import kinds
 from lmmoe.detectors.base import Detector, Floats
 
 
-class Learner(Detector):
+class Learning(Detector):
     """A detector that learns more than its scaling from the training rows.
 
     The share ``held_out`` at their end is scaled with the rest and then left out: a threshold can
@@ -17,8 +17,8 @@ class Learner(Detector):
     low for either. 0 uses all rows.
     """
 
-    def __init__(self, *, held_out: float = 0.1, seed: int = 0, contamination: float = 0.1) -> None:
-        super().__init__(seed=seed, contamination=contamination)
+    def __init__(self, *, held_out: float = 0.1, **others: object) -> None:
+        super().__init__(**others)
         kinds.share(held_out=held_out)
         self.held_out = held_out
 
@@ -28,7 +28,7 @@ class Learner(Detector):
         return cut if cut >= self.min_rows else rows
 
 
-class Windowed(Learner):
+class Windowed(Learning):
     """A detector that needs ``unscored`` rows before the first one that it can score.
 
     These get the lowest score of the series, or 0 with ``first_scores="zero"``, as the study does.
@@ -37,12 +37,10 @@ class Windowed(Learner):
     def __init__(
         self,
         *,
-        held_out: float = 0.1,
         first_scores: Literal["lowest", "zero"] = "lowest",
-        seed: int = 0,
-        contamination: float = 0.1,
+        **others: object,
     ) -> None:
-        super().__init__(held_out=held_out, seed=seed, contamination=contamination)
+        super().__init__(**others)
         if first_scores not in ("lowest", "zero"):
             raise ValueError(f"first_scores={first_scores!r}: use 'lowest' or 'zero'")
         self.first_scores = first_scores

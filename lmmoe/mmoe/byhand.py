@@ -1,0 +1,265 @@
+"""Training steps of the light networks with gradients written out by hand.
+
+The networks are so small that autograd, copies between layouts and fresh memory cost more than the
+arithmetic. Here every product writes into memory that is kept from step to step, in the layout that
+the next one reads, and all weights lie in one tensor, as do their gradients.
+
+Axes: b batch, c channels, w window, e experts, k kernels, d hidden, o expert output, t tower.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lmmoe import training
+from lmmoe.mmoe import MMoE
+from lmmoe.mmoe.experts import WindowExperts
+from lmmoe.mmoe.gates import SoftmaxGate
+from lmmoe.mmoe.towers import Towers
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+# Through autograd's own kernels, which other functions of torch do not offer with "out".
+_below_relu = torch.ops.aten.threshold_backward.grad_input
+_below_softmax = torch.ops.aten._softmax_backward_data.default
+
+
+def suits(network: MMoE) -> bool:
+    """Whether `Descent` knows the network: one layer of each kind, a softmax gate, no norms."""
+    experts, gate, towers = network.experts, network.gate, network.towers
+    return (
+        isinstance(experts, WindowExperts)
+        and not experts.deeper
+        and experts.norm is None
+        and len(experts.layers.weights) == 2
+        and isinstance(gate, SoftmaxGate)
+        and gate.tau is None
+        and gate.weights.logit is None
+        and isinstance(towers, Towers)
+        and len(towers.weights) == 2
+        and towers.norm is None
+    )
+
+
+class Descent(training.Descent):
+    """`lmmoe.training.Descent` for networks that `suits` accepts: the same steps, faster.
+
+    Up to rounding, and up to the dropped shares, which are rounded to a multiple of 1/256: a byte
+    is drawn for each element. ``loss_of(forecast, target)`` maps ``(b, c)`` twice to the mean loss;
+    ``generator`` draws the dropout. The network's weights become views of one tensor.
+    """
+
+    def __init__(
+        self,
+        network: MMoE,
+        loss_of: Loss,
+        *,
+        learning_rate: float,
+        weight_decay: float,
+        generator: torch.Generator,
+    ) -> None:
+        self.loss_of, self.generator = loss_of, generator
+        self.weights = _Weights(network)
+        self.dropped = (network.experts.dropout, network.towers.dropout)
+        self.memory: dict[int, _Memory] = {}
+        super().__init__(
+            network,
+            lambda windows, target: loss_of(network(windows), target),
+            training.adam(self.weights, learning_rate, weight_decay),
+        )
+
+    def step(self, windows: Tensor, target: Tensor) -> Tensor:
+        """Learn from windows ``(b, c, w)`` and their target rows ``(b, c)``; give the mean loss."""
+        memory = self.memory.get(len(windows))
+        if memory is None:
+            memory = _Memory(self.weights, self.dropped, *windows.shape[:2])
+            self.memory[len(windows)] = memory
+        memory.take(windows, self.generator)
+        forecast = memory.forward(self.weights).requires_grad_()
+        loss = self.loss_of(forecast.T, target)
+        (slope,) = torch.autograd.grad(loss, forecast)
+        memory.backward(self.weights, slope)
+        self.optimiser.step()
+        return loss.detach()
+
+
+class _Weights(nn.Module):
+    """All weights of a network side by side in one tensor; ``slopes`` are views of its gradient."""
+
+    def __init__(self, network: MMoE) -> None:
+        super().__init__()
+        experts, gate, towers = network.experts, network.gate.weights, network.towers
+        named = {
+            "conv": experts.conv,  # its bias must follow: both are one product with the windows
+            "conv_bias": experts.conv_bias,
+            "hidden": experts.layers.weights[0],
+            "hidden_bias": experts.layers.biases[0],
+            "out": experts.layers.weights[1],
+            "out_bias": experts.layers.biases[1],
+            "own": gate.own,
+            "common": gate.common,
+            "tower": towers.weights[0],
+            "tower_bias": towers.biases[0],
+            "head": towers.weights[1],
+            "head_bias": towers.biases[1],
+        }
+        given = {name: each for name, each in named.items() if each is not None}
+        self.flat = nn.Parameter(torch.cat([each.detach().flatten() for each in given.values()]))
+        self.flat.grad = torch.zeros_like(self.flat)
+        sizes = [each.numel() for each in given.values()]
+        values, slopes = self.flat.detach().split(sizes), self.flat.grad.split(sizes)
+        self.values, self.slopes = {}, {}
+        for (name, each), value, slope in zip(given.items(), values, slopes, strict=True):
+            each.data = self.values[name] = value.view_as(each)
+            self.slopes[name] = slope.view_as(each)
+        self.window, width = experts.conv.shape
+        rows = self.window + 1
+        self.kernels = self.flat.detach()[: rows * width].view(rows, width)  # (w + 1, e k)
+        self.kernel_slopes = self.flat.grad[: rows * width].view(rows, width)
+        self.shared, self.experts = gate.shared, experts.count
+
+    @property
+    def gate(self) -> Tensor:
+        """Each channel's gate ``(c, e, w)``."""
+        own, common = self.values.get("own"), self.values.get("common")
+        if own is None:
+            return common.expand(self.values["tower"].shape[0], -1, -1)
+        return (
+            own if common is None else torch.add(own * (1 - self.shared), common, alpha=self.shared)
+        )
+
+    def take_gate_slope(self, slope: Tensor) -> None:
+        """Hand the slope of `gate` on to the gates that it is mixed of."""
+        if "own" in self.slopes:
+            torch.mul(slope, 1 - self.shared, out=self.slopes["own"])
+        if "common" in self.slopes:
+            torch.sum(slope, 0, out=self.slopes["common"]).mul_(self.shared)
+
+
+class _Memory:
+    """What a step on ``b`` windows reads and writes.
+
+    Names say what a tensor holds last; some hold something else before, so that less memory goes
+    through the processor's caches.
+    """
+
+    def __init__(self, weights: _Weights, dropped: tuple[float, float], b: int, c: int) -> None:
+        value = weights.values
+        e, _, d = value["hidden"].shape
+        k, o, t = weights.kernels.shape[1] // e, value["out"].shape[2], value["tower"].shape[2]
+        empty = value["hidden"].new_empty
+        self.windows = empty(weights.window + 1, c, b)
+        self.windows[-1] = 1  # for the bias
+        self.maps = empty(e, k, c, b)  # as the convolution makes them
+        self.units = empty(e, c, k, b)  # as the hidden layer reads them
+        self.hidden, self.outputs = empty(e, b, d), empty(e, b, o)
+        self.shares = empty(b, c, e)
+        self.mixed = empty(b, c, o)
+        self.tower = empty(c, t, b)
+        self.units_slope, self.hidden_slope = torch.empty_like(self.units), empty(e, b, d)
+        self.outputs_slope, self.shares_slope = empty(b, e, o), empty(b, c, e)
+        self.mixed_slope, self.tower_slope = self.mixed.view(c, b, o), empty(c, t, b)
+        self._plan_dropout(dropped)
+
+    def _plan_dropout(self, dropped: tuple[float, float]) -> None:
+        """Lay out a byte for each element, and masks where slopes lie later."""
+        units, tower = (min(round(256 * share), 255) for share in dropped)
+        self.drop_units, self.drop_tower = units > 0, tower > 0
+        self.expert_scale, self.tower_scale = 256 / (256 - units), 256 / (256 - tower)
+        masks = [(self.units_slope, units), (self.hidden_slope, units), (self.tower_slope, tower)]
+        masks = [(mask, mark) for mask, mark in masks if mark]
+        sizes = [mask.numel() for mask, _ in masks]
+        self.draws = torch.empty((sum(sizes) + 7) // 8, dtype=torch.int64, device=self.mixed.device)
+        draws = self.draws.view(torch.int8)[: sum(sizes)].split(sizes)
+        self.masks = [
+            (draw.view(mask.shape), mark - 128, mask)
+            for draw, (mask, mark) in zip(draws, masks, strict=True)
+        ]
+
+    def take(self, windows: Tensor, generator: torch.Generator) -> None:
+        """Take in windows ``(b, c, w)``, and draw which elements stay: 1 in the masks."""
+        self.windows[:-1].copy_(windows.permute(2, 1, 0))
+        if self.masks:
+            self.draws.random_(-(2**63), None, generator=generator)
+        for bits, lowest, mask in self.masks:
+            torch.ge(bits, lowest, out=mask)
+
+    def forward(self, weights: _Weights) -> Tensor:
+        """Forecast ``(c, b)``."""
+        value, scale = weights.values, self.expert_scale
+        flat = self.windows.flatten(1)
+        torch.mm(weights.kernels.T, flat, out=self.maps.view(-1, flat.shape[1]))
+        maps = self.maps.transpose(1, 2)
+        if self.drop_units:
+            torch.mul(maps.relu_(), self.units_slope, out=self.units)
+        else:
+            torch.clamp_min(maps, 0, out=self.units)
+        units = self.units.flatten(1, 2)
+        torch.baddbmm(
+            value["hidden_bias"],
+            units.transpose(1, 2),
+            value["hidden"],
+            alpha=scale,
+            out=self.hidden,
+        ).relu_()
+        if self.drop_units:
+            self.hidden.mul_(self.hidden_slope)
+        torch.baddbmm(value["out_bias"], self.hidden, value["out"], alpha=scale, out=self.outputs)
+        logits = torch.bmm(weights.gate, self.windows[:-1].transpose(0, 1))
+        self.softmax = logits.softmax(1)  # (c, e, b): over a short last axis it would be slow
+        self.shares.copy_(self.softmax.permute(2, 0, 1))
+        torch.bmm(self.shares, self.outputs.transpose(0, 1), out=self.mixed)
+        torch.baddbmm(
+            value["tower_bias"].transpose(1, 2),
+            value["tower"].transpose(1, 2),
+            self.mixed.permute(1, 2, 0),
+            out=self.tower,
+        ).relu_()
+        if self.drop_tower:
+            self.tower.mul_(self.tower_slope)
+        head = value["head"].transpose(1, 2)
+        return torch.baddbmm(value["head_bias"], head, self.tower, alpha=self.tower_scale).squeeze(
+            1
+        )
+
+    def backward(self, weights: _Weights, slope: Tensor) -> None:
+        """Write the gradient, given the slope ``(c, b)`` of the loss by the forecast."""
+        mixed = self._below_towers(weights, slope.unsqueeze(1))
+        self._below_gate(weights, mixed)
+        self._below_experts(weights, self.outputs_slope.transpose(0, 1))
+
+    def _below_towers(self, weights: _Weights, slope: Tensor) -> Tensor:
+        """From the forecast ``(c, 1, b)`` to the mixtures ``(b, c, o)``."""
+        value, out, scale = weights.values, weights.slopes, self.tower_scale
+        torch.sum(slope, 2, keepdim=True, out=out["head_bias"])
+        out["head"].baddbmm_(self.tower, slope.transpose(1, 2), beta=0, alpha=scale)
+        torch.mul(slope, value["head"] * scale, out=self.tower_slope)
+        _below_relu(self.tower_slope, self.tower, 0, grad_input=self.tower_slope)
+        torch.sum(self.tower_slope, 2, keepdim=True, out=out["tower_bias"].transpose(1, 2))
+        tower = self.tower_slope.transpose(1, 2)
+        torch.bmm(self.mixed.permute(1, 2, 0), tower, out=out["tower"])
+        torch.bmm(tower, value["tower"].transpose(1, 2), out=self.mixed_slope)  # over the mixtures
+        return self.mixed_slope.transpose(0, 1)
+
+    def _below_gate(self, weights: _Weights, mixed: Tensor) -> None:
+        """From the mixtures to the experts' outputs, and to the gates' weights."""
+        torch.bmm(self.shares.transpose(1, 2), mixed, out=self.outputs_slope)
+        torch.bmm(mixed, self.outputs.permute(1, 2, 0), out=self.shares_slope)
+        shares = self.shares_slope.permute(1, 2, 0).contiguous()
+        logits = _below_softmax(shares, self.softmax, 1, shares.dtype)
+        weights.take_gate_slope(torch.bmm(logits, self.windows[:-1].permute(1, 2, 0)))
+
+    def _below_experts(self, weights: _Weights, outputs: Tensor) -> None:
+        """From the experts' outputs ``(e, b, o)`` to their weights."""
+        value, out, scale = weights.values, weights.slopes, self.expert_scale
+        torch.sum(outputs, 1, keepdim=True, out=out["out_bias"])
+        out["out"].baddbmm_(self.hidden.transpose(1, 2), outputs, beta=0, alpha=scale)
+        hidden, units = self.hidden_slope, self.units_slope
+        hidden.baddbmm_(outputs, value["out"].transpose(1, 2), beta=0, alpha=scale)
+        _below_relu(hidden, self.hidden, 0, grad_input=hidden)
+        torch.sum(hidden, 1, keepdim=True, out=out["hidden_bias"])
+        out["hidden"].baddbmm_(self.units.flatten(1, 2), hidden, beta=0, alpha=scale)
+        units.flatten(1, 2).baddbmm_(value["hidden"], hidden.transpose(1, 2), beta=0, alpha=scale)
+        _below_relu(units, self.units, 0, grad_input=self.maps.transpose(1, 2))
+        windows = self.windows.flatten(1)
+        torch.mm(windows, self.maps.view(-1, windows.shape[1]).T, out=weights.kernel_slopes)
