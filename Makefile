@@ -5,7 +5,7 @@ PYTHON ?= python3
 PIP ?=
 BIN := .venv/bin
 
-.PHONY: report test lab notebooks readme lint clean
+.PHONY: report test lab notebooks readme bench soak lint clean
 
 report: .venv/ready  ## Make the report of PROFILE, a file in params/
 	$(BIN)/python -m lmmoe report params/$(PROFILE).yaml
@@ -24,6 +24,12 @@ notebooks: .venv/ready  ## Execute the notebooks in place, as they are committed
 readme: .venv/ready  ## Write the README's tables and numbers from figures/smd
 	$(BIN)/python -m lmmoe readme
 
+bench: .venv/ready  ## Speed against yardsticks: minutes, on a machine without other work
+	$(BIN)/python -m benchmarks
+
+soak: .venv/ready  ## Watch rows at full speed for an hour, then 100,000 spoilt lines
+	$(BIN)/python -m benchmarks.soak
+
 lint: .venv/ready
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
@@ -33,5 +39,5 @@ clean:  ## Remove results, not the published figures
 .venv/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/pip install --disable-pip-version-check $(PIP) -e '.[report,test]'
+	$(BIN)/pip install --disable-pip-version-check $(PIP) -e '.[report,test,live,export]'
 	touch $@

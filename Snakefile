@@ -3,11 +3,13 @@
 # Snakemake decides which notebook runs: its inputs are its code (not its outputs), the module, the
 # parameters and the data. What is expensive comes from the cache that lmmoe.runs keeps.
 
+import json
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 
-from lmmoe import params
+from lmmoe import ablation, params
 from lmmoe import workflow as steps  # Snakemake has a "workflow" of its own
 
 PROFILE_FILE = config.get("params", "params/quick.yaml")
@@ -19,9 +21,42 @@ FIGURES = f"figures/{PROFILE.profile}"
 LMMOE = steps.package_files()
 PARTS = range(len(PROFILE.passes) or 1)
 RUNS = f"{RESULTS}/runs/{{part}}/{{entity}}.csv"  # a profile's passes are its parts
+OF_STUDY = PROFILE.dataset == "smd"  # the study ran on nothing else
 DATA = {entity: [str(file) for file in PROFILE.files(entity)] for entity in ENTITIES}
 # Jobs die with Snakemake, even when it is killed: "exec" leaves no shell in between to outlive it.
 COMMAND = f"exec {shlex.quote(sys.executable)} -m lmmoe"
+
+
+def runs_with_work(entities):
+    """Tables of the jobs that must run before anything about these entities is told.
+
+    Which these are is known once the rule `known` has looked for rows in the published table.
+    """
+    with checkpoints.known.get().output[0].open() as file:
+        jobs = json.load(file)
+    return [RUNS.format(part=part, entity=one) for part, one in jobs if one in entities]
+
+
+# The ablation's plans have files, passes and tables of runs of their own.
+ABLATION = ablation.plan(PROFILE)
+ABLATIONS = {plan.profile: plan for plan in ablation.whole(PROFILE)}
+
+
+def ablation_data(plan, wildcards):
+    """Files that hold the entity of an ablation's job, or without one all of the plan."""
+    named = getattr(wildcards, "entity", None)
+    entities = [named] if named else plan.present
+    return [str(file) for entity in entities for file in plan.files(entity)]
+
+
+def ablation_runs_with_work(wildcards):
+    """Tables of the ablation's jobs that must run before its notebook."""
+    found = runs_with_work(ABLATION.present)
+    for name in ABLATIONS:
+        with checkpoints.known_ablation.get(plan=name).output[0].open() as file:
+            jobs = json.load(file)
+        found += [f"results/{name}/runs/{part}/{entity}.csv" for part, entity in jobs]
+    return found
 
 
 def notebook(name):
@@ -37,6 +72,23 @@ onsuccess:
 rule all:
     input:
         f"{RESULTS}/report.html",
+
+
+checkpoint known:
+    input:
+        LMMOE,
+        data=sum(DATA.values(), []),
+    output:
+        f"{RESULTS}/runs/missing.json",
+    log:
+        f"{RESULTS}/runs/missing.log",
+    priority: len(PARTS) + 1
+    params:
+        profile=params.overrides(PROFILE),
+    message:
+        "look which runs the published table knows"
+    shell:
+        "{COMMAND}.missing {PARAMS} {output:q}"
 
 
 # One rule per pass, for the priority: a pass begins once nothing of an earlier one is waiting.
@@ -89,7 +141,7 @@ rule training:
     input:
         LMMOE,
         data=lambda wildcards: DATA[wildcards.entity],
-        runs=expand(RUNS, part=PARTS, allow_missing=True),
+        runs=lambda wildcards: runs_with_work([wildcards.entity]),
     output:
         # Its figures lie in a folder beside it; an entity that no model can be fitted to has none.
         notebook=f"{RESULTS}/02_training/{{entity}}.ipynb",
@@ -104,10 +156,120 @@ rule training:
         " --figures {RESULTS}/02_training/{wildcards.entity:q} --entity {wildcards.entity:q}"
 
 
+checkpoint known_ablation:
+    input:
+        LMMOE,
+        "params/ablation.yaml",
+        profile="params/{plan}.yaml",
+        data=lambda wildcards: ablation_data(ABLATIONS[wildcards.plan], wildcards),
+    output:
+        "results/{plan}/runs/missing.json",
+    wildcard_constraints:
+        plan="ablation[a-z-]*",
+    log:
+        "results/{plan}/runs/missing.log",
+    message:
+        "look which runs the published table of {wildcards.plan} knows"
+    shell:
+        "{COMMAND}.missing {input.profile:q} {output:q}"
+
+
+# After the report's own runs; pass by pass, SMD before the other data.
+for number, (plan, part) in enumerate(
+    (plan, part) for plan in ABLATIONS.values() for part in range(len(plan.passes) or 1)
+):
+
+    rule:
+        name:
+            f"{plan.profile.replace('-', '_')}_runs_{part}"
+        priority: -number
+        input:
+            LMMOE,
+            "params/ablation.yaml",
+            profile=f"params/{plan.profile}.yaml",
+            data=partial(ablation_data, plan),
+        output:
+            f"results/{plan.profile}/runs/{part}/{{entity}}.csv",
+        log:
+            f"results/{plan.profile}/runs/{part}/{{entity}}.log",
+        params:
+            part=part,
+            plan=plan.profile,
+        message:
+            "{params.plan}: fit and score the variants on {wildcards.entity}, pass {params.part}"
+        shell:
+            "{COMMAND} run {input.profile:q} {wildcards.entity:q} {output:q} --part {params.part}"
+            " --log {log:q}"
+
+
+rule ablation:
+    input:
+        LMMOE,
+        sorted(str(file) for file in Path("params").glob("ablation*.yaml")),
+        runs=ablation_runs_with_work,
+    output:
+        # Not what is inside a model, nor its pictures: on data that none can be fitted to there are
+        # none.
+        notebook=f"{RESULTS}/03_ablation.ipynb",
+        tables=expand(
+            f"{FIGURES}/{{name}}.csv",
+            name=["ablation", "ablation_printed", "ablation_opinions", "ablation_claims"],
+        ),
+        figures=expand(
+            f"{FIGURES}/{{name}}.png",
+            name=[
+                "ablation",
+                "ablation_sweeps",
+                "ablation_forecast_and_size",
+                "ablation_printed",
+                "ablation_opinions",
+            ],
+        ),
+    log:
+        f"{RESULTS}/03_ablation.log",
+    params:
+        **notebook("03_ablation"),
+    message:
+        "notebook 03, the ablation"
+    shell:
+        "{COMMAND} notebook {PARAMS} notebooks/03_ablation.ipynb {output.notebook:q}"
+        " --figures {FIGURES}"
+
+
+rule efficiency:
+    input:
+        LMMOE,
+        runs=lambda wildcards: runs_with_work(ENTITIES),
+    output:
+        # Not efficiency.csv: rows that still hold are read from it, and Snakemake removes outputs
+        # before it makes them anew.
+        notebook=f"{RESULTS}/04_efficiency.ipynb",
+        tables=expand(
+            f"{FIGURES}/{{name}}.csv",
+            name=["limits", "limit_points", "growth", "exponents", "fleet"],
+        ),
+        figures=expand(
+            f"{FIGURES}/{{name}}.png",
+            name=["costs", "roofline", "growth", "quality_and_measured_cost", "fleet"],
+        ),
+    threads: workflow.cores  # all: what runs beside a measurement disturbs it
+    log:
+        f"{RESULTS}/04_efficiency.log",
+    params:
+        **notebook("04_efficiency"),
+    message:
+        "notebook 04, what detectors cost"
+    shell:
+        "{COMMAND} notebook {PARAMS} notebooks/04_efficiency.ipynb {output.notebook:q}"
+        " --figures {FIGURES}"
+
+
 rule comparison:
     input:
         LMMOE,
-        runs=expand(RUNS, part=PARTS, entity=ENTITIES),
+        runs=lambda wildcards: runs_with_work(ENTITIES),
+        # The audit of the study's claims takes what these publish.
+        measured=[*rules.ablation.output, *rules.efficiency.output] if OF_STUDY else [],
     output:
         # Not runs.csv: it accumulates, and Snakemake removes outputs before it makes them anew.
         notebook=f"{RESULTS}/05_comparison.ipynb",
@@ -117,9 +279,8 @@ rule comparison:
                 "honest",
                 "summary",
                 "significance",
-                "study_headline",
-                "study_by_machine",
-                *(["claims"] if PROFILE.dataset == "smd" else []),
+                "hard_events",
+                *(["study_headline", "study_by_machine", "claims"] if OF_STUDY else []),
             ],
         ),
         figures=expand(
@@ -132,10 +293,8 @@ rule comparison:
                 "quality_and_cost",
                 "scores",
                 "events_found",
-                "study",
-                "study_differences",
-                "claims",
-                "claims_f1",
+                "found_by",
+                *(["study", "study_differences", "claims", "claims_f1"] if OF_STUDY else []),
             ],
         ),
         provenance=f"{FIGURES}/provenance.json",
@@ -150,12 +309,38 @@ rule comparison:
         " --figures {FIGURES}"
 
 
+rule pitfalls:
+    input:
+        LMMOE,
+        runs=lambda wildcards: runs_with_work(ENTITIES),
+    output:
+        # Not pitfalls_amad.csv, which only profiles with AMAD have.
+        notebook=f"{RESULTS}/06_evaluation_pitfalls.ipynb",
+        tables=expand(f"{FIGURES}/{{name}}.csv", name=["pitfalls", "pitfalls_settings"]),
+        figures=expand(
+            f"{FIGURES}/{{name}}.png",
+            name=["pitfalls", "pitfalls_settings", "pitfalls_adjustment"],
+        ),
+    log:
+        f"{RESULTS}/06_evaluation_pitfalls.log",
+    params:
+        **notebook("06_evaluation_pitfalls"),
+    message:
+        "notebook 06, mistakes made on purpose"
+    shell:
+        "{COMMAND} notebook {PARAMS} notebooks/06_evaluation_pitfalls.ipynb {output.notebook:q}"
+        " --figures {FIGURES}"
+
+
 rule page:
     input:
         LMMOE,
         rules.data_exploration.output,
         expand(rules.training.output.notebook, entity=ENTITIES),
+        rules.ablation.output,
+        rules.efficiency.output,
         rules.comparison.output,
+        rules.pitfalls.output,
     output:
         f"{RESULTS}/report.html",
     message:

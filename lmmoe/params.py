@@ -1,5 +1,6 @@
 """Profiles: the files in ``params/``, closed and typed. The defaults are the embedded run."""
 
+import json
 import re
 from dataclasses import asdict, dataclass, field, fields
 from itertools import chain, product
@@ -13,6 +14,7 @@ from lmmoe.errors import DataError
 from lmmoe.protocol import PROTOCOLS
 
 PASS = ("detectors", "without", "entities", "protocols", "seeds")  # what a pass may narrow
+LABEL = " / "  # between a detector's name and what tells its settings from others
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,9 @@ class Profile:
     root: str = ""  # the folder that holds the data sets; empty: LMMOE_DATA
     entities: list[str] = field(default_factory=list)  # empty: all that are present
     reading: dict[str, Any] = field(default_factory=dict)  # options for own data: lmmoe.data.own
-    detectors: dict[str, dict[str, Any]] = field(  # name: settings that differ from its defaults
+    # name: settings that differ from its defaults; "NAME / words" runs a detector a second time,
+    # with other settings
+    detectors: dict[str, dict[str, Any]] = field(
         default_factory=lambda: {"LightMMoE": {}, "MTSExample": {}, "PCA": {}, "random": {}}
     )
     protocols: list[str] = field(default_factory=lambda: ["ours", "study"])
@@ -41,16 +45,25 @@ class Profile:
             if "seed" in settings:
                 raise ValueError(f"detectors.{name}.seed: give 'seeds', which hold for all")
             try:
-                detectors.detector(name, **settings)
+                detectors.detector(detector_of(name), **settings)
             except ValueError as error:
                 raise ValueError(f"detectors.{name}: {error}") from error
         # A point-adjusted number means nothing without that of random scores.
         object.__setattr__(
             self, "detectors", {**self.detectors, "random": self.detectors.get("random", {})}
         )
+        self._check_settings()
         self._check_lists()
         self._check_passes()
         data.check_options(self.dataset, self.reading)
+
+    def _check_settings(self) -> None:
+        """Refuse two labels for one run: its row could not say which of them it is."""
+        first: dict[str, str] = {}
+        for name, settings in self.detectors.items():
+            run = json.dumps([detector_of(name), settings], sort_keys=True, default=str)
+            if first.setdefault(run, name) != name:
+                raise ValueError(f"detectors.{name}: the same settings as {first[run]!r}")
 
     def _check_lists(self) -> None:
         if not re.fullmatch(r"\w[\w.-]*", self.profile):
@@ -109,7 +122,7 @@ class Profile:
             for name in dict.fromkeys([*given.get("detectors", self.detectors), "random"]):
                 if name in left_out:
                     continue
-                seeded = detectors.entry(name).cls.seeded
+                seeded = detectors.entry(detector_of(name)).cls.seeded
                 seeds = given.get("seeds", self.seeds) if seeded else self.seeds[:1]
                 for run in product([name], given.get("protocols", self.protocols), seeds):
                     first.setdefault(run, number)
@@ -154,9 +167,37 @@ class Profile:
         return name, home / Path(self.root).expanduser() if self.root else None
 
 
+def detector_of(name: str) -> str:
+    """Give the detector that a name in a profile means: what stands before a label."""
+    return name.partition(LABEL)[0]
+
+
 def load(path: str | Path) -> Profile:
-    """Read a profile; an unknown key, a wrong type or a bad value is a `DataError`."""
+    """Read a profile; an unknown key, a wrong type or a bad value is a `DataError`.
+
+    ``base`` names another profile in the same folder, whose keys hold where this one is silent.
+    """
     path = Path(path)
+    values = _values(path)
+    if "base" in values:
+        base = path.parent / str(values.pop("base"))
+        given = _values(base)
+        if "base" in given:
+            raise DataError("a base with a base of its own", file=path, hint=f"See {base.name}")
+        given.pop("profile", None)  # it names the base's folders
+        values = given | values
+    known = [entry.name for entry in fields(Profile)]
+    for key in values:
+        if key not in known:
+            raise DataError(f"unknown key {key!r}", file=path, hint=f"Known: {', '.join(known)}")
+    try:
+        return Profile(**({"profile": path.stem} | values))
+    except ValueError as error:  # a DataError among them
+        raise DataError(str(error), file=path) from error
+
+
+def _values(path: Path) -> dict[str, Any]:
+    """The keys and values of a file."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -166,14 +207,7 @@ def load(path: str | Path) -> Profile:
     values = {} if values is None else values  # an empty file: all defaults
     if not isinstance(values, dict):
         raise DataError("expected lines of the form 'key: value'", file=path)
-    known = [entry.name for entry in fields(Profile)]
-    for key in values:
-        if key not in known:
-            raise DataError(f"unknown key {key!r}", file=path, hint=f"Known: {', '.join(known)}")
-    try:
-        return Profile(**({"profile": path.stem} | values))
-    except ValueError as error:  # a DataError among them
-        raise DataError(str(error), file=path) from error
+    return values
 
 
 def overrides(profile: Profile) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def rendered(text: str, profile: str) -> str:
         "results": _results(rows),
         "elsewhere": _elsewhere(profile),
         "study": _study(rows),
-        "claims": claims.in_words(claims.audit(rows)),
+        "claims": claims.in_words(claims.audit_at_hand(rows)[0]),
     }
     for name, block in blocks.items():
         pattern = rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)"

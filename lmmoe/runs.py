@@ -4,10 +4,12 @@ Everything expensive is done once. A run's scores and model lie in the cache und
 settings, seed and code; its metrics are a row of a table that accumulates (``runs.csv``).
 """
 
+import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -18,11 +20,16 @@ import pandas as pd
 from lmmoe import cache, code, paths, progress
 from lmmoe.cache import Result
 from lmmoe.data import Series
+from lmmoe.data.series import Bits
 from lmmoe.detectors import Detector, entry
 from lmmoe.errors import DataError
-from lmmoe.evaluation import COLUMNS, evaluate
-from lmmoe.params import Profile
+from lmmoe.evaluation import COLUMNS, evaluate, events_found
+from lmmoe.params import Profile, detector_of
 from lmmoe.protocol import PROTOCOLS
+
+# What a run may fail with; a slip in the code (NameError and the like) is not among them.
+FAILURES = (ValueError, RuntimeError, MemoryError)
+Known = dict[tuple[object, ...], dict[str, object]]  # rows by key, metrics' code and VUS window
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +64,12 @@ class Run:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+_module_key = functools.cache(code.key)  # it takes longer than to look up a row
+
+
 def _code(cls: type[Detector]) -> str:
     """Key of a detector's code; of another package's, with that package's version."""
-    own, foreign = code.key(cls.__module__), getattr(cls, "version", "")
+    own, foreign = _module_key(cls.__module__), getattr(cls, "version", "")
     return f"{own} {foreign}" if foreign else own
 
 
@@ -75,13 +85,29 @@ def result(run: Run) -> Result:
         return cache.kept(folder)
 
 
+def needed(run: Run) -> Result:
+    """Give the result to a notebook that is about it; raises `DataError` where the run fails.
+
+    Such an error ends a notebook where it is, with the reason on the page, and nothing else: what
+    cannot be fitted to one entity must not cost the report of the others.
+    """
+    try:
+        return result(run)
+    except DataError:
+        raise
+    except FAILURES as error:
+        place = f"{run.series.dataset}/{run.series.entity}"
+        reason = f"{type(error).__name__}: {error}"
+        raise DataError(f"{run.detector} failed here ({reason})", file=place) from error
+
+
 def row(run: Run, *, vus_window: int) -> dict[str, object]:
     """Give the run's line of the table: identity, metrics, costs; on failure, ``error`` instead."""
     head = {"key": run.key} | run.identity | judged(run.series, vus_window)
     try:
-        found = result(run)
+        found, labels = result(run), PROTOCOLS[run.protocol].labels(run.series)
         values = evaluate(
-            PROTOCOLS[run.protocol].labels(run.series),
+            labels,
             found.scores,
             vus_window=vus_window,
             calibration=found.calibration,
@@ -89,16 +115,28 @@ def row(run: Run, *, vus_window: int) -> dict[str, object]:
             blame=found.blame,
             causes=[cause.channels for cause in run.series.causes or ()] or None,
         )
-        return head | values | found.costs
-    except (ValueError, RuntimeError, MemoryError) as error:
+        return head | values | found.costs | {"found_events": _found_events(run, found, labels)}
+    except FAILURES as error:
         # One detector that fails must not cost the others; the next start tries it again.
         return head | {"error": f"{type(error).__name__}: {error}"}
+
+
+def _found_events(run: Run, found: Result, labels: Bits | None) -> str:
+    """A digit for each labelled event, in time order: 1 where an alarm of the budget lies in it.
+
+    Empty without labels ``(t,)``, or without scores that may set a threshold.
+    """
+    if labels is None or found.calibration is None:
+        return ""
+    hits = events_found(labels, found.scores, found.calibration, run.series.rows_per_day)
+    return "".join("1" if hit else "0" for hit in hits)
 
 
 def judged(series: Series, vus_window: int) -> dict[str, object]:
     """What a row's metrics depend on besides its scores."""
     parts = [
         code.key("lmmoe.evaluation", "lmmoe.protocol"),
+        ALL,  # a row from before the table had a column lacks it
         series.rows_per_day,
         [[cause.start, cause.end, *cause.channels] for cause in series.causes or ()],
     ]
@@ -106,11 +144,10 @@ def judged(series: Series, vus_window: int) -> dict[str, object]:
     return {"metrics": digest[:10], "vus_window": vus_window}
 
 
-def planned(profile: Profile, entity: str, part: int | None = None) -> Iterator[Run]:
+def planned(profile: Profile, series: Series, part: int | None = None) -> Iterator[Run]:
     """All runs of a profile on one entity, or those of one of its passes."""
-    series = profile.load(entity)
-    for name, protocol, seed in profile.plan(entity, part):
-        yield Run(series, name, protocol, seed, profile.detectors[name])
+    for name, protocol, seed in profile.plan(series.entity, part):
+        yield Run(series, detector_of(name), protocol, seed, profile.detectors[name])
 
 
 def table(
@@ -127,28 +164,45 @@ def table(
     total = sum(len(profile.plan(entity, part)) for entity in entities)
     with progress.bar(total, "runs", unit="run") as bar:
         for entity in entities:
-            for run in planned(profile, entity, part):
+            series = profile.load(entity)
+            judge = tuple(judged(series, profile.vus_window).values())
+            for run in planned(profile, series, part):
                 doing = f"{entity} {run.detector} {run.protocol} seed {run.seed}"
                 bar.set_postfix_str(doing, refresh=False)
-                old = known.get((run.key, *judged(run.series, profile.vus_window).values()))
+                old = known.get((run.key, *judge))
                 rows.append(old or row(run, vus_window=profile.vus_window))
                 bar.update()
     return ordered(pd.DataFrame(rows))
 
 
-def earlier(profile: Profile) -> dict[tuple[object, ...], dict[str, object]]:
-    """Known rows by key, metrics' code and VUS window.
+def earlier(profile: Profile) -> Known:
+    """Known rows: the published table's, then what this report's own jobs wrote.
 
-    The published table comes first, without its failures, and not at all where the environment
-    variable ``LMMOE_FRESH`` is set; then what this report's own jobs wrote, failures included.
+    Of the published ones (`published`) none that failed; of the jobs' own all.
     """
-    published = ordered(pd.DataFrame())
-    if not os.environ.get("LMMOE_FRESH"):
-        published = read(paths.figures(profile.profile) / "runs.csv")
     own = sorted((paths.results(profile.profile) / "runs").rglob("[!.]*.csv"))
-    tables = [published[published["error"].isna()], *map(read, own)]
+    return published(profile) | _by_key(map(read, own))
+
+
+def published(profile: Profile) -> Known:
+    """Rows of the published table that did not fail.
+
+    None where the environment variable ``LMMOE_FRESH`` is set.
+    """
+    if os.environ.get("LMMOE_FRESH"):
+        return {}
+    rows = read(paths.figures(profile.profile) / "runs.csv")
+    return _by_key([rows[rows["error"].isna()]])
+
+
+def _by_key(tables: Iterable[pd.DataFrame]) -> Known:
     lines = [line for rows in tables for line in rows.to_dict("records")]
     return {(line["key"], line["metrics"], line["vus_window"]): line for line in lines}
+
+
+def forget(profile: Profile) -> None:
+    """Delete what this report's own jobs wrote; the cache keeps the scores that they made."""
+    shutil.rmtree(paths.results(profile.profile) / "runs", ignore_errors=True)
 
 
 def forget_failures(profile: Profile) -> None:
@@ -182,9 +236,9 @@ def accumulate(rows: pd.DataFrame, path: Path) -> None:
 
 KIND = ("dataset", "entity", "detector", "protocol", "settings", "seed")
 IDENTITY = (*KIND, "data", "code", "torch")
-TEXTS = ("key", *(name for name in IDENTITY if name != "seed"), "metrics")
+TEXTS = ("key", *(name for name in IDENTITY if name != "seed"), "metrics", "found_events")
 SPENT = ("train_seconds", "train_peak_mb", "score_seconds", "test_rows", "parameters")
-ALL = ("key", *IDENTITY, "metrics", "vus_window", *COLUMNS, *SPENT, "host", "error")
+ALL = ("key", *IDENTITY, "metrics", "vus_window", *COLUMNS, "found_events", *SPENT, "host", "error")
 
 
 def ordered(rows: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import nbformat
 
-from lmmoe import params, paths, runs
+from lmmoe import ablation, params, paths, runs
 from lmmoe.errors import DataError
 from lmmoe.params import Profile
 
@@ -61,10 +61,14 @@ def start(params_file: Path, *, cores: int, dry_run: bool = False, fresh: bool =
         "--config",
         f"params={params_file.resolve()}",
     ]
-    if not dry_run:
-        runs.forget_failures(params.load(params_file))
     if fresh:
         os.environ["LMMOE_FRESH"] = "1"
+        words += ["--forcerun", "known", "known_ablation"]
+    if not dry_run:
+        forget = runs.forget if fresh else runs.forget_failures
+        profile = params.load(params_file)
+        for each in (profile, *ablation.whole(profile)):
+            forget(each)
     if os.environ.get("LMMOE_DATA"):  # jobs start in other folders
         os.environ["LMMOE_DATA"] = str(Path(os.environ["LMMOE_DATA"]).expanduser().resolve())
     os.chdir(home)
@@ -87,7 +91,10 @@ def build_page(profile: Profile, out: Path) -> Path:
     sections = [
         Section("1. The data", results / "01_data_exploration.ipynb"),
         *entities,
+        Section("3. Ablation", results / "03_ablation.ipynb"),
+        Section("4. Cost", results / "04_efficiency.ipynb"),
         Section("5. Comparison", results / "05_comparison.ipynb"),
+        Section("6. Evaluation pitfalls", results / "06_evaluation_pitfalls.ipynb"),
     ]
     shown = {"profile": profile.profile, "data set": profile.dataset, "runs": str(facts["runs"])}
     shown |= {name: str(facts[name]) for name in ("commit", "created")}

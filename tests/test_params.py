@@ -18,7 +18,8 @@ ROOT = Path(__file__).parent.parent
 PROFILES = sorted((ROOT / "params").glob("*.yaml"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # What a notebook may be told besides a profile.
-EXTRAS = {"out", "entity", "protocol"}
+EXTRAS = dict.fromkeys(("out", "entity", "protocol"), "str")
+EXTRAS |= {"machines": "int", "every": "float", "retrain_days": "float", "core_hour": "float"}
 
 
 def write(folder, text):
@@ -254,7 +255,7 @@ def test_own_data_count_from_the_projects_root(tmp_path, monkeypatch):
 def test_a_notebooks_parameters_are_the_profiles(path):
     found = inspect_notebook(str(path))
     extras = set(found) - {entry.name for entry in fields(Profile)}
-    assert extras <= EXTRAS
+    assert extras <= set(EXTRAS)
     default = Profile()
     for entry in fields(Profile):
         parameter = found[entry.name]
@@ -262,5 +263,5 @@ def test_a_notebooks_parameters_are_the_profiles(path):
         kind = get_origin(entry.type) or entry.type
         assert parameter["inferred_type_name"] == kind.__name__, entry.name
     for name in extras:
-        assert found[name]["inferred_type_name"] == "str"
+        assert found[name]["inferred_type_name"] == EXTRAS[name]
     assert ast.literal_eval(found["out"]["default"]) == ""

@@ -121,6 +121,7 @@ def test_a_wide_heatmap_shows_all_and_leaves_gaps_grey():
     cells = ax.collections[0].get_array()
     gaps = table.isna().sum().sum()
     assert cells.shape == (7, 28) and cells.mask.sum() == gaps == 1  # AMAD on the sixth entity
+    assert ax.get_title("left") == "average precision on each entity (grey: no result)"
     assert len(ax.texts) == 7 * 28 - gaps
     assert figure.get_figwidth() < 13
     assert all(len(text) == 3 for text in words(ax))  # .46
@@ -198,7 +199,9 @@ def test_events_stand_shortest_first_and_the_best_detector_on_top():
     found = {"random": [False, False, True], "PCA": [True, False, True]}
     figure = drawn(lambda: plots.events_found(found, [30, 2, 5]))
     upper, ax = figure.axes
-    assert upper.lines[0].get_ydata().tolist() == [2, 5, 30]
+    # Each length over the width of its event.
+    assert upper.lines[0].get_xdata().tolist() == [-0.5, 0.5, 1.5, 2.5]
+    assert upper.lines[0].get_ydata().tolist() == [2, 5, 30, 30]
     assert ticks(ax) == ["PCA", "random scores"]
     shown = np.asarray(ax.images[0].get_array())[..., :3]
     assert (shown < 1).any(axis=2).tolist() == [[False, True, True], [False, True, False]]

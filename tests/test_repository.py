@@ -82,7 +82,7 @@ def test_conda_and_pip_install_the_same():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     pip = next(entry["pip"] for entry in conda if isinstance(entry, dict))
-    assert pip == ["-e .[report,test]"]
+    assert pip == ["-e .[report,test,live,export]"]
     assert {"report", "test"} <= set(project["optional-dependencies"])
 
 

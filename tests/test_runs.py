@@ -133,9 +133,21 @@ def test_another_run_has_another_key(changes):
     assert replace(run, **changes).key != run.key
 
 
-def test_other_code_has_another_key(monkeypatch):
+@pytest.fixture
+def later_process(monkeypatch):
+    """Give a function after which the code's keys are other ones, as in a process started later."""
+
+    def begin():
+        monkeypatch.setattr(code, "key", lambda *modules: "another one")
+        runs._module_key.cache_clear()
+
+    yield begin
+    runs._module_key.cache_clear()
+
+
+def test_other_code_has_another_key(later_process):
     before = Run(SERIES, "MTSExample").key
-    monkeypatch.setattr(code, "key", lambda *modules: "another one")
+    later_process()
     assert Run(SERIES, "MTSExample").key != before
 
 
@@ -188,6 +200,29 @@ def test_a_row_under_our_protocol_has_label_free_metrics():
     shown = {name: expected[name] for name in evaluation.LABEL_FREE}
     assert {name: line[name] for name in shown} == pytest.approx(shown, nan_ok=True)
     assert line["quantile_f1"] > 0 and line["budget_false_alarms_per_day"] >= 0
+
+
+def test_a_row_tells_which_events_are_found():
+    """Two events in the first channel; the norm sees both, an alarm of random scores neither."""
+    run, day = Run(SERIES, "MTSExample"), series(rows_per_day=100)
+    for one, data in ((run, SERIES), (replace(run, series=day), day)):
+        found = runs.result(one)
+        hits = evaluation.events_found(
+            SERIES.labels, found.scores, found.calibration, data.rows_per_day
+        )
+        digits = runs.row(one, vus_window=7)["found_events"]
+        assert digits == "".join(str(int(hit)) for hit in hits) and len(digits) == 2
+    assert runs.row(run, vus_window=7)["found_events"] == "11"
+    # Without a threshold that needs no labels, and without labels.
+    assert runs.row(replace(run, protocol="study"), vus_window=7)["found_events"] == ""
+    bare = Run(series(labels=None, causes=None), "MTSExample")
+    assert runs.row(bare, vus_window=7)["found_events"] == ""
+
+
+def test_rows_from_before_a_column_was_added_are_no_longer_known(monkeypatch):
+    before = runs.judged(SERIES, 7)
+    monkeypatch.setattr(runs, "ALL", (*runs.ALL, "one more"))
+    assert runs.judged(SERIES, 7) != before
 
 
 def test_what_metrics_depend_on_is_code_window_causes_and_the_length_of_a_day(monkeypatch):

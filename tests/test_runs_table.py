@@ -146,7 +146,8 @@ def test_rows_of_the_reports_own_jobs_are_taken_failures_included(profile, own, 
     made.clear()
     again = runs.table(profile)
     assert made == []
-    texts = {"columns": "host"}  # a failure has none: a gap here, an empty text from a file
+    # A failure has none: a gap here, an empty text from a file.
+    texts = {"columns": ["host", "found_events"]}
     expected = table.drop(**texts)
     pd.testing.assert_frame_equal(again.drop(**texts), expected, rtol=1e-9, check_dtype=False)
     assert (again["error"] == "ValueError: broken").sum() == 4
@@ -222,8 +223,20 @@ def test_failures_by_bad_data_are_not_forgotten(profile, own, monkeypatch):
     assert [path.name for path in own.iterdir()] == ["data.csv"]
 
 
+def test_a_fresh_report_forgets_all_that_its_own_jobs_left_and_nothing_else(
+    profile, published, own
+):
+    table = runs.table(profile)
+    for path in (published, own / "0" / "a.csv", own.parent.parent / "other" / "runs" / "a.csv"):
+        runs.accumulate(table, path)
+    runs.forget(profile)
+    assert not own.exists() and published.exists()
+    assert (own.parent.parent / "other" / "runs" / "a.csv").exists()
+
+
 def test_where_nothing_ran_nothing_is_forgotten(profile, tmp_path):
     runs.forget_failures(profile)
+    runs.forget(profile)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -266,6 +266,20 @@ def test_judged_has_all_metrics_under_their_titles():
     assert adjusted == {METRIC_TITLES[name] for name in COLUMNS if "_pa" in name}
 
 
+def test_the_headline_for_people_has_ours_and_theirs_under_each_metric():
+    headline = tables.study_headline(ROWS)
+    table = tables.beside_study(headline)
+    assert table.columns[:3].tolist() == [
+        (METRIC_TITLES["point_f1_pa"], word) for word in ("ours", "the study's", "difference")
+    ]
+    assert table.columns[-2:].tolist() == [("", "entities"), ("", "seeds")]
+    assert "random scores" in table.index and len(table) == len(headline)
+    for metric in tables.STUDY_METRICS:
+        both = table.loc["LightMMoE", METRIC_TITLES[metric]]
+        assert both["ours"] == round(headline.loc["LightMMoE", metric], 3)
+        assert both["difference"] == pytest.approx(both["ours"] - both["the study's"], abs=2e-3)
+
+
 def test_what_was_not_run_stands_beside_with_the_study_s_numbers_alone():
     line = tables.study_headline(ROWS).loc["OmniAnomaly"]
     theirs = tables.study_results().loc["OmniAnomaly", "point_f1_pa"]

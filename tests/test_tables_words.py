@@ -21,6 +21,20 @@ def test_readable_by_hand():
     assert list(table.columns).index("best F1") < list(table.columns).index("Point F1 (PA)")
 
 
+def test_what_nobody_has_a_value_of_is_left_out():
+    nan = math.nan
+    rows = frame(
+        line("PCA", "x", 0.5, pot_f1=nan, vus_pr=nan), line("random", "x", 0.1, pot_f1=nan)
+    )
+    table = tables.readable(tables.summary(rows, "ours"))
+    assert "F1, POT" not in table and table["VUS-PR"].notna().tolist() == [False, True]
+    given = {"PCA": {"best_f1": 0.5, "pot_f1": nan, "vus_pr": nan, "entity": "x"}}
+    judged = tables.judged(given | {"random": {"best_f1": 0.1, "pot_f1": nan, "vus_pr": 0.2}})
+    # In the order of the titles, and what is no metric is not among them.
+    assert list(judged.index) == ["VUS-PR", "best F1"]
+    assert math.isnan(judged.loc["VUS-PR", "PCA"]) and judged.loc["best F1", "PCA"] == 0.5
+
+
 FLEET = (
     "- Entities of one data set, such as machines of one fleet, are not independent data sets: "
     "intervals and p-values are too hopeful."

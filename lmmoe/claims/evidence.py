@@ -49,7 +49,8 @@ class Evidence:
 
     ``rows`` and ``ablation`` are tables of runs; ``efficiency`` is a table with a column
     "detector" and any of "latency_ms" (one sample, median), "samples_per_second" (in batches),
-    "inference_mb", "parameter_reduction" and "performance_kept" (both in percent).
+    "inference_mb" (beyond the libraries; "process_mb" with them), "parameter_reduction" and
+    "performance_kept" (both in percent).
     """
 
     rows: pd.DataFrame
@@ -160,6 +161,13 @@ class Evidence:
         """Give a cost of ours by machine, the mean over seeds."""
         table = self.by_seed(name, column, self.fleet)
         return table.mean(axis=1) if len(table) else pd.Series(dtype=float)
+
+    def measured(self, name: str, column: str) -> float:
+        """Give a measurement of the table ``efficiency``, its median; NaN where there is none."""
+        table = self.efficiency
+        if table is None or column not in table or "detector" not in table:
+            return np.nan
+        return float(pd.to_numeric(table.loc[table["detector"] == name, column]).median())
 
     def parameters(self, name: str) -> float:
         """How many numbers a detector learned in our runs; NaN where none of them tells."""

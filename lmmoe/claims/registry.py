@@ -50,9 +50,9 @@ RULES: dict[str | tuple[str, str], Rule] = {
     "training time ratio": cost.ratio,
     "inference time ratio": cost.ratio,
     "compute ratio": cost.ratio,
-    "latency": cost.efficiency,
-    "throughput": cost.efficiency,
-    "memory": cost.efficiency,
+    "latency": cost.latency,
+    "throughput": cost.throughput,
+    "memory": cost.memory,
     **dict.fromkeys(cost.REASONS, cost.out_of_reach),
 }
 TITLES = {"CAD": "Beyond Sharing: Conflict-Aware Multivariate Time Series Anomaly Detection"}

@@ -12,10 +12,12 @@ import inspect
 import os
 import re
 from collections.abc import Mapping
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+from lmmoe.data import kept
 from lmmoe.data.series import Cause, Series, runs, showcase
 from lmmoe.errors import DataError
 
@@ -60,7 +62,8 @@ def load(name: str, entity: str, root: str | Path | None = None, **reading: obje
 
     ``name`` is a key of `DATASETS`, or a path to a folder of one's own: `lmmoe.data.own` tells the
     layouts and the options that go into ``reading``. ``root`` is the folder that holds the data
-    sets, see `data_root`. Raises `DataError` where something is missing or bad.
+    sets, see `data_root`. What was parsed once is kept in the cache (`lmmoe.data.kept`). Raises
+    `DataError` where something is missing or bad.
     """
     check_options(name, reading)
     folder = data_root(root)
@@ -71,7 +74,14 @@ def load(name: str, entity: str, root: str | Path | None = None, **reading: obje
             file=folder if name in DATASETS else None,
             hint=f"Present: {', '.join(present)}" if present else missing_hint(name),
         )
-    return _reader(name).read(name, folder, entity, **reading)
+    reader = _reader(name)
+    return kept.series(
+        partial(reader.read, name, folder, entity, **reading),
+        reader.files(name, folder, entity),
+        name if name in DATASETS else str(Path(name).expanduser().resolve()),
+        entity,
+        sorted(reading.items()),
+    )
 
 
 def entities(name: str, root: str | Path | None = None) -> list[str]:

@@ -4,7 +4,7 @@ from lmmoe.plots.claims import claims_by_document, printed_against_measured
 from lmmoe.plots.comparison import forest, heatmap, what_adjustment_hides
 from lmmoe.plots.cost import quality_and_cost
 from lmmoe.plots.data import caused_by, channel_image, closeup, correlations, event_map, shifts
-from lmmoe.plots.events import events_found
+from lmmoe.plots.events import events_found, found_by
 from lmmoe.plots.ranks import critical_difference
 from lmmoe.plots.study import against_study, study_differences
 from lmmoe.plots.training import attribution, forecasts, gate_use, learning_curve, score_lanes
@@ -22,6 +22,7 @@ __all__ = [
     "events_found",
     "forecasts",
     "forest",
+    "found_by",
     "gate_use",
     "heatmap",
     "learning_curve",

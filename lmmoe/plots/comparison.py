@@ -49,7 +49,8 @@ def heatmap(by_entity: pd.DataFrame, metric: str) -> Figure:
     ax.axhline(len(by_entity), color="white", lw=3)
     ax.tick_params(length=0, labelsize=7, axis="both")
     named_ticks(ax, list(table), axis="x", start=0.5, rotation=90 if many else 0)
-    ax.set(title=METRIC_TITLES[metric], xlabel="", ylabel="")
+    gaps = " (grey: no result)" if by_entity.isna().any(axis=None) else ""
+    ax.set(title=f"{METRIC_TITLES[metric]} on each entity{gaps}", xlabel="", ylabel="")
     return figure
 
 

@@ -1,5 +1,6 @@
 """Tables made from rows of runs (`lmmoe.runs`): seeds are averaged first, then entities."""
 
+from lmmoe.tables.events import BLIND, events_in_words, finders, found_events, hard_events
 from lmmoe.tables.honest import HONEST, handful, honest, significance
 from lmmoe.tables.means import (
     NUMBERS,
@@ -9,7 +10,7 @@ from lmmoe.tables.means import (
     seed_spread,
     summary,
 )
-from lmmoe.tables.people import described, judged, readable
+from lmmoe.tables.people import beside_study, described, judged, readable
 from lmmoe.tables.study import (
     STUDY_METRICS,
     by_machine,
@@ -19,14 +20,20 @@ from lmmoe.tables.study import (
 from lmmoe.tables.words import in_words
 
 __all__ = [
+    "BLIND",
     "HONEST",
     "NUMBERS",
     "STUDY_METRICS",
+    "beside_study",
     "by_entity",
     "by_machine",
     "described",
     "entity_means",
+    "events_in_words",
+    "finders",
+    "found_events",
     "handful",
+    "hard_events",
     "honest",
     "in_words",
     "judged",

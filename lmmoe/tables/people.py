@@ -5,6 +5,7 @@ import pandas as pd
 
 from lmmoe.data import Series
 from lmmoe.plots.style import COST_TITLES, METRIC_TITLES, title
+from lmmoe.tables.study import STUDY_METRICS
 
 
 def described(fleet: list[Series]) -> pd.DataFrame:
@@ -29,27 +30,43 @@ def described(fleet: list[Series]) -> pd.DataFrame:
 
 
 def judged(metrics: dict[str, dict[str, float]]) -> pd.DataFrame:
-    """Metrics of several score series, one column per detector, under the names people read."""
+    """Metrics of several score series, one column per detector, under the names people read.
+
+    ``metrics`` may hold more than metrics; those that nobody has a value of are left out.
+    """
     table = pd.DataFrame(metrics)
-    known = [name for name in METRIC_TITLES if name in table.index]
-    return table.loc[known].rename(index=METRIC_TITLES, columns=title)
+    known = table.loc[[name for name in METRIC_TITLES if name in table.index]].astype(float)
+    return known.dropna(how="all").rename(index=METRIC_TITLES, columns=title)
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
     """A table for people: titles instead of names, rounded, costs with their units.
 
-    A summary comes in the order of the titles; any other table keeps its own order. p-values
-    become texts, so that a tiny one does not read as zero.
+    A summary comes in the order of the titles; any other table keeps its own order. Columns without
+    any value are left out. p-values become texts, so that a tiny one does not read as zero.
     """
     titles = METRIC_TITLES | INTERVAL_TITLES | COST_TITLES | TEST_TITLES
     digits = dict.fromkeys((*METRIC_TITLES, *INTERVAL_TITLES, *TEST_TITLES), 3) | COST_DIGITS
     order = titles if "runs" in table else table
-    shown = [name for name in order if name in table and name in titles]
+    shown = [name for name in order if name in titles and name in table.dropna(axis=1, how="all")]
     made = table[shown].round(digits)
     for name in ("p", "holm_p"):
         if name in made:
             made[name] = table[name].map(_p)
     return made.rename(index=title, columns=titles)
+
+
+def beside_study(headline: pd.DataFrame) -> pd.DataFrame:
+    """`lmmoe.tables.study_headline` for people: under each metric ours, theirs, the difference."""
+    parts = {"": "ours", "_study": "the study's", "_difference": "difference"}
+    columns = {
+        f"{metric}{end}": (METRIC_TITLES[metric], word)
+        for metric in STUDY_METRICS
+        for end, word in parts.items()
+    }
+    columns |= {name: ("", name) for name in ("entities", "seeds")}
+    table = headline[list(columns)].round(3).rename(index=title)
+    return table.set_axis(pd.MultiIndex.from_tuples(columns.values()), axis=1)
 
 
 def _p(value: float) -> str:

@@ -1,0 +1,252 @@
+"""What a live row costs: against ONNX Runtime, plain NumPy and scoring in batches.
+
+One thread each. A row's latency is taken call by call: a turn makes a few hundred of them and gives
+their median and 99th percentile, of wall time and of the processor time of this thread. On a
+machine with other work a p99 of wall time shows how long others had the core; processor time does
+not.
+"""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+from torch import nn
+
+from benchmarks.given import Given, machine
+from benchmarks.measure import Figures, Row, Spread, in_turn, ratio, timed
+from benchmarks.scoring import NEEDED, exported
+from lmmoe import detector, live
+from lmmoe.live.forward import Forward
+
+THREADS = ("one",)
+FAMILY = ("LightMMoE", "CAD", "HMMoE")
+OTHERS = ("MTSExample", "PCA", "PCA windows EWMA", "k-means", "linear", "IsolationForest")
+MICRO = 1e6
+FORWARD, STEP, TAIL, SHARE, STATE = 1.3, 2.0, 5.0, 0.6, 16_000  # what is asked for
+STREAMS, EACH = 10_000, 64
+ALONE = "nothing to compare with"
+LEARNED = 2000  # rows: what was learned does not matter
+
+
+class PlainNumPy:
+    """LightMMoE's and CAD's forward pass written down step by step, nothing prepared."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.gate = network.gate.weights().detach().numpy()
+        self.state = {name: part.numpy() for name, part in network.state_dict().items()}
+
+    def _layer(self, name: str, number: int, x: np.ndarray) -> np.ndarray:
+        weights, biases = (self.state[f"{name}.{kind}.{number}"] for kind in ("weights", "biases"))
+        return x @ weights + biases
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Map a window ``(c, w)`` to a forecast ``(c,)``."""
+        channels, experts = self.gate.shape[:2]
+        maps = np.maximum(x @ self.state["experts.conv"] + self.state["experts.conv_bias"], 0)
+        maps = maps.reshape(channels, experts, -1).transpose(1, 0, 2).reshape(experts, 1, -1)
+        hidden = np.maximum(self._layer("experts.layers", 0, maps), 0)
+        hidden = self._layer("experts.layers", 1, hidden)[:, 0]  # (e, o)
+        logits = (self.gate @ x[:, :, None])[:, :, 0]  # (c, e)
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        mixed = shares @ hidden / shares.sum(axis=1, keepdims=True)
+        inner = np.maximum(self._layer("towers", 0, mixed[:, None]), 0)
+        return self._layer("towers", 1, inner)[:, 0, 0]
+
+
+class Steps:
+    """A stream that takes the same rows again and again; a call is one whole step."""
+
+    def __init__(self, model: live.Model, rows: np.ndarray) -> None:
+        self.stream, self.rows, self.next = live.Stream(model), rows, count()
+        for _ in range(len(self.stream.window)):
+            self()
+
+    def __call__(self) -> object:
+        """Scale, score, compare, attribute."""
+        return self.stream.step(self.rows[next(self.next) % len(self.rows)]).shares
+
+
+class Lines(Steps):
+    """The same for a watch, which reads each row from a line first."""
+
+    def __init__(self, model: live.Model, rows: np.ndarray) -> None:
+        self.watch = live.Watch(model, tell=str)
+        self.lines = [",".join(map(repr, row.tolist())).encode() for row in rows]
+        super().__init__(model, rows)
+
+    def __call__(self) -> object:
+        """Read a line and take the row."""
+        return self.watch.feed(self.lines[next(self.next) % len(self.lines)])
+
+
+def rows(*, quick: bool) -> Iterator[Row]:
+    """Latency of the MMoE family, of other detectors, throughput of many streams, state."""
+    given = machine()
+    turns, calls = (2, 20) if quick else (31, 300)
+    for name in FAMILY:
+        yield from _latency(name, given, turns, calls)
+    for name in OTHERS:
+        yield _other(name, given, turns, max(calls // 10, 5))
+    yield from _many(given, 200 if quick else STREAMS, 2 if quick else 9)
+
+
+def fitted(name: str, given: Given, **settings: object) -> live.Model:
+    """Fit a detector on a few rows, for an epoch where it has such."""
+    train = given.train[:LEARNED]
+    quick = {"epochs": 1} if name in (*FAMILY, "linear") else {}
+    facts = live.Facts.of(train, rows_per_day=1440.0)
+    return live.Model(detector(name, **quick, **settings).fit(train), facts)
+
+
+def calls_of(work: Callable[[], object], calls: int) -> Callable[[int], Figures]:
+    """Make a program of some work: p50 and p99 of its calls in seconds, of wall and processor."""
+
+    def program(turn: int) -> Figures:
+        walls, cpus = np.empty(calls), np.empty(calls)
+        for number in range(calls):
+            cpu, wall = time.thread_time(), time.perf_counter()
+            work()
+            walls[number] = time.perf_counter() - wall
+            cpus[number] = time.thread_time() - cpu
+        both = {"wall": walls, "cpu": cpus}
+        return {
+            f"{kind} p{share}": float(np.percentile(taken, share))
+            for kind, taken in both.items()
+            for share in (50, 99)
+        }
+
+    return program
+
+
+def _latency(name: str, given: Given, turns: int, calls: int) -> Iterator[Row]:
+    """Compare a model's forward pass and step with the faster of two others' forward passes."""
+    model = fitted(name, given)
+    works = _forwards(model, given)
+    works |= {"step": Steps(model, given.test[:500]), "watch": Lines(model, given.test[:500])}
+    found = in_turn({which: calls_of(work, calls) for which, work in works.items()}, turns)
+    p50 = {which: figures["wall p50"] for which, figures in found.items()}
+    rivals = [which for which in p50 if which in ("ONNX Runtime", "plain NumPy")]
+    best = min(rivals, key=lambda which: np.median(p50[which])) if rivals else "ours"
+    remarks = {f"{which}, p50, µs": vars(_micro(values)) for which, values in p50.items()}
+    for what, which, bound in (("forward pass", "ours", FORWARD), ("whole step", "step", STEP)):
+        yield Row(
+            what=f"{name}, one row, {what}, p50",
+            unit="µs",
+            ours=_micro(p50[which]),
+            yardstick=f"forward pass of {best}",
+            theirs=_micro(p50[best]),
+            compared=ratio(p50[which], p50[best]),
+            bound=("at most", bound),
+            remarks=remarks,
+        )
+    step = found["step"]
+    for kind in ("wall", "cpu"):
+        yield Row(
+            what=f"{name}, one row, whole step, p99 of {kind} time",
+            unit="µs",
+            ours=_micro(step[f"{kind} p99"]),
+            yardstick="its p50",
+            theirs=_micro(step[f"{kind} p50"]),
+            compared=ratio(step[f"{kind} p99"], step[f"{kind} p50"]),
+            bound=("at most", TAIL),
+        )
+    size = float(_state_bytes(model, given))
+    yield Row(
+        what=f"{name}, state of a watch with a full tail",
+        unit="bytes",
+        ours=Spread.of([size]),
+        yardstick="what was asked for",
+        compared=Spread.of([size]),
+        bound=("at most", STATE),
+    )
+
+
+def _forwards(model: live.Model, given: Given) -> dict[str, Callable[[], object]]:
+    """Forward passes of one window, checked to give the same."""
+    made = model.detector
+    scaled = made._scaling(given.test[: made.window]).astype(np.float32)
+    window, batch = scaled[:, :, None], np.ascontiguousarray(scaled.T)[None]
+    ours = Forward(made.network)
+    works: dict[str, Callable[[], object]] = {"ours": lambda: ours(window)}
+    if all(map(find_spec, NEEDED)):
+        session = exported(made)
+        feed = {session.get_inputs()[0].name: batch}
+        works["ONNX Runtime"] = lambda: session.run(None, feed)[0]
+    if made.name != "HMMoE":
+        plain = PlainNumPy(made.network)
+        works["plain NumPy"] = lambda: plain(batch[0])
+    expected = made.forecasts(given.test[: made.min_rows])[0]
+    for which, work in works.items():
+        forecast = made._scaling.undone(np.asarray(work(), dtype=np.float64).reshape(-1))
+        if not np.allclose(forecast, expected, rtol=1e-3, atol=1e-4):
+            raise RuntimeError(f"{which} forecasts something else than {made.name}")
+    return works
+
+
+def _other(name: str, given: Given, turns: int, calls: int) -> Row:
+    """Take the step of a detector that is run by its public functions."""
+    step = Steps(fitted(name, given), given.test[:500])
+    found = in_turn({"step": calls_of(step, calls)}, turns)["step"]
+    return Row(
+        what=f"{name}, one row, whole step, p50",
+        unit="µs",
+        ours=_micro(found["wall p50"]),
+        yardstick=ALONE,
+        remarks={"rows looked at": len(step.stream.window) + 1},
+    )
+
+
+def _many(given: Given, streams: int, turns: int) -> Iterator[Row]:
+    """Compare many streams' rows a second with those of scoring in batches."""
+    model = fitted("LightMMoE", given)
+    series = np.resize(given.test, (20 * streams, given.test.shape[1]))
+    ticks, turn = series.reshape(20, streams, -1), count()
+    fleet = live.Fleet(model, streams)
+    each = live.Fleet([fitted("LightMMoE", given, seed=n) for n in range(EACH)])
+    for _ in range(len(fleet.window)):
+        fleet.step(ticks[0])
+        each.step(ticks[0, :EACH])
+    programs = {
+        "fleet": timed(lambda: fleet.step(ticks[next(turn) % 20])),
+        "batch": timed(lambda: model.detector.decision_function(series[:streams])),
+        "each": timed(lambda: each.step(ticks[next(turn) % 20, :EACH])),
+    }
+    found = {name: each["seconds"] for name, each in in_turn(programs, turns).items()}
+    rates = {"fleet": streams, "batch": streams, "each": EACH}
+    rates = {name: [rates[name] / value for value in found[name]] for name in rates}
+    arrays = fleet.window.nbytes + fleet.held.nbytes + fleet.carry.nbytes
+    yield Row(
+        what=f"LightMMoE, {streams} streams in one step",
+        unit="rows/s",
+        ours=Spread.of(rates["fleet"]),
+        yardstick="scoring as many rows in batches",
+        theirs=Spread.of(rates["batch"]),
+        compared=ratio(rates["fleet"], rates["batch"]),
+        bound=("at least", SHARE),
+        remarks={"bytes of a stream": arrays / streams, "threads": os.environ["OMP_NUM_THREADS"]},
+    )
+    yield Row(
+        what=f"LightMMoE, {EACH} streams with a model each",
+        unit="rows/s",
+        ours=Spread.of(rates["each"]),
+        yardstick=ALONE,
+    )
+
+
+def _state_bytes(model: live.Model, given: Given) -> int:
+    """Size of the file that holds all that a watch knows."""
+    watch = live.Watch(model, threshold="spot", tell=str)
+    for row in given.test[:200]:
+        watch.feed(",".join(map(repr, row.tolist())).encode())
+    watch.stream.tail.excesses = np.ones(512)
+    with tempfile.TemporaryDirectory() as folder:
+        return watch.save(Path(folder) / "state.safetensors").stat().st_size
+
+
+def _micro(values: list[float]) -> Spread:
+    return Spread.of([MICRO * value for value in values])

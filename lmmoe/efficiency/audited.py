@@ -1,0 +1,44 @@
+"""What was measured, as the audit of the study's claims wants it."""
+
+import pandas as pd
+
+from lmmoe import claims, paths, runs
+from lmmoe.efficiency.measurements import read
+from lmmoe.efficiency.prices import BATCH
+
+
+def published(profile: str) -> pd.DataFrame:
+    """Read a profile's published table (`table`); an empty one where there is none."""
+    return read(paths.figures(profile) / "efficiency.csv")
+
+
+def evidence(table: pd.DataFrame) -> pd.DataFrame | None:
+    """Give the columns that `lmmoe.claims.audit` asks for; None where nothing was measured.
+
+    "latency_ms": the median call that scores one row with its window. "samples_per_second": 256
+    rows by one call. "inference_mb": to load the model and score 256 rows, beyond the imports;
+    "process_mb" with them. One thread each.
+    """
+    table = table[table["error"].isna()]
+    if table.empty:
+        return None
+    found = {
+        "latency_ms": table["latency_p50_ms"],
+        "samples_per_second": table[BATCH],
+        "inference_mb": table["inference_mb"],
+        "process_mb": table["process_mb"],
+    }
+    return pd.DataFrame(found).rename_axis("detector").reset_index()
+
+
+def audit(rows: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Hold the study's claims against runs and measurements on SMD: these, or the published ones.
+
+    ``rows`` are runs (`lmmoe.runs`), ``table`` measurements (`table`). The second value says in
+    words whose they are.
+    """
+    if (rows["dataset"] == "smd").any():
+        return claims.audit(rows, efficiency=evidence(table)), "Held against this run."
+    rows, table = runs.read(paths.figures("smd") / "runs.csv"), published("smd")
+    said = "The study is about SMD: held against the runs and measurements in `figures/smd`."
+    return claims.audit(rows, efficiency=evidence(table)), said

@@ -1,0 +1,71 @@
+"""A made-up table of costs, with limits and growth to go with it."""
+
+import math
+
+import pandas as pd
+
+from lmmoe.efficiency import roofline
+from lmmoe.efficiency.measurements import COLUMNS
+from lmmoe.efficiency.scaling import exponents
+
+HEAD = {"dataset": "smd", "entity": "machine-1-1", "device": "a processor"}
+NAMES = ("LightMMoE", "MTSExample", "random", "HMMoE")
+
+
+def costs(**changes):
+    """Four detectors and one that failed; all costs of LightMMoE but a few are 10."""
+    lines = []
+    for name, times in zip(NAMES, (1.0, 0.01, 0.001, 40.0), strict=True):
+        line = HEAD | {"detector": name, "train_rows": 28479, "channels": 38, "score_rows": 1000}
+        line |= {f"{p}_{n}": 10 * times for p in ("train", "score") for n in SECONDS}
+        line |= {f"{p}_repeats": 3 for p in ("train", "score")}
+        line |= {f"{p}_spread": 0.25 for p in ("train", "score")}
+        line |= {"latency_p50_ms": 0.5 * times, "latency_p99_ms": times, "latency_calls": 100}
+        line |= {f"rows_per_second_{b}": 1000 * b / times for b in (1, 16, 256, 4096)}
+        line |= {"train_peak_mb": 60.0, "inference_mb": 8.0, "process_mb": 300.0}
+        line |= {"model_bytes": 1e6, "learned_bytes": 5e5, "rescales": False}
+        line |= {"parameters": 232390, "multiply_adds": 259552.0}
+        lines.append(line)
+    lines[2] |= {"parameters": 0, "multiply_adds": math.nan}
+    lines.append(HEAD | {"detector": "PCA", "error": "MemoryError: none left"})
+    table = pd.DataFrame(lines).reindex(columns=list(COLUMNS)).set_index("detector")
+    return table.assign(**changes)
+
+
+SECONDS = ("seconds", "wall_seconds")
+
+
+def limits():
+    """Points and limits of a processor of 100 GFLOP/s that reads 20 GB/s, 10 from memory."""
+    works = {"network": 1, "detector": 2, "training": 3}
+    points = [
+        {
+            "work": work,
+            "batch": batch,
+            "operations": 1e8 * batch * times,
+            "bytes": 1e7,
+            # Ten times the least for a row alone, twice for many.
+            "seconds": (10 if batch == 1 else 2) * max(1e-3 * batch * times, 5e-4),
+        }
+        for work, times in works.items()
+        for batch in (1, 64, 4096)
+    ]
+    sizes = ((232390 * 4 / 1e6, 20.0), (3.7, 20.0), (268.0, 10.0))
+    found = [{"limit": "sgemm", "gflops": 100.0, "megabytes": 4.0}]
+    found += [
+        {"limit": "sgemv", "gflops": math.nan, "megabytes": mb, "gigabytes_per_second": rate}
+        for mb, rate in sizes
+    ]
+    return roofline.roofline({"points": points, "limits": found, "device": "a processor"})
+
+
+def growth():
+    """Two detectors on two axes: training by the square, scoring in proportion."""
+    points = pd.DataFrame(
+        {"axis": axis, "detector": name, "value": size, "train_seconds": 1e-3 * size**2}
+        | {"score_seconds": 1e-4 * size, "multiply_adds": math.nan if name == "PCA" else size}
+        for axis in ("channels", "rows")
+        for name in ("LightMMoE", "PCA")
+        for size in (10, 100, 1000)
+    )
+    return points, exponents(points)

@@ -1,0 +1,53 @@
+"""Small fitted models and made-up rows for the tests of live detection."""
+
+import json
+from functools import cache
+
+import numpy as np
+from small import tiny, waves
+
+from lmmoe.live.model import Facts, Model
+
+TRAIN = waves(400)
+TEST = waves(200, seed=1)
+NAMES = ("cpu", "mem", "net", "disk")
+DAY = 100.0  # rows
+
+
+def fitted(name="LightMMoE", **settings):
+    return _fitted(name, json.dumps(settings))
+
+
+@cache
+def _fitted(name, settings):
+    return tiny(name, **json.loads(settings)).fit(TRAIN)
+
+
+def model(name="LightMMoE", facts=None, **settings):
+    known = {"rows_per_day": DAY, "step": 60.0, "dates": True} | (facts or {})
+    return Model(fitted(name, **settings), Facts.of(TRAIN, NAMES, **known))
+
+
+def stamp(row):
+    """The time of a row, one a minute."""
+    return (np.datetime64("2024-01-01T00:00:00") + np.timedelta64(60 * row, "s")).item().isoformat()
+
+
+def csv(rows, start=0, *, header=True):
+    """Lines of rows with their times."""
+    head = [",".join(("time", *NAMES)).encode()] if header else []
+    lines = (",".join([stamp(start + i), *map(repr, r.tolist())]) for i, r in enumerate(rows))
+    return head + [line.encode() for line in lines]
+
+
+def jsonl(rows, start=0):
+    made = (
+        {"time": stamp(start + i)} | dict(zip(NAMES, row.tolist(), strict=True))
+        for i, row in enumerate(rows)
+    )
+    return [json.dumps(row).encode() for row in made]
+
+
+def near(live, batch):
+    """Whether scores agree to 1e-5, as a share where they are above 1; none is missing."""
+    return np.allclose(live, batch, rtol=1e-5, atol=1e-5)
