@@ -64,7 +64,10 @@ class Run:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-_module_key = functools.cache(code.key)  # it takes longer than to look up a row
+@functools.cache
+def _module_key(module: str) -> str:
+    """Key of a module's code, found once: it takes longer than to look up a row."""
+    return code.key(module)
 
 
 def _code(cls: type[Detector]) -> str:

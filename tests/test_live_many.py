@@ -123,6 +123,8 @@ def test_entities_may_have_their_own_scale():
         model("MTSExample"), 1, threshold=1.0, centres=[[0.0] * 4], spreads=[[1.0] * 4]
     )
     assert norm.step([[1.0, 2, 3, 4]]).scores[0] == pytest.approx(30)
+    with pytest.raises(DataError, match="do not say the training means that rows are to be"):
+        live.Fleet(Model(fitted("MTSExample")), 1, threshold=1.0, centres=[[0.0] * 4])
 
 
 @settings(deadline=None, max_examples=15)

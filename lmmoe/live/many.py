@@ -77,6 +77,9 @@ class Fleet:
         if not self.centres.shape == self.spreads.shape == (count, channels):
             raise ValueError(f"centres and spreads must be of shape {(count, channels)}")
         self.scorer, self.release = scorers[0], release
+        if self.own is not None and not (self.scorer.masks or all(m.facts for m in self.models)):
+            problem = "the models do not say the training means that rows are to be brought to"
+            raise DataError(problem, hint="Fit them with lmmoe.live.fit, or give facts")
         self.threshold = self._thresholds(threshold, rows_per_day)
         shape = self.scorer.context, channels, count
         self.window, self.place = np.zeros(shape, self.scorer.dtype), 0  # a ring, and its oldest
