@@ -72,7 +72,7 @@ def test_without_numbers_there_is_a_note():
     empty = Measured()
     assert said(drawn(lambda: plots.ranking(tables.table(empty)))) == [plots.NONE]
     assert said(drawn(lambda: plots.sweeps(tables.sweeps(empty), MISTAKES))) == [plots.NONE]
-    for labels in (None, np.zeros(300, dtype=int)):
+    for labels in (None, np.zeros(300, dtype=int), np.ones(300, dtype=int)):
         made = series(labels=labels)
         figure = drawn(lambda made=made: plots.adjustment_seen(made, np.zeros(300)))
         assert said(figure) == [plots.NONE]

@@ -116,8 +116,8 @@ def adjustment_seen(series: Series, scores: Floats, detector: str = "random") ->
     At the threshold that is best after adjustment, over the whole test half, whose two F1s are
     named.
     """
-    if not series.events or series.labels is None:
-        return note(NONE)
+    if not series.events or series.labels is None or series.labels.all():
+        return note(NONE)  # without a normal row there is no false alarm either
     cut = best_f1(labels=series.labels, scores=scores, adjust="point")
     plain = alarms(
         labels=series.labels, scores=scores, threshold=np.nextafter(cut.threshold, -np.inf)

@@ -199,8 +199,8 @@ def facts(table: pd.DataFrame, dataset: str) -> str:
     if max(train, test) > 0.1:  # values that were brought to 0..1 before they were published
         lines.append(
             f"- The highest value is exactly 1 in {train:.0%} of the channels' training halves and "
-            f"in {test:.0%} of the test halves: whoever scaled these data before they were "
-            f"published {'saw' if test > 0.1 else 'did not see'} the test half."
+            f"in {test:.0%} of the test halves, which suggests that whoever scaled these data "
+            f"before they were published {'saw' if test > 0.1 else 'did not see'} the test half."
         )
     return "\n".join(lines + (_published() if dataset == "smd" else []))
 
