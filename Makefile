@@ -4,6 +4,8 @@ PYTHON ?= python3
 # For pip, for instance PIP="--extra-index-url https://download.pytorch.org/whl/cpu".
 PIP ?=
 BIN := .venv/bin
+# A file's tests share what they made, and a notebook's cells their kernel.
+PARALLEL := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: report test lab notebooks readme bench soak lint clean
 
@@ -11,9 +13,9 @@ report: .venv/ready  ## Make the report of PROFILE, a file in params/
 	$(BIN)/python -m lmmoe report params/$(PROFILE).yaml
 
 test: .venv/ready  ## All tests, the committed notebooks among them
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 	export LMMOE_PROGRESS=off LMMOE_CACHE=$$(mktemp -d); \
-	$(BIN)/python -m pytest --nbval-lax --nbval-current-env notebooks
+	$(BIN)/python -m pytest $(PARALLEL) --nbval-lax --nbval-current-env notebooks
 
 lab: .venv/ready  ## Open the notebooks
 	$(BIN)/jupyter lab notebooks

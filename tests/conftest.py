@@ -3,9 +3,18 @@
 import sys
 
 import pytest
+from keeping import watched
+from made_up import make_root
+from made_up_claims import study
 from mirror import FILES, Mirror
 
 from lmmoe import costs
+from lmmoe.claims import published
+
+
+def pytest_collection_modifyitems(items):
+    """The longest file first, so that no core waits for it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_workflow.py")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -44,3 +53,22 @@ def mirror():
     """A local server that offers the made-up files."""
     with Mirror(dict(FILES)) as mirror:
         yield mirror
+
+
+@pytest.fixture
+def made_up_study(monkeypatch):
+    """Results of a study in which every verdict can be worked out by hand."""
+    monkeypatch.setattr(published, "results", study)
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A data root with every published layout."""
+    make_root(tmp_path / "root")
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Which reader is asked, each time one is; every series read is kept in binary form."""
+    return watched(monkeypatch)

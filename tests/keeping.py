@@ -5,7 +5,6 @@ from dataclasses import fields
 from importlib import import_module
 
 import numpy as np
-from made_up import make_root
 
 from lmmoe.data import Series, kept
 
@@ -27,11 +26,6 @@ def watched(monkeypatch):
         read.__signature__ = inspect.signature(module.read)  # whose names are the options
         monkeypatch.setattr(module, "read", read)
     return calls
-
-
-def made_up_root(folder):
-    make_root(folder / "root")
-    return folder / "root"
 
 
 def same(one, other):

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from naive import best_f1, cases, vus
 
+from benchmarks import arithmetic, loops, measure
 from lmmoe import detectors, metrics
 
 ROOT = Path(__file__).parents[1]
@@ -33,23 +34,6 @@ PROGRAMS = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def importable():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT)
-        yield
-
-
-@pytest.fixture
-def measure():
-    return import_module("benchmarks.measure")
-
-
-@pytest.fixture
-def arithmetic():
-    return import_module("benchmarks.arithmetic")
-
-
 def check(name, rows):
     assert {row["what"] for row in rows} == PROGRAMS[name]
     for row in rows:
@@ -64,7 +48,7 @@ def check(name, rows):
 
 
 @pytest.mark.parametrize("name", [name for name in PROGRAMS if name not in ("reading", "imports")])
-def test_every_program_measures_what_it_says(name, measure, tmp_path, monkeypatch):
+def test_every_program_measures_what_it_says(name, tmp_path, monkeypatch):
     monkeypatch.setenv("LMMOE_DATA", str(tmp_path / "none"))  # anyone can run it
     monkeypatch.chdir(ROOT)
     rows = import_module(f"benchmarks.{name}").rows(quick=True)
@@ -109,7 +93,7 @@ def test_a_program_that_fails_is_named_and_leaves_no_file(tmp_path):
     assert done.returncode == 2 and "nosuch" in done.stderr
 
 
-def test_programs_take_turns_after_one_that_does_not_count(measure):
+def test_programs_take_turns_after_one_that_does_not_count():
     calls = []
 
     def program(name):
@@ -127,7 +111,7 @@ def test_programs_take_turns_after_one_that_does_not_count(measure):
     }
 
 
-def test_spreads_ratios_and_bounds(measure):
+def test_spreads_ratios_and_bounds():
     spread = measure.Spread.of([4.0, 1.0, 2.0, 3.0, 5.0])
     assert (spread.low, spread.median, spread.high, spread.turns) == (2, 3, 4, 5)
     # Turn by turn: the ratio of the medians would be 2 / 10.
@@ -151,7 +135,7 @@ def test_spreads_ratios_and_bounds(measure):
     assert measure.Row("w", "s", spread, compared=spread).reached is None
 
 
-def test_short_work_is_repeated(measure, monkeypatch):
+def test_short_work_is_repeated(monkeypatch):
     clock = iter(np.cumsum([0, 0.1, 1, 0.5, 1, 0.2, 1, 0.9, 1, 0.9]))
     monkeypatch.setattr(measure.time, "perf_counter", lambda: next(clock))
     calls = []
@@ -163,7 +147,7 @@ def test_short_work_is_repeated(measure, monkeypatch):
 @settings(deadline=None, max_examples=25)
 @given(cases())
 def test_the_loops_are_right(case):
-    loops, (labels, scores) = import_module("benchmarks.loops"), case
+    labels, scores = case
     labels, scores = np.array(labels), np.array(scores)
     for adjust in (None, "point", "log", "squeeze", "sqrt"):
         expected = float(best_f1(case[0], case[1], adjust)[0])
@@ -174,7 +158,6 @@ def test_the_loops_are_right(case):
 
 
 def test_the_loops_give_what_the_package_gives_on_a_long_series():
-    loops = import_module("benchmarks.loops")
     random = np.random.default_rng(0)
     labels = (np.arange(3000) % 700 > 640).astype(np.int8)
     scores = random.normal(size=3000) + labels
@@ -185,7 +168,7 @@ def test_the_loops_give_what_the_package_gives_on_a_long_series():
     assert loops.vus(labels, scores, 20) == pytest.approx(fast, rel=1e-12)
 
 
-def test_the_arithmetic_of_the_three_networks_by_hand(arithmetic):
+def test_the_arithmetic_of_the_three_networks_by_hand():
     light = 38 * 16 * 4 * 8 + 2 * (38 * 16 * 4) + 4 * (304 * 128 + 128 * 64)
     light += 38 * 4 * 64 + 38 * (64 * 16 + 16)
     cad = 38 * 16 * 3 * 8 + 38 * 16 * 3 + 3 * (304 * 128 + 128 * 64)
@@ -200,7 +183,7 @@ def test_the_arithmetic_of_the_three_networks_by_hand(arithmetic):
 
 
 @pytest.mark.parametrize("name", ["LightMMoE", "CAD", "HMMoE"])
-def test_torch_counts_the_same_but_for_the_gates_that_it_adds_up(arithmetic, name):
+def test_torch_counts_the_same_but_for_the_gates_that_it_adds_up(name):
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -214,14 +197,14 @@ def test_torch_counts_the_same_but_for_the_gates_that_it_adds_up(arithmetic, nam
     assert counter.get_total_flops() == 7 * (arithmetic.flop(made, channels) - 2 * twice)
 
 
-def test_only_the_parts_that_were_thought_of_are_counted(arithmetic):
+def test_only_the_parts_that_were_thought_of_are_counted():
     for settings_ in ({"tower": []}, {"gate": "mean"}, {"expert": "series"}):
         with pytest.raises(NotImplementedError, match="counted are window experts"):
             arithmetic.flop(detectors.detector("LightMMoE", **settings_), 3)
 
 
 @pytest.mark.parametrize("name", ["LightMMoE", "HMMoE"])
-def test_the_products_in_their_own_shapes_are_all_multiplied(arithmetic, name, monkeypatch):
+def test_the_products_in_their_own_shapes_are_all_multiplied(name, monkeypatch):
     import torch
 
     made, done = detectors.detector(name), []

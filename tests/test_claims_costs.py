@@ -23,10 +23,7 @@ from made_up_claims import (
 
 from lmmoe.claims import published
 
-
-@pytest.fixture(autouse=True)
-def made_up_study(monkeypatch):
-    monkeypatch.setattr(published, "results", study)
+pytestmark = pytest.mark.usefixtures("made_up_study")
 
 
 def verdicts(table, *names):

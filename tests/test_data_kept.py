@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from keeping import MACHINE, files, made_up_root, same, watched
+from keeping import MACHINE, files, same
 from made_up import ENTITIES, SMD, TRAIN, fails, lines, load_own, make_root, write
 
 from lmmoe import data
@@ -19,14 +19,7 @@ CSV = "time,cpu,net,label\n" + "".join(
 )
 
 
-@pytest.fixture(autouse=True)
-def reads(monkeypatch):
-    return watched(monkeypatch)
-
-
-@pytest.fixture
-def root(tmp_path):
-    return made_up_root(tmp_path)
+pytestmark = pytest.mark.usefixtures("reads")
 
 
 @pytest.mark.parametrize("name", sorted(ENTITIES))

@@ -9,21 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from keeping import MACHINE, files, made_up_root, same, watched
+from keeping import MACHINE, files, same
 from made_up import write
 
 from lmmoe import data
 from lmmoe.data import kept
 
-
-@pytest.fixture(autouse=True)
-def reads(monkeypatch):
-    return watched(monkeypatch)
-
-
-@pytest.fixture
-def root(tmp_path):
-    return made_up_root(tmp_path)
+pytestmark = pytest.mark.usefixtures("reads")
 
 
 class Trap:
@@ -64,10 +56,7 @@ def test_damaged_files_are_rebuilt_without_a_word(root, own_cache, reads, damage
     deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(place=st.floats(0, 1, exclude_max=True), bits=st.integers(1, 255))
-def test_no_damaged_byte_gets_through(tmp_path, own_cache, place, bits):
-    root = tmp_path / "root"
-    if not root.exists():
-        made_up_root(tmp_path)
+def test_no_damaged_byte_gets_through(root, own_cache, place, bits):
     whole = data.load(*MACHINE, root)
     (file,) = files(own_cache)
     content = bytearray(file.read_bytes())

@@ -2,37 +2,17 @@
 
 import json
 import sys
-from importlib import import_module
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from small import make, waves
 
+from benchmarks import live, soak
 from lmmoe.live import scorers
 
-ROOT = Path(__file__).parents[1]
 
-
-@pytest.fixture(autouse=True, scope="module")
-def importable():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ROOT)
-        yield
-
-
-@pytest.fixture
-def soak():
-    return import_module("benchmarks.soak")
-
-
-@pytest.fixture
-def latency():
-    return import_module("benchmarks.live")
-
-
-def test_ten_seconds_at_full_speed_leave_memory_flat(soak):
+def test_ten_seconds_at_full_speed_leave_memory_flat():
     found = soak.soak(10.0)
     assert found["rows"] > 300 and found["growth_mb"] < 20
     assert found["state_goes_on"]
@@ -40,7 +20,7 @@ def test_ten_seconds_at_full_speed_leave_memory_flat(soak):
     assert "gap" in kinds and "filled cells" in kinds
 
 
-def test_thousands_of_odd_lines_break_nothing(soak):
+def test_thousands_of_odd_lines_break_nothing():
     found = soak.fuzz(3000, seed=7)
     assert found["lines"] == 3000 and len(found["reports"]) == 3
     for report in found["reports"].values():
@@ -49,7 +29,7 @@ def test_thousands_of_odd_lines_break_nothing(soak):
             assert kind in text, report
 
 
-def test_the_fuzz_notices_a_watch_that_raises(soak, monkeypatch):
+def test_the_fuzz_notices_a_watch_that_raises(monkeypatch):
     def fails(self, past, rows, carry=None):
         raise ZeroDivisionError("broken")
 
@@ -59,7 +39,7 @@ def test_the_fuzz_notices_a_watch_that_raises(soak, monkeypatch):
         soak.fuzz(200)
 
 
-def test_the_soak_notices_counts_that_do_not_add_up(soak):
+def test_the_soak_notices_counts_that_do_not_add_up():
     made = soak.Watch(soak.model("MTSExample"), tell=str)
     assert made.feed(b",".join([b"9"] * soak.CHANNELS))
     soak._add_up(made, 1)
@@ -70,7 +50,7 @@ def test_the_soak_notices_counts_that_do_not_add_up(soak):
         soak._add_up(made, 1)
 
 
-def test_the_soak_as_a_program(soak, tmp_path, monkeypatch, capsys):
+def test_the_soak_as_a_program(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(soak, "WATCHED", ("MTSExample",))
     out = tmp_path / "soak.json"
     words = ["soak.py", "--seconds", "1", "--lines", "100", "--growth", "1000", "--out", str(out)]
@@ -83,33 +63,33 @@ def test_the_soak_as_a_program(soak, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("name", ["LightMMoE", "CAD"])
-def test_the_plain_forward_pass_is_the_network(latency, name):
+def test_the_plain_forward_pass_is_the_network(name):
     made = make(name, epochs=1).fit(waves(120))
     x = np.random.default_rng(0).normal(size=(4, made.window)).astype(np.float32)
     with torch.inference_mode():
         expected = made.network(torch.from_numpy(x)[None]).numpy()[0]
-    assert np.allclose(latency.PlainNumPy(made.network)(x), expected, atol=1e-6)
+    assert np.allclose(live.PlainNumPy(made.network)(x), expected, atol=1e-6)
 
 
-def test_a_turn_gives_median_and_tail_of_its_calls(latency, monkeypatch):
+def test_a_turn_gives_median_and_tail_of_its_calls(monkeypatch):
     clock = iter(np.cumsum([0, 1] * 99 + [0, 100]))
-    monkeypatch.setattr(latency.time, "perf_counter", lambda: next(clock))
-    found = latency.calls_of(lambda: None, 100)(0)
+    monkeypatch.setattr(live.time, "perf_counter", lambda: next(clock))
+    found = live.calls_of(lambda: None, 100)(0)
     assert found["wall p50"] == 1 and 1 < found["wall p99"] < 100
     assert found["cpu p50"] >= 0
 
 
-def test_rows_of_the_latency_program_say_what_was_asked_for(latency, monkeypatch):
+def test_rows_of_the_latency_program_say_what_was_asked_for(monkeypatch):
     rows = waves(600, channels=5)
-    given = latency.Given(rows, rows, np.zeros(600), "waves")
-    monkeypatch.setattr(latency, "find_spec", lambda name: None)  # without ONNX Runtime
-    found = list(latency._latency("LightMMoE", given, turns=2, calls=3))
+    given = live.Given(rows, rows, np.zeros(600), "waves")
+    monkeypatch.setattr(live, "find_spec", lambda name: None)  # without ONNX Runtime
+    found = list(live._latency("LightMMoE", given, turns=2, calls=3))
     assert [row.bound[1] for row in found] == [1.3, 2.0, 5.0, 5.0, 16_000]
     assert found[0].yardstick == "forward pass of plain NumPy"
     assert 1000 < found[-1].ours.median < 16_000
-    many = list(latency._many(given, 70, turns=2))
+    many = list(live._many(given, 70, turns=2))
     assert many[0].what == "LightMMoE, 70 streams in one step" and many[0].bound == (
         "at least",
         0.6,
     )
-    assert latency._other("PCA", given, 2, 3).unit == "µs"
+    assert live._other("PCA", given, 2, 3).unit == "µs"

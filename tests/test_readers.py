@@ -5,19 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_up import ENTITIES, LABELS, SMD, TEST, TRAIN, fails, make_root, swat_text, write
+from made_up import ENTITIES, LABELS, SMD, TEST, TRAIN, fails, swat_text, write
 
 from lmmoe import data
 from lmmoe.data import reading
 
 REAL = Path(os.environ.get("LMMOE_DATA") or "none")
 ROWS_PER_DAY = {"smd": 1440, "asd": 288, "smap": None, "msl": None, "psm": 1440, "swat": 86_400}
-
-
-@pytest.fixture
-def root(tmp_path):
-    make_root(tmp_path)
-    return tmp_path
 
 
 @pytest.mark.parametrize("name", data.DATASETS)
