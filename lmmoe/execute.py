@@ -21,6 +21,7 @@ def run(notebook: Path, out: Path, *, profile: Profile, extra: dict[str, object]
     ``*.failed.ipynb``. Only a `DataError` leaves a notebook as far as it came: one bad entity must
     not cost the report of the others.
     """
+    without_grammars()
     import papermill
 
     title = " ".join([notebook.stem, str(extra.get("entity", ""))]).strip()
@@ -45,6 +46,14 @@ def run(notebook: Path, out: Path, *, profile: Profile, extra: dict[str, object]
                 _say(title, f"failed; the notebook with the error is {failed}")
                 raise
     failed.unlink(missing_ok=True)
+
+
+def without_grammars() -> None:
+    """Keep nbformat, not imported yet, from compiling the grammars of addresses for two seconds.
+
+    It brings jsonschema, which does without this package where it is missing.
+    """
+    sys.modules.setdefault("rfc3987_syntax", None)
 
 
 def log_progress(log: Path, title: str) -> None:
@@ -94,6 +103,7 @@ def refresh(notebook: Path) -> None:
     Times, paths and versions would make every run a difference; outputs and counts stay, since
     nbval compares nothing in a notebook without them.
     """
+    without_grammars()
     import nbformat
     import papermill
 

@@ -175,8 +175,15 @@ def test_safetensors_of_others_are_refused(tmp_path):
     save_file({"weight": np.zeros((2, 2))}, path, metadata={"format": "pt"})
     with refused(path, "(None)" if head_of(path) is None else "('pt')"):
         load(path)
+
+
+def test_numbers_that_no_model_has_are_refused_whether_numpy_knows_them_or_not(tmp_path):
+    path = tmp_path / "theirs.safetensors"
     save_tensors({"w": torch.zeros(2, dtype=torch.bfloat16)}, path, metadata={"format": FORMAT})
     with refused(path, "not a readable model"):
+        load(path)
+    pytest.importorskip("ml_dtypes")  # teaches NumPy bfloat16, as soon as it is imported
+    with refused(path, "not a readable model (its numbers are {'bfloat16'})"):
         load(path)
 
 

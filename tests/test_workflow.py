@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from base64 import urlsafe_b64encode
 from pathlib import Path
 
 import nbformat
@@ -104,6 +105,12 @@ def relatives(project):
     return found
 
 
+def records(project, output):
+    """Where Snakemake marks an output that a job has begun, and notes what it was made from."""
+    name = urlsafe_b64encode(str(output.relative_to(project)).encode()).decode()
+    return (project / ".snakemake" / folder / name for folder in ("incomplete", "metadata"))
+
+
 def wait_until(condition, seconds):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -130,6 +137,8 @@ def test_an_unknown_key_stops_before_the_first_job(project):
     ["results/tiny/runs/*/*.log", "results/tiny/02_training/*.log", "results/tiny/*05*.log"],
 )
 def test_killed_it_leaves_nothing_behind_and_goes_on(project, sign):
+    for log in project.glob(sign):  # of the start before
+        log.unlink()
     running = start(project)
     assert wait_until(lambda: list(project.glob(sign)), PATIENCE), running.stdout.read()
     time.sleep(0.7)
@@ -142,8 +151,14 @@ def test_killed_it_leaves_nothing_behind_and_goes_on(project, sign):
 
 
 def test_it_finishes_after_all_that(project):
+    table = next((project / "results" / "tiny" / "runs").glob("*/*.csv"))
+    mark, record = records(project, table)
+    # As if killed between a job's end and Snakemake's note of it.
+    record.unlink(missing_ok=True)
+    mark.touch()
     done = report(project)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert record.is_file() and not mark.exists()
     page = project / "results" / "tiny" / "report.html"
     assert f"The report: {page.resolve()}" in done.stdout + done.stderr
     assert "100%" in done.stdout + done.stderr

@@ -60,6 +60,9 @@ def load(path: str | Path, *, device: str | None = None) -> Detector:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except TypeError as error:  # a dtype unknown to NumPy
         raise DataError(f"not a readable model ({error})", file=path) from error
+    # Other packages teach NumPy more of them, as ONNX does.
+    if foreign := {str(each.dtype) for each in arrays.values() if each.dtype.kind not in "biuf"}:
+        raise DataError(f"not a readable model (its numbers are {foreign})", file=path)
     try:
         return _rebuilt(head, arrays, device)
     except UNFIT as error:

@@ -61,7 +61,7 @@ def forecasts(
         ax.set_ylabel(series.channels[channel], rotation=0, ha="right", va="center", fontsize=7)
         ax.tick_params(labelsize=6)
     axes[0, 0].legend(ncols=2, fontsize=7, loc="lower right", bbox_to_anchor=(1, 1))
-    axes[0, 0].set_title("the next minute: forecast and observed")
+    axes[0, 0].set_title("the next row: forecast and observed")
     axes[-1, 0].set_xlabel(unit)
     return figure
 
