@@ -2,8 +2,8 @@
 
 Each run is a process of its own. Beyond the imports means: the highest resident memory that the
 process ever had, less what it had when all was imported and no row had been read. Beside it: after
-a first small fit, which loads what is loaded late (torch's optimiser classes import torch._dynamo
-when the first is made); and the windows copied out, as a DataLoader of them would hold them.
+a first small fit, which loads what is loaded late; and the windows copied out, as a DataLoader of
+them would hold them.
 """
 
 import json

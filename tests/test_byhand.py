@@ -1,6 +1,8 @@
-"""The gradients written by hand against autograd, in doubles, dropout included."""
+"""The gradients written by hand against autograd, in doubles, dropout included; and the steps."""
 
 import copy
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -34,9 +36,10 @@ def batch(size, seed=0):
     return windows, torch.randn(size, SHAPE["channels"], generator=draw).double()
 
 
-def descent(made, loss_of=mse_loss, seed=3):
+def descent(made, loss_of=mse_loss, seed=3, weight_decay=0.0):
     draw = torch.Generator().manual_seed(seed)
-    return byhand.Descent(made, loss_of, learning_rate=1e-3, weight_decay=0.0, generator=draw)
+    settings = {"learning_rate": 1e-3, "weight_decay": weight_decay}
+    return byhand.Descent(made, loss_of, generator=draw, **settings)
 
 
 def drawn(memory):
@@ -47,8 +50,8 @@ def drawn(memory):
         kept = (bits >= lowest).double()
         if bits.ndim == 4:  # (e, c, k, b) to (b c, e k)
             kept = kept.permute(3, 1, 0, 2).flatten(2).flatten(0, 1)
-        elif number == len(memory.masks) - 1 and memory.drop_tower:  # (c, t, b) to (c, b, t)
-            kept, scales[3] = kept.transpose(1, 2), memory.tower_scale
+        elif number == len(memory.masks) - 1 and memory.drop_tower:
+            scales[3] = memory.tower_scale
         masks.append(kept * scales[bits.ndim])
     return masks
 
@@ -101,6 +104,57 @@ def test_steps_are_those_of_the_usual_descent():
         assert float(learner.step(*given)) == pytest.approx(float(usual.step(*given)), rel=1e-6)
     for mine, theirs in zip(made.parameters(), obvious.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-7)
+
+
+def stepped(learner, make_optimiser=None, steps=40):
+    """All weights after some steps on fixed gradients, by the learner's optimiser or another."""
+    flat = learner.weights.flat
+    optimiser = make_optimiser([flat]) if make_optimiser else learner.optimiser
+    draw = torch.Generator().manual_seed(4)
+    for _ in range(steps):
+        flat.grad.copy_(torch.randn(flat.shape, generator=draw, dtype=flat.dtype) ** 3)
+        optimiser.step()
+    return flat.detach().clone()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_steps_are_adams_to_the_bit(dtype, weight_decay):
+    def made():
+        return descent(network().to(dtype), weight_decay=weight_decay)
+
+    found = stepped(made())
+    settings = {"lr": 1e-3, "weight_decay": weight_decay, "fused": True}
+    expected = stepped(made(), lambda flat: torch.optim.Adam(flat, **settings))
+    assert torch.equal(found, expected)
+    decoupled = stepped(made(), lambda flat: torch.optim.AdamW(flat, **settings))
+    assert torch.equal(found, decoupled) == (weight_decay == 0)
+    assert not torch.equal(found, made().weights.flat.detach())
+
+
+def test_where_no_kernel_is_the_usual_class_steps(monkeypatch):
+    fast = descent(network(), weight_decay=0.1)
+    monkeypatch.setattr(byhand, "FUSED", ())
+    usual = descent(network(), weight_decay=0.1)
+    assert isinstance(usual.optimiser, torch.optim.Adam)
+    assert not isinstance(fast.optimiser, torch.optim.Adam)
+    for number in range(5):
+        given = batch(6, seed=number)
+        assert torch.equal(fast.step(*given), usual.step(*given))
+    assert torch.equal(fast.weights.flat, usual.weights.flat)
+
+
+def test_a_fit_does_not_load_the_compiler():
+    """torch.optim's classes import torch._dynamo when the first optimiser is made."""
+    program = (
+        "import sys, numpy, lmmoe\n"
+        "rows = numpy.random.default_rng(0).normal(size=(60, 2))\n"
+        "lmmoe.detector('LightMMoE', epochs=1).fit(rows).decision_function(rows)\n"
+        "assert 'torch' in sys.modules\n"
+        "sys.exit('torch._dynamo is loaded' if 'torch._dynamo' in sys.modules else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_dropped_shares_are_as_asked_for():

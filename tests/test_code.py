@@ -183,6 +183,7 @@ def test_what_the_real_keys_rest_on():
         "lmmoe.mmoe.experts",
         "lmmoe.mmoe.gates",
         "lmmoe.mmoe.parts",
+        "lmmoe.mmoe.scoring",
         "lmmoe.mmoe.towers",
         "lmmoe.training",
     }

@@ -5,8 +5,9 @@ from torch import Tensor
 
 from lmmoe import training
 from lmmoe.detectors import register
+from lmmoe.detectors.base import Floats
 from lmmoe.detectors.mixture import LOSSES, Mixture
-from lmmoe.mmoe import MMoE, byhand
+from lmmoe.mmoe import MMoE, byhand, scoring
 
 
 @register("LightMMoE")
@@ -59,3 +60,10 @@ class LightMMoE(Mixture):
             weight_decay=self.weight_decay,
             generator=generator,
         )
+
+    def _forecasts(self, rows: Floats) -> Tensor:
+        """Forecast rows ``unscored`` to the last; by the fast way under the same condition."""
+        if not byhand.suits(self.network):
+            return super()._forecasts(rows)
+        scaled = self._scaled(rows)
+        return scoring.forecasts(self.network, scaled[: len(scaled) - self.horizon])

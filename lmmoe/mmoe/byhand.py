@@ -23,6 +23,9 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 _below_relu = torch.ops.aten.threshold_backward.grad_input
 _below_softmax = torch.ops.aten._softmax_backward_data.default
 
+FUSED = ("cpu", "cuda")  # devices whose Adam is one kernel
+DECAYS, EPSILON = (0.9, 0.999), 1e-8  # of Adam's two means, and below its root: its paper's
+
 
 def suits(network: MMoE) -> bool:
     """Whether `Descent` knows the network: one layer of each kind, a softmax gate, no norms."""
@@ -62,10 +65,12 @@ class Descent(training.Descent):
         self.weights = _Weights(network)
         self.dropped = (network.experts.dropout, network.towers.dropout)
         self.memory: dict[int, _Memory] = {}
+        fused = self.weights.flat.device.type in FUSED
+        optimiser = _Adam if fused else training.adam
         super().__init__(
             network,
             lambda windows, target: loss_of(network(windows), target),
-            training.adam(self.weights, learning_rate, weight_decay),
+            optimiser(self.weights, learning_rate, weight_decay),
         )
 
     def step(self, windows: Tensor, target: Tensor) -> Tensor:
@@ -78,7 +83,7 @@ class Descent(training.Descent):
         forecast = memory.forward(self.weights).requires_grad_()
         loss = self.loss_of(forecast.T, target)
         (slope,) = torch.autograd.grad(loss, forecast)
-        memory.backward(self.weights, slope)
+        memory.backward(self.weights, slope.contiguous())  # else its product is one by one
         self.optimiser.step()
         return loss.detach()
 
@@ -136,6 +141,27 @@ class _Weights(nn.Module):
             torch.sum(slope, 0, out=self.slopes["common"]).mul_(self.shared)
 
 
+class _Adam:
+    """Adam (Kingma & Ba, ICLR 2015, algorithm 1) in torch's own kernel, without its class.
+
+    The numbers are those of `lmmoe.training.adam`, to the bit. But the first optimiser of
+    torch.optim that is made imports torch._dynamo: some 70 MB and more than a second.
+    """
+
+    def __init__(self, weights: "_Weights", learning_rate: float, weight_decay: float) -> None:
+        values, slopes = weights.flat.detach(), weights.flat.grad
+        mean, square = torch.zeros_like(values), torch.zeros_like(values)
+        self.steps = torch.zeros((), device=values.device)
+        self.tensors = [values], [slopes], [mean], [square], [], [self.steps]
+        self.settings = {"lr": learning_rate, "weight_decay": weight_decay, "eps": EPSILON}
+        self.settings |= {"beta1": DECAYS[0], "beta2": DECAYS[1]}
+
+    def step(self) -> None:
+        """Move the weights against the gradient, plus ``weight_decay`` times the weights."""
+        self.steps += 1
+        torch._fused_adam_(*self.tensors, **self.settings, amsgrad=False, maximize=False)
+
+
 class _Memory:
     """What a step on ``b`` windows reads and writes.
 
@@ -155,10 +181,10 @@ class _Memory:
         self.hidden, self.outputs = empty(e, b, d), empty(e, b, o)
         self.shares = empty(b, c, e)
         self.mixed = empty(b, c, o)
-        self.tower = empty(c, t, b)
+        self.tower = empty(c, b, t)
         self.units_slope, self.hidden_slope = torch.empty_like(self.units), empty(e, b, d)
         self.outputs_slope, self.shares_slope = empty(b, e, o), empty(b, c, e)
-        self.mixed_slope, self.tower_slope = self.mixed.view(c, b, o), empty(c, t, b)
+        self.mixed_slope, self.tower_slope = self.mixed.view(c, b, o), empty(c, b, t)
         self._plan_dropout(dropped)
 
     def _plan_dropout(self, dropped: tuple[float, float]) -> None:
@@ -209,36 +235,32 @@ class _Memory:
         self.softmax = logits.softmax(1)  # (c, e, b): over a short last axis it would be slow
         self.shares.copy_(self.softmax.permute(2, 0, 1))
         torch.bmm(self.shares, self.outputs.transpose(0, 1), out=self.mixed)
-        torch.baddbmm(
-            value["tower_bias"].transpose(1, 2),
-            value["tower"].transpose(1, 2),
-            self.mixed.permute(1, 2, 0),
-            out=self.tower,
-        ).relu_()
+        mixed = self.mixed.transpose(0, 1)
+        torch.baddbmm(value["tower_bias"], mixed, value["tower"], out=self.tower).relu_()
         if self.drop_tower:
             self.tower.mul_(self.tower_slope)
-        head = value["head"].transpose(1, 2)
-        return torch.baddbmm(value["head_bias"], head, self.tower, alpha=self.tower_scale).squeeze(
-            1
-        )
+        # A single row times a matrix is quick, a matrix times a single column several times slower.
+        head, tower = value["head"].transpose(1, 2), self.tower.transpose(1, 2)
+        return torch.baddbmm(value["head_bias"], head, tower, alpha=self.tower_scale).squeeze(1)
 
     def backward(self, weights: _Weights, slope: Tensor) -> None:
         """Write the gradient, given the slope ``(c, b)`` of the loss by the forecast."""
-        mixed = self._below_towers(weights, slope.unsqueeze(1))
+        mixed = self._below_towers(weights, slope.unsqueeze(2))
         self._below_gate(weights, mixed)
         self._below_experts(weights, self.outputs_slope.transpose(0, 1))
 
     def _below_towers(self, weights: _Weights, slope: Tensor) -> Tensor:
-        """From the forecast ``(c, 1, b)`` to the mixtures ``(b, c, o)``."""
+        """From the forecast ``(c, b, 1)`` to the mixtures ``(b, c, o)``."""
         value, out, scale = weights.values, weights.slopes, self.tower_scale
-        torch.sum(slope, 2, keepdim=True, out=out["head_bias"])
-        out["head"].baddbmm_(self.tower, slope.transpose(1, 2), beta=0, alpha=scale)
-        torch.mul(slope, value["head"] * scale, out=self.tower_slope)
+        torch.sum(slope, 1, keepdim=True, out=out["head_bias"])
+        row = slope.transpose(1, 2)
+        out["head"].transpose(1, 2).baddbmm_(row, self.tower, beta=0, alpha=scale)
+        torch.mul(slope, value["head"].transpose(1, 2) * scale, out=self.tower_slope)
         _below_relu(self.tower_slope, self.tower, 0, grad_input=self.tower_slope)
-        torch.sum(self.tower_slope, 2, keepdim=True, out=out["tower_bias"].transpose(1, 2))
-        tower = self.tower_slope.transpose(1, 2)
-        torch.bmm(self.mixed.permute(1, 2, 0), tower, out=out["tower"])
-        torch.bmm(tower, value["tower"].transpose(1, 2), out=self.mixed_slope)  # over the mixtures
+        torch.sum(self.tower_slope, 1, keepdim=True, out=out["tower_bias"])
+        torch.bmm(self.mixed.permute(1, 2, 0), self.tower_slope, out=out["tower"])
+        tower = value["tower"].transpose(1, 2)
+        torch.bmm(self.tower_slope, tower, out=self.mixed_slope)  # over the mixtures
         return self.mixed_slope.transpose(0, 1)
 
     def _below_gate(self, weights: _Weights, mixed: Tensor) -> None:
