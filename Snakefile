@@ -332,6 +332,30 @@ rule pitfalls:
         " --figures {FIGURES}"
 
 
+rule deployment:
+    input:
+        LMMOE,
+        runs=lambda wildcards: runs_with_work(ENTITIES),
+    output:
+        # Not live, live_steps, compression and new_machine, which are read back.
+        notebook=f"{RESULTS}/07_deployment.ipynb",
+        tables=expand(f"{FIGURES}/deployment_{{name}}.csv", name=["claims", "choice"]),
+        figures=expand(
+            f"{FIGURES}/deployment_{{name}}.png",
+            name=["day", "alarm", "thresholds", "steps", "compression", "newcomers"],
+        ),
+    threads: workflow.cores  # as notebook 04
+    log:
+        f"{RESULTS}/07_deployment.log",
+    params:
+        **notebook("07_deployment"),
+    message:
+        "notebook 07, deployment"
+    shell:
+        "{COMMAND} notebook {PARAMS} notebooks/07_deployment.ipynb {output.notebook:q}"
+        " --figures {FIGURES}"
+
+
 rule page:
     input:
         LMMOE,
@@ -341,6 +365,7 @@ rule page:
         rules.efficiency.output,
         rules.comparison.output,
         rules.pitfalls.output,
+        rules.deployment.output,
     output:
         f"{RESULTS}/report.html",
     message:

@@ -28,12 +28,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from lmmoe.export import command
+
     parser = argparse.ArgumentParser(
         prog="python -m lmmoe", description="Anomaly detection in multivariate time series."
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_data_commands(commands)
     _add_live_commands(commands)
+    command.add(commands)
     _add_report_commands(commands)
     _add_upkeep_commands(commands)
     return parser

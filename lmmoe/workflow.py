@@ -109,6 +109,7 @@ def build_page(profile: Profile, out: Path) -> Path:
         Section("4. Cost", results / "04_efficiency.ipynb"),
         Section("5. Comparison", results / "05_comparison.ipynb"),
         Section("6. Evaluation pitfalls", results / "06_evaluation_pitfalls.ipynb"),
+        Section("7. Deployment", results / "07_deployment.ipynb"),
     ]
     shown = {"profile": profile.profile, "data set": profile.dataset, "runs": str(facts["runs"])}
     shown |= {name: str(facts[name]) for name in ("commit", "created")}

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 PROFILES = sorted((ROOT / "params").glob("*.yaml"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # What a notebook may be told besides a profile.
-EXTRAS = dict.fromkeys(("out", "entity", "protocol"), "str")
+EXTRAS = dict.fromkeys(("out", "entity", "protocol", "rule"), "str")
 EXTRAS |= {"machines": "int", "every": "float", "retrain_days": "float", "core_hour": "float"}
 
 
