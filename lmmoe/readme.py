@@ -8,6 +8,7 @@ import pandas as pd
 from lmmoe import claims, params, paths, runs, tables
 from lmmoe.errors import DataError
 from lmmoe.plots.style import COST_TITLES, METRIC_TITLES, title
+from lmmoe.tables import ablation_words, efficiency_words, pitfalls_words
 
 OTHERS = ("asd", "smap", "msl")  # further data sets, by the profiles that report on them
 SHOWN = {  # column of the honest table: digits
@@ -54,6 +55,13 @@ def rendered(text: str, profile: str) -> str:
         "elsewhere": _elsewhere(profile),
         "study": _study(rows),
         "claims": claims.in_words(claims.audit_at_hand(rows)[0]),
+        "cost": efficiency_words.in_words(
+            *(_published(folder, name) for name in ("efficiency", "limit_points", "limits"))
+        ),
+        "ablation": ablation_words.findings(_published(folder, "ablation"), chosen.dataset),
+        "pitfalls": pitfalls_words.findings(
+            _published(folder, "pitfalls").reset_index(), chosen.dataset
+        ),
     }
     for name, block in blocks.items():
         pattern = rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)"
@@ -61,6 +69,14 @@ def rendered(text: str, profile: str) -> str:
         if found != 1:
             raise DataError(f"{found} blocks named {name!r}, expected one", file="README.md")
     return text
+
+
+def _published(folder: Path, name: str) -> pd.DataFrame:
+    """Read a table that a notebook published, by its first column."""
+    file = folder / f"{name}.csv"
+    if not file.is_file():
+        raise DataError("not published", file=file, hint=f"make report PROFILE={folder.name} first")
+    return pd.read_csv(file, index_col=0)
 
 
 def _results(rows: pd.DataFrame) -> str:
