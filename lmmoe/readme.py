@@ -56,12 +56,14 @@ def rendered(text: str, profile: str) -> str:
         "study": _study(rows),
         "claims": claims.in_words(claims.audit_at_hand(rows)[0]),
         "cost": efficiency_words.in_words(
-            *(_published(folder, name) for name in ("efficiency", "limit_points", "limits"))
+            _published(folder, "efficiency", "detector"),
+            _published(folder, "limit_points", ["work", "batch"]),
+            _published(folder, "limits"),
         ),
-        "ablation": ablation_words.findings(_published(folder, "ablation"), chosen.dataset),
-        "pitfalls": pitfalls_words.findings(
-            _published(folder, "pitfalls").reset_index(), chosen.dataset
+        "ablation": ablation_words.findings(
+            _published(folder, "ablation", "variant"), chosen.dataset
         ),
+        "pitfalls": pitfalls_words.findings(_published(folder, "pitfalls"), chosen.dataset),
     }
     for name, block in blocks.items():
         pattern = rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)"
@@ -71,12 +73,12 @@ def rendered(text: str, profile: str) -> str:
     return text
 
 
-def _published(folder: Path, name: str) -> pd.DataFrame:
-    """Read a table that a notebook published, by its first column."""
+def _published(folder: Path, name: str, by: str | list[str] | None = None) -> pd.DataFrame:
+    """Read a table that a notebook published, indexed ``by`` columns of it."""
     file = folder / f"{name}.csv"
     if not file.is_file():
         raise DataError("not published", file=file, hint=f"make report PROFILE={folder.name} first")
-    return pd.read_csv(file, index_col=0)
+    return pd.read_csv(file, index_col=by)
 
 
 def _results(rows: pd.DataFrame) -> str:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lmmoe.data import Series
-from lmmoe.deployment import first_rows, fleet, kept, newcomer
+from lmmoe.deployment import first_rows, fleet, kept, newcomer, story
 from lmmoe.detectors import detector
 from lmmoe.errors import DataError
 from lmmoe.params import Profile
@@ -198,3 +198,26 @@ class TestNewcomer:
         monkeypatch.setattr(Profile, "present", property(lambda self: list(halves)))
         monkeypatch.setattr(Profile, "load", lambda self, entity: halves[entity])
         assert newcomer.table(Profile(profile="none-such")).empty
+
+
+class TestWithModels:
+    rows = pd.DataFrame(
+        {
+            "entity": ["a", "a", "b", "b", "c"],
+            "detector": ["LightMMoE", "PCA", "LightMMoE", "LightMMoE", "PCA"],
+            "error": [None, "failed", None, "failed", None],
+        }
+    )
+
+    @pytest.fixture(autouse=True)
+    def all_present(self, monkeypatch):
+        monkeypatch.setattr(Profile, "present", property(lambda self: self.entities))
+
+    def test_keeps_entities_on_which_no_run_of_lightmmoe_failed(self):
+        profile = Profile(entities=["a", "b", "c"])
+        assert story.with_models(profile, self.rows).entities == ["a"]
+
+    def test_none_is_an_error(self):
+        profile = Profile(entities=["b", "c"])
+        with pytest.raises(DataError, match="no entity that LightMMoE could be fitted to"):
+            story.with_models(profile, self.rows)

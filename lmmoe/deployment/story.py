@@ -1,18 +1,21 @@
 """The pieces of notebook 07's story: a day that is watched, an alarm, a restart."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from lmmoe.data import Series
 from lmmoe.data.series import Floats
+from lmmoe.errors import DataError
 from lmmoe.export import Runtime, write
 from lmmoe.live.measure import episodes
 from lmmoe.live.model import Model
 from lmmoe.live.stream import Stream
+from lmmoe.params import Profile
 
 AROUND = 60  # rows before and after an alarm that its picture shows
 TRACES = 3  # channels of which it shows forecast and value
@@ -68,6 +71,19 @@ class Exported(NamedTuple):
     bytes: int
     difference: float
     rows: int
+
+
+def with_models(profile: Profile, rows: pd.DataFrame) -> Profile:
+    """Keep the entities on which every run of LightMMoE in ``rows`` (`lmmoe.runs`) succeeded.
+
+    Raises `DataError` where there is none.
+    """
+    light = rows[rows["detector"] == "LightMMoE"]
+    good = light["error"].isna().groupby(light["entity"]).all()
+    kept = [entity for entity in profile.present if good.get(entity, default=False)]
+    if not kept:
+        raise DataError("no entity that LightMMoE could be fitted to", file=profile.profile)
+    return replace(profile, entities=kept)
 
 
 def possible(rule: str, series: Series) -> str:
