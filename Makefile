@@ -4,7 +4,8 @@ PYTHON ?= python3
 # For pip, for instance PIP="--extra-index-url https://download.pytorch.org/whl/cpu".
 PIP ?=
 BIN := .venv/bin
-# A file's tests share what they made, and a notebook's cells their kernel.
+# A file's tests share what they made, and a notebook's cells their kernel. One thread for each
+# kernel: more than there are cores slow each other down many times over.
 PARALLEL := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: report test lab notebooks readme bench soak lint clean
@@ -14,7 +15,7 @@ report: .venv/ready  ## Make the report of PROFILE, a file in params/
 
 test: .venv/ready  ## All tests, the committed notebooks among them
 	$(BIN)/python -m pytest $(PARALLEL)
-	export LMMOE_PROGRESS=off LMMOE_CACHE=$$(mktemp -d); \
+	export LMMOE_PROGRESS=off OMP_NUM_THREADS=1 LMMOE_CACHE=$$(mktemp -d); \
 	$(BIN)/python -m pytest $(PARALLEL) --nbval-lax --nbval-current-env notebooks
 
 lab: .venv/ready  ## Open the notebooks
