@@ -27,7 +27,7 @@ from lmmoe.live.measure import model_of
 from lmmoe.live.model import Model
 from lmmoe.live.stream import Stream
 from lmmoe.params import Profile, detector_of
-from lmmoe.runs import Run
+from lmmoe.runs import FAILURES, Run
 
 STEP, BATCH, ONNX, INT8 = "live step", "decision_function", "ONNX Runtime", "ONNX Runtime, int8"
 SUBJECT = "LightMMoE"  # which is timed in every way; the others as live steps
@@ -37,7 +37,6 @@ COLUMNS = (
     *("p50_processor_ms", "p99_processor_ms", "calls"),
     *("model_bytes", "state_bytes", "device", "error"),
 )
-FAILURES = (ValueError, RuntimeError, MemoryError)
 
 
 def table(profile: Profile, rows: pd.DataFrame) -> pd.DataFrame:
