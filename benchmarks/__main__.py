@@ -13,7 +13,10 @@ from benchmarks import measure
 from lmmoe import paths
 
 ROOT = Path(__file__).resolve().parent.parent
-PROGRAMS = ("imports", "reading", "memory", "metrics", "scoring", "limit", "training", "live")
+PROGRAMS = (
+    *("imports", "reading", "memory", "metrics", "scoring"),
+    *("limit", "training", "entities", "live"),
+)
 # What libraries of linear algebra read when they are loaded, so that it must be set before.
 COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from lmmoe import detector, live, paths
+from lmmoe import detector, live, paths, progress
 from lmmoe.live.watch import Watch
 
 CHANNELS, STEP = 38, 60.0
@@ -28,7 +28,7 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 NAMES = tuple(f"c{number}" for number in range(CHANNELS))
 WATCHED = ("LightMMoE", "PCA windows EWMA", "MTSExample")  # in the fuzz
 PAUSE = 2000  # rows between two savings of the state
-LOOKS = 100  # at the memory
+LOOKS = 100  # at the memory, and steps of the bar
 
 
 def rows(count: int, seed: int) -> np.ndarray:
@@ -70,7 +70,10 @@ def soak(seconds: float, seed: int = 0) -> dict[str, object]:
     memory, alarms, looked = [], 0, 0
     process = psutil.Process()
     began = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        progress.bar(LOOKS, f"{seconds:.0f} s of rows", unit="%") as bar,
+    ):
         state = Path(folder, "state.safetensors")
         for number, line in enumerate(faulty(seed)):
             alarm = made.feed(line)
@@ -81,6 +84,7 @@ def soak(seconds: float, seed: int = 0) -> dict[str, object]:
             spent = time.perf_counter() - began
             if spent * LOOKS / seconds > looked:
                 looked += 1
+                bar.update()
                 memory.append(process.memory_info().rss / 1e6)
             if spent > seconds:
                 break

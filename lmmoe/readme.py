@@ -8,8 +8,9 @@ import pandas as pd
 from lmmoe import claims, params, paths, runs, tables
 from lmmoe.errors import DataError
 from lmmoe.plots.style import COST_TITLES, METRIC_TITLES, title
-from lmmoe.tables import ablation_words, efficiency_words, pitfalls_words
+from lmmoe.tables import ablation_words, efficiency_words, pitfalls_words, speed
 
+SPEED = "bench"  # where benchmarks leave what they measured, beside the profiles
 OTHERS = ("asd", "smap", "msl")  # further data sets, by the profiles that report on them
 SHOWN = {  # column of the honest table: digits
     "vus_pr": 3,
@@ -41,7 +42,7 @@ def update(path: Path, profile: str) -> bool:
 
 def rendered(text: str, profile: str) -> str:
     """Give the text with every block made from ``figures/<profile>``."""
-    folder = paths.figures(profile)
+    folder, measured = paths.figures(profile), paths.figures(SPEED)
     chosen = params.load(paths.home() / "params" / f"{profile}.yaml")
     rows = tables.of_profile(runs.read(folder / "runs.csv"), chosen)
     if rows.empty:
@@ -60,6 +61,7 @@ def rendered(text: str, profile: str) -> str:
             _published(folder, "limit_points", ["work", "batch"]),
             _published(folder, "limits"),
         ),
+        "speed": f"{_markdown(speed.targets(measured))}\n\n{speed.where(measured)}",
         "ablation": ablation_words.findings(
             _published(folder, "ablation", "variant"), chosen.dataset
         ),

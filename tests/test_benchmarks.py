@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from naive import best_f1, cases, vus
 
-from benchmarks import arithmetic, loops, measure
+from benchmarks import arithmetic, entities, loops, measure
+from benchmarks import given as given_rows
 from lmmoe import detectors, metrics
 
 ROOT = Path(__file__).parents[1]
@@ -31,6 +32,7 @@ PROGRAMS = {
         "CAD, 5 steps, batch 128",
         "HMMoE, 5 steps, batch 32",
     },
+    "entities": {f"LightMMoE, a step of batch 64, {count} entities" for count in (1, 4, 16)},
 }
 
 
@@ -57,6 +59,25 @@ def test_every_program_measures_what_it_says(name, tmp_path, monkeypatch):
     if name == "scoring" and all(map(find_spec, ("onnx", "onnxruntime", "onnxscript"))):
         assert "ONNX Runtime, batch" in rows[1]["yardstick"]
         assert len(rows[1]["remarks"]["by batch, µs"]) == 4
+
+
+def test_stacked_entities_learn_what_they_learn_one_by_one(monkeypatch, tmp_path):
+    monkeypatch.setenv("LMMOE_DATA", str(tmp_path / "none"))
+    windows, targets = entities.examples(3)
+    assert windows.shape == (3, 64, 38, 16) and targets.shape == (3, 64, 38)
+    rows = given_rows.machine().train
+    scaled = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    assert np.allclose(windows[1, 2].T, scaled[80 + 2 :][:16], atol=1e-5)
+    assert np.allclose(targets[1, 2], scaled[80 + 2 + 16], atol=1e-5)
+    together = entities.stacked(entities.networks(3))
+    apart = entities.networks(3)
+    one_by_one = entities.one_by_one([entities._by_hand(network) for network in apart])
+    for _ in range(4):
+        weights = together(windows, targets)
+        one_by_one(windows, targets)
+    for number, network in enumerate(apart):
+        for name, own in network.named_parameters():
+            assert (weights[name][number] - own).abs().max() < 1e-5
 
 
 def test_quick_runs_print_tables_and_leave_files(tmp_path, monkeypatch):
