@@ -15,13 +15,14 @@ def channel_image(series: Series, *, columns: int = 1200) -> Figure:
     """All channels of both halves as an image: 0 to 1 is the channel's range in training."""
     low, high = series.train.min(axis=0), series.train.max(axis=0)
     span = np.where(high > low, high - low, 1.0)
-    # One figure for both halves, as wide as they are long.
-    parts = {"training half, taken as normal": series.train, "test half": series.test}
+    # One figure for both halves, as wide as they are long, but wide enough for a title.
+    parts = {"training": series.train, "test": series.test}
+    least = (len(series.train) + len(series.test)) // 8
     figure, axes = canvas(
         height=max(2.4, 1.2 + 0.13 * len(series.channels)),
         ncols=2,
         sharey=True,
-        width_ratios=[len(part) for part in parts.values()],
+        width_ratios=[max(len(part), least) for part in parts.values()],
     )
     for ax, (name, rows) in zip(axes, parts.items(), strict=True):
         picture, step = _thinned((rows - low) / span, columns)
