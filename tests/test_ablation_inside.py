@@ -208,6 +208,38 @@ def test_gates_carry_a_channels_own_past(model):
 # --- at events, and over entities ---
 
 
+def test_towers_are_alike_as_their_slopes_by_finite_differences(model, monkeypatch):
+    monkeypatch.setattr(inside, "SAMPLE", 4)
+    rows = inside.held_out(SERIES, model)
+    found = inside.tower_likeness(model, rows)
+    network = model.network.double()
+    try:
+        windows = inside._sampled(model, rows, 4, 0).double()
+        with torch.no_grad():
+            mixed = torch.bmm(network.gate(windows), network.experts(windows).transpose(0, 1))
+            read = torch.zeros(mixed.shape[1:], dtype=torch.float64)
+            for number in range(mixed.shape[2]):
+                step = torch.zeros_like(mixed)
+                step[..., number] = 1e-6
+                change = network.towers(mixed + step) - network.towers(mixed - step)
+                read[:, number] = change.mean(dim=0) / 2e-6
+    finally:
+        network.float()
+    unit = read / read.norm(dim=1, keepdim=True)
+    known = read.norm(dim=1).numpy() > 0  # so small a tower may have no live unit
+    assert np.array_equal(np.isnan(np.diag(found)), ~known) and known.sum() > 1
+    expected = (unit @ unit.T).numpy()[np.ix_(known, known)]
+    assert found[np.ix_(known, known)] == pytest.approx(expected, abs=1e-4)
+    assert expected.min() < 0.9
+
+
+def test_weight_that_moved_by_hand():
+    start = np.array([[[1.0, 0.0], [0.5, 0.5]]])
+    # Half of the first channel's weight went over, nothing of the second's.
+    assert inside.moved(np.array([[[0.5, 0.5], [0.5, 0.5]]]), start) == pytest.approx(0.25)
+    assert inside.moved(start, start) == 0
+
+
 def test_change_at_events_by_hand():
     shares = np.array([[[0.5, 0.5]], [[0.7, 0.3]], [[1.0, 0.0]]])
     assert inside.at_events(shares, np.array([0, 0, 1])) == pytest.approx(np.array([[0.4, -0.4]]))

@@ -144,6 +144,23 @@ def test_similarity_of_experts():
     assert texts(figure).count("0.25") == 4
 
 
+def test_towers_alike_are_drawn_in_one_order_with_the_mean_of_pairs():
+    groups = np.array([[1.0, -1, 1], [-1, 1, -1], [1, -1, 1]])
+    none = np.full((3, 3), np.nan)
+    figure = drawn(
+        lambda: views.tower_likeness({"start": none, "trained": groups}, ["a", "b", "c"])
+    )
+    titles = [ax.get_title(loc="left") for ax in figure.axes]
+    assert titles[1] == "trained (mean of pairs: -0.33)"
+    # Channels a and c stand side by side.
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] in (
+        ["b", "a", "c"],
+        ["b", "c", "a"],
+        ["a", "c", "b"],
+        ["c", "a", "b"],
+    )
+
+
 def test_listening_says_what_the_diagonal_holds():
     heard, without = np.full((3, 3), 1 / 3), np.eye(3)
     errors = np.array([0.5, 2, np.nan])

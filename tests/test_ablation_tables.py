@@ -87,6 +87,25 @@ def test_a_row_per_setting_in_the_plans_order(table):
     assert list(table["claimed"]) == [False, True, False, False, False]
 
 
+def test_rows_in_common_are_those_of_entities_that_all_variants_with_results_ran_on():
+    # One expert failed on y-1, L2 norm and random ran on x-1 alone; window 4 ran nowhere.
+    found = tables.in_common(PLAN, ROWS)
+    assert set(found["entity"]) == {"x-1"}
+    assert len(found) == 9 and set(found["protocol"]) == {"ours", "study"}
+    few = ROWS[ROWS["detector"] == "LightMMoE"]
+    assert set(tables.in_common(PLAN, few)["entity"]) == {"x-1", "x-2"}
+    assert tables.in_common(PLAN, ROWS[:0]).empty
+
+
+def test_training_times_are_compared_entity_by_entity():
+    spent = [("x-1", 8.0, 2.0), ("x-2", 4.0, 2.0), ("y-1", 100.0, 90.0)]
+    lines = [row("LightMMoE", name, 0.5, train_seconds=full) for name, full, _ in spent]
+    lines += [row("LightMMoE", name, 0.5, ONE, train_seconds=one) for name, _, one in spent[1:]]
+    lines += [row("LightMMoE", "x-1", 0.5, ONE, train_seconds=2.0)]
+    found = tables.by_setting(PLAN, frame(*lines))["train_ratio"]
+    assert found["1 expert"] == 0.5 and found["LightMMoE"] == 1 and np.isnan(found["window 4"])
+
+
 def test_means_by_hand(table):
     assert table["average_precision"].tolist() == pytest.approx(
         [0.6, 0.4, np.nan, 0.6, 0.1], nan_ok=True
@@ -109,7 +128,7 @@ def test_differences_are_paired_by_entity(table):
     assert np.isnan(one["point_f1_pa_low"])  # one entity has no interval
     assert table.loc["MTSExample", "average_precision_difference"] == pytest.approx(0.3)
     full = table.loc["LightMMoE"]
-    assert full.filter(regex="difference|ratio|_low|_high|^p$").isna().all()
+    assert full.filter(regex="difference|error_ratio|_low|_high|^p$").isna().all()
 
 
 def test_forecast_errors_are_ratios_and_averaged_so(table):

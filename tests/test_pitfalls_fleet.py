@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from made_up_mistakes import tried
 from test_pitfalls_thresholds import panel
 
 from lmmoe.pitfalls.fleet import Panel, group_of, mean_over, nan_mean, outcome, pair, resamples
@@ -51,18 +52,27 @@ def test_a_pair_compares_means():
     everyone = found.known[None].astype(float)
     assert found.before(everyone) == pytest.approx([1.5])
     assert found.after(everyone) == pytest.approx([3])
-    assert found.settings == pytest.approx({"a": 1.5, "b": 11 / 3, "c": 0})
+    # b of the third, 5, stands in no mean beside the others'.
+    assert tried(found) == pytest.approx({"a": 1.5, "b": 3, "c": 0})
+
+
+def test_an_entity_that_lacks_another_setting_counts_for_none():
+    made = panel({"a": [1.0, 2.0, 3.0], "b": [3.0, 3.0, 9.0], "c": [0.5, 0.5, np.nan]})
+    found = pair("a", "b")(made)
+    assert found.known.tolist() == [True, True, False]
+    assert tried(found) == pytest.approx({"a": 1.5, "b": 3, "c": 0.5})
 
 
 def test_seeds_are_averaged_first():
     values = {"a": np.array([[1.0, 5.0], [3.0, np.nan]])}
     made = Panel("PCA", ["x", "y"], ["all", "all"], values, [None] * 2, [[None] * 2] * 2)
     assert made.mean("a").tolist() == [2, 5]
-    assert made.means() == {"a": 3.5}
+    assert made.means["a"](np.ones((1, 2))) == pytest.approx([3.5])
 
 
 def test_an_outcome_knows_where_both_numbers_are():
-    found = outcome(np.array([1, np.nan, 1]), np.array([1, 1, np.nan]), {})
+    made = panel({"a": [0.0, 0.0, 0.0]})
+    found = outcome(made, np.array([1, np.nan, 1]), np.array([1, 1, np.nan]))
     assert found.known.tolist() == [True, False, False]
 
 

@@ -7,6 +7,7 @@ from given_scores import given
 from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
+from made_up_mistakes import measured, tried
 from naive import events
 from small import series
 from test_pitfalls_thresholds import panel
@@ -52,10 +53,15 @@ def far(labels, scores):
 
 
 def test_the_longest_event_left_out_by_hand():
-    # The long event is found, the short one is behind row 0.
+    # 43 normal rows. The long event is above all of them, the short one above all but row 0.
     found = floors.robust(given(*far([0, 1, 1, 0, 1, 0], [0.5, 0.9, 0.8, 0.1, 0.4, 0.2])))
-    assert found["all events"] == pytest.approx((1 + 1 + 3 / 4) / 3)
-    assert found["longest left out"] == pytest.approx(1 / 2)
+    assert found["all events"] == pytest.approx((43 + 43 + 42) / (3 * 43))
+    assert found["longest left out"] == pytest.approx(42 / 43)
+
+
+def test_leaving_an_event_out_gives_nothing_to_scores_that_say_nothing():
+    found = floors.robust(given(*far([0, 1, 1, 0, 1, 0], [-1.0] * 6)))
+    assert set(found.values()) == {0.5}  # average precision would fall from 3/46 to 1/44
 
 
 def test_an_event_alone_cannot_be_left_out():
@@ -91,8 +97,38 @@ def test_the_settings_tell_what_one_entity_decides():
     values = {"all events": [0.2, 0.4, 0.9], "longest left out": [0.1, 0.3, np.nan]}
     found = floors._rests_on(panel(values))
     assert found.known.tolist() == [True, True, False]
-    assert found.settings["without the entity that helps most"] == pytest.approx(0.3)
-    assert found.settings["without the entity that harms most"] == pytest.approx(0.65)
+    # The third lacks a number and counts for none.
+    assert tried(found) == pytest.approx(
+        {
+            "all events": 0.3,
+            "longest left out": 0.2,
+            "without the entity that helps most": 0.2,
+            "without the entity that harms most": 0.4,
+        }
+    )
+
+
+def test_one_entity_less_than_were_drawn():
+    values = {"all events": [0.2, 0.4, 0.9], "longest left out": [0.1, 0.3, 0.5]}
+    found = floors._rests_on(panel(values))
+    # Drawn .2, .2 and .9: without .9, or without both .2.
+    drawn = tried(found, [2, 0, 1])
+    assert drawn["without the entity that helps most"] == pytest.approx(0.2)
+    assert drawn["without the entity that harms most"] == pytest.approx(0.9)
+    alone = tried(found, [0, 1, 0])
+    assert np.isnan(alone["without the entity that helps most"])
+
+
+def test_kinder_f1s_start_from_the_plain_one():
+    found = floors.high_floor(given([0, 1, 1, 0, 1], [0.9, 0.8, 0.0, 0.1, 0.7]))
+    assert list(found) == ["average precision", "best F1", "composite F1", "affiliation F1"]
+    assert found["best F1"] == pytest.approx(2 * 3 / (5 + 3))  # all rows flagged
+    assert found["composite F1"] == pytest.approx(0.8)
+    one = next(one for one in floors.MISTAKES if one.number == 17)
+    numbers = {name: [value] for name, value in found.items()}
+    both = one.combine(panel(numbers))
+    assert both.before(np.ones((1, 1))) == pytest.approx([0.75])
+    assert both.after(np.ones((1, 1))) == pytest.approx([found["affiliation F1"]])
 
 
 def test_creeping_scores_by_hand():
@@ -136,14 +172,54 @@ def test_facts_by_hand():
     train, test = np.zeros((300, 4)), np.zeros((300, 4))
     train[5, 0] = train[7, 1] = test[9, 1] = 1.0
     test[3, 2] = 2.0
+    train[:, 3] = test[:, 3] = 1.0  # it does not move
     found = facts.of(series(train=train, test=test))  # events of 20 and 5 rows from 100 and 150 on
     assert found == {
         "first_event": 100,
         "longest_tenth": 20 / 25,
         "median_length": 12.5,
-        "train_ends_at_1": 0.5,
-        "test_ends_at_1": 0.25,
+        "moving": 3,
+        "1_in_train_alone": 1,
+        "1_in_test_alone": 0,
+        "1_in_both": 1,
+        "1_in_neither": 1,
     }
+
+
+def ends(moving, train, test, both, neither):
+    """The sentence about counts of one entity, if there is one."""
+    row = {"first_event": 9, "longest_tenth": 1, "median_length": 3, "moving": moving}
+    counts = dict(zip(facts.ENDS, (train, test, both, neither), strict=True))
+    lines = facts.in_words(pd.DataFrame([row | counts]), "own").splitlines()
+    return next((line for line in lines if "channels that move" in line), None)
+
+
+def test_where_the_highest_value_is_1_tells_what_the_scaling_saw():
+    assert ends(20, 8, 10, 1, 1).endswith("together, so that the scaling saw the test half.")
+    assert ends(20, 19, 0, 1, 0).endswith("the scaling was fitted on the training half.")
+    assert ends(20, 1, 2, 17, 0).endswith("each half was scaled by itself, or cut off at 1.")
+    assert ends(20, 1, 1, 0, 18) is None  # an accident
+    assert ends(0, 0, 0, 0, 0) is None
+
+
+def test_facts_in_words():
+    text = facts.in_words(measured().facts, "asd")
+    assert "begins at row 120 of its test half" in text
+    assert (
+        "holds 40% of its anomalous rows in the mean (20% to 60%); the median event has 15" in text
+    )
+    assert (
+        "Of the 20 channels that move in either half, all entities together, the highest value is "
+        "exactly 1 in the training half alone for 8, in the test half alone for 10, in both for 1, "
+        "in neither for 1, which suggests" in text
+    )
+    assert "study" not in text
+    assert facts.in_words(pd.DataFrame(), "smd") == "No labelled events: nothing to tell."
+
+
+def test_the_studys_own_file_is_told_of_smd_alone():
+    text = facts.in_words(measured().facts, "smd")
+    assert "Of the 1680 F1s in the study's own results" in text  # 20 detectors, 28 machines, three
 
 
 def results(**changes):

@@ -66,9 +66,9 @@ def test_a_series_shorter_than_the_window_is_one_window():
 
 def test_zeros_give_free_negatives(monkeypatch):
     monkeypatch.setattr(pitfalls, "FIRST", 2)
-    # Row 3 stands behind row 2: one of two. Rows 0 and 1, however high, change nothing.
+    # Row 3 stands above one of rows 2 and 4, and with the zeros above three of four.
     one = given([0, 0, 0, 1, 0], [9.0, 8.0, 0.9, 0.5, 0.2])
-    assert pitfalls.zero_filled(one) == {"left out": 0.5, "zeros": 0.5}
+    assert pitfalls.zero_filled(one) == {"left out": 0.5, "zeros": 0.75}
     assert one.scores[0] == 9.0  # the scores of others are left alone
     # A zero is no gift where scores lie below it.
     found = pitfalls.zero_filled(given([0, 0, 0, 1], [1.0, 1.0, -3.0, -2.0]))
@@ -80,7 +80,22 @@ def test_an_event_among_the_first_rows_is_lost(monkeypatch):
     found = pitfalls.zero_filled(given([0, 1, 0, 1], [0.1, 0.9, 0.2, 0.8]))
     # Kept: the second event alone, found. Filled: the first event ties with row 0, behind row 2.
     assert found["left out"] == 1
-    assert found["zeros"] == pytest.approx((1 + 2 / 4) / 2)
+    assert found["zeros"] == pytest.approx((1 / 2 + 0 + 2) / 4)
+
+
+@settings(deadline=None)
+@drawn(
+    bits=st.lists(st.integers(0, 1), min_size=2, max_size=20).filter(lambda b: 0 < sum(b) < len(b)),
+    data=st.data(),
+)
+def test_zeros_lift_by_their_share_of_the_normal_rows_at_most(bits, data):
+    scores = data.draw(st.lists(st.integers(1, 6), min_size=len(bits), max_size=len(bits)))
+    first = pitfalls.FIRST
+    found = pitfalls.zero_filled(given([0] * first + bits, [9] * first + scores))
+    normal = bits.count(0)
+    due = (normal * found["left out"] + first) / (normal + first)
+    assert found["zeros"] == pytest.approx(due)
+    assert 0 <= found["zeros"] - found["left out"] <= first / (normal + first) + 1e-12
 
 
 def test_a_margin_forgives_a_late_alarm():

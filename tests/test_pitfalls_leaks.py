@@ -8,6 +8,7 @@ from given_scores import given
 from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
+from made_up_mistakes import tried
 from small import LIGHT, series, waves
 from test_pitfalls_thresholds import panel
 
@@ -89,6 +90,19 @@ def test_scaling_by_test_rows_undoes_a_drift():
     assert found["test rows"] == pytest.approx(by_hand)
 
 
+def test_scores_that_know_no_rows_are_the_same_draw(small_runs):
+    one = Scored(Run(series(), "random", seed=3))
+    found = leaks.scaled_by_test(one)
+    assert found["training rows"] == found["test rows"] == one.average_precision
+
+
+def test_the_last_epoch_is_tried_too():
+    assert leaks._every_other(5) == [1, 3, 5]
+    assert leaks._every_other(4) == [1, 3, 4]
+    assert leaks._every_other(1) == [1]
+    assert leaks._every_other(0) == []
+
+
 def test_epochs_that_are_tried(small_runs):
     one = Scored(Run(series(), "LightMMoE", settings=LIGHT | {"epochs": 3}))
     found = leaks.by_epoch(one)
@@ -109,10 +123,12 @@ def test_what_has_no_epochs_has_no_choice(small_runs):
 
 
 def test_the_best_epoch_of_each_entity():
-    values = {"held-out rows": [0.5, 0.6], "1": [0.4, 0.9], "2": [0.7, 0.2]}
+    values = {"held-out rows": [0.8, 0.6], "1": [0.4, 0.9], "9": [0.7, 0.2], "10": [0.3, 0.5]}
     found = leaks._best_epoch(panel(values))
-    assert found.before(np.eye(2)) == pytest.approx([0.5, 0.6])
+    # The same rows before and after: all ten epochs, and the best. Held-out rows stand apart.
+    assert found.before(np.eye(2)) == pytest.approx([0.3, 0.5])
     assert found.after(np.eye(2)) == pytest.approx([0.7, 0.9])
+    assert tried(found)["held-out rows"] == pytest.approx(0.7)
     alone = leaks._best_epoch(panel({"held-out rows": [0.5, 0.6]}))
     assert alone.after(np.eye(2)) == pytest.approx([0.5, 0.6])
 
@@ -137,6 +153,8 @@ def test_settings_are_frozen_on_the_first_of_each_group():
     assert found.known.tolist() == [False, True, False, True]
     assert found.before(np.array([[0, 1, 0, 1]])) == pytest.approx([0.2])
     assert found.after(np.array([[0, 1, 0, 1]])) == pytest.approx([(0.8 + 0.7) / 2])
+    # The settings' means are over the judged ones, too.
+    assert tried(found) == pytest.approx({"a": 0.2, "b": 0.75, "c": 0.3})
 
 
 def test_an_entity_alone_chooses_for_itself():

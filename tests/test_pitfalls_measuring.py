@@ -11,7 +11,7 @@ from lmmoe import costs
 from lmmoe.detectors.amad import SWITCHES
 from lmmoe.evaluation import COLUMNS
 from lmmoe.params import Profile
-from lmmoe.pitfalls import DETECTORS, GROUPS, MISTAKES, amad, measure, measuring
+from lmmoe.pitfalls import DETECTORS, EXPERIMENTS, GROUPS, MISTAKES, amad, measure, measuring
 from lmmoe.pitfalls.scored import Scored
 from lmmoe.runs import Run
 
@@ -72,13 +72,13 @@ def test_there_are_twenty_and_each_says_what_it_must():
 
 def test_every_mistake_is_made_with_every_detector(whole):
     _, found = whole
-    assert list(found.panels) == [one.title for one in MISTAKES]
-    for one in MISTAKES:
+    assert list(found.panels) == [*(one.title for one in MISTAKES), "three at once"]
+    for one in EXPERIMENTS:
         panels = found.panels[one.title]
         assert [panel.detector for panel in panels] == list(DETECTORS), one.title
         for panel in panels:
             assert panel.entities == ENTITIES
-            seeds = 3 if panel.detector in ("LightMMoE", "random") else 1
+            seeds = 5 if panel.detector in ("LightMMoE", "random") else 1
             many = {values.shape for values in panel.values.values()}
             assert many == {(1 if one.first_seed_only else seeds, 3)}
             assert len(panel.scores) == (1 if one.first_seed_only else seeds)
@@ -109,11 +109,11 @@ def test_numbers_are_those_of_the_runs(whole):
     given = SETTINGS["LightMMoE"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LMMOE_CACHE", profile.dataset + "/cache")
-        runs = [Run(profile.load("pump"), "LightMMoE", "ours", seed, given) for seed in range(3)]
+        runs = [Run(profile.load("pump"), "LightMMoE", "ours", seed, given) for seed in range(5)]
         own = [(one.average_precision, one.scores) for one in map(Scored, runs)]
     expected = [value for value, _ in own]
     assert panel.values["average precision"][:, 1].tolist() == expected
-    assert len(np.unique(expected)) == 3
+    assert len(np.unique(expected)) == 5
     assert all((a[1] == b).all() for a, (_, b) in zip(panel.scores, own, strict=True))
 
 
@@ -129,8 +129,8 @@ def test_an_experiment_that_fails_costs_the_others_nothing(profile, quick, monke
     def refuses(one):
         raise ValueError("not today")
 
-    broken = [replace(one, measure=refuses) if one.number == 10 else one for one in MISTAKES]
-    monkeypatch.setattr(measuring, "MISTAKES", tuple(broken))
+    broken = [replace(one, measure=refuses) if one.number == 10 else one for one in EXPERIMENTS]
+    monkeypatch.setattr(measuring, "EXPERIMENTS", tuple(broken))
     found = measure(profile)
     names = ("MTSExample", "PCA", "random")
     failed = [f"zeros as first scores, {name} on pump: ValueError: not today" for name in names]
@@ -149,11 +149,11 @@ def seeds_of(*given):
     return measuring.seeds(Profile(seeds=list(given)), "LightMMoE")
 
 
-def test_seeds_are_the_profiles_and_at_least_three():
-    assert seeds_of(0) == [0, 1, 2]
-    assert seeds_of(7) == [7, 0, 1]
-    assert seeds_of(1, 0) == [1, 0, 2]
-    assert seeds_of(3, 4, 5, 6) == [3, 4, 5, 6]
+def test_seeds_are_the_profiles_and_at_least_five():
+    assert seeds_of(0) == [0, 1, 2, 3, 4]
+    assert seeds_of(7) == [7, 0, 1, 2, 3]
+    assert seeds_of(1, 0) == [1, 0, 2, 3, 4]
+    assert seeds_of(3, 4, 5, 6, 7, 8) == [3, 4, 5, 6, 7, 8]
     assert measuring.seeds(Profile(seeds=[5, 6]), "PCA") == [5]
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from drawing import drawn
-from made_up_mistakes import measured
+from made_up_mistakes import copied, measured
 from small import series
 
 from lmmoe.pitfalls import MISTAKES, Measured
@@ -34,6 +34,13 @@ def test_the_highest_mean_gain_stands_on_top():
     assert [text.get_text() for text in legend.get_texts()] == ["LightMMoE", "PCA", "random scores"]
 
 
+def test_what_lowers_the_others_is_marked():
+    gains = drawn(lambda: plots.ranking(tables.table(copied()))).axes[0]
+    assert [label.get_text() for label in gains.get_yticklabels()] == ["copied baselines  (16)*"]
+    assert "* LightMMoE is flattered where the others fall" in [t.get_text() for t in gains.texts]
+    assert not drawn(lambda: plots.ranking(MADE)).axes[0].texts
+
+
 def test_only_mistakes_with_a_size_are_swept():
     figure = drawn(lambda: plots.sweeps(TRIED, MISTAKES))
     shown = [ax for ax in figure.axes if ax.axison]
@@ -48,7 +55,7 @@ def test_only_mistakes_with_a_size_are_swept():
 
 def test_settings_that_are_no_numbers_are_no_points():
     more = TRIED.copy()
-    more.loc[len(more)] = ["point adjustment", "PCA", "known", 0.5]
+    more.loc[len(more)] = ["point adjustment", "PCA", "known", 0.5, 3]
     figure = drawn(lambda: plots.sweeps(more, MISTAKES))
     assert all(len(line.get_xdata()) == 2 for line in figure.axes[0].lines)
 

@@ -111,9 +111,31 @@ def test_everything_that_was_tried():
     assert list(wide.columns) == ["LightMMoE", "PCA", "random"]
     assert wide.loc["100"].tolist() == ["0.600", "0.700", "0.100"]
     more = tried.copy()
-    more.loc[len(more)] = ["point adjustment", "PCA", "50", 0.75]
+    more.loc[len(more)] = ["point adjustment", "PCA", "50", 0.75, 3]
     assert tables.of_mistake(more, "point adjustment").loc["50"].tolist() == ["–", "0.750", "–"]
     assert list(wide.index) == ["100", "0"]  # in the order in which they were tried
+
+
+def test_what_was_tried_is_told_of_the_entities_that_count():
+    tried = tables.sweeps(measured())
+    zeros = tried[tried["mistake"] == "zeros as first scores"]
+    assert set(zeros["machines"]) == {2}  # the third lacks PCA
+    light = zeros[zeros["detector"] == "LightMMoE"].set_index("setting")["value"]
+    assert light.to_dict() == pytest.approx({"left out": 0.4, "zeros": 0.4})
+
+
+def test_means_that_were_tried_are_those_of_the_table():
+    tried = tables.sweeps(measured()).set_index(["mistake", "detector", "setting"])["value"]
+    for line in MADE.itertuples():
+        ends = {1: ("100", "0"), 10: ("left out", "zeros")}[line.number]
+        found = [tried[line.mistake, line.detector, name] for name in ends]
+        assert found == pytest.approx([line.before, line.after])
+
+
+def test_nothing_tried_on_the_same_entities_is_no_row():
+    one = panel("PCA", {"left out": [0.4, np.nan, np.nan], "zeros": [0.5] * 3})
+    other = panel("random", {"left out": [np.nan, 0.4, np.nan], "zeros": [0.5] * 3})
+    assert tables.sweeps(Measured({ZEROS.title: [one, other]})).empty
 
 
 def test_the_table_for_people():
@@ -121,7 +143,7 @@ def test_the_table_for_people():
     assert list(shown.columns) == ["LightMMoE", "PCA", "random", "reorders"]
     assert list(shown.index) == [
         ("point adjustment", "best F1 → Point F1 (PA)"),
-        ("zeros as first scores", "average precision"),
+        ("zeros as first scores", "ROC AUC"),
     ]
     assert shown.iloc[0].tolist() == ["0.600 → 0.900", "0.700 → 0.800", "0.100 → 0.700", "96%"]
     assert tables.readable(MADE, GROUPS[1]).empty

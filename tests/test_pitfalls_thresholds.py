@@ -8,6 +8,7 @@ from given_scores import given
 from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
+from made_up_mistakes import tried
 
 from lmmoe.metrics import best_f1
 from lmmoe.pitfalls import thresholds
@@ -117,7 +118,8 @@ def test_settings_by_group_are_those_with_the_best_mean():
     assert found.before(counts)[:3] == pytest.approx([0.5, 0.1, 0.1])
     assert found.after(counts)[:3] == pytest.approx([0.5, 0.1, 0.2])
     assert found.known.tolist() == [True, True, True, False]
-    assert found.settings["other"] == pytest.approx(0.8 / 3)
+    # Of the three that have all: the fourth's .9 under "odd" stands in no mean.
+    assert tried(found) == pytest.approx({thresholds.FIXED: 0.7 / 3, "other": 0.8 / 3, "odd": 0.2})
 
 
 def test_a_group_without_numbers_has_none():
@@ -132,12 +134,26 @@ def test_one_threshold_for_all_is_the_best_of_all_rows():
     found = thresholds._chosen(
         panel({"quantile": [0.0, 0.2], "best": [1, 1]}, labels=labels, scores=[scores])
     )
-    assert found.settings["best, one for all"] == pytest.approx((0 + 1) / 2)
-    assert found.settings["best"] == 1
+    values = tried(found)
+    assert values["best, one for all"] == pytest.approx((0 + 1) / 2)
+    assert values["best"] == 1
     assert found.after(np.ones((1, 2))) == pytest.approx([1.0])
 
 
 def test_one_threshold_for_all_needs_all_scores():
     labels = [np.array([0, 1]), np.array([0, 1])]
-    made = panel({"quantile": [0.5], "best": [1]}, labels=labels, scores=[[labels[0], None]])
-    assert np.isnan(thresholds._chosen(made).settings["best, one for all"])
+    made = panel(
+        {"quantile": [0.5] * 2, "best": [1] * 2}, labels=labels, scores=[[labels[0], None]]
+    )
+    assert np.isnan(tried(thresholds._chosen(made))["best, one for all"])
+
+
+def test_one_threshold_for_all_is_made_of_the_entities_drawn():
+    labels = [np.array([0, 1, 0]), np.array([0, 1, 0])]
+    scores = [np.array([0.1, 0.9, 0.2]), np.array([5.0, 7.0, 6.0])]
+    found = thresholds._chosen(
+        panel({"quantile": [0.0, 0.2], "best": [1, 1]}, labels=labels, scores=[scores])
+    )
+    # Each by itself is found by its own best threshold.
+    assert tried(found, [1, 0])["best, one for all"] == 1
+    assert tried(found, [0, 2])["best, one for all"] == 1

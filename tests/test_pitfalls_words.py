@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from made_up_mistakes import measured, switches
+from made_up_mistakes import copied, measured, several, switches
 
 from lmmoe.pitfalls import GROUPS, MISTAKES
 from lmmoe.tables import pitfalls as tables
@@ -43,15 +43,16 @@ def test_where_random_scores_gain_most():
 def test_the_order():
     assert line_with("order") == (
         "- 1 of 2 mistakes change the order of the detectors in more than half of the resampled "
-        "fleets; most often: point adjustment (96%)."
+        "fleets; most often: point adjustment (96%). LightMMoE's place among the 3 moves up by "
+        "point adjustment (2 to 1)."
     )
     calm = MADE.assign(order_changes=0.0)
     assert line_with("order", calm) == "- No mistake changes the order of the detectors."
 
 
 def test_the_subjects_place():
-    text = "- LightMMoE's place among the 3 moves up by point adjustment (2 to 1)."
-    assert line_with("place among") == text
+    text = " LightMMoE's place among the 3 moves up by point adjustment (2 to 1)."
+    assert line_with("place among").endswith(text)
     down = MADE.assign(rank_before=MADE["rank_after"], rank_after=MADE["rank_before"])
     assert "moves down by point adjustment (1 to 2)" in line_with("place among", down)
     assert line_with("place among", MADE[MADE["detector"] != "LightMMoE"]) is None
@@ -59,9 +60,61 @@ def test_the_subjects_place():
 
 def test_what_makes_no_difference():
     assert line_with("Below") == (
-        "- Below 0.005 for every detector, so without weight on these data: zeros as first scores."
+        "- Below 0.005 for every detector on these data: zeros as first scores."
     )
     assert line_with("Below", changed("zeros as first scores", PCA=0.1)) is None
+
+
+def test_what_flatters_by_lowering_the_others():
+    made = tables.table(copied())
+    assert made.set_index("detector")["gain"].to_dict() == pytest.approx(
+        {"LightMMoE": 0, "PCA": -0.3, "random": 0.05}
+    )
+    # PCA's .9 is copied as .6: the subject's .8 stood .1 behind it, and stands .2 before.
+    assert line_with("**Copied", made) == (
+        "- **Copied baselines** leaves LightMMoE's own number as it is and changes the others': "
+        "its lead over the best of them goes from -0.100 to +0.200."
+    )
+    # Its mean gain, below 0, is no cost, and what it gives to random scores no gain of theirs.
+    assert line_with("lower the number", made) is None
+    assert line_with("gives random scores more", made) is not None
+    assert line_with("**Copied", made[made["detector"] != "LightMMoE"]) is None
+    assert words.checklist(made).splitlines()[0] == (
+        "1. Was every row run by the authors, under the same rules? *(Copied baselines: "
+        "LightMMoE's lead over the best of the others -0.100 to +0.200)*"
+    )
+
+
+def test_at_most_seven_points():
+    other = MADE[MADE["number"] == 1].assign(mistake="wider labels", gain=[0.4, -0.1, 0.2])
+    made = pd.concat([MADE, other, other.assign(mistake="labels off by one", gain=-0.1)])
+    made = pd.concat([made, tables.table(copied())])
+    points = words.findings(made, "smd").splitlines()[2:]
+    assert len(points) == 7 and all(line.startswith("- ") for line in points)
+    assert points[0].startswith("- **Point adjustment**")
+    assert points[1].startswith("- Then **wider labels** (+0.167 in the mean: LightMMoE +0.400,")
+
+
+def test_what_each_mistake_starts_from():
+    made = pd.concat([MADE, tables.table(copied())])
+    assert words.starts(made).splitlines()[2:] == [
+        "- best F1 (mistake 2 is in it already): 1",
+        "- ROC AUC: 10",
+        "- Point F1 (PA) (mistakes 1 and 2 are in it already): 16",
+    ]
+
+
+def test_three_at_once():
+    text = words.together(tables.sweeps(several()))
+    assert text == (
+        "Three mistakes together take LightMMoE from 0.300 to 0.900, random scores from 0.000 to "
+        "0.700; LightMMoE's lead over random scores goes from 0.300 to 0.200."
+    )
+    tried = tables.sweeps(several())
+    alone = words.together(tried[tried["detector"] == "random"])
+    assert alone == "Three mistakes together take random scores from 0.000 to 0.700."
+    without = words.together(tried[tried["detector"] == "LightMMoE"])
+    assert without == "Random scores failed; without them no point-adjusted number is told."
 
 
 def test_what_costs():
@@ -73,7 +126,8 @@ def test_what_costs():
 def test_nothing_measured_nothing_said():
     empty = tables.table(type(measured())())
     assert words.findings(empty, "smd") == words.NOTHING
-    assert words.facts(pd.DataFrame(), "smd") == words.NOTHING
+    assert words.starts(empty) == words.NOTHING
+    assert words.together(tables.sweeps(type(measured())())) == words.NOTHING
     assert len(words.checklist(empty).splitlines()) == len(MISTAKES)
 
 
@@ -100,26 +154,6 @@ def test_the_checklist_asks_the_costliest_question_first():
 )
 def test_differences_with_their_sign(number, text):
     assert words.signed(number) == text
-
-
-def test_facts_in_words():
-    text = words.facts(measured().facts, "asd")
-    assert "begins at row 120 of its test half" in text
-    assert (
-        "holds 40% of its anomalous rows in the mean (20% to 60%); the median event has 15" in text
-    )
-    assert "exactly 1 in 30% of the channels' training halves and in 80% of the test halves" in text
-    assert "saw the test half" in text
-    assert "study" not in text
-    hidden = measured().facts.assign(test_ends_at_1=0.05)
-    assert "did not see the test half" in words.facts(hidden, "asd")
-    raw = hidden.assign(train_ends_at_1=0.0)
-    assert "exactly 1" not in words.facts(raw, "asd")
-
-
-def test_the_studys_own_file_is_told_of_smd_alone():
-    text = words.facts(measured().facts, "smd")
-    assert "Of the 1680 F1s in the study's own results" in text  # 20 detectors, 28 machines, three
 
 
 def test_failures_in_words():

@@ -142,6 +142,33 @@ def listening(model: Mixture, rows: Array, *, through_gates: bool = True, seed: 
     return moved / np.maximum(moved.sum(axis=1, keepdims=True), np.finfo(float).tiny)
 
 
+def tower_likeness(model: Mixture, rows: Array, seed: int = 0) -> Array:
+    """How alike channels' towers read the mixture of experts: cosines ``(c, c)``, -1 to 1.
+
+    Of the slopes of each forecast by its mixture's ``o`` numbers, averaged over a sample of rows:
+    what a tower does to first order, whatever the order of its hidden units. NaN for a channel
+    whose forecast never moves.
+    """
+    windows, network = _sampled(model, rows, SAMPLE, seed), model.network
+    with torch.no_grad():
+        mixed = torch.bmm(network.gate(windows), network.experts(windows).transpose(0, 1))
+    mixed.requires_grad_()
+    (slope,) = torch.autograd.grad(network.towers(mixed).sum(), mixed)  # a tower has its own part
+    read = slope.mean(dim=0).cpu().double().numpy()
+    size = np.linalg.norm(read, axis=1, keepdims=True)
+    unit = np.divide(read, size, out=np.full_like(read, np.nan), where=size > 0)
+    return unit @ unit.T
+
+
+def moved(shares: Array, start: Array) -> float:
+    """Which part of the weight on experts training has moved to others: 0 to 1.
+
+    Half the sum of the differences between two shares ``(t, c, e)``, averaged: the total variation
+    distance between the gates' outputs.
+    """
+    return float(np.abs(shares - start).sum(axis=-1).mean() / 2)
+
+
 def channel_errors(model: Mixture, series: Series) -> Array:
     """Forecast error of each channel on held-out rows over the last value's there: ``(c,)``.
 

@@ -58,33 +58,36 @@ def facts(model: Mixture, start: Mixture, series: Series) -> dict[str, float]:
     """
     labels = np.zeros(len(series.test), dtype=int) if series.labels is None else series.labels
     normal, event = (labels[model.unscored :] == kind for kind in (0, 1))
-    shares = model.gate_weights(series.test)
-    undecided, before = (
-        inside.entropy(one).mean(axis=1) for one in (shares, start.gate_weights(series.test))
-    )
+    shares, began = model.gate_weights(series.test), start.gate_weights(series.test)
+    undecided, before = (inside.entropy(one).mean(axis=1) for one in (shares, began))
     rows = inside.held_out(series, model)
     alike, alike_before = (
         _pairs(inside.similarities(inside.expert_outputs(one, rows))) for one in (model, start)
     )
+    towers, towers_before = (_pairs(inside.tower_likeness(one, rows)) for one in (model, start))
     heard, without = (
         np.diag(inside.listening(model, rows, through_gates=gates)) for gates in (True, False)
     )
     return {
         "gate_weights_like_start": inside.likeness(model, start),
+        "gate_weight_moved": inside.moved(shares, began),
         "gate_entropy": _mean(undecided[normal]),
         "gate_entropy_start": _mean(before[normal]),
         "gate_entropy_events": _mean(undecided[event]),
         "busiest_expert": float(shares.mean(axis=(0, 1)).max()),
         "expert_similarity": _mean(alike),
         "expert_similarity_start": _mean(alike_before),
+        "tower_likeness": _mean(towers),
+        "tower_likeness_start": _mean(towers_before),
         "own_channel": float(heard.mean()),
         "own_channel_experts": float(without.mean()),
     } | inside.disturbed(model, series)
 
 
 def _pairs(matrix: Array) -> Array:
-    """What stands above the diagonal."""
-    return matrix[np.triu_indices(len(matrix), 1)]
+    """What is known above the diagonal."""
+    values = matrix[np.triu_indices(len(matrix), 1)]
+    return values[~np.isnan(values)]
 
 
 def _mean(values: Array) -> float:

@@ -44,6 +44,21 @@ def variants(plan: Profile) -> list[Variant]:
     return [_variant(label, settings) for label, settings in plan.detectors.items()]
 
 
+def by_hand(settings: str) -> bool:
+    """Whether the model with these settings (JSON) learns by steps that are written out by hand.
+
+    Other settings leave the gradient to autograd, which takes longer for the same arithmetic.
+    """
+    import torch
+
+    from lmmoe.detectors import detector
+    from lmmoe.mmoe import byhand
+
+    made, dice = detector(FULL, **json.loads(settings)), torch.Generator()
+    learner = made._learner(made._build(1, dice), torch.empty(0), dice)
+    return isinstance(learner, byhand.Descent)
+
+
 def _variant(label: str, settings: dict[str, object]) -> Variant:
     detector, text = detector_of(label), json.dumps(settings, sort_keys=True)
     if label == detector:

@@ -9,10 +9,11 @@ study's AMAD give. How the parts fit:
   returns numbers by setting: the number before, the number after, and what lies between.
 - `fleet`: the same numbers of all entities. A mistake's ``combine`` says which of them is the
   honest number and which the flattered one.
-- `labels`, `thresholds`, `leaks`, `averages`, `floors`: the mistakes, by what they abuse.
+- `labels`, `thresholds`, `leaks`, `averages`, `floors`: the mistakes, by what they abuse;
+  `together`: three of them, one after the other.
 """
 
-from lmmoe.pitfalls.measuring import DETECTORS, MISTAKES, Measured, measure
+from lmmoe.pitfalls.measuring import DETECTORS, EXPERIMENTS, MISTAKES, Measured, measure
 from lmmoe.pitfalls.mistake import GROUPS, Mistake
 
-__all__ = ["DETECTORS", "GROUPS", "MISTAKES", "Measured", "Mistake", "measure"]
+__all__ = ["DETECTORS", "EXPERIMENTS", "GROUPS", "MISTAKES", "Measured", "Mistake", "measure"]

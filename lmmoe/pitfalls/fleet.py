@@ -33,21 +33,29 @@ class Panel:
         """One setting's numbers ``(n,)``, seeds averaged."""
         return nan_mean(self.values[setting], axis=0)
 
-    def means(self) -> dict[str, float]:
-        """Every setting's mean over seeds, then entities."""
-        return {setting: float(nan_mean(self.mean(setting))) for setting in self.values}
+    @property
+    def complete(self) -> npt.NDArray[np.bool_]:
+        """The entities that have a number under every setting, ``(n,)``."""
+        there = [np.isfinite(self.mean(setting)) for setting in self.values]
+        return np.logical_and.reduce(there, axis=0)
+
+    @property
+    def means(self) -> dict[str, Statistic]:
+        """Every setting's mean over seeds, then the entities drawn."""
+        return {setting: partial(mean_over, self.mean(setting)) for setting in self.values}
 
 
 class Outcome(NamedTuple):
-    """Both numbers as statistics of the entities drawn; ``known`` ``(n,)`` tells which have them.
+    """Both numbers as statistics of the entities drawn, and everything that was tried likewise.
 
-    ``settings`` are the means of everything that was tried.
+    ``known`` ``(n,)`` tells which entities have them all: no others may be drawn, so that no number
+    stands beside one of other entities.
     """
 
     before: Statistic
     after: Statistic
     known: npt.NDArray[np.bool_]
-    settings: dict[str, float]
+    settings: dict[str, Statistic]
 
 
 Combine = Callable[[Panel], Outcome]
@@ -59,13 +67,13 @@ def pair(before: str, after: str) -> Combine:
 
 
 def _pair(panel: Panel, *, before: str, after: str) -> Outcome:
-    return outcome(panel.mean(before), panel.mean(after), panel.means())
+    return outcome(panel, panel.mean(before), panel.mean(after))
 
 
-def outcome(before: Floats, after: Floats, settings: dict[str, float]) -> Outcome:
-    """Compare the means of two numbers of each entity, ``(n,)`` both."""
-    known = np.isfinite(before) & np.isfinite(after)
-    return Outcome(partial(mean_over, before), partial(mean_over, after), known, settings)
+def outcome(panel: Panel, before: Floats, after: Floats) -> Outcome:
+    """Compare the means of two numbers of each entity, ``(n,)`` both, made from a panel's."""
+    known = np.isfinite(before) & np.isfinite(after) & panel.complete
+    return Outcome(partial(mean_over, before), partial(mean_over, after), known, panel.means)
 
 
 def mean_over(values: Floats, counts: Floats, among: npt.ArrayLike | None = None) -> Floats:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from lmmoe.data.series import Bits
-from lmmoe.metrics import average_precision, best_f1, pa_k
+from lmmoe.metrics import best_f1, pa_k, roc_auc
 from lmmoe.pitfalls.fleet import pair
 from lmmoe.pitfalls.mistake import GROUPS, Mistake
 from lmmoe.pitfalls.scored import Scored
@@ -42,13 +42,18 @@ def overlapped(values: np.ndarray, window: int) -> np.ndarray:
 
 
 def zero_filled(one: Scored) -> dict[str, float]:
-    """Average precision without the first rows, and with zeros as their scores."""
+    """ROC AUC without the first rows, and with zeros as their scores.
+
+    Below the scores of all others (errors are above 0) n free negatives beside N normal rows make
+    AUC to (N AUC + n) / (N + n). Average precision would not see them: it asks at each hit how many
+    false alarms stand above it.
+    """
     filled = one.scores.copy()
     filled[:FIRST] = 0.0
     late = {"labels": one.labels[FIRST:], "scores": one.scores[FIRST:]}
     return {
-        "left out": average_precision(**late),
-        "zeros": average_precision(labels=one.labels, scores=filled),
+        "left out": roc_auc(**late),
+        "zeros": roc_auc(labels=one.labels, scores=filled),
     }
 
 
@@ -115,11 +120,12 @@ MISTAKES = (
         "zeros as first scores",
         GROUP,
         f"The first {FIRST} rows, which a forecaster cannot score, get the score 0: negatives that "
-        "nobody can get wrong.",
+        "nobody can get wrong. Judged by ROC AUC, which they can lift by their share of the normal "
+        "rows at most; average precision cannot move, since it ignores negatives at the bottom.",
         "the study's program; CAD drops the rows with their labels instead",
         "What score do rows get that the model could not score?",
-        "average_precision",
-        "average_precision",
+        "roc_auc",
+        "roc_auc",
         zero_filled,
         pair("left out", "zeros"),
     ),

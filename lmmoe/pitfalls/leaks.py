@@ -19,7 +19,9 @@ AHEAD = 3  # of them, rows after the one that is scored
 MOST = 4  # channels in a mean of the highest: SMD's events touch 4 in the median
 TRAILS = (1, 5, 20, 60)  # rows of the trailing means that are tried
 TUNED_ON = 3  # groups whose first entity chooses the settings
+CHANCE = "random"
 DRAWS = 5  # of random scores stand for as many epochs
+HELD_OUT = "held-out rows"
 
 
 def normalised(one: Scored) -> dict[str, float]:
@@ -63,7 +65,9 @@ def scaled_by_test(one: Scored) -> dict[str, float]:
     train, test = one.series.train, one.series.test
     # The detector scales by training rows, so the test half is given their mean and deviation.
     moved = Scaling.z_score(train).undone(Scaling.z_score(test)(test))
-    scores = one.detector.decision_function(moved)
+    # Random scores know no rows: moved ones would but draw anew, and the gain be noise.
+    blind = one.run.detector == CHANCE
+    scores = one.scores if blind else one.detector.decision_function(moved)
     return {
         "training rows": one.average_precision,
         "test rows": average_precision(labels=one.labels, scores=scores),
@@ -73,17 +77,22 @@ def scaled_by_test(one: Scored) -> dict[str, float]:
 def by_epoch(one: Scored) -> dict[str, float]:
     """Average precision when held-out rows end the training, and after 1, 3, 5, ... epochs.
 
-    The latter train on all rows and keep the last weights (a run of its own each, hence every
-    other number). What has no epochs has no choice; of random scores, which every epoch would draw
-    anew, other draws are taken.
+    The latter, up to the detector's own number, train on all rows and keep the last weights (a run
+    of its own each, hence every other number). What has no epochs has no choice; of random scores,
+    which every epoch would draw anew, other draws are taken.
     """
-    values = {"held-out rows": one.average_precision}
-    if one.run.detector == "random":
-        others = {k: one.again(seed=one.run.seed + k) for k in range(1, DRAWS + 1, 2)}
+    values = {HELD_OUT: one.average_precision}
+    if one.run.detector == CHANCE:
+        others = {k: one.again(seed=one.run.seed + k) for k in _every_other(DRAWS)}
     else:
         last = int(one.detector.settings.get("epochs", 0))
-        others = {k: one.again(held_out=0.0, epochs=k) for k in range(1, last + 1, 2)}
+        others = {k: one.again(held_out=0.0, epochs=k) for k in _every_other(last)}
     return values | {str(k): other.average_precision for k, other in others.items()}
+
+
+def _every_other(last: int) -> list[int]:
+    """1, 3, 5, ... and the last itself; nothing up to 0."""
+    return sorted({*range(1, last, 2), last}) if last else []
 
 
 def by_setting(one: Scored) -> dict[str, float]:
@@ -99,10 +108,16 @@ def by_setting(one: Scored) -> dict[str, float]:
 
 
 def _best_epoch(panel: Panel) -> Outcome:
-    """Where held-out rows stopped, against the best number of epochs of each entity."""
-    before = panel.mean("held-out rows")
-    tried = [panel.mean(name) for name in panel.values if name != "held-out rows"]
-    return outcome(before, highest_of(tried) if tried else before, panel.means())
+    """All epochs against the best number of them for each entity, trained on the same rows.
+
+    Where held-out rows end the training it also sees fewer rows: that stands among the settings.
+    """
+    epochs = sorted((name for name in panel.values if name != HELD_OUT), key=int)
+    if not epochs:
+        only = panel.mean(HELD_OUT)
+        return outcome(panel, only, only)
+    tried = [panel.mean(name) for name in epochs]
+    return outcome(panel, tried[-1], highest_of(tried))
 
 
 def _tuned(panel: Panel) -> Outcome:
@@ -116,7 +131,7 @@ def _tuned(panel: Panel) -> Outcome:
     before, after = tried[frozen].copy(), highest_of(list(tried.values()))
     if len(panel.entities) > len(first):
         before[first] = np.nan
-    return outcome(before, after, panel.means())
+    return outcome(panel, before, after)
 
 
 def _mean_at(tried: dict[str, Floats], places: list[int], name: str) -> float:
@@ -173,8 +188,9 @@ MISTAKES = (
         8,
         "epoch chosen on test",
         GROUP,
-        "Training ends at the epoch with the best test result, or there are no rows to hold out.",
-        "CAD's program validates on its training rows; Time-Series-Library tests every epoch",
+        "Training ends at the epoch with the best test result; before, after a fixed number of "
+        "epochs on the same rows.",
+        "Time-Series-Library tests every epoch; CAD's program validates on its training rows",
         "Which rows ended the training, and were they kept out of it?",
         "average_precision",
         "average_precision",

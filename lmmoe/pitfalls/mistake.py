@@ -36,3 +36,4 @@ class Mistake:
     combine: Combine
     axis: str = ""
     first_seed_only: bool = False  # where it needs refits
+    by_others: bool = False  # where it changes all but the study's subject

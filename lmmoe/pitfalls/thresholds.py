@@ -5,6 +5,7 @@ from functools import partial
 from itertools import product
 
 import numpy as np
+import numpy.typing as npt
 
 from lmmoe.data.series import Bits, Floats
 from lmmoe.evaluation import PER_DAY, SHARE
@@ -76,15 +77,26 @@ def grid_f1(labels: Bits, scores: Floats, steps: int = STEPS) -> float:
 def _chosen(panel: Panel) -> Outcome:
     """The fixed quantile against the best threshold, and one best threshold for all entities."""
     found = pair("quantile", "best")(panel)
-    shared = [
-        nan_mean([_shared(panel.labels, row)])
-        for row in panel.scores
-        if all(scores is not None for scores in row)
-    ]
-    return found._replace(settings=found.settings | {"best, one for all": float(nan_mean(shared))})
+    return found._replace(
+        settings=found.settings | {"best, one for all": partial(_one_for_all, panel)}
+    )
 
 
-def _shared(labels: Sequence[Bits], scores: Sequence[Floats]) -> float:
+def _one_for_all(panel: Panel, counts: Floats) -> Floats:
+    """`shared` over the entities drawn, seeds averaged; NaN where no seed scored them all."""
+    places = [np.repeat(np.arange(len(row)), row.astype(int)) for row in counts]
+    return np.array([nan_mean([_of_seed(panel, row, p) for row in panel.scores]) for p in places])
+
+
+def _of_seed(panel: Panel, scores: Sequence[Floats | None], places: npt.NDArray[np.intp]) -> float:
+    drawn = [scores[place] for place in places]
+    found = [one for one in drawn if one is not None]
+    if not found or len(found) < len(drawn):
+        return float("nan")
+    return shared([panel.labels[place] for place in places], found)
+
+
+def shared(labels: Sequence[Bits], scores: Sequence[Floats]) -> float:
     """Mean F1 of entities at the one threshold that is best for all their rows together."""
     cut = best_f1(labels=np.concatenate(labels), scores=np.concatenate(scores)).threshold
     below = np.nextafter(cut, -np.inf)  # its rows are flagged, too
@@ -101,7 +113,7 @@ def _per_group(panel: Panel) -> Outcome:
         there = groups == group
         best = max(tried, key=partial(_mean_among, tried, there))
         after[there] = tried[best][there]
-    return outcome(tried[FIXED], after, panel.means())
+    return outcome(panel, tried[FIXED], after)
 
 
 def _mean_among(tried: dict[str, Floats], there: np.ndarray, name: str) -> float:

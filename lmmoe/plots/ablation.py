@@ -6,7 +6,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullLocator, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 
 from lmmoe.plots.labels import label_dots
 from lmmoe.plots.style import canvas, colour, note, styled, title
@@ -58,6 +58,8 @@ def differences(table: pd.DataFrame) -> Figure:
     left.set(xlabel="average precision: variant - full model", title="detection (right: better)")
     _intervals(right, known, FORECAST, levels, neutral=1)
     right.set(xlabel="forecast error: variant / full model", title="forecasting (left: better)")
+    left.xaxis.set_major_locator(MaxNLocator(5))
+    left.xaxis.set_major_formatter(PLAIN)
     if right.get_xlim()[0] > 0:
         ratio_axis(right)
     left.set_yticks(levels, [title(name) for name in known.index], fontsize=7.5)
@@ -109,17 +111,21 @@ def ratio_axis(ax: Axes) -> None:
         steps = np.array([0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5])
     if high < 2.2 * low:
         steps = np.array([0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.4, 1.6, 1.8, 2])
+    if high < 1.3 * low:
+        steps = np.arange(0.5, 2, 0.05).round(2)
+    if high < 1.1 * low:
+        steps = np.arange(0.5, 2, 0.02).round(2)
     ax.set_xticks([step for step in steps.flat if low <= step <= high])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(PLAIN)
 
 
 def _behind(ax: Axes, table: pd.DataFrame, levels: np.ndarray) -> None:
-    """Write parameters, training seconds and counts in columns beside the rows."""
+    """Write parameters, training time (full model: 1) and counts in columns beside the rows."""
     place = {"transform": ax.get_yaxis_transform(), "va": "center", "ha": "right", "fontsize": 7}
     columns = {
         "parameters": [f"{value:,.0f}" for value in table["parameters"]],
-        "train (s)": [f"{value:.1f}" for value in table["train_seconds"]],
+        "time": [f"{value:.2f}" for value in table["train_ratio"]],
         "entities × seeds": [
             f"{one:.0f} × {two:.0f}"
             for one, two in zip(table["entities"], table["seeds"], strict=True)
@@ -142,7 +148,7 @@ def sweeps(table: pd.DataFrame) -> Figure:
         return note("No setting was tried at two more values than the full model's.")
     rows = -(-len(chosen) // 3)
     figure, axes = canvas(
-        rows, height=0.6 + 1.9 * rows, ncols=min(3, len(chosen)), squeeze=False, sharey=True
+        rows, height=0.9 + 2.0 * rows, ncols=min(3, len(chosen)), squeeze=False, sharey=True
     )
     for ax, name in zip(axes.flat, chosen, strict=False):
         part = table[table["setting"] == name]
@@ -160,7 +166,7 @@ def sweeps(table: pd.DataFrame) -> Figure:
         ax.set_xlabel(SWEPT[name])
     for ax in axes.flat[len(chosen) :]:
         ax.axis("off")
-    figure.supylabel("average precision: variant - full model", fontsize=9)
+    figure.supylabel("average precision:\nvariant - full model", fontsize=9)
     figure.suptitle("one setting at a time", fontsize=10, weight="bold", x=0.01, ha="left")
     return figure
 
@@ -169,9 +175,10 @@ def sweeps(table: pd.DataFrame) -> Figure:
 def what_buys_detection(table: pd.DataFrame) -> Figure:
     """Average precision of the variants against how well they forecast, and against their size.
 
-    Both relative to the full model, which stands at the cross.
+    Both relative to the full model, which stands at the cross. Without the variants that forecast
+    further ahead: their error is that of another task.
     """
-    known = table[table[DETECTION[0]].notna() & (table["group"] != "yardsticks")]
+    known = table[table[DETECTION[0]].notna() & ~table["group"].isin(["yardsticks", "horizon"])]
     own = table.loc[table.index == "LightMMoE", "parameters"]
     if known.empty or own.empty:
         return note(NONE)

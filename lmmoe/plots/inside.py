@@ -189,3 +189,27 @@ def listening(
     ratio_axis(axes[2])
     axes[2].set(xlabel="error over the last value's", title="and how good it is\n(left: better)")
     return figure
+
+
+@styled
+def tower_likeness(matrices: dict[str, Floats], channels: Sequence[str]) -> Figure:
+    """How alike channels' towers read the mixture, cosines ``(c, c)`` each, in one order.
+
+    The order is that of the last matrix's strongest direction, so that groups stand out.
+    """
+    last = np.nan_to_num(list(matrices.values())[-1])
+    order = np.argsort(np.linalg.eigh(last)[1][:, -1])
+    size = len(channels)
+    height = max(2.8, 1.3 + 0.105 * size)
+    figure, axes = canvas(width=9, height=height, ncols=len(matrices), squeeze=False, sharey=True)
+    for ax, (name, matrix) in zip(axes[0], matrices.items(), strict=True):
+        image = ax.imshow(matrix[np.ix_(order, order)], cmap="RdBu", vmin=-1, vmax=1)
+        pairs = matrix[np.triu_indices(size, 1)]
+        known = pairs[~np.isnan(pairs)]
+        between = f" (mean of pairs: {known.mean():.2f})" if len(known) else ""
+        ax.set_xticks(range(size), [channels[one] for one in order], rotation=90, fontsize=5)
+        ax.set(title=f"{name}{between}", xlabel="tower of")
+    axes[0, 0].set_yticks(range(size), [channels[one] for one in order], fontsize=5)
+    axes[0, 0].set_ylabel("tower of")
+    figure.colorbar(image, ax=axes, label="cosine", shrink=0.6, pad=0.01)
+    return figure

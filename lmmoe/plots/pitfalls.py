@@ -10,7 +10,8 @@ from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 from lmmoe.data import Series
 from lmmoe.data.series import Floats
 from lmmoe.metrics import alarms, best_f1
-from lmmoe.pitfalls import Mistake
+from lmmoe.pitfalls import MISTAKES, Mistake
+from lmmoe.pitfalls.averages import SUBJECT
 from lmmoe.plots.style import (
     EVENT,
     METRIC_TITLES,
@@ -54,12 +55,17 @@ def ranking(made: pd.DataFrame) -> Figure:
     for level, share in enumerate(changes):
         moved.text(share, level, f" {share:.0%}", va="center", fontsize=7)
     numbers = made.groupby("mistake")["number"].first()
-    ax.set_yticks(range(len(names)), [f"{name}  ({numbers[name]})" for name in names])
+    marks = {one.title: "*" for one in MISTAKES if one.by_others}
+    labels = [f"{name}  ({numbers[name]}){marks.get(name, '')}" for name in names]
+    ax.set_yticks(range(len(names)), labels)
     ax.set(ylim=(-0.6, len(names) - 0.4), xlabel="gain: number after the mistake - before")
     moved.set(xlim=(0, 1.2), xlabel="resampled fleets in which\nthe detectors' order changes")
     moved.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     ax.set_title("what each mistake gives")
     moved.set_title("how often it reorders")
+    if marks.keys() & set(names):
+        text = f"* {SUBJECT} is flattered where the others fall"
+        ax.text(0.99, 0.01, text, transform=ax.transAxes, ha="right", va="bottom", fontsize=7)
     for each in (ax, moved):
         for level in range(1, len(names), 2):
             each.axhspan(level - 0.5, level + 0.5, color="#F4F4F4", zorder=0, lw=0)

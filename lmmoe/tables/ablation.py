@@ -33,6 +33,17 @@ def labelled(rows: pd.DataFrame, plan: Profile) -> pd.DataFrame:
     return rows.assign(detector=found)[found.notna()]
 
 
+def in_common(plan: Profile, rows: pd.DataFrame, protocol: str = "ours") -> pd.DataFrame:
+    """Choose the rows of entities that every variant with any result has one on.
+
+    So that means of all can stand side by side. Failures do not count as results.
+    """
+    own = labelled(rows, plan)
+    good = own[own["error"].isna() & (own["protocol"] == protocol)]
+    ran = good.groupby("entity")["detector"].nunique()
+    return rows[rows["entity"].isin(ran.index[ran == good["detector"].nunique()])]
+
+
 def by_setting(
     plan: Profile, rows: pd.DataFrame, errors: pd.Series | None = None, protocol: str = "ours"
 ) -> pd.DataFrame:
@@ -40,9 +51,11 @@ def by_setting(
 
     Means over the variant's own ``entities``, seeds averaged first (of costs, medians): metrics of
     `COMPARED`, the study's three under its protocol and averaged as it averages, the mean of the
-    groups' means. ``*_difference`` is the mean of variant - full model over the entities of both,
-    with its 95 % bootstrap interval in ``*_low`` and ``*_high``. ``errors``
-    (`lmmoe.ablation.forecast_errors`) are averaged geometrically and compared by ``*_ratio``.
+    groups' means. Where these entities differ (`in_common` chooses rows where they do not), compare
+    by the following alone. ``*_difference`` is the mean of variant - full model over the entities
+    of both, with its 95 % bootstrap interval in ``*_low`` and ``*_high``. ``errors``
+    (`lmmoe.ablation.forecast_errors`) are averaged geometrically and compared by ``*_ratio``;
+    ``train_ratio`` is the median over the entities of both of the training times' ratio.
     ``wins``, ``ties``, ``losses`` and ``p`` (Wilcoxon) are of average precision; ``holm_p`` is
     corrected within a family: the variants that the study claims something about
     (``claimed``), and all others.
@@ -76,7 +89,15 @@ def _behind(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
     table = counts(rows, protocol)[["entities", "seeds"]]
     table["failed"] = rows.groupby("detector")["error"].count()
     costs = rows[rows["protocol"] == protocol].groupby("detector")[list(SPENT)].median()
-    return table.join(costs[["parameters", "train_seconds"]])
+    return table.join(costs[["parameters", "train_seconds"]]).join(_train_ratio(rows, protocol))
+
+
+def _train_ratio(rows: pd.DataFrame, protocol: str) -> pd.Series:
+    spent = rows[rows["protocol"] == protocol]
+    seconds = spent.pivot_table("train_seconds", "entity", "detector", aggfunc="median")
+    if FULL not in seconds:
+        return pd.Series(name="train_ratio", dtype=float)
+    return seconds.div(seconds[FULL], axis=0).median().rename("train_ratio")
 
 
 def _compared(values: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -142,8 +163,9 @@ KINDS = ("expected", "measured")
 def sweeps(table: pd.DataFrame) -> pd.DataFrame:
     """The variants that differ from the full model in one number, which is 0 apart from itself.
 
-    ``table`` is `by_setting`'s. Columns ``setting``, ``value`` and average precision's
-    ``difference``, ``low``, ``high``; sorted. Settings with fewer than two variants are left out.
+    ``table`` is `by_setting`'s, of rows `in_common`: a line joins its variants. Columns
+    ``setting``, ``value`` and average precision's ``difference``, ``low``, ``high``; sorted.
+    Settings with fewer than two variants are left out.
     """
     lines = []
     for _, line in table[table["group"] != YARDSTICKS].iterrows():
@@ -191,7 +213,8 @@ def opinions(tables: dict[str, pd.DataFrame], metric: str = "average_precision")
 def shown(table: pd.DataFrame) -> pd.DataFrame:
     """Choose what people read of `by_setting`'s table, under their names and rounded.
 
-    Point-adjusted columns are left out where random scores are not among the rows.
+    Point-adjusted columns are left out where random scores are not among the rows. Means stand side
+    by side here, so the table should be that of rows `in_common`.
     """
     floor = "random" in table.index and not np.isnan(table.loc["random", "point_f1_pa"])
     names = [name for name in COLUMNS if floor or name not in ADJUSTED]
@@ -212,8 +235,9 @@ COLUMNS = {
     **{name: METRIC_TITLES[name] for name in STUDY_METRICS},
     "parameters": "parameters",
     "train_seconds": "train (s)",
+    "train_ratio": "train (full model: 1)",
     "entities": "entities",
     "seeds": "seeds",
     "failed": "failed",
 }
-DIGITS = {"parameters": 0, "train_seconds": 1}
+DIGITS = {"parameters": 0, "train_seconds": 1, "train_ratio": 2}

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 
-MOVED = 0.9  # a correlation below this is said to have left its start
 # Columns of `lmmoe.ablation.inside.facts` that are forecast errors.
 ERRORS = (
     "as trained",
@@ -35,21 +34,20 @@ def in_words(facts: pd.DataFrame) -> str:
             "",
             *_gates(known, worse),
             *_experts(known.mean(), worse),
-            "- **Towers**: that of the next channel in place of a channel's own changes the "
-            f"forecast error by {worse['towers of the next channel']}.",
+            *_towers(known.mean(), worse),
         ]
     )
 
 
 def _gates(known: pd.DataFrame, worse: dict[str, str]) -> list[str]:
     mean, lowest = known.mean(), known["gate_weights_like_start"].min()
-    moved = "have left" if lowest < MOVED else "stay near"
     events = mean["gate_entropy_events"]
     at_events = "" if np.isnan(events) else f" and {events:.2f} at labelled events"
     return [
-        f"- **Gates** {moved} their random start: their weights correlate "
+        "- **Gates**: their weights correlate "
         f"{mean['gate_weights_like_start']:.3f} with those drawn before training (lowest "
-        f"{lowest:.3f}). Their entropy is {mean['gate_entropy']:.2f} of the largest, "
+        f"{lowest:.3f}), and {mean['gate_weight_moved']:.0%} of the weight on experts has gone to "
+        f"others. Their entropy is {mean['gate_entropy']:.2f} of the largest, "
         f"{mean['gate_entropy_start']:.2f} before training{at_events}; the busiest expert has "
         f"{mean['busiest_expert']:.0%} of the weight.",
         "- Each gate held at its mean share changes the forecast error by "
@@ -67,4 +65,13 @@ def _experts(mean: pd.Series, worse: dict[str, str]) -> list[str]:
         f"with random weights {mean['expert_similarity_start']:.2f}. The best of them alone "
         f"changes the forecast error by {worse['the best expert alone']}, the worst by "
         f"{worse['the worst expert alone']}."
+    ]
+
+
+def _towers(mean: pd.Series, worse: dict[str, str]) -> list[str]:
+    return [
+        "- **Towers**: two channels' read the mixture of experts with a likeness (cosine) of "
+        f"{mean['tower_likeness']:.2f}, {mean['tower_likeness_start']:.2f} with random weights. "
+        "That of the next channel in place of a channel's own changes the forecast error by "
+        f"{worse['towers of the next channel']}."
     ]

@@ -1,10 +1,11 @@
 """The table of the mistakes (`lmmoe.pitfalls`): what each gives to whom, and whom it moves."""
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from lmmoe.data.series import Floats
-from lmmoe.pitfalls import MISTAKES, Measured, Mistake
+from lmmoe.pitfalls import EXPERIMENTS, MISTAKES, Measured, Mistake
 from lmmoe.pitfalls.fleet import Outcome, Panel, resamples
 from lmmoe.plots.style import METRIC_TITLES, title
 from lmmoe.statistics import DIGITS, bootstrap_mean
@@ -28,7 +29,7 @@ def table(measured: Measured) -> pd.DataFrame:
     ``before`` and ``after`` are means over entities (seeds averaged first) of ``metric`` and of
     what is ``reported`` in its place; ``gain`` is their difference, ``low`` and ``high`` bound it
     with 95 % bootstrap confidence over entities (NaN with one). ``machines`` counts the entities on
-    which all detectors of the mistake have both numbers: the others are left out for all.
+    which all detectors of the mistake have all its numbers: the others are left out for all.
     ``rank_before`` and ``rank_after`` are places among these detectors (1 is best, equals share the
     better place). ``order_changes``: the share of resampled fleets in which at least two detectors
     stand the other way round after the mistake.
@@ -38,9 +39,7 @@ def table(measured: Measured) -> pd.DataFrame:
 
 
 def _lines(mistake: Mistake, panels: dict[str, list[Panel]]) -> list[dict[str, object]]:
-    found = [(panel.detector, mistake.combine(panel)) for panel in panels.get(mistake.title, [])]
-    found = [(name, one) for name, one in found if one.known.any()]
-    common = np.logical_and.reduce([one.known for _, one in found] or [False])
+    found, common = _outcomes(mistake, panels)
     if not common.any():
         return []
     before, after = _both(found, common[None].astype(float))  # (d, 1)
@@ -67,6 +66,15 @@ def _lines(mistake: Mistake, panels: dict[str, list[Panel]]) -> list[dict[str, o
     return lines.to_dict("records")
 
 
+def _outcomes(
+    mistake: Mistake, panels: dict[str, list[Panel]]
+) -> tuple[list[tuple[str, Outcome]], npt.NDArray[np.bool_]]:
+    """The detectors with numbers, and the entities ``(n,)`` on which all of these have them."""
+    made = [(panel.detector, mistake.combine(panel)) for panel in panels.get(mistake.title, [])]
+    found = [(name, one) for name, one in made if one.known.any()]
+    return found, np.logical_and.reduce([one.known for _, one in found] or [False])
+
+
 def _both(found: list[tuple[str, Outcome]], counts: Floats) -> tuple[Floats, Floats]:
     """Both statistics of each detector, ``(d, r)`` each."""
     before = np.array([one.before(counts) for _, one in found])
@@ -89,14 +97,31 @@ def turned(before: Floats, after: Floats) -> np.ndarray:
 
 
 def sweeps(measured: Measured) -> pd.DataFrame:
-    """Every number that was tried: ``mistake``, ``detector``, ``setting``, ``value`` (a mean)."""
-    lines = [
-        {"mistake": one.title, "detector": panel.detector, "setting": setting, "value": value}
-        for one in MISTAKES
-        for panel in measured.panels.get(one.title, [])
-        for setting, value in one.combine(panel).settings.items()
+    """Every number that was tried: ``mistake``, ``detector``, ``setting``, ``value`` (a mean).
+
+    Means are over the entities that count for the gain of `table`, ``machines`` of them: those on
+    which all detectors of the mistake have all its numbers.
+    """
+    lines = [line for one in EXPERIMENTS for line in _tried(one, measured.panels)]
+    return pd.DataFrame(lines, columns=["mistake", "detector", "setting", "value", "machines"])
+
+
+def _tried(mistake: Mistake, panels: dict[str, list[Panel]]) -> list[dict[str, object]]:
+    found, common = _outcomes(mistake, panels)
+    if not common.any():
+        return []
+    counts = common[None].astype(float)
+    return [
+        {
+            "mistake": mistake.title,
+            "detector": name,
+            "setting": setting,
+            "value": float(mean(counts)[0]),
+            "machines": int(common.sum()),
+        }
+        for name, one in found
+        for setting, mean in one.settings.items()
     ]
-    return pd.DataFrame(lines, columns=["mistake", "detector", "setting", "value"])
 
 
 def of_mistake(tried: pd.DataFrame, mistake: str) -> pd.DataFrame:

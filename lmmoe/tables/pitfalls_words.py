@@ -2,8 +2,9 @@
 
 import pandas as pd
 
+from lmmoe.evaluation import ADJUSTED
 from lmmoe.pitfalls import MISTAKES, Mistake
-from lmmoe.pitfalls.facts import KINDS, inconsistent, study_file, twins
+from lmmoe.pitfalls.together import STEPS, TOGETHER
 from lmmoe.plots.style import title
 from lmmoe.tables.pitfalls import AMAD_METRICS, TITLES
 
@@ -11,10 +12,14 @@ NOTHING = "No labelled events, or no run that succeeded: no mistake can be made.
 SMALL = 0.005  # a gain below it is told as none
 SUBJECT, CHANCE = "LightMMoE", "random"
 MOST = 4  # named in one sentence
+BY_OTHERS = {one.title for one in MISTAKES if one.by_others}
 
 
 def findings(made: pd.DataFrame, dataset: str) -> str:
-    """What the mistakes of `lmmoe.tables.pitfalls.table` give, as Markdown: at most eight lines."""
+    """What the mistakes of `lmmoe.tables.pitfalls.table` give, as Markdown: at most seven points.
+
+    The most important first: what flatters most, what it does to random scores and to the order.
+    """
     if made.empty:
         return NOTHING
     entities = int(made["machines"].max())
@@ -25,9 +30,8 @@ def findings(made: pd.DataFrame, dataset: str) -> str:
         *_flatterers(made),
         *_chance(made),
         *_order(made),
-        *_subject(made),
-        *_none(made),
-        *_costs(made),
+        *_by_others(made),
+        *_small(made),
         "- Entities of one data set are not independent data sets: intervals are too narrow.",
     ]
     return "\n".join(lines)
@@ -43,15 +47,18 @@ def _means(made: pd.DataFrame) -> pd.Series:
 
 
 def _flatterers(made: pd.DataFrame) -> list[str]:
-    """The three that give most, and what each leaves of the lead over random scores."""
-    lines = []
-    for name, gain in _means(made).head(3).items():
-        if gain >= SMALL:
-            text = (
-                f"- **{_large(str(name))}** gives {signed(gain)} in the mean: {_gains(made, name)}"
-            )
-            lines.append(f"{text}{_lead(made, name)}.")
-    return lines
+    """What gives most, and the next two: each with what it leaves of the lead over random."""
+    means = _means(made[~made["mistake"].isin(BY_OTHERS)]).head(3)
+    named = [
+        (str(name), signed(gain), _gains(made, name) + _lead(made, name))
+        for name, gain in means.items()
+        if gain >= SMALL
+    ]
+    lines = [
+        f"- **{_large(name)}** gives {gain} in the mean: {to}." for name, gain, to in named[:1]
+    ]
+    rest = [f"**{name}** ({gain} in the mean: {to})" for name, gain, to in named[1:]]
+    return [*lines, f"- Then {' and '.join(rest)}."] if rest else lines
 
 
 def _lead(made: pd.DataFrame, mistake: object) -> str:
@@ -80,7 +87,7 @@ def _chance(made: pd.DataFrame) -> list[str]:
     gains = made.pivot(index="mistake", columns="detector", values="gain")
     if CHANCE not in gains:
         return []
-    gains = gains.loc[list(dict.fromkeys(made["mistake"]))]
+    gains = gains.loc[[name for name in made["mistake"].unique() if name not in BY_OTHERS]]
     won = gains[gains[CHANCE].ge(gains.max(axis=1)) & gains[CHANCE].ge(SMALL)][CHANCE]
     if won.empty:
         return ["- No mistake gives random scores more than it gives to all the others."]
@@ -99,11 +106,11 @@ def _order(made: pd.DataFrame) -> list[str]:
     named = ", ".join(f"{name} ({share:.0%})" for name, share in top.head(MOST).items())
     return [
         f"- {int((moved > 0.5).sum())} of {len(moved)} mistakes change the order of the detectors "
-        f"in more than half of the resampled fleets; most often: {named}."
+        f"in more than half of the resampled fleets; most often: {named}.{_places(made)}"
     ]
 
 
-def _subject(made: pd.DataFrame) -> list[str]:
+def _places(made: pd.DataFrame) -> str:
     """Which mistakes lift the study's subject, and which push it down."""
     rows = made[made["detector"] == SUBJECT]
     parts = []
@@ -117,34 +124,48 @@ def _subject(made: pd.DataFrame) -> list[str]:
         ]
         if places:
             parts.append(f"{word} by {_listed(places, most=len(places))}")
-    if rows.empty or not parts:
-        return []
+    if not parts:
+        return ""
     others = made["detector"].nunique()
-    return [f"- {SUBJECT}'s place among the {others} moves {'; '.join(parts)}."]
+    return f" {SUBJECT}'s place among the {others} moves {'; '.join(parts)}."
 
 
-def _none(made: pd.DataFrame) -> list[str]:
-    """What makes no difference on these data."""
-    largest = made.groupby("mistake", sort=False)["gain"].agg(_largest)
-    none = [str(name) for name, size in largest.items() if size < SMALL]
-    if not none:
+def _by_others(made: pd.DataFrame) -> list[str]:
+    """Mistakes that flatter the subject where they lower the others."""
+    leads = {name: _distance(made, name) for name in made["mistake"].unique() if name in BY_OTHERS}
+    return [
+        f"- **{_large(name)}** leaves {SUBJECT}'s own number as it is and changes the others': its "
+        f"lead over the best of them goes from {signed(lead[0])} to {signed(lead[1])}."
+        for name, lead in leads.items()
+        if lead
+    ]
+
+
+def _distance(made: pd.DataFrame, mistake: str) -> list[float]:
+    """The subject's lead over the best of the others, before and after; empty without either."""
+    part = made[made["mistake"] == mistake].set_index("detector")
+    others = part.drop(index=[SUBJECT, CHANCE], errors="ignore")
+    if SUBJECT not in part.index or others.empty:
         return []
-    named = _listed(none, most=len(none))
-    return [f"- Below {SMALL} for every detector, so without weight on these data: {named}."]
+    return [float(part.loc[SUBJECT, when] - others[when].max()) for when in ("before", "after")]
 
 
-def _largest(gains: pd.Series) -> float:
-    return float(gains.abs().max())
-
-
-def _costs(made: pd.DataFrame) -> list[str]:
-    """Mistakes that lower the number: wrong all the same."""
+def _small(made: pd.DataFrame) -> list[str]:
+    """What moves little on these data, and what lowers the number: wrong all the same."""
+    made = made[~made["mistake"].isin(BY_OTHERS)]
+    largest = made["gain"].abs().groupby(made["mistake"], sort=False).max()
+    none = [str(name) for name, size in largest.items() if size < SMALL]
     means = _means(made)
     lower = means[means <= -SMALL].sort_values()
-    if lower.empty:
-        return []
-    named = _listed([f"{name} ({signed(gain)})" for name, gain in lower.items()])
-    return [f"- A mistake need not flatter; in the mean these lower the number: {named}."]
+    parts = []
+    if none:
+        parts.append(
+            f"Below {SMALL} for every detector on these data: {_listed(none, most=len(none))}."
+        )
+    if len(lower):
+        named = _listed([f"{name} ({signed(gain)})" for name, gain in lower.items()])
+        parts.append(f"A mistake need not flatter; in the mean these lower the number: {named}.")
+    return [f"- {' '.join(parts)}"] if parts else []
 
 
 def _listed(parts: list[str], *, most: int = MOST) -> str:
@@ -165,10 +186,52 @@ def explained(group: str) -> str:
     )
 
 
+def starts(made: pd.DataFrame) -> str:
+    """What number stands before each mistake, as Markdown: some are no honest ones themselves."""
+    if made.empty:
+        return NOTHING
+    firsts = made.drop_duplicates("mistake")
+    lines = [
+        f"- {TITLES.get(str(metric), str(metric))}{_already(str(metric))}: "
+        + ", ".join(map(str, part["number"]))
+        for metric, part in firsts.groupby("metric", sort=False)
+    ]
+    return "\n".join(["What the mistakes, by number, start from:", "", *lines])
+
+
+def _already(metric: str) -> str:
+    if metric in ADJUSTED:
+        return " (mistakes 1 and 2 are in it already)"
+    return " (mistake 2 is in it already)" if metric.startswith("best_") else ""
+
+
+def together(tried: pd.DataFrame) -> str:
+    """What three mistakes at once give (`lmmoe.tables.pitfalls.sweeps`), in a sentence."""
+    part = tried[tried["mistake"] == TOGETHER.title]
+    if part.empty:
+        return NOTHING
+    if CHANCE not in set(part["detector"]):
+        return "Random scores failed; without them no point-adjusted number is told."
+    wide = part.pivot(index="detector", columns="setting", values="value")
+    ends = wide.loc[list(dict.fromkeys(part["detector"])), [STEPS[0], STEPS[-1]]]
+    text = ", ".join(f"{title(name)} from {a:.3f} to {b:.3f}" for name, a, b in ends.itertuples())
+    if SUBJECT not in ends.index:
+        return f"Three mistakes together take {text}."
+    before, after = ends.loc[SUBJECT] - ends.loc[CHANCE]
+    return (
+        f"Three mistakes together take {text}; {SUBJECT}'s lead over random scores goes from "
+        f"{before:.3f} to {after:.3f}."
+    )
+
+
 def checklist(made: pd.DataFrame) -> str:
     """What to ask of a paper's table, the costliest question first, with what it is worth here."""
     worth = _means(made) if len(made) else pd.Series(dtype=float)
-    place = {name: number for number, name in enumerate(worth.index)}
+    for name in BY_OTHERS & set(worth.index):
+        lead = _distance(made, name)
+        worth[name] = lead[1] - lead[0] if lead else worth[name]
+    names = list(worth.sort_values(ascending=False, kind="stable").index)
+    place = {name: number for number, name in enumerate(names)}
     ordered = sorted(MISTAKES, key=lambda one: place.get(one.title, len(place)))
     lines = [f"1. {one.ask}{_worth(made, one)}" for one in ordered]
     return "\n".join(lines)
@@ -179,42 +242,12 @@ def _worth(made: pd.DataFrame, one: Mistake) -> str:
     shown = part[part["detector"].isin((SUBJECT, CHANCE))]
     if shown.empty:
         return ""
+    lead = _distance(made, one.title) if one.by_others else []
+    if lead:
+        ends = f"{signed(lead[0])} to {signed(lead[1])}"
+        return f" *({_large(one.title)}: {SUBJECT}'s lead over the best of the others {ends})*"
     gains = ", ".join(f"{title(row.detector)} {signed(row.gain)}" for row in shown.itertuples())
     return f" *({_large(one.title)}: {gains})*"
-
-
-def facts(table: pd.DataFrame, dataset: str) -> str:
-    """What the data show by themselves (`Measured.facts`), as Markdown."""
-    if table.empty:
-        return NOTHING
-    lines = [
-        f"- The first event of any entity begins at row {table['first_event'].min():.0f} of its "
-        "test half: zeros before it can cost nothing.",
-        f"- The longest tenth of an entity's events holds {table['longest_tenth'].mean():.0%} of "
-        f"its anomalous rows in the mean ({table['longest_tenth'].min():.0%} to "
-        f"{table['longest_tenth'].max():.0%}); the median event has "
-        f"{table['median_length'].median():.0f} rows.",
-    ]
-    train, test = table["train_ends_at_1"].mean(), table["test_ends_at_1"].mean()
-    if max(train, test) > 0.1:  # values that were brought to 0..1 before they were published
-        lines.append(
-            f"- The highest value is exactly 1 in {train:.0%} of the channels' training halves and "
-            f"in {test:.0%} of the test halves, which suggests that whoever scaled these data "
-            f"before they were published {'saw' if test > 0.1 else 'did not see'} the test half."
-        )
-    return "\n".join(lines + (_published() if dataset == "smd" else []))
-
-
-def _published() -> list[str]:
-    """What the study's own results file shows without any run."""
-    results = study_file()
-    same = [f"{one} and {other}" for one, other in twins(results)]
-    alike = f"these detectors have the same results on every machine: {_listed(same)}"
-    return [
-        f"- Of the {len(KINDS) * len(results)} F1s in the study's own results, "
-        f"{inconsistent(results)} are not 2PR/(P+R) of their precision and recall; "
-        f"{alike if same else 'no two detectors have the same results on every machine'}."
-    ]
 
 
 def failed(failures: list[str]) -> str:
