@@ -14,13 +14,16 @@ import random
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 import psutil
 
 from lmmoe import detector, live, paths, progress
+from lmmoe.live.metrics import serve
 from lmmoe.live.watch import Watch
 
 CHANNELS, STEP = 38, 60.0
@@ -73,14 +76,18 @@ def soak(seconds: float, seed: int = 0) -> dict[str, object]:
     with (
         tempfile.TemporaryDirectory() as folder,
         progress.bar(LOOKS, f"{seconds:.0f} s of rows", unit="%") as bar,
+        closing(serve(made, 0)) as server,
     ):
         state = Path(folder, "state.safetensors")
         for number, line in enumerate(faulty(seed)):
+            start = time.perf_counter()
             alarm = made.feed(line)
+            server.observe(time.perf_counter() - start)
             if alarm is not None:
                 alarms += bool(json.loads(json.dumps(alarm, allow_nan=False)))
             if number % PAUSE == 0:
                 made.save(state)
+                _served(made, server.port)
             spent = time.perf_counter() - began
             if spent * LOOKS / seconds > looked:
                 looked += 1
@@ -103,6 +110,13 @@ def soak(seconds: float, seed: int = 0) -> dict[str, object]:
         "report": made.report(),
         "state_goes_on": again.report() == made.report(),
     }
+
+
+def _served(made: Watch, port: int) -> None:
+    """Ask for the metrics as Prometheus does; `AssertionError` where they are not the watch's."""
+    with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+        if f"lmmoe_rows_total {float(made.rows)}" not in answer.read().decode().splitlines():
+            raise AssertionError(f"the metrics do not tell of {made.rows} rows")
 
 
 def _add_up(made: Watch, alarms: int) -> None:

@@ -28,15 +28,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from lmmoe.export import command
+    from lmmoe.export import command as exporting
+    from lmmoe.live import command as live
 
     parser = argparse.ArgumentParser(
         prog="python -m lmmoe", description="Anomaly detection in multivariate time series."
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_data_commands(commands)
-    _add_live_commands(commands)
-    command.add(commands)
+    live.add(commands)
+    exporting.add(commands)
     _add_report_commands(commands)
     _add_upkeep_commands(commands)
     return parser
@@ -70,55 +71,6 @@ def _add_data_commands(commands: argparse._SubParsersAction) -> None:
         "--check", action="store_true", help="read every entity of the other data sets, too"
     )
     data.set_defaults(run=_data)
-
-
-def _add_live_commands(commands: argparse._SubParsersAction) -> None:
-    """From a table of one's own to alarms; an option left out has the default of `lmmoe.live`."""
-    fit = commands.add_parser(
-        "fit",
-        help="fit a detector on a table of rows taken as normal",
-        description="Fit a detector on the rows of a CSV or Parquet file, and write a file that "
-        "'watch' takes.",
-    )
-    fit.add_argument("path", metavar="data", help="the table; lmmoe.data.own tells its layout")
-    fit.add_argument("-o", "--out", type=Path, required=True, help="the model (.safetensors)")
-    fit.add_argument("--detector", help="its name (default: LightMMoE)")
-    fit.add_argument("--seed", type=int, help="fixes all that is random (default: 0)")
-    fit.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting; repeatable"
-    )
-    fit.add_argument("--label", metavar="COLUMN", help="the column of labels, which are left out")
-    fit.add_argument("--missing", choices=["error", "fill"], help="what to do about empty cells")
-    fit.set_defaults(run=_fit)
-
-    watch = commands.add_parser(
-        "watch",
-        help="read rows on standard input, write a JSON line per alarm",
-        description="Read rows (CSV with or without a header, or JSON lines) on standard input "
-        "and write one JSON line per alarm on standard output; all else is on standard error.",
-    )
-    watch.add_argument("path", metavar="model", help="a file that 'fit' wrote")
-    watch.add_argument(
-        "--threshold",
-        metavar="RULE",
-        help="budget:PER_DAY (default: budget:1), quantile:SHARE, pot:RISK, spot:RISK or a number",
-    )
-    watch.add_argument(
-        "--release", type=float, help="share of the threshold that ends alarms (default: 0.8)"
-    )
-    watch.add_argument(
-        "--accept-after", type=int, metavar="ROWS", help="take a level that stays as normal"
-    )
-    watch.add_argument("--step", type=float, help="time between rows, to see gaps")
-    watch.add_argument("--top", type=int, metavar="N", help="channels to name (default: 5)")
-    watch.add_argument("--state", type=Path, help="go on from this file, and keep it up to date")
-    watch.add_argument("--save-every", type=int, metavar="ROWS", help="(default: 1000)")
-    watch.add_argument("--metrics", type=int, metavar="PORT", help="serve counts to Prometheus")
-    watch.add_argument("--host", help="address for the metrics (default: 127.0.0.1)")
-    watch.set_defaults(run=_watch)
-    for parser in (fit, watch):
-        parser.add_argument("--time", metavar="COLUMN", help="the column of times")
-        parser.add_argument("--rows-per-day", type=float, help="where no times tell it")
 
 
 def _add_report_commands(commands: argparse._SubParsersAction) -> None:
@@ -196,28 +148,6 @@ def _data(options: argparse.Namespace) -> int:
         print("\nLayouts expected of what is not here (<root> is the data root):")
         print("\n".join(layouts(missing)))
     return 1 if any(found.wrong for found in holdings) else 0
-
-
-def _fit(options: argparse.Namespace) -> int:
-    from lmmoe.live import fitting
-
-    settings = fitting.settings(options.set)
-    model, notes = fitting.fit(settings=settings, **_given(options, "out", "set"))
-    model.save(options.out)
-    print("\n".join([*notes, *fitting.described(model), f"{options.out}: written"]))
-    return 0
-
-
-def _watch(options: argparse.Namespace) -> int:
-    from lmmoe.live import run
-
-    return run.watch(**_given(options))
-
-
-def _given(options: argparse.Namespace, *without: str) -> dict[str, object]:
-    """The options that were given, as keyword arguments."""
-    own = ("run", *without)
-    return {k: v for k, v in vars(options).items() if v is not None and k not in own}
 
 
 def _report(options: argparse.Namespace) -> int:

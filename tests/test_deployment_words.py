@@ -144,6 +144,13 @@ class TestClaims:
         assert table.loc["B046", "verdict"] == "holds"  # below 30 MB
         assert table.loc["C073", "verdict"] == "fails"  # 0.2 MB printed, 0.3 found
 
+    def test_a_size_may_be_that_of_the_saved_model(self, timed, compressed):
+        cad = timed.iloc[:1].assign(detector="CAD", way=claims.STEP, model_bytes=310_000.0)
+        steps = pd.concat([timed[timed["detector"] != "CAD"], cad.assign(error=np.nan)])
+        line = self.found(steps, compressed).loc["C070"]  # 0.3 MB printed
+        assert line[["ours", "verdict"]].tolist() == ["0.31 MB", "holds"]
+        assert line["how"] == "the saved model's file"
+
     def test_what_nothing_measures(self, timed, compressed):
         table = self.found(timed, compressed)
         for name in ("B059", "C074", "A031"):
@@ -171,12 +178,13 @@ class TestClaims:
 class TestWords:
     def test_alarms(self):
         line = {"detector": "MTSExample", "rule": "budget:1", "false_alarms_per_day": 0.25}
-        line |= {"found": 0.5, "events": 8, "promised_per_day": 1.0, "alarms_per_day": 2.0}
+        line |= {"found": 0.5, "announced": 0.25, "events": 8}
+        line |= {"promised_per_day": 1.0, "alarms_per_day": 2.0}
         text = words.alarms(pd.DataFrame([line | {"promised_share": math.nan, "share": 0.1}]))
         assert text == (
             "- L2 norm (MTSExample), a budget of one alarm a day: 0.25 false alarms a machine-day, "
-            "50% of 8 events found; 2.00 alarms a day in all, where at most 1 was promised on "
-            "training rows."
+            "50% of 8 events found (25% by an alarm that began in them); 2.00 alarms a day in all, "
+            "where at most 1 was promised on training rows."
         )
 
     def test_compressed_names_the_smallest_and_what_chance_keeps(self, compressed):
@@ -226,8 +234,12 @@ class TestPictures:
 
     def test_of_thresholds(self):
         line = {"detector": "LightMMoE", "rule": "budget:1", "false_alarms_per_day": 0.5}
-        (ax,) = drawn(plots.thresholds(pd.DataFrame([line | {"found": 0.8, "entities": 3}])))
-        assert (ax.lines[0].get_xdata()[0], ax.lines[0].get_ydata()[0]) == (0.5, 80)
+        line |= {"found": 0.8, "announced": 0.3, "entities": 3}
+        (ax,) = drawn(plots.thresholds(pd.DataFrame([line])))
+        assert ax.lines[0].get_ydata().tolist() == [30, 80]
+        for dot, height in zip(ax.lines[1:3], (80, 30), strict=True):
+            assert (dot.get_xdata()[0], dot.get_ydata()[0]) == (0.5, height)
+        assert ax.lines[1].get_markerfacecolor() == "white" != ax.lines[2].get_markerfacecolor()
         assert not drawn(plots.thresholds(pd.DataFrame()))
 
 

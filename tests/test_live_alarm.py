@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import waves
+from small import tiny, waves
 
 from lmmoe import detector, live, metrics
 from lmmoe.errors import DataError
@@ -49,6 +49,36 @@ def test_a_negative_threshold_is_not_released_above_itself():
     alarm = Alarm(-2.0, release=0.5)
     assert opened([-1.9, *[-2.5] * 10], alarm) == [0]
     assert not alarm.open
+
+
+def test_rounding_opens_no_alarm():
+    assert opened([2.00001, 2.000021], Alarm(2.0)) == [1]
+    assert opened([0.0, 1e-13, 2e-12], Alarm(0.0)) == [2]
+    assert opened([-2.00001, -1.99999, -1.99997], Alarm(-2.0)) == [2]
+
+
+def test_rows_of_a_common_score_end_an_alarm():
+    """Of constant rows all scores are alike, and the threshold is such a score."""
+    rows = [1.0, 5.0, *[1.000001] * 10, 1.0]
+    endless, ending = Alarm(1.0), Alarm(1.0, normal=1.0)
+    assert opened(rows, endless) == opened(rows, ending) == [1]
+    assert endless.open and not ending.open
+    assert opened([5.0, *[1.5] * 30], high := Alarm(2.0, normal=3.0)) == [0] and not high.open
+
+
+@pytest.mark.parametrize("name", ["LightMMoE", "linear", "MTSExample"])
+def test_constant_rows_give_no_endless_alarm(name):
+    rows = np.tile([3.0, 1e6, 0.1, -7.0], (300, 1))
+    made = Model(tiny(name).fit(rows), Facts.of(rows, rows_per_day=100.0))
+    shown = np.concatenate([rows[:60], rows[:10] + 50, rows[:120]])
+    stream, fleet = live.Stream(made), live.Fleet(made, 1)
+    events = [
+        (row, step.event) for row, one in enumerate(shown) if (step := stream.step(one)).event
+    ]
+    assert [event for _, event in events] == ["opened", "ended"] and events[0][0] == 60
+    ticks = [fleet.step(one[None]) for one in shown]
+    assert [row for row, tick in enumerate(ticks) if len(tick.opened)] == [60]
+    assert [row for row, tick in enumerate(ticks) if len(tick.ended)] == [events[1][0]]
 
 
 @pytest.mark.parametrize("release", [-0.1, 1.1, np.nan])

@@ -69,6 +69,45 @@ def test_rows_without_times_are_the_next_ones():
     assert orders([None, 5, None, 65]) == [NEXT] * 4
 
 
+def test_rows_that_came_without_a_time_are_not_missing():
+    for blank in range(1, 8):
+        times = [0, 60, *[None] * blank, 60 * (2 + blank), 60 * (3 + blank)]
+        assert orders(times) == [NEXT] * (4 + blank)
+    assert orders([0, None, 60 * 4])[-1] == (Order.BRIDGED, 2)
+    assert orders([0, None, 60 * 9])[-1] == (Order.GAP, 7)
+    assert orders([0, None, 60 * 2, 60 * 4])[-1] == (Order.BRIDGED, 1)  # counted once
+
+
+def test_after_a_restart_times_already_seen_are_repeats_until_one_is_new():
+    clock = Clock(60.0)
+    for time in range(600, 1260, 60):
+        clock.look(time)
+    clock.resume()
+    seen = (Order.SEEN, 0)
+    again = [clock.look(time) for time in (600, 900, None, 1200, 1140)]
+    assert again == [seen] * 5
+    assert clock.look(1260) == NEXT and clock.look(1200) == LATE
+    assert clock.look(None) == NEXT
+
+
+def test_after_a_restart_rows_without_times_are_taken():
+    clock = Clock(60.0)
+    clock.look(600)
+    clock.resume()
+    assert clock.look(None) == NEXT  # nothing says that it was seen
+    assert clock.look(600) == (Order.SEEN, 0)
+    found = [clock.look(None)[0] for _ in range(6)]
+    assert found == [*[Order.SEEN] * 5, Order.NEXT]
+
+
+def test_a_clock_set_back_before_all_that_was_seen_is_heard_after_a_restart():
+    clock = Clock(60.0)
+    clock.look(6000), clock.look(6060)
+    clock.resume()
+    found = [clock.look(time)[0] for time in range(0, 360, 60)]
+    assert found == [*[Order.LATE] * 4, Order.SET_BACK, Order.NEXT]
+
+
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.none(), max_size=40))
 def test_any_times_get_an_answer(times):
     for order, missing in orders(times):

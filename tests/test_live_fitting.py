@@ -6,6 +6,8 @@ import sys
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 from watched import DAY, NAMES, TRAIN, csv, fitted, model
 
@@ -14,8 +16,8 @@ from lmmoe import live
 from lmmoe.__main__ import main
 from lmmoe.detectors import saving
 from lmmoe.errors import DataError
-from lmmoe.live import fitting
-from lmmoe.live.model import Facts, Model
+from lmmoe.live import checksum, fitting
+from lmmoe.live.model import Facts, Model, has_checksum
 
 MIN = "window=4 experts=2 kernels=2 hidden=4 out=3 tower=2 epochs=1".split()
 SETTINGS = fitting.settings(MIN)
@@ -79,7 +81,10 @@ def test_labels_and_gaps_are_mended_and_told(tmp_path):
         ({"detector": "random"}, "random has no live score"),
         ({"detector": "pyod.models.ecod.ECOD"}, "ECOD: it cannot be saved"),
         ({"missing": "drop"}, "missing is 'drop', neither 'error' nor 'fill'"),
-        ({"detector": "PCA", "rows_per_day": -1.0}, "rows_per_day must be above 0"),
+        (
+            {"detector": "PCA", "rows_per_day": -1.0},
+            "rows_per_day=-1.0: a number above 0 is needed",
+        ),
         ({"settings": SETTINGS | {"window": 500}}, "400 rows are too few for LightMMoE"),
         ({"settings": SETTINGS | {"learning_rate": 1e30}}, "training diverged"),
     ],
@@ -112,7 +117,10 @@ def test_a_file_without_facts_is_a_model_without_them(tmp_path):
     made = Model.load(path)
     assert made.facts is None and made.channels == ("channel 1", "channel 2", *made.channels[2:])
     again = made.save(tmp_path / "again.safetensors")
-    assert saving.header(again) == saving.header(path)
+    head = saving.header(again)
+    assert len(head.pop(checksum.NAME)) == 64 and head == saving.header(path)
+    assert has_checksum(again) and not has_checksum(path)
+    assert Model.load(again).facts is None
 
 
 def test_a_file_with_facts_is_a_detector_all_the_same(tmp_path):
@@ -134,6 +142,7 @@ def test_a_file_with_facts_is_a_detector_all_the_same(tmp_path):
         ({"deviations": [1, 1, 1, "x"]}, "do not fit it"),
         ({"means": [1, 1, 1, float("nan")]}, "a mean is not a finite number"),
         ({"step": -5}, "must be above 0"),
+        ({"time": 3}, "time and pattern must be texts"),
         ({"channels": ["a", "b"], "means": [1, 2], "deviations": [1, 2]}, "facts of 2 channels"),
     ],
     ids=str,
@@ -142,8 +151,29 @@ def test_facts_that_do_not_fit_are_refused(tmp_path, text, message):
     path = model().save(tmp_path / "m.safetensors")
     if isinstance(text, dict):
         text = json.dumps(saving.facts(path) | text)
-    save_file(load_file(path), path, metadata=saving.header(path) | {"facts": text})
+    checksum.write(path, load_file(path), saving.header(path) | {"facts": text})
     with pytest.raises(DataError, match=f"m.safetensors: .*{message}"):
+        Model.load(path)
+
+
+def test_facts_without_a_checksum_are_refused(tmp_path):
+    path = model().save(tmp_path / "m.safetensors")
+    head = {name: text for name, text in saving.header(path).items() if name != checksum.NAME}
+    save_file(load_file(path), path, metadata=head)
+    with pytest.raises(DataError, match="no checksum: damaged, or written by an older version"):
+        Model.load(path)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.data())
+def test_a_flipped_bit_is_refused(tmp_path_factory, data):
+    path = model("MTSExample").save(tmp_path_factory.mktemp("flipped") / "m.safetensors")
+    content = bytearray(path.read_bytes())
+    size = int.from_bytes(content[:8], "little")  # of the header, as safetensors has it
+    place = data.draw(st.integers(8 + size, len(content) - 1))
+    content[place] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="m.safetensors: "):
         Model.load(path)
 
 

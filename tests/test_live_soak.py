@@ -2,6 +2,7 @@
 
 import json
 import sys
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from small import make, waves
 
 from benchmarks import live, soak
 from lmmoe.live import scorers
+from lmmoe.live.metrics import serve
 
 
 def test_ten_seconds_at_full_speed_leave_memory_flat():
@@ -48,6 +50,14 @@ def test_the_soak_notices_counts_that_do_not_add_up():
     made.rows += 1
     with pytest.raises(AssertionError, match="rows 2"):
         soak._add_up(made, 1)
+
+
+def test_the_soak_notices_metrics_of_another_watch():
+    made = soak.Watch(soak.model("MTSExample"), tell=str)
+    other = soak.Watch(made.model, tell=str)
+    made.feed(b",".join([b"9"] * soak.CHANNELS))
+    with closing(serve(other, 0)) as server, pytest.raises(AssertionError, match="tell of 1 rows"):
+        soak._served(made, server.port)
 
 
 def test_the_soak_as_a_program(tmp_path, monkeypatch, capsys):

@@ -83,8 +83,7 @@ def _judged(claim: Claim, value: float) -> str:
 
 
 def _latency(claim: Claim, steps: pd.DataFrame, compressed: pd.DataFrame) -> Found:
-    line = steps[(steps["detector"] == claim.subject) & (steps["way"] == STEP)]
-    line = line[line["error"].isna()]
+    line = _live(steps, claim.subject)
     if line.empty:
         return Found("", UNTESTED, "not timed in this profile")
     middle, high = line.iloc[0][["p50_processor_ms", "p99_processor_ms"]]
@@ -105,11 +104,18 @@ def _throughput(claim: Claim, steps: pd.DataFrame, compressed: pd.DataFrame) -> 
 
 
 def _size(claim: Claim, steps: pd.DataFrame, compressed: pd.DataFrame) -> Found:
-    line = _bases(compressed, claim.subject)
+    line, how = _bases(compressed, claim.subject)["bytes"], "what was learned, 4 bytes a number"
     if line.empty:
+        line, how = _live(steps, claim.subject)["model_bytes"], "the saved model's file"
+    if line.isna().all():
         return Found("", UNTESTED, "not measured in this profile")
-    size = line["bytes"].mean() / 1e6
-    return Found(f"{size:.3g} MB", _judged(claim, size), "what was learned, 4 bytes a number")
+    size = line.mean() / 1e6
+    return Found(f"{size:.3g} MB", _judged(claim, size), how)
+
+
+def _live(steps: pd.DataFrame, subject: str) -> pd.DataFrame:
+    own = steps[(steps["detector"] == subject) & (steps["way"] == STEP)]
+    return own[own["error"].isna()]
 
 
 def _bases(compressed: pd.DataFrame, subject: str) -> pd.DataFrame:

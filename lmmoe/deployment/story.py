@@ -105,7 +105,7 @@ def watch(model: Model, series: Series, rule: str) -> Day:
     stream = Stream(model, threshold=rule)
     first = max(start - len(stream.window), 0)
     scores = np.array([stream.step(row).score for row in series.test[first : start + day]])
-    found, _ = episodes(scores, probe.alarm.threshold, probe.alarm.release)
+    found, _ = episodes(scores, probe.alarm.threshold, probe.alarm.release, model.normal)
     alarms = [(a + first, b + first) for a, b in found]
     own = scores[start - first :]
     return Day(model.detector.name, start, start + len(own), own, probe.alarm.threshold, alarms)

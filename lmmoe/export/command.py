@@ -3,6 +3,12 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lmmoe.errors import DataError
+
+if TYPE_CHECKING:
+    from lmmoe.detectors import Detector
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -20,16 +26,28 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Read the model, write the file, tell its size; errors are `DataError`."""
+    from lmmoe.export import needed
+    from lmmoe.live import outputs
+    from lmmoe.live.model import Model
+
+    outputs.check(options.out, "ONNX file", options.model)
+    needed.check(needed.WRITING)
+    made = Model.load(options.model).detector
+    try:
+        _write(made, options.out, int8=options.int8)
+    except OSError as error:
+        raise DataError(f"the ONNX file cannot be written ({error})", file=options.out) from error
+    sys.stdout.write(f"{options.out}: written, {options.out.stat().st_size:,} bytes\n")
+    return 0
+
+
+def _write(made: "Detector", out: Path, *, int8: bool) -> None:
     from tempfile import TemporaryDirectory
 
     from lmmoe.export import quantise, write
-    from lmmoe.live.model import Model
 
-    made = Model.load(options.model).detector
-    if options.int8:
-        with TemporaryDirectory(prefix="lmmoe-") as folder:
-            quantise(write(made, Path(folder, "model.onnx")), options.out)
-    else:
-        write(made, options.out)
-    sys.stdout.write(f"{options.out}: written, {options.out.stat().st_size:,} bytes\n")
-    return 0
+    if not int8:
+        write(made, out)
+        return
+    with TemporaryDirectory(prefix="lmmoe-") as folder:
+        quantise(write(made, Path(folder, "model.onnx")), out)

@@ -12,7 +12,7 @@ In Python:
 and in a shell::
 
     python -m lmmoe fit last-week.csv -o model.safetensors
-    tail -f rows.csv | python -m lmmoe watch model.safetensors --state watch.safetensors
+    tail -n 0 -F rows.csv | python -m lmmoe watch model.safetensors --state watch.safetensors
 
 How the parts fit: `model` is a detector with the facts of its training rows, in one file. `scorers`
 score one row of each of n streams, given the rows before it: the MMoE family by `forward`, its
@@ -20,7 +20,9 @@ forward pass in NumPy, and every other detector by its public functions. `stream
 stream remembers, its threshold (`thresholds`) and its alarm (`alarm`); `many` does that for
 thousands of streams at a time. `watch` reads lines (`rows`, of `cells`) and follows their times
 (`clock`); `run` lets it watch a pipe (`pipes`), keeps its state (`statefile`) and offers its counts
-(`metrics`). `fitting` makes models from tables, `measure` tells how many alarms were false.
+(`metrics`). `fitting` makes models from tables (`columns`), `measure` tells how many alarms were
+false. `checksum` guards models and states, `outputs` what a new file would replace; `command` has
+the commands.
 
 What happens where something is wrong (a watch counts all of it, tells the first of each kind on
 standard error, and the sums at the end):
@@ -43,10 +45,16 @@ lost column            as missing cells
 odd line               (not JSON, wrong number of cells, too long, binary): left out
 level shift            one alarm, open for as long as the level stays; with ``accept_after`` it
                        ends after so many rows, and the new level is the normal one
+row without a time     taken as the next one, and not missing later on; told
+no times at all        told, where the model knows times: no column of that name, none of the first
+                       10 that can be read, or numbers for dates; no gap is seen then
 restart in the middle  with a saved state as if there had been none; without, the window fills anew
+rows sent again        after a restart, rows of times already seen are left out until one is new
 damaged state          told, and the watch starts afresh; so with the state of another model
-damaged or foreign     refused at the start, with what is wrong: exit status 1
-model file
+damaged or foreign     refused at the start, with what is wrong: exit status 1; a checksum shows
+model file             damage to numbers (`lmmoe.save_detector` writes none; that is told)
+other threshold rule   than the saved state's: told, and taken
+place of the state     another kind of file, the model, or where nothing can be written: refused
 slow reader            the watch waits; no alarm is dropped. Where it is told to stop meanwhile, the
                        alarm is kept in the state for the next start
 no reader              the watch ends with its state saved: exit status 1

@@ -52,23 +52,25 @@ def numbers(cells: Iterable[object]) -> tuple[npt.NDArray[np.float64], int]:
         return np.array([math.nan if value is None else value for value in found]), text
 
 
-def moment(cell: object) -> tuple[float, bool] | None:
+def moment(cell: object, pattern: str | None = None) -> tuple[float, bool] | None:
     """When a row was taken: a number as it is, or a date as seconds since 1970 (True).
 
-    Dates are ISO 8601; one without a zone is taken as UTC. None for anything else: a date that
-    reads in two ways would put rows in the wrong order without a word.
+    Dates are ISO 8601, or as ``pattern`` has it (`datetime.strptime`); one without a zone is taken
+    as UTC. None for anything else: a date that reads in two ways would put rows in the wrong order
+    without a word.
     """
     found = finite(cell)
     if found is not None:
         return found, False
-    date = iso(cell) if isinstance(cell, str) else None
+    date = date_of(cell, pattern) if isinstance(cell, str) else None
     return None if date is None else (date.timestamp(), True)
 
 
-def iso(text: str) -> datetime | None:
-    """Read a date in ISO 8601; None where it is none."""
+def date_of(text: str, pattern: str | None = None) -> datetime | None:
+    """Read a date in ISO 8601, or as ``pattern`` has it; None where it is none."""
+    text = text.strip()
     try:
-        date = datetime.fromisoformat(text.strip())
+        date = datetime.strptime(text, pattern) if pattern else datetime.fromisoformat(text)
     except ValueError:
-        return None
+        return date_of(text) if pattern else None
     return date if date.tzinfo else date.replace(tzinfo=UTC)

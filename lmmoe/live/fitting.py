@@ -10,7 +10,8 @@ from lmmoe.data.reading import fill_gaps, filled_note
 from lmmoe.data.table import Table, read_table
 from lmmoe.detectors import detector as make
 from lmmoe.errors import DataError
-from lmmoe.live import thresholds
+from lmmoe.live import columns, thresholds
+from lmmoe.live.checks import above_zero
 from lmmoe.live.model import Facts, Model
 from lmmoe.live.scorers import scorer
 
@@ -38,6 +39,8 @@ def fit(
     Raises `DataError` for rows or settings that cannot be used, for a detector that has no live
     score (`lmmoe.live.scorers`) or cannot be saved, and where training diverges.
     """
+    if rows_per_day is not None:
+        above_zero("rows_per_day", rows_per_day)
     if missing not in ("error", "fill"):
         raise DataError(f"missing is {missing!r}, neither 'error' nor 'fill'")
     try:
@@ -52,7 +55,7 @@ def fit(
     notes = [*table.notes, *filled_note(holes, table.path)]
     if table.labels is not None:
         notes += marked_note(table.labels, len(rows), table.path)
-    known = _steps(table)
+    known = _steps(table) | columns.of(table, time)
     if rows_per_day is not None:
         known["rows_per_day"] = rows_per_day
     try:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from lmmoe.errors import DataError
 from lmmoe.live import statefile, thresholds
-from lmmoe.live.alarm import RELEASE
+from lmmoe.live.alarm import RELEASE, bar
 from lmmoe.live.clock import BRIDGE
 from lmmoe.live.model import Model
 from lmmoe.live.scorers import Floats, Judged, Scorer, scorer
@@ -81,6 +81,7 @@ class Fleet:
             problem = "the models do not say the training means that rows are to be brought to"
             raise DataError(problem, hint="Fit them with lmmoe.live.fit, or give facts")
         self.threshold = self._thresholds(threshold, rows_per_day)
+        self.normal = np.array([model.normal for model in self.models])
         shape = self.scorer.context, channels, count
         self.window, self.place = np.zeros(shape, self.scorer.dtype), 0  # a ring, and its oldest
         self.held, self.carry = self.centres.copy(), np.full((channels, count), np.nan)
@@ -97,7 +98,7 @@ class Fleet:
         found: dict[int, float] = {}
         for model in self.models:
             if id(model) not in found:
-                day = rows_per_day or (model.facts and model.facts.rows_per_day)
+                day = model.day(rows_per_day)
                 found[id(model)] = thresholds.threshold(rule, model.calibration, day)
         return np.array([found[id(model)] for model in self.models])
 
@@ -181,8 +182,9 @@ class Fleet:
     def _alarms(self, scores: Floats) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
         """Follow `Alarm`'s rule for every stream: which opened, which ended."""
         known, was = ~np.isnan(scores), self.open.copy()
-        opened = known & ~was & (scores > self.threshold)
-        loud = scores > np.minimum(self.release * self.threshold, self.threshold)
+        opened = known & ~was & (scores > bar(self.threshold))
+        ending = np.maximum(self.release * self.threshold, self.normal)
+        loud = scores > bar(np.minimum(ending, self.threshold))
         self.quiet[was & known & ~loud] += 1
         self.quiet[opened | (was & loud)] = 0
         ended = was & (self.quiet >= APART)

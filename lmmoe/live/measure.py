@@ -69,7 +69,7 @@ def judged(
     word, value = checked_rule(rule)
     made = threshold(rule, model.calibration, series.rows_per_day)
     start = made.threshold if isinstance(made, Tail) else made
-    found, above = episodes(scores, made, release)
+    found, above = episodes(scores, made, release, model.normal)
     normal = np.asarray(series.labels) == 0
     days = len(scores) / series.rows_per_day
     false = [one for one in found if normal[one[0] : one[1] + 1].all()]
@@ -95,18 +95,19 @@ def judged(
 
 
 def episodes(
-    scores: Floats, rule: float | Tail, release: float = RELEASE
+    scores: Floats, rule: float | Tail, release: float = RELEASE, normal: float = -np.inf
 ) -> tuple[list[tuple[int, int]], npt.NDArray[np.bool_]]:
     """Give the alarms of live scores ``(t,)``: first row and last loud one of each, in order.
 
     Also which rows are above the threshold of their time ``(t,)``. A tail learns as it goes.
+    ``release`` and ``normal`` are `Alarm`'s.
     """
-    alarm = Alarm(rule.threshold if isinstance(rule, Tail) else rule, release)
+    alarm = Alarm(rule.threshold if isinstance(rule, Tail) else rule, release, normal)
     found, above = [], np.zeros(len(scores), dtype=bool)
     for row, score in enumerate(scores.tolist()):
         if score != score:  # no score
             continue
-        above[row] = score > alarm.threshold
+        above[row] = alarm.above(score)
         was = alarm.open
         alarm.step(score, row)
         if isinstance(rule, Tail) and rule.update(score):

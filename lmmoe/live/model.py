@@ -4,12 +4,15 @@ import math
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
 
 from lmmoe.detectors import Detector, saving
 from lmmoe.errors import DataError
+from lmmoe.live import checksum
+from lmmoe.live.checks import above_zero
 from lmmoe.protocol import PROTOCOLS
 
 Floats = npt.NDArray[np.float64]
@@ -22,7 +25,9 @@ class Facts:
     ``channels`` are their names, ``named`` whether the data gave them; ``means`` and ``deviations``
     (population, 1 for a channel that does not vary) of each channel, in its unit. ``step`` is the
     median time from row to row: in seconds where times were dates (``dates``), else in the unit of
-    the time column; None without one. ``rows_per_day`` is None where a day is not known.
+    the time column; None without one. ``time`` is that column's name, None where it has none;
+    ``pattern`` how its dates are written, for `datetime.strptime`, None for ISO 8601.
+    ``rows_per_day`` is None where a day is not known.
     """
 
     channels: tuple[str, ...]
@@ -31,6 +36,8 @@ class Facts:
     named: bool = False
     step: float | None = None
     dates: bool = False
+    time: str | None = None
+    pattern: str | None = None
     rows_per_day: float | None = None
     rows: int = 0
 
@@ -43,6 +50,8 @@ class Facts:
             raise ValueError("two channels of one name")
         if not all(map(math.isfinite, self.means)):
             raise ValueError("a mean is not a finite number")
+        if not all(text is None or isinstance(text, str) for text in (self.time, self.pattern)):
+            raise ValueError("time and pattern must be texts")
         for value in (*self.deviations, self.step, self.rows_per_day):
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{value}: deviations, step and rows_per_day must be above 0")
@@ -110,18 +119,39 @@ class Model:
             return None
         return protocol.calibrating(made.decision_scores_)
 
+    @cached_property
+    def normal(self) -> float:
+        """The score of a common row: the calibration's median, -inf where there is none."""
+        return -math.inf if self.calibration is None else float(np.median(self.calibration))
+
+    def day(self, rows: float | None = None) -> float | None:
+        """Rows a day: those given, else the facts'; None if unknown, `DataError` for 0 or less."""
+        if rows is not None:
+            above_zero("rows_per_day", rows)
+            return rows
+        return self.facts.rows_per_day if self.facts else None
+
     def save(self, path: str | Path) -> Path:
-        """Write one file, as `lmmoe.save_detector` does; raises as that does."""
+        """Write one file with a checksum, else as `lmmoe.save_detector` does; raises as that does.
+
+        `lmmoe.load_detector` reads it, too.
+        """
         known = asdict(self.facts) if self.facts else None
-        return saving.save(self.detector, path, facts=known)
+        with TemporaryDirectory(prefix="lmmoe-") as folder:
+            plain = saving.save(self.detector, Path(folder, "model.safetensors"), facts=known)
+            arrays, head = checksum.read(plain)
+        return checksum.write(Path(path), arrays, head)
 
     @classmethod
     def load(cls, path: str | Path) -> "Model":
         """Read what `save` or `lmmoe.save_detector` wrote; `DataError` for anything else.
 
-        It is run on the processor, wherever it was fitted: for single rows nothing else pays.
+        What `save` wrote is held against its checksum; a plain detector has none. It is run on the
+        processor, wherever it was fitted: for single rows nothing else pays.
         """
         made, kept = saving.load(path, device="cpu"), saving.facts(path)
+        if kept is not None or has_checksum(path):
+            checksum.check(*checksum.read(path), path)
         if kept is None:
             return cls(made)
         known = {each.name for each in fields(Facts)}
@@ -131,3 +161,8 @@ class Model:
             raise DataError(
                 f"the facts beside the model do not fit it ({error})", file=path, hint="Fit it anew"
             ) from error
+
+
+def has_checksum(path: str | Path) -> bool:
+    """Whether damage to a model's file would show; raises `DataError` for another file."""
+    return checksum.NAME in saving.header(path)

@@ -47,9 +47,10 @@ class Row(NamedTuple):
 class Reader:
     """Turns lines into rows of ``channels``.
 
-    ``named`` says whether the model knows their names from data, ``time`` names the time column if
-    it is another. ``counts`` counts what was odd, ``tell`` gets a sentence about each change of the
-    columns.
+    ``named`` says whether the model knows their names from data. ``time`` names the time column;
+    without it, that is ``known_time``, the training rows', or else one of a common name.
+    ``pattern`` says how dates are written, where not as in ISO 8601. ``counts`` counts what was
+    odd, ``tell`` gets a sentence about each change of the columns.
     """
 
     def __init__(
@@ -58,10 +59,14 @@ class Reader:
         *,
         named: bool = True,
         time: str | None = None,
+        known_time: str | None = None,
+        pattern: str | None = None,
         tell: Callable[[str], None] = print,
     ) -> None:
         self.channels, self.named, self.tell = channels, named, tell
-        self.times = (time.lower(),) if time else TIMES
+        self.pattern, self._given = pattern, time is not None
+        self._wanted = time or known_time  # None where its loss is nothing to tell
+        self.times = _time_names(channels, time, known_time)
         self.known = frozenset(channels)
         self.counts: Counter[str] = Counter()
         self.lines = 0
@@ -91,10 +96,13 @@ class Reader:
             raise Skipped("not JSON", type(error).__name__) from error
         if isinstance(found, list):
             return self._row(*self._by_position(found))
-        self._compare(list(found), next((n for n in found if n.lower() in self.times), None))
+        names = list(found)
+        place = self._time_place(names)
+        if place is None:
+            self._lost_time()
+        self._compare(names, None if place is None else names[place])
         values = [found.get(name) for name in self.channels]
-        time = next((found[name] for name in found if name.lower() in self.times), None)
-        return self._row(values, time)
+        return self._row(values, None if place is None else found[names[place]])
 
     def _from_cells(self, found: list[str]) -> Row | None:
         if self._is_header(found):
@@ -123,7 +131,7 @@ class Reader:
         if time is None:
             return Row(found)
         written = time[:SHOWN] if isinstance(time, str) else cells.finite(time)
-        when = cells.moment(time)
+        when = cells.moment(time, self.pattern)
         if when is None or self.dates not in (None, when[1]) or (self._only_dates and not when[1]):
             self.counts["times not understood"] += 1
             return Row(found, None, written)
@@ -138,15 +146,23 @@ class Reader:
         enough = len(found) >= max(len(self.channels), 1 + self.named)
         if self.known.isdisjoint(words) and not (self.lines == 1 and enough):
             return False
-        return bool(words) and all(cells.number(w) is None and not cells.iso(w) for w in words)
+        dates = (cells.date_of(word, self.pattern) for word in words)
+        return bool(words) and not any(dates) and all(cells.number(w) is None for w in words)
 
     def take_header(self, names: list[str]) -> None:
         """Find each channel's cell, and the time's."""
-        lower = [name.lower() for name in names]
-        time = next((n for n, name in enumerate(lower) if name in self.times), None)
-        rest = [n for n, name in enumerate(lower) if n != time and name not in LABELS]
-        # As lmmoe.data.own has it: a first column of dates is the time.
-        first = time is None and rest[:1] == [0] and names[0] not in self.known and len(names) > 1
+        time = self._time_place(names)
+        rest = [n for n, name in enumerate(names) if n != time and name.lower() not in LABELS]
+        # As lmmoe.data.own has it: a first column of dates is the time, if no other is named.
+        first = (
+            time is None
+            and not self._given
+            and rest[:1] == [0]
+            and names[0] not in self.known
+            and len(names) > 1
+        )
+        if time is None and not first:
+            self._lost_time()
         self.header, self._time, self._only_dates = names, 0 if first else time, first
         if not self.named and self.known.isdisjoint(names):  # of names the model knows nothing
             if len(rest) == len(self.channels):
@@ -157,6 +173,17 @@ class Reader:
                 return
         self._order = [names.index(name) if name in names else -1 for name in self.channels]
         self._compare(names, None if self._time is None else names[self._time])
+
+    def _time_place(self, names: list[str]) -> int | None:
+        lower = [name.lower() for name in names]
+        return next((lower.index(name) for name in self.times if name in lower), None)
+
+    def _lost_time(self) -> None:
+        """Tell, once, where a time column should be and is not."""
+        if self._wanted is not None:
+            without = "rows without times are taken as they come, and gaps are not seen"
+            self.tell(f"no column {self._wanted!r} for the times: {without}")
+            self._wanted = None
 
     def _compare(self, names: list[str], time: str | None) -> None:
         """Count and tell which columns are new and which are lost, where this has changed."""
@@ -174,3 +201,12 @@ class Reader:
                     left = "left out" if kind == "new column" else "its last values stand in"
                     shown = ", ".join(sorted(map(repr, those))[:5])
                     self.tell(f"{kind}: {shown} ({left})")
+
+
+def _time_names(channels: tuple[str, ...], time: str | None, known: str | None) -> tuple[str, ...]:
+    """Names of the time column in small letters, the likeliest first."""
+    if time is not None:
+        return (time.lower(),)
+    taken = {name.lower() for name in channels}
+    common = tuple(name for name in TIMES if name not in taken)
+    return common if known is None else (known.lower(), *common)

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lmmoe.errors import DataError
-from lmmoe.live import pipes
-from lmmoe.live.model import Model
+from lmmoe.live import outputs, pipes
+from lmmoe.live.checks import from_one
+from lmmoe.live.model import Model, has_checksum
 from lmmoe.live.watch import Watch
 
 if TYPE_CHECKING:
     from lmmoe.live.metrics import Server
 
 SAVE_EVERY = 1000  # rows between two savings of the state
+HOST = "127.0.0.1"  # of the metrics: for this machine alone
 
 
 def watch(
@@ -27,7 +29,7 @@ def watch(
     state: str | Path | None = None,
     save_every: int = SAVE_EVERY,
     metrics: int | None = None,
-    host: str = "127.0.0.1",
+    host: str | None = None,
     source: int = 0,
     sink: int = 1,
     **options: object,
@@ -36,25 +38,37 @@ def watch(
 
     Both are file descriptors. What is for people goes to standard error. ``state`` is a file that
     the watch goes on from where it exists, and that is written every ``save_every`` rows and at the
-    end; a damaged one, or another model's, is told and replaced. With ``metrics``, a port, counts
-    are served for Prometheus on ``host``. Other options: `Watch`'s.
+    end; a damaged one, or another model's, is told and replaced, any other file is refused. With
+    ``metrics``, a port (0: a free one, which is told), counts are served for Prometheus on
+    ``host``, by default 127.0.0.1. Other options: `Watch`'s.
 
     Returns the exit status: 0 at the end of the rows or after SIGTERM, 130 after Ctrl-C, 1 where
     the alarms' reader is gone. Raises `DataError` for a model or an option that cannot be used.
     """
+    from_one("save_every", save_every)
+    if host is not None and metrics is None:
+        raise DataError(f"host {host!r} without metrics", hint="Give their port, too (--metrics)")
+    if state is not None:
+        outputs.check(state, "state", path, source, sink)
     model = Model.load(path)
+    if not has_checksum(path):
+        tell(f"{path}: a plain detector, without a checksum: damage to its numbers would not show")
     made = _restored(model, None if state is None else Path(state), options)
-    server = None
-    if metrics is not None:
-        from lmmoe.live.metrics import serve
-
-        server = serve(made, metrics, host)
+    server = None if metrics is None else _served(made, metrics, host or HOST)
     try:
         with pipes.Stop() as stop, np.errstate(all="ignore"):
             return _loop(made, source, sink, stop, state and Path(state), save_every, server)
     finally:
         if server is not None:
             server.close()
+
+
+def _served(made: Watch, port: int, host: str) -> "Server":
+    from lmmoe.live.metrics import serve
+
+    server = serve(made, port, host)
+    tell(f"metrics: http://{host}:{server.port}/metrics")
+    return server
 
 
 def _restored(model: Model, state: Path | None, options: dict[str, object]) -> Watch:

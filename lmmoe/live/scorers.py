@@ -165,6 +165,10 @@ Scorer = Forecasting | Sliding
 
 def scorer(model: Model) -> Scorer:
     """Give the quickest scorer for a model; `DataError` where no live score exists."""
+    if model.detector.rescales:
+        raise DataError(
+            f"{model.detector.name} has no live score: its scores depend on all rows given"
+        )
     return Forecasting(model) if _is_forecasting(model.detector) else Sliding(model)
 
 

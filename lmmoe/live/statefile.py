@@ -6,38 +6,35 @@ from pathlib import Path
 
 import numpy as np
 
-from lmmoe import paths
 from lmmoe.errors import DataError
+from lmmoe.live import checksum
 
-FORMAT = "lmmoe live state 1"
+FORMAT = "lmmoe live state 2"
 Arrays = dict[str, np.ndarray]
 # What contents that do not fit raise where they are taken back.
 UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 def write(path: str | Path, arrays: Mapping[str, np.ndarray], facts: Mapping[str, object]) -> Path:
-    """Write arrays by name and plain values; the file is replaced in one go."""
-    from safetensors.numpy import save_file
+    """Write arrays by name and plain values; the file is replaced in one go.
 
+    Their checksum is in it (`lmmoe.live.checksum`).
+    """
     head = {"format": FORMAT, "facts": json.dumps(facts)}
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    with paths.replacing(Path(path)) as part:
-        save_file(whole, part, metadata=head)
-    return Path(path)
+    return checksum.write(Path(path), arrays, head)
 
 
 def read(path: str | Path) -> tuple[Arrays, dict[str, object]]:
     """Read what `write` wrote; `DataError` for a damaged file or one of another kind."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     try:
-        with safe_open(path, framework="numpy") as file:
-            head = file.metadata() or {}
-            if head.get("format") != FORMAT:
-                problem = f"not a live state, or of another format ({head.get('format')!r})"
-                raise DataError(problem, file=path)
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            facts = json.loads(head["facts"])
+        arrays, head = checksum.read(path)
+        if head.get("format") != FORMAT:
+            problem = f"not a live state, or of another format ({head.get('format')!r})"
+            raise DataError(problem, file=path)
+        checksum.check(arrays, head, path)
+        facts = json.loads(head["facts"])
     except (SafetensorError, OSError, TypeError, KeyError, json.JSONDecodeError) as error:
         raise DataError(f"not a readable state ({error})", file=path) from error
     if not isinstance(facts, dict):

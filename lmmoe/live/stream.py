@@ -16,6 +16,7 @@ from lmmoe.live.scorers import Floats, scorer
 from lmmoe.live.thresholds import Tail
 
 RULE = "budget"
+WARMING_UP = "warming up"  # why a row has no score that has too few rows before it
 ENOUGH = 0.5  # share of the channels that a row must have values of to be scored
 
 
@@ -99,11 +100,12 @@ class Stream:
         if accept_after is not None and model.facts is None:
             problem = "the model does not say the training means, which accept_after needs"
             raise DataError(problem, hint="Fit it with lmmoe.live.fit, or give facts")
-        day = rows_per_day or (model.facts and model.facts.rows_per_day)
-        rule = thresholds.threshold(threshold, model.calibration, day)
-        self.tail = rule if isinstance(rule, Tail) else None
-        self.alarm = Alarm(rule.threshold if self.tail else rule, release)
         self.model, self.scorer, self.accept_after = model, scorer(model), accept_after
+        rule = thresholds.threshold(threshold, model.calibration, model.day(rows_per_day))
+        self.tail = rule if isinstance(rule, Tail) else None
+        start = rule.threshold if self.tail else rule
+        self.alarm = Alarm(start, release, model.normal)
+        self.rule = [*thresholds.checked_rule(threshold), start]  # as a state keeps it
         channels = len(model.channels)
         self.rows, self.seen, self.counts = 0, 0, Counter()
         self.window = np.zeros((self.scorer.context, channels), dtype=self.scorer.dtype)
@@ -126,7 +128,7 @@ class Stream:
         self.held[:] = row
         self.rows += 1
         if self.seen < len(self.window):
-            found = Step(math.nan, why="warming up", missing=missing)
+            found = Step(math.nan, why=WARMING_UP, missing=missing)
         elif missing is not None and np.count_nonzero(missing) > len(row) * (1 - ENOUGH):
             found = Step(math.nan, why="too few values", missing=missing)
         else:
@@ -229,6 +231,7 @@ class Stream:
             "model": self.model.fingerprint,
             **{name: getattr(self, name) for name in ("rows", "seen", "since")},
             "alarm": self.alarm.state,
+            "rule": self.rule,
             "tail": self.tail.numbers if self.tail else None,
             "counts": dict(self.counts),
         }
@@ -236,7 +239,8 @@ class Stream:
     def restore(self, arrays: statefile.Arrays, facts: dict[str, object]) -> None:
         """Go on from a `state` as if there had been no break.
 
-        Raises `DataError` where it is another model's or does not fit; start another then.
+        A threshold that learned is taken back where the rule is the same. Raises `DataError` where
+        the state is another model's or does not fit; start another stream then.
         """
         if facts.get("model") != self.model.fingerprint:
             raise DataError("the state is that of a stream with another model")
@@ -245,7 +249,7 @@ class Stream:
             self.rows, self.seen, self.since = (int(facts[n]) for n in ("rows", "seen", "since"))
             self.alarm.restore(facts["alarm"])
             self.counts = Counter({str(n): int(count) for n, count in facts["counts"].items()})
-            if self.tail and facts["tail"]:
+            if self.tail and facts["tail"] and facts["rule"] == self.rule:
                 self.tail = Tail.restored(facts["tail"], arrays["excesses"])
                 self.alarm.threshold = self.tail.threshold
         except statefile.UNFIT as error:

@@ -130,12 +130,13 @@ def threshold(
     if calibration is None:
         raise DataError(
             f"the model holds no scores of rows that it was not fitted on: no {word}",
-            hint="Give the threshold as a number, or fit with held_out=0.1",
+            hint="Give the threshold as a number, or fit with held_out=0.1 (--set held_out=0.1)",
         )
     if word == "budget" and rows_per_day is None:
         raise DataError(
             "an alarm budget needs to know how many rows make a day",
-            hint="Fit on rows with a time column, give rows_per_day, or use another threshold",
+            hint="Fit on rows with a time column, give rows_per_day (--rows-per-day), or use "
+            "another threshold",
         )
     try:
         if word == "budget":

@@ -11,13 +11,24 @@ from pathlib import Path
 
 from lmmoe.errors import DataError
 from lmmoe.live import statefile
+from lmmoe.live.checks import above_zero, from_one
 from lmmoe.live.clock import Clock, Order
 from lmmoe.live.model import Model
 from lmmoe.live.rows import Reader, Row, Skipped
-from lmmoe.live.stream import Step, Stream
+from lmmoe.live.stream import WARMING_UP, Step, Stream
 
 TOP = 5  # channels that an alarm names
-SKIPPED = (Order.REPEATED, Order.LATE)
+FIRST = 10  # rows, one of which must have a time where times are to be expected
+SKIPPED = (Order.REPEATED, Order.LATE, Order.SEEN)
+MORE = "more of these are only counted"
+ELSEWHERE = ("new columns", "lost columns", "scores without a number")  # told by other means
+MENDED = {
+    "cells of text": "text in a cell, taken as missing",
+    "filled cells": "a cell without a value, for which the channel's last one stands in",
+    "infinite cells": "an infinite value, taken as missing",
+    "cut cells": "a value too far from the mean, cut",
+    "times not understood": "a time that cannot be read, {!r}",
+}
 
 
 class Watch:
@@ -25,7 +36,8 @@ class Watch:
 
     ``time`` names the time column, ``step`` is the time from row to row in its unit (seconds for
     dates), by default that of the training rows. ``tell`` gets a sentence for people: the first of
-    each kind of odd line, changed columns, gaps, ends of alarms. Other options: `Stream`'s.
+    each kind of odd line, cell, time or gap, changed columns, ends of alarms. Other options:
+    `Stream`'s. Raises `DataError` for an option that cannot be used.
     """
 
     def __init__(
@@ -38,10 +50,17 @@ class Watch:
         tell: Callable[[str], None] = print,
         **options: object,
     ) -> None:
+        from_one("top", top)
+        if step is not None:
+            above_zero("step", step)
         self.model, self.top, self.tell = model, top, tell
         self.stream = Stream(model, **options)
-        named = model.facts is not None and model.facts.named
-        self.reader = Reader(model.channels, named=named, time=time, tell=tell)
+        facts = model.facts
+        known = {"known_time": facts.time, "pattern": facts.pattern} if facts else {}
+        named = facts is not None and facts.named
+        self.reader = Reader(model.channels, named=named, time=time, tell=tell, **known)
+        self._timed = bool(time or step or (facts and facts.step))  # times are to be expected
+        self._told: set[str] = set(ELSEWHERE)  # kinds of what is mended
         self.clock, self._step = Clock(step), step
         self.rows = self.alarms = 0
         self.skipped: Counter[str] = Counter()  # rows by reason
@@ -60,20 +79,35 @@ class Watch:
         if row is None:
             return None
         self.rows += 1
-        if not self._in_order(row):
-            return None
+        found = self._scored(row) if self._in_order(row) else None
+        self._mention(row)
+        return found
+
+    def _scored(self, row: Row) -> dict[str, object] | None:
         step = self.stream.step(row.values)
+        if self._timed and self.stream.rows == FIRST and self.clock.latest is None:
+            self.tell(f"none of the first {FIRST} rows has a time that can be read: no gap is seen")
         if step.why:
             self.unscored[step.why] += 1
+            if self.unscored[step.why] == 1 and step.why != WARMING_UP:
+                self.tell(f"row {self.rows - 1} has no score: {step.why}; {MORE}")
         if not step.event:
             return None
         return self._opened(row, step) if step.event == "opened" else self._ended(step.event)
 
+    def _mention(self, row: Row) -> None:
+        """Tell of what has been mended for the first time."""
+        for counts in (self.reader.counts, self.stream.counts):
+            for kind, count in counts.items():
+                if count and kind not in self._told:
+                    self._told.add(kind)
+                    what = MENDED.get(kind, kind).format(row.written)
+                    self.tell(f"row {self.rows - 1}: {what}; {MORE}")
+
     def _in_order(self, row: Row) -> bool:
         """Follow the clock; tell whether the row is one to score."""
         if self.clock.latest is None and row.time is not None and self._step is None:
-            facts = self.model.facts
-            self.clock.step = facts.step if facts and facts.dates == self.reader.dates else None
+            self.clock.step = self._known_step()
         order, missing = self.clock.look(row.time)
         if order is Order.NEXT:
             return True
@@ -88,6 +122,20 @@ class Watch:
             self._ended("gap")
         self.stream.restart()
         return True
+
+    def _known_step(self) -> float | None:
+        """The training rows' step, if it is in the unit of these times; tell where it is not."""
+        facts = self.model.facts
+        if facts is None or facts.step is None:
+            return None
+        if facts.dates == self.reader.dates:
+            return facts.step
+        here, there = ("dates", "numbers") if self.reader.dates else ("numbers", "dates")
+        self.tell(
+            f"times are {here}, those of the training rows were {there}: gaps are not seen "
+            "unless step (--step) gives the time from row to row"
+        )
+        return None
 
     def _opened(self, row: Row, step: Step) -> dict[str, object]:
         self.alarms += 1
@@ -108,12 +156,12 @@ class Watch:
     def _skip(self, reason: str, detail: str) -> None:
         self.skipped[reason] += 1
         if self.skipped[reason] == 1:
-            self.tell(f"row {self.rows - 1} skipped: {detail}; more of these are only counted")
+            self.tell(f"row {self.rows - 1} skipped: {detail}; {MORE}")
 
     def _count(self, event: str, detail: str) -> None:
         self.events[event] += 1
         if self.events[event] == 1:
-            self.tell(f"row {self.rows - 1}: {event} {detail}; more of these are only counted")
+            self.tell(f"row {self.rows - 1}: {event} {detail}; {MORE}")
 
     @property
     def scored(self) -> int:
@@ -155,8 +203,20 @@ class Watch:
         self.stream.restore(arrays, facts)
         try:
             self._restore(facts["watch"])
+            self._compare_rules(facts["rule"])
         except statefile.UNFIT as error:
             raise DataError(f"the state does not fit a watch ({error})", file=path) from error
+
+    def _compare_rules(self, old: list) -> None:
+        """Tell where the state was saved under another threshold."""
+        if old != self.stream.rule:
+            was, now = (
+                f"{word}:{n:g}" if word else f"{n:g}" for word, n, _ in (old, self.stream.rule)
+            )
+            self.tell(
+                f"the state was saved with the threshold {was} ({old[2]:.6g} at the start); "
+                f"from now on it is {now} ({self.stream.rule[2]:.6g})"
+            )
 
     def _restore(self, kept: dict[str, object]) -> None:
         for name in COUNTS:
@@ -168,6 +228,7 @@ class Watch:
         clock.look(clock.latest)  # raises where its numbers are none
         self.clock = Clock(**kept["clock"])
         self.clock.step = self._step or self.clock.step
+        self.clock.resume()
         reader = kept["reader"]
         if reader["header"] is not None:
             self.reader.tell, tell = _silent, self.reader.tell
@@ -175,6 +236,7 @@ class Watch:
             self.reader.tell = tell
         self.reader.dates = None if reader["dates"] is None else bool(reader["dates"])
         self.reader.lines, self.reader.counts = int(reader["lines"]), _counter(reader["counts"])
+        self._told.update(kind for kind, count in self.mended.items() if count)
 
 
 ENDS = {

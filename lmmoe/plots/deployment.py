@@ -99,7 +99,11 @@ def alarm(explained: Alarmed | None) -> Figure:
 
 @styled
 def thresholds(summary: pd.DataFrame) -> Figure:
-    """Events found against false alarms a day, a point per rule and detector."""
+    """Events found against false alarms a day, a point per rule and detector.
+
+    Filled: the events in which an alarm began. The others met one that was open already, which
+    tells nobody of them.
+    """
     if summary.empty:
         return note("No labelled events or no days: there are no alarms to count.")
     figure, ax = canvas(height=3.8, width=7.5)
@@ -108,8 +112,11 @@ def thresholds(summary: pd.DataFrame) -> Figure:
     for line in summary.to_dict("records"):
         label = line["rule"] if line["rule"] not in named else None
         named.add(line["rule"])
-        own, place = colour(line["detector"]), (line["false_alarms_per_day"], 100 * line["found"])
-        ax.plot(*place, marks[line["rule"]], color=own, mfc="none", mew=1.6, ms=8)
+        own, across = colour(line["detector"]), line["false_alarms_per_day"]
+        low, high = 100 * line["announced"], 100 * line["found"]
+        ax.plot([across, across], [low, high], color=own, lw=0.8, alpha=0.6)
+        ax.plot(across, high, marks[line["rule"]], color=own, mfc="white", mew=1.6, ms=8)
+        ax.plot(across, low, marks[line["rule"]], color=own, ms=8)
         ax.plot([], [], marks[line["rule"]], color=GREY, label=label)
     for name in dict.fromkeys(summary["detector"]):
         ax.plot([], [], "o", color=colour(name), label=title(name), alpha=0.6, ms=10, mew=0)
@@ -118,7 +125,7 @@ def thresholds(summary: pd.DataFrame) -> Figure:
     ax.set_ylim(0, 102)
     ax.set(
         xlabel="false alarms a machine-day",
-        ylabel="events found (%)",
+        ylabel="events (%): filled, an alarm begins in it; hollow, or was open",
         title=f"what each rule for the threshold gives, {entities} entities, no labels used",
     )
     ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5))

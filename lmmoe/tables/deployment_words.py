@@ -90,7 +90,8 @@ def alarms(summary: pd.DataFrame) -> str:
         text = (
             f"- {title(line['detector'])}, {RULES.get(line['rule'], line['rule'])}: "
             f"{line['false_alarms_per_day']:.2f} false alarms a machine-day, "
-            f"{line['found']:.0%} of {line['events']:.0f} events found"
+            f"{line['found']:.0%} of {line['events']:.0f} events found ({line['announced']:.0%} "
+            "by an alarm that began in them)"
         )
         if np.isfinite(line["promised_per_day"]):
             text += f"; {line['alarms_per_day']:.2f} alarms a day in all, where at most "
