@@ -51,11 +51,12 @@ def by_setting(
 
     Means over the variant's own ``entities``, seeds averaged first (of costs, medians): metrics of
     `COMPARED`, the study's three under its protocol and averaged as it averages, the mean of the
-    groups' means. Where these entities differ (`in_common` chooses rows where they do not), compare
-    by the following alone. ``*_difference`` is the mean of variant - full model over the entities
-    of both, with its 95 % bootstrap interval in ``*_low`` and ``*_high``. ``errors``
-    (`lmmoe.ablation.forecast_errors`) are averaged geometrically and compared by ``*_ratio``;
-    ``train_ratio`` is the median over the entities of both of the training times' ratio.
+    groups' means; the same three under ``protocol``, a plain mean, end in ``_ours``. Where the
+    entities differ (`in_common` chooses rows where they do not), compare by the following alone.
+    ``*_difference`` is the mean of variant - full model over the entities of both, with its 95 %
+    bootstrap interval in ``*_low`` and ``*_high``. ``errors`` (`lmmoe.ablation.forecast_errors`)
+    are averaged geometrically and compared by ``*_ratio``; ``train_ratio`` is the median over the
+    entities of both of the training times' ratio.
     ``wins``, ``ties``, ``losses`` and ``p`` (Wilcoxon) are of average precision; ``holm_p`` is
     corrected within a family: the variants that the study claims something about
     (``claimed``), and all others.
@@ -67,6 +68,7 @@ def by_setting(
     )
     parts = [head.set_axis([one.label for one in known]), _behind(rows, protocol)]
     parts += [_compared(values[name], name) for name in COMPARED]
+    parts.append(_adjusted(rows, protocol))
     table = pd.concat(parts, axis=1).reindex([one.label for one in known])
     table.insert(table.columns.get_loc("p") + 1, "holm_p", _holm(table))
     return table.set_axis([one.name for one in known]).rename_axis("variant")
@@ -120,7 +122,14 @@ def _compared(values: pd.DataFrame, metric: str) -> pd.DataFrame:
     return made
 
 
+def _adjusted(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
+    """The study's three scores of each label under a protocol, a plain mean over entities."""
+    means = entity_means(rows, protocol)[list(STUDY_METRICS)]
+    return means.groupby("detector").mean().add_suffix(OWN)
+
+
 ENDS = ("difference", "low", "high")
+OWN = "_ours"  # ends the names of scores that are not of the study's own protocol
 TESTED = ("wins", "ties", "losses", "p")
 
 
@@ -216,8 +225,8 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
     Point-adjusted columns are left out where random scores are not among the rows. Means stand side
     by side here, so the table should be that of rows `in_common`.
     """
-    floor = "random" in table.index and not np.isnan(table.loc["random", "point_f1_pa"])
-    names = [name for name in COLUMNS if floor or name not in ADJUSTED]
+    floor = "random" in table.index and not np.isnan(table.loc["random", f"point_f1_pa{OWN}"])
+    names = [name for name in COLUMNS if floor or name.removesuffix(OWN) not in ADJUSTED]
     made = table[names].round(pd.Series(dict.fromkeys(names, 3) | DIGITS))
     made["holm_p"] = table["holm_p"].map("{:.3f}".format).where(table["holm_p"].notna(), "")
     return made.rename(columns=COLUMNS, index=title)
@@ -232,7 +241,7 @@ COLUMNS = {
     "holm_p": "p (Holm)",
     "vus_pr": "VUS-PR",
     "forecast_error": "forecast error (last value: 1)",
-    **{name: METRIC_TITLES[name] for name in STUDY_METRICS},
+    **{f"{name}{OWN}": METRIC_TITLES[name] for name in STUDY_METRICS},
     "parameters": "parameters",
     "train_seconds": "train (s)",
     "train_ratio": "train (full model: 1)",
