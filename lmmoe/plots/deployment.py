@@ -125,8 +125,9 @@ def thresholds(summary: pd.DataFrame) -> Figure:
     ax.set_ylim(0, 102)
     ax.set(
         xlabel="false alarms a machine-day",
-        ylabel="events (%): filled, an alarm begins in it; hollow, or was open",
-        title=f"what each rule for the threshold gives, {entities} entities, no labels used",
+        ylabel="events found (%)",
+        title=f"what each rule for the threshold gives, {entities} entities, no labels used\n"
+        "filled: an alarm began in the event; hollow: or one was open",
     )
     ax.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure
