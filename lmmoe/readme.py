@@ -106,7 +106,8 @@ def _elsewhere(profile: str) -> str:
     table = pd.DataFrame(columns).sort_values(profile.upper(), ascending=False)
     lines = [["detector", *table.columns]]
     lines += [[title(name), *(_number(x, 3) for x in line)] for name, *line in table.itertuples()]
-    return _markdown(lines)
+    best = [f"{name} {title(column.idxmax())}" for name, column in table.items()]
+    return f"{_markdown(lines)}\n\nHighest: {', '.join(best)}."
 
 
 def _number(value: float, digits: int) -> str:
