@@ -144,12 +144,20 @@ def test_the_whole_plan_holds_what_the_study_varies():
     assert {"expert_dropout": 0.0, "tower_dropout": 0.0} in given
 
 
-def test_what_the_study_claims_something_about_runs_first_on_nine_machines():
+def test_what_the_study_claims_something_about_runs_everywhere_and_the_rest_on_nine_machines():
     found = {one.label: one for one in ablation.variants(WHOLE)}
-    assert WHOLE.passes[0]["entities"] == [
+    assert WHOLE.passes[1]["entities"] == [
         f"machine-{n}" for n in "1-1 1-2 1-3 2-1 2-2 2-3 3-2 3-3 3-4".split()
     ]
-    first = {(name, protocol) for name, protocol, _ in WHOLE.plan("machine-1-1", 0)}
+    rest = list(WHOLE.plan("machine-1-1", 1))
+    begun = {name for name, _, _ in WHOLE.plan("machine-1-1", 0)}
+    assert {name for name, _, _ in rest} == set(WHOLE.detectors) - begun
+    assert {(kind, seed) for _, kind, seed in rest} == {("ours", 0)}
+    assert list(WHOLE.plan("machine-1-8", 1)) == []
+    first = {(name, protocol) for name, protocol, _ in WHOLE.plan("machine-1-8", 0)}
+    assert {seed for name, _, seed in WHOLE.plan("machine-1-8", 0) if found[name].claimed} == {
+        *range(3)
+    }
     claimed = {name for name, _ in first if found[name].claimed}
     assert len(claimed) == len(CLAIMED) - 1  # two of the study's names are one setting
     assert claimed == {one.label for one in found.values() if one.claimed}
@@ -183,7 +191,7 @@ def test_the_report_on_smd_has_the_whole_one_where_its_machines_are(monkeypatch)
     monkeypatch.setattr(Profile, "present", property(lambda self: here))
     plan = ablation.plan(Profile(profile="smd", dataset="smd", root="somewhere"))
     assert plan.profile == "ablation" and plan.entities == here and plan.root == "somewhere"
-    assert plan.passes[0]["entities"] == NINE[:2]
+    assert [one.get("entities") for one in plan.passes] == [None, NINE[:2]]
     assert set(ablation.opinions(plan)) == {"asd", "synthetic"}
     assert ablation.opinions(plan)["asd"].root == "somewhere"
     names = [one.profile for one in ablation.whole(Profile(profile="smd", dataset="smd"))]
@@ -192,10 +200,9 @@ def test_the_report_on_smd_has_the_whole_one_where_its_machines_are(monkeypatch)
 
 
 def test_passes_without_machines_are_left_out():
-    everywhere = replace(WHOLE, passes=[*WHOLE.passes, {"detectors": [LABEL]}])
-    found = plans._at_hand(everywhere, ["machine-1-8"])
-    assert [one.get("entities") for one in found.passes] == [None]
-    only = replace(WHOLE, passes=WHOLE.passes[:1])
+    found = plans._at_hand(WHOLE, ["machine-1-8"])
+    assert found.passes == WHOLE.passes[:1]  # the one on all machines
+    only = replace(WHOLE, passes=WHOLE.passes[1:])
     assert plans._at_hand(only, ["machine-1-8"]) is None
 
 
