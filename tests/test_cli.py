@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -124,8 +125,10 @@ def test_ctrl_c_ends_the_program_without_a_traceback(tmp_path):
     with Mirror({f"{BASE}/LICENSE": b"x" * 100}) as mirror:
         mirror.plans[f"{BASE}/LICENSE"] = [hang(mirror.go_on, 50)]
         command = [sys.executable, "-m", "lmmoe", "fetch", "smd", "--url", mirror.url]
+        # Who starts the tests in the background of a shell has SIGINT ignored, and so all children.
+        heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
         program = subprocess.Popen(
-            [*command, "--root", str(tmp_path)], stderr=subprocess.PIPE, text=True
+            [*command, "--root", str(tmp_path)], stderr=subprocess.PIPE, text=True, preexec_fn=heard
         )
         patience = time.monotonic() + 30
         while not mirror.asked and time.monotonic() < patience:
