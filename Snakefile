@@ -212,8 +212,7 @@ rule ablation:
         # none.
         notebook=f"{RESULTS}/03_ablation.ipynb",
         tables=expand(
-            f"{FIGURES}/{{name}}.csv",
-            name=["ablation", "ablation_printed", "ablation_opinions", "ablation_claims"],
+            f"{FIGURES}/{{name}}.csv", name=["ablation", "ablation_printed", "ablation_opinions"]
         ),
         figures=expand(
             f"{FIGURES}/{{name}}.png",
@@ -264,14 +263,64 @@ rule efficiency:
         " --figures {FIGURES}"
 
 
+rule pitfalls:
+    input:
+        LMMOE,
+        runs=lambda wildcards: runs_with_work(ENTITIES),
+    output:
+        # Not pitfalls_amad.csv, which only profiles with AMAD have.
+        notebook=f"{RESULTS}/06_evaluation_pitfalls.ipynb",
+        tables=expand(f"{FIGURES}/{{name}}.csv", name=["pitfalls", "pitfalls_settings"]),
+        figures=expand(
+            f"{FIGURES}/{{name}}.png",
+            name=["pitfalls", "pitfalls_settings", "pitfalls_adjustment"],
+        ),
+    log:
+        f"{RESULTS}/06_evaluation_pitfalls.log",
+    params:
+        **notebook("06_evaluation_pitfalls"),
+    message:
+        "notebook 06, mistakes made on purpose"
+    shell:
+        "{COMMAND} notebook {PARAMS} notebooks/06_evaluation_pitfalls.ipynb {output.notebook:q}"
+        " --figures {FIGURES}"
+
+
+rule deployment:
+    input:
+        LMMOE,
+        runs=lambda wildcards: runs_with_work(ENTITIES),
+    output:
+        # Not live, live_steps, compression and new_machine, which are read back.
+        notebook=f"{RESULTS}/07_deployment.ipynb",
+        table=f"{FIGURES}/deployment_choice.csv",
+        figures=expand(
+            f"{FIGURES}/deployment_{{name}}.png",
+            name=["day", "alarm", "thresholds", "steps", "compression", "newcomers"],
+        ),
+    threads: workflow.cores  # as notebook 04
+    log:
+        f"{RESULTS}/07_deployment.log",
+    params:
+        **notebook("07_deployment"),
+    message:
+        "notebook 07, deployment"
+    shell:
+        "{COMMAND} notebook {PARAMS} notebooks/07_deployment.ipynb {output.notebook:q}"
+        " --figures {FIGURES}"
+
+
 rule comparison:
     input:
         LMMOE,
         runs=lambda wildcards: runs_with_work(ENTITIES),
         # The audit of the study's claims takes what these publish.
-        measured=[*rules.ablation.output, *rules.efficiency.output] if OF_STUDY else [],
+        measured=[*rules.ablation.output, *rules.efficiency.output, *rules.deployment.output]
+        if OF_STUDY
+        else [],
     output:
-        # Not runs.csv: it accumulates, and Snakemake removes outputs before it makes them anew.
+        # Not runs.csv and generalisation.csv, which are read back: Snakemake removes outputs before
+        # it makes them anew.
         notebook=f"{RESULTS}/05_comparison.ipynb",
         tables=expand(
             f"{FIGURES}/{{name}}.csv",
@@ -306,53 +355,6 @@ rule comparison:
         "notebook 05, the comparison"
     shell:
         "{COMMAND} notebook {PARAMS} notebooks/05_comparison.ipynb {output.notebook:q}"
-        " --figures {FIGURES}"
-
-
-rule pitfalls:
-    input:
-        LMMOE,
-        runs=lambda wildcards: runs_with_work(ENTITIES),
-    output:
-        # Not pitfalls_amad.csv, which only profiles with AMAD have.
-        notebook=f"{RESULTS}/06_evaluation_pitfalls.ipynb",
-        tables=expand(f"{FIGURES}/{{name}}.csv", name=["pitfalls", "pitfalls_settings"]),
-        figures=expand(
-            f"{FIGURES}/{{name}}.png",
-            name=["pitfalls", "pitfalls_settings", "pitfalls_adjustment"],
-        ),
-    log:
-        f"{RESULTS}/06_evaluation_pitfalls.log",
-    params:
-        **notebook("06_evaluation_pitfalls"),
-    message:
-        "notebook 06, mistakes made on purpose"
-    shell:
-        "{COMMAND} notebook {PARAMS} notebooks/06_evaluation_pitfalls.ipynb {output.notebook:q}"
-        " --figures {FIGURES}"
-
-
-rule deployment:
-    input:
-        LMMOE,
-        runs=lambda wildcards: runs_with_work(ENTITIES),
-    output:
-        # Not live, live_steps, compression and new_machine, which are read back.
-        notebook=f"{RESULTS}/07_deployment.ipynb",
-        tables=expand(f"{FIGURES}/deployment_{{name}}.csv", name=["claims", "choice"]),
-        figures=expand(
-            f"{FIGURES}/deployment_{{name}}.png",
-            name=["day", "alarm", "thresholds", "steps", "compression", "newcomers"],
-        ),
-    threads: workflow.cores  # as notebook 04
-    log:
-        f"{RESULTS}/07_deployment.log",
-    params:
-        **notebook("07_deployment"),
-    message:
-        "notebook 07, deployment"
-    shell:
-        "{COMMAND} notebook {PARAMS} notebooks/07_deployment.ipynb {output.notebook:q}"
         " --figures {FIGURES}"
 
 

@@ -55,7 +55,7 @@ def rendered(text: str, profile: str) -> str:
         "results": _results(rows),
         "elsewhere": _elsewhere(profile),
         "study": _study(rows),
-        "claims": claims.in_words(claims.audit_at_hand(rows)[0]),
+        "claims": claims.in_words(claims.audit_at_hand("smd", rows=rows)[0]),
         "cost": efficiency_words.in_words(
             _published(folder, "efficiency", "detector"),
             _published(folder, "limit_points", ["work", "batch"]),

@@ -4,6 +4,7 @@ import math
 
 import pandas as pd
 
+from lmmoe.compression import measuring
 from lmmoe.efficiency import roofline
 from lmmoe.efficiency.measurements import COLUMNS
 from lmmoe.efficiency.scaling import exponents
@@ -69,3 +70,22 @@ def growth():
         for size in (10, 100, 1000)
     )
     return points, exponents(points)
+
+
+def compressed_models():
+    """What ways to make a network smaller keep, as `lmmoe.compression.table` tells it."""
+    lines = [
+        ("HMMoE", "as it is", "HMMoE", 1000, 4000, 0.4, 0.9, 100.0, 1.0),
+        ("HMMoE", "pruning", "half of the experts", 400, 1600, 0.3, 0.81, 50.0, 2.0),
+        ("HMMoE", "pruning", "units, not trained on", 100, 400, 0.1, 0.1, 50.0, 2.0),
+        ("HMMoE", "int8", "int8, dynamic", 1000, 1000, 0.4, 0.9, 200.0, 0.5),
+        ("HMMoE", "distillation", "taught", 300, 1200, 0.5, 0.45, 25.0, 4.0),
+        ("HMMoE", "design", "LightMMoE in its place", 75, 300, 0.2, 0.9, 10.0, 10.0),
+        ("HMMoE", "design", "extremely light in its place", 10, 40, 0.1, 0.1, 1.0, 20.0),
+        ("LightMMoE", "as it is", "LightMMoE", 75, 300000, 0.2, 0.9, 10.0, 1.0),
+        ("", "control", "random", 0, math.nan, 0.1, 0.72, math.nan, math.nan),
+    ]
+    names = ["base", "kind", "method", "parameters", "bytes", "average_precision", "point_f1_pa"]
+    table = pd.DataFrame(lines, columns=[*names, "score_us", "speed"])
+    table = table.assign(entity="m", best_f1=0.5, event_f1_pa_log=0.5, event_f1_pa_squeeze=0.5)
+    return table.reindex(columns=list(measuring.COLUMNS))

@@ -5,9 +5,11 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from made_up_costs import compressed_models
 
-from lmmoe.compression.measuring import COLUMNS, in_turns
-from lmmoe.deployment import choice, claims, newcomer, steps, story, watching
+from lmmoe import claims
+from lmmoe.compression.measuring import in_turns
+from lmmoe.deployment import choice, newcomer, steps, story, watching
 from lmmoe.plots import deployment as plots
 from lmmoe.tables import deployment as tables
 from lmmoe.tables import deployment_words as words
@@ -15,21 +17,7 @@ from lmmoe.tables import deployment_words as words
 
 @pytest.fixture
 def compressed():
-    lines = [
-        ("HMMoE", "as it is", "HMMoE", 1000, 4000, 0.4, 0.9, 100.0, 1.0),
-        ("HMMoE", "pruning", "half of the experts", 400, 1600, 0.3, 0.81, 50.0, 2.0),
-        ("HMMoE", "pruning", "units, not trained on", 100, 400, 0.1, 0.1, 50.0, 2.0),
-        ("HMMoE", "int8", "int8, dynamic", 1000, 1000, 0.4, 0.9, 200.0, 0.5),
-        ("HMMoE", "distillation", "taught", 300, 1200, 0.5, 0.45, 25.0, 4.0),
-        ("HMMoE", "design", "LightMMoE in its place", 75, 300, 0.2, 0.9, 10.0, 10.0),
-        ("HMMoE", "design", "extremely light in its place", 10, 40, 0.1, 0.1, 1.0, 20.0),
-        ("LightMMoE", "as it is", "LightMMoE", 75, 300000, 0.2, 0.9, 10.0, 1.0),
-        ("", "control", "random", 0, math.nan, 0.1, 0.72, math.nan, math.nan),
-    ]
-    names = ["base", "kind", "method", "parameters", "bytes", "average_precision", "point_f1_pa"]
-    table = pd.DataFrame(lines, columns=[*names, "score_us", "speed"])
-    table = table.assign(entity="m", best_f1=0.5, event_f1_pa_log=0.5, event_f1_pa_squeeze=0.5)
-    return table.reindex(columns=list(COLUMNS))
+    return compressed_models()
 
 
 @pytest.fixture
@@ -106,73 +94,10 @@ class TestChoice:
         assert found["as_good"].tolist() == [True, False]
 
 
-class TestClaims:
-    def found(self, timed, compressed):
-        return claims.beside(timed, compressed).set_index("id")
-
-    def test_shares_of_the_base(self, compressed):
-        shares = claims.kept_shares(compressed)
-        large = shares[shares["base"] == "HMMoE"]
-        assert large.loc["half of the experts", "parameters"] == pytest.approx(0.4)
-        assert large.loc["half of the experts", "average_precision"] == pytest.approx(0.75)
-        assert large.loc["random", "point_f1_pa"] == pytest.approx(0.8)
-        assert len(shares[shares.index == "random"]) == 2  # beside each base
-
-    def test_lightweighting(self, timed, compressed):
-        table = self.found(timed, compressed)
-        verdicts = table.loc["B047":"B054", "verdict"].tolist()
-        assert verdicts == [
-            *("holds", "fails"),  # pruning: 60 % fewer (50-70), 90 % kept (95-98)
-            *("holds", "fails"),  # distillation: 70 % fewer (60-80), 50 % kept
-            *("fails", "holds"),  # int8 leaves as many parameters; all is kept
-            *("holds", "holds"),  # design: 92.5 % fewer (80), 100 % kept
-        ]
-        assert table.loc["B047", "ours"] == "60 % of parameters, 60 % of bytes"
-        assert "90.0 % of Point F1 (PA), random scores 80.0 %" in table.loc["B048", "ours"]
-        assert table.loc["B048", "how"].startswith("half of the experts")  # not the untrained one
-
-    def test_bounds_are_judged_by_the_99th_percentile(self, timed, compressed):
-        table = self.found(timed, compressed)
-        assert table.loc["A029", "verdict"] == "fails"  # 6 ms, below 5 printed
-        assert table.loc["B043", "verdict"] == "holds"  # below 10
-        assert table.loc["C083", "verdict"] == claims.UNTESTED  # unknown hardware
-        assert table.loc["C083", "ours"] == "0.1 ms, 99 % within 6"
-
-    def test_throughput_and_size(self, timed, compressed):
-        table = self.found(timed, compressed)
-        assert table.loc["A030", "ours"] == "100,000 rows/s"
-        assert table.loc["B046", "verdict"] == "holds"  # below 30 MB
-        assert table.loc["C073", "verdict"] == "fails"  # 0.2 MB printed, 0.3 found
-
-    def test_a_size_may_be_that_of_the_saved_model(self, timed, compressed):
-        cad = timed.iloc[:1].assign(detector="CAD", way=claims.STEP, model_bytes=310_000.0)
-        steps = pd.concat([timed[timed["detector"] != "CAD"], cad.assign(error=np.nan)])
-        line = self.found(steps, compressed).loc["C070"]  # 0.3 MB printed
-        assert line[["ours", "verdict"]].tolist() == ["0.31 MB", "holds"]
-        assert line["how"] == "the saved model's file"
-
-    def test_what_nothing_measures(self, timed, compressed):
-        table = self.found(timed, compressed)
-        for name in ("B059", "C074", "A031"):
-            assert table.loc[name, ["ours", "verdict"]].tolist() == ["", claims.UNTESTED]
-        listed = words.claims_listed(table.reset_index())
-        assert (
-            listed.count("**cannot be tested here**") == (table["verdict"] == claims.UNTESTED).sum()
-        )
-
-    def test_other_data_are_not_held_against_it(self, timed, compressed, tmp_path, monkeypatch):
-        monkeypatch.setattr("lmmoe.paths.figures", lambda profile: tmp_path)
-        assert claims.source("smd", timed, compressed)[0] is timed
-        empty, none, said = claims.source("asd", timed, compressed)
-        assert (len(empty), len(none)) == (0, 0)
-        compressed.assign(key="k").to_csv(tmp_path / "compression.csv", index=False)
-        found = claims.source("asd", timed, compressed)[1]
-        assert found["method"].tolist() == compressed["method"].tolist()
-        assert "The study is about SMD" in said
-
-    def test_without_measurements_nothing_is_judged(self, timed, compressed):
-        table = claims.beside(timed.iloc[:0], compressed.iloc[:0])
-        assert set(table["verdict"]) == {claims.UNTESTED}
+def test_claims_about_deployment():
+    chosen = tables.claims_of_deployment(claims.audit(pd.DataFrame()))
+    assert {"A029", "B045", "B047", "B054", "C073", "B059"} <= set(chosen["id"])
+    assert not {"C001", "A032", "B041"} & set(chosen["id"])
 
 
 class TestWords:

@@ -7,10 +7,9 @@ import pytest
 from made_up_claims import CONTRADICTED, FAILS, HOLDS, UNTESTED, judged
 from made_up_costs import costs
 
-from lmmoe import claims, efficiency, paths, runs
+from lmmoe import claims, efficiency, runs
 from lmmoe.claims import published
 from lmmoe.tables import efficiency as tables
-from lmmoe.tables import efficiency_words as words
 
 
 def milliseconds(**values):
@@ -90,54 +89,25 @@ class TestEvidence:
         assert "PCA" not in set(table["detector"])  # it failed
         assert efficiency.evidence(costs().loc[["PCA"]]) is None
 
-    def test_runs_of_smd_are_audited_with_their_own_costs(self):
-        rows = pd.DataFrame({"dataset": ["smd"], "entity": ["machine-1-1"], "detector": ["x"]})
-        rows = runs.ordered(rows.assign(protocol="study", settings="{}", seed=0))
-        found, said = efficiency.audit(rows, costs())
-        assert said == "Held against this run." and len(found) == len(published.claims())
-        by_id = found.set_index("id")
-        assert by_id.loc["A029", "measured"] == 0.5 and by_id.loc["A029", "verdict"] == HOLDS
-
-    def test_other_data_are_not_held_against_the_study(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(paths, "home", lambda: tmp_path)
-        rows = runs.ordered(pd.DataFrame({"dataset": ["asd"]}))
-        found, said = efficiency.audit(rows, costs())
-        assert "figures/smd" in said
-        assert found.set_index("id").loc["A029", "verdict"] == UNTESTED
-        (tmp_path / "figures" / "smd").mkdir(parents=True)
-        costs().to_csv(tmp_path / "figures" / "smd" / "efficiency.csv")
-        found, _ = efficiency.audit(rows, costs(latency_p50_ms=99.0))
-        assert found.set_index("id").loc["A029", "measured"] == 0.5
-
-    def test_the_audit_at_hand_takes_it_too(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(paths, "home", lambda: tmp_path)
-        rows = runs.ordered(pd.DataFrame({"dataset": ["smd"], "entity": ["machine-1-1"]}))
-        found, _ = claims.audit_at_hand(rows)
-        assert found.set_index("id").loc["A031", "verdict"] == UNTESTED
-        (tmp_path / "figures" / "smd").mkdir(parents=True)
-        costs().to_csv(tmp_path / "figures" / "smd" / "efficiency.csv")
-        found, _ = claims.audit_at_hand(rows)
-        assert found.set_index("id").loc["A031", "measured"] == 8
-
 
 def test_claims_about_cost_are_chosen_and_counted():
     audit = claims.audit(runs.ordered(pd.DataFrame()), efficiency=efficiency.evidence(costs()))
     table = tables.claims_of_cost(audit)
-    assert {"A029", "A030", "A031", "C063", "C086", "A004"} <= set(table.index)
+    assert {"A029", "A030", "A031", "C063", "C086", "A004"} <= set(table["id"])
     # Those of other notebooks, and scores, are not among them.
-    assert not {"B047", "C001", "A024"} & set(table.index)
+    assert not {"B047", "C001", "A024"} & set(table["id"])
     timed = tables.claims_of_cost(audit, tables.MEASURED)
     counted = tables.claims_of_cost(audit, tables.COUNTED)
-    assert sorted([*timed.index, *counted.index]) == sorted(table.index)
-    said = words.claims_in_words(audit)
+    assert sorted([*timed["id"], *counted["id"]]) == sorted(table["id"])
+    said = claims.counted(table, "cost")
     assert said.startswith(f"Of {len(table)} claims about cost: ")
     count = (table["verdict"] == HOLDS).sum()
     assert f"“{HOLDS}” {count}" in said
-    lines = words.claims_listed(audit, tables.MEASURED).splitlines()
+    lines = claims.listed(timed).splitlines()
     assert len(lines) == 2 + len(timed) and {line.count(" | ") for line in lines} == {5}
     latency = next(line for line in lines if "A029" in line)
     assert latency.startswith(
-        "| A029, latency | LightMMoE (one sample) | 5 ms, below | 0.5 | **holds** | LightMMoE: "
+        "| A029, latency | LightMMoE (one sample) | 5 ms, below | 0.50 | **holds** | LightMMoE: "
     )
     ratio = next(line for line in lines if "C086" in line)
     assert "| LightMMoE (vs CAD) | 26 |  | **" in ratio

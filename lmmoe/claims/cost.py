@@ -154,8 +154,6 @@ EFFICIENCY = {
     "latency": "latency_ms",
     "throughput": "samples_per_second",
     "memory": "inference_mb",
-    "parameter reduction": "parameter_reduction",
-    "performance kept": "performance_kept",
 }
 REFERENCE = "CAD"  # whose milliseconds the study's others are held against
 # Of the 28 test halves together: Su et al., "Robust Anomaly Detection for Multivariate Time Series
@@ -164,7 +162,7 @@ TEST_ROWS = 708_420
 
 
 def efficiency(claim: Claim, evidence: Evidence) -> Finding:
-    """Judge a measurement of the table ``efficiency``: a bound on our hardware, or a share."""
+    """Judge a measurement of the table ``efficiency``: a bound on our hardware."""
     column, name = EFFICIENCY[claim.metric], ours(claim.subject)
     value = evidence.measured(name, column)
     if math.isnan(value):
@@ -235,10 +233,6 @@ REASONS = {
     "CPU use": "The share of an unnamed processor: it depends on its cores and on other work.",
     "development cost": "Cost of development: neither runs nor documents can show it.",
     "deployment cost": "Cost of deployment: it depends on prices and on a place to deploy.",
-    "overfitting": (
-        "Needs the training error beside the test error of networks of several sizes, which rows "
-        "of runs do not hold."
-    ),
 }
 
 

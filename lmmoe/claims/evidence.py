@@ -49,13 +49,15 @@ class Evidence:
 
     ``rows`` and ``ablation`` are tables of runs; ``efficiency`` is a table with a column
     "detector" and any of "latency_ms" (one sample, median), "samples_per_second" (in batches),
-    "inference_mb" (beyond the libraries; "process_mb" with them), "parameter_reduction" and
-    "performance_kept" (both in percent).
+    "inference_mb" (beyond the libraries; "process_mb" with them); ``compressed`` is
+    `lmmoe.compression.table.table`, ``generalisation`` `lmmoe.generalisation.table`.
     """
 
     rows: pd.DataFrame
     ablation: pd.DataFrame | None = None
     efficiency: pd.DataFrame | None = None
+    compressed: pd.DataFrame | None = None
+    generalisation: pd.DataFrame | None = None
 
     @cached_property
     def runs(self) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The audit that a report shows: of its own rows, or the published one."""
+"""The audit that a report shows: of what it measured itself, or the published one."""
 
 import pandas as pd
 
@@ -6,26 +6,33 @@ from lmmoe import paths
 from lmmoe.claims.registry import audit
 
 
-def audit_at_hand(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Audit rows of SMD; for rows of other data, read the audit that was made on SMD.
+def audit_at_hand(dataset: str, **measured: pd.DataFrame | None) -> tuple[pd.DataFrame, str]:
+    """Audit what a report on SMD measured; for other data, read the audit made on SMD.
 
-    What the ablation and the measurements of cost found on SMD counts too, where it is published.
-    The second value says in words which audit it is. Without either, rows that are not of SMD leave
-    most claims untested.
+    ``measured`` are keywords of `audit`; what a notebook did not measure itself is taken from the
+    published tables, so that all notebooks judge a claim alike. The second value says in words
+    which audit it is. Without any, most claims stay untested.
     """
     file = paths.figures("smd") / "claims.csv"
-    if (rows["dataset"] == "smd").any() or not file.is_file():
-        return audit(rows, **_published()), "Judged on the rows of this report."
+    if dataset == "smd":
+        said = "Judged on what this report measured, and else on what `figures` holds of SMD."
+        return audit(**(_published() | measured)), said
+    if not file.is_file():
+        return audit(**_published()), "Judged on what `figures` holds of SMD."
     table = pd.read_csv(file, dtype=str, keep_default_na=False)
     table["measured"] = pd.to_numeric(table["measured"])  # "" becomes NaN
-    return table, "These rows are not of SMD: below is the audit published in `figures/smd`."
+    return table, "These data are not SMD: the claims are held against `figures/smd`."
 
 
 def _published() -> dict[str, pd.DataFrame | None]:
     from lmmoe import efficiency, runs  # which import this package
+    from lmmoe.deployment import kept
 
-    ablation = runs.read(paths.figures("ablation") / "runs.csv")
+    smd = paths.figures("smd")
     return {
-        "ablation": None if ablation.empty else ablation,
+        "rows": runs.read(smd / "runs.csv"),
+        "ablation": runs.read(paths.figures("ablation") / "runs.csv"),
         "efficiency": efficiency.evidence(efficiency.published("smd")),
+        "compressed": kept.read(smd / "compression.csv"),
+        "generalisation": kept.read(smd / "generalisation.csv"),
     }

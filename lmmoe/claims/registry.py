@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from lmmoe.claims import ablations, cost, counts, ranks, scores
+from lmmoe.claims import ablations, cost, counts, lightened, overfitting, ranks, scores
 from lmmoe.claims.evidence import Evidence
 from lmmoe.claims.judging import FAILS, UNTESTED, Finding, Judgement, judge
 from lmmoe.claims.published import SCORES, Claim, claims
@@ -53,10 +53,10 @@ RULES: dict[str | tuple[str, str], Rule] = {
     "latency": cost.latency,
     "throughput": cost.throughput,
     "memory": cost.memory,
+    "overfitting": overfitting.overfitting,
     **dict.fromkeys(cost.REASONS, cost.out_of_reach),
 }
 TITLES = {"CAD": "Beyond Sharing: Conflict-Aware Multivariate Time Series Anomaly Detection"}
-GENERAL_METHODS = ("pruning", "distillation", "quantisation")
 
 
 def rule(claim: Claim) -> Rule:
@@ -66,8 +66,8 @@ def rule(claim: Claim) -> Rule:
         return ablations.variant
     if name in ablations.LOSSES:
         return ablations.loss
-    if claim.subject in GENERAL_METHODS:
-        return cost.efficiency
+    if claim.subject in lightened.METHODS:
+        return lightened.lightened
     return RULES.get((claim.metric, claim.scope)) or RULES[claim.metric]
 
 
@@ -96,16 +96,18 @@ def audit(
     *,
     ablation: pd.DataFrame | None = None,
     efficiency: pd.DataFrame | None = None,
+    compressed: pd.DataFrame | None = None,
+    generalisation: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Hold every printed claim against the results: one line per claim, always all of them.
 
     ``rows`` are runs (`lmmoe.runs.read`), of which those under the protocol ``study`` on SMD
-    count; ``ablation`` are more such rows, of LightMMoE with other settings; ``efficiency`` is a
-    table of measurements (`lmmoe.claims.evidence.Evidence` says which columns). What is not there
-    makes claims untestable, not wrong. Columns: those of ``claims.csv`` (as text, as printed),
+    count; ``ablation`` are more such rows, of LightMMoE with other settings; the other
+    tables are measurements (`lmmoe.claims.evidence.Evidence` says which). What is not there makes
+    claims untestable, not wrong. Columns: those of ``claims.csv`` (as text, as printed),
     ``measured`` (our number in the claim's unit, NaN where there is none), ``verdict`` (one of
     `lmmoe.claims.VERDICTS`) and ``why``.
     """
-    evidence = Evidence(rows, ablation, efficiency)
+    evidence = Evidence(rows, ablation, efficiency, compressed, generalisation)
     lines = [claim._asdict() | judgement(claim, evidence)._asdict() for claim in claims()]
     return pd.DataFrame(lines)

@@ -18,6 +18,8 @@ FIRST = {
     "novelty": ("A001",),
 }
 
+UNITLESS = ("text", "count", "ratio", "rank")
+
 
 def counts(audit: pd.DataFrame) -> pd.DataFrame:
     """Count claims by document (rows, "all" last) and verdict (columns, all four always)."""
@@ -25,6 +27,31 @@ def counts(audit: pd.DataFrame) -> pd.DataFrame:
     table = table.fillna(0).astype(int).loc[list(dict.fromkeys(audit["document"]))]
     table.loc["all"] = table.sum()
     return table.rename_axis(index="document", columns=None)
+
+
+def counted(audit: pd.DataFrame, about: str) -> str:
+    """Count the verdicts on the claims ``about`` something: a sentence."""
+    said = ", ".join(f"“{verdict}” {n}" for verdict, n in audit["verdict"].value_counts().items())
+    return f"Of {len(audit)} claims about {about}: {said}."
+
+
+def listed(audit: pd.DataFrame) -> str:
+    """List claims as a table in Markdown: printed, ours, verdict and why."""
+    head = ["claim", "of", "printed", "ours", "verdict", "why"]
+    lines = [_row(head), _row(["---", "---", "---:", "---:", "---", "---"])]
+    for claim in audit.to_dict("records"):
+        scope = "" if claim["scope"] == "-" else f" ({claim['scope']})"
+        unit = "" if claim["unit"] in UNITLESS else f" {claim['unit']}"
+        cells = [
+            f"{claim['id']}, {claim['metric']}",
+            f"{claim['subject']}{scope}",
+            f"{claim['value']}{unit}",
+            "" if math.isnan(claim["measured"]) else shown(claim["measured"]),
+            f"**{claim['verdict']}**",
+            claim["why"],
+        ]
+        lines.append(_row(cells))
+    return "\n".join(lines)
 
 
 def chance(rows: pd.DataFrame) -> dict[str, float]:
@@ -70,7 +97,7 @@ def _row(cells: list[str]) -> str:
 
 def _bullet(name: str, line: pd.Series) -> str:
     """One claim: what is printed, our number, the verdict and why."""
-    unit = "" if line["unit"] in ("text", "count", "ratio", "rank") else f" {line['unit']}"
+    unit = "" if line["unit"] in UNITLESS else f" {line['unit']}"
     scope = "" if line["scope"] == "-" else f", {line['scope']}"
     ours = "" if math.isnan(line["measured"]) else f", ours {shown(line['measured'])}{unit}"
     return (

@@ -1,18 +1,17 @@
 """What detectors cost, and why: tables that are measured once and then kept.
 
 `table` measures detectors, `limits` holds LightMMoE to what the processor can do, `growth` shows
-how costs grow, `fleet` what a fleet would pay, `audit` holds the study's claims against all that.
+how costs grow, `fleet` what a fleet would pay, `evidence` gives what the audit of claims asks for.
 Each measurement runs in a process of its own with one thread (`child`).
 """
 
-from lmmoe.efficiency.audited import audit, evidence, published
+from lmmoe.efficiency.audited import evidence, published
 from lmmoe.efficiency.measurements import effort_for, read, table
 from lmmoe.efficiency.prices import Prices, fleet
 from lmmoe.efficiency.studies import growth, limits
 
 __all__ = [
     "Prices",
-    "audit",
     "effort_for",
     "evidence",
     "fleet",

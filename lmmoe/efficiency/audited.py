@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from lmmoe import claims, paths, runs
+from lmmoe import paths
 from lmmoe.efficiency.measurements import read
 from lmmoe.efficiency.prices import BATCH
 
@@ -29,16 +29,3 @@ def evidence(table: pd.DataFrame) -> pd.DataFrame | None:
         "process_mb": table["process_mb"],
     }
     return pd.DataFrame(found).rename_axis("detector").reset_index()
-
-
-def audit(rows: pd.DataFrame, table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Hold the study's claims against runs and measurements on SMD: these, or the published ones.
-
-    ``rows`` are runs (`lmmoe.runs`), ``table`` measurements (`table`). The second value says in
-    words whose they are.
-    """
-    if (rows["dataset"] == "smd").any():
-        return claims.audit(rows, efficiency=evidence(table)), "Held against this run."
-    rows, table = runs.read(paths.figures("smd") / "runs.csv"), published("smd")
-    said = "The study is about SMD: held against the runs and measurements in `figures/smd`."
-    return claims.audit(rows, efficiency=evidence(table)), said

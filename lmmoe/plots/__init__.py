@@ -5,6 +5,7 @@ from lmmoe.plots.comparison import forest, heatmap, what_adjustment_hides
 from lmmoe.plots.cost import quality_and_cost
 from lmmoe.plots.data import caused_by, channel_image, closeup, correlations, event_map, shifts
 from lmmoe.plots.events import events_found, found_by
+from lmmoe.plots.generalisation import errors_by_size
 from lmmoe.plots.ranks import critical_difference
 from lmmoe.plots.study import against_study, study_differences
 from lmmoe.plots.training import attribution, forecasts, gate_use, learning_curve, score_lanes
@@ -18,6 +19,7 @@ __all__ = [
     "closeup",
     "correlations",
     "critical_difference",
+    "errors_by_size",
     "event_map",
     "events_found",
     "forecasts",

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from lmmoe.compression.methods import AS_IS, DESIGN, DISTILLING, HALVES, INTEGERS, PRUNING
+from lmmoe.compression.shares import kept_shares
 from lmmoe.data import Series
-from lmmoe.deployment.claims import kept_shares
 from lmmoe.deployment.first_rows import ALL, AMOUNTS, OWN, SEEN, UNSEEN
 from lmmoe.deployment.newcomer import means
 from lmmoe.deployment.steps import STEP

@@ -1,5 +1,6 @@
 """Tables made from rows of runs (`lmmoe.runs`): seeds are averaged first, then entities."""
 
+from lmmoe.tables import generalisation
 from lmmoe.tables.events import BLIND, events_in_words, finders, found_events, hard_events
 from lmmoe.tables.honest import HONEST, handful, honest, significance
 from lmmoe.tables.means import (
@@ -32,6 +33,7 @@ __all__ = [
     "events_in_words",
     "finders",
     "found_events",
+    "generalisation",
     "handful",
     "hard_events",
     "honest",

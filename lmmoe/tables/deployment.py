@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from lmmoe.deployment.claims import kept_shares
+from lmmoe.compression.shares import kept_shares
 from lmmoe.deployment.newcomer import means
 from lmmoe.plots.style import METRIC_TITLES, title
 
@@ -30,6 +30,10 @@ CHOICE = {
     "train_seconds": "train (s)",
     "core_seconds_a_month": "core-seconds a month",
 }
+
+# What the study claims about deployment: these metrics, and its table of lightweighting methods.
+CLAIMED = ("latency", "throughput", "model size", "memory", "deployment cost", "GPU memory")
+METHODS = "lightweighting methods"  # a claim's scope
 
 
 def alarms(summary: pd.DataFrame) -> pd.DataFrame:
@@ -76,3 +80,8 @@ def chosen(table: pd.DataFrame) -> pd.DataFrame:
     shown = table.drop(columns="asks for").set_index("place").rename(columns=CHOICE)
     shown["detector"] = shown["detector"].map(title, na_action="ignore")
     return shown.round(3)
+
+
+def claims_of_deployment(audit: pd.DataFrame) -> pd.DataFrame:
+    """Choose the claims about deployment from an audit (`lmmoe.claims.audit`)."""
+    return audit[audit["metric"].isin(CLAIMED) | (audit["scope"] == METHODS)]

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 
 from lmmoe.compression.methods import AS_IS, DISTILLING, INTEGERS, LARGE, PRUNING, SMALL
+from lmmoe.compression.shares import kept_shares
 from lmmoe.compression.table import BRIEF, CHOSEN
 from lmmoe.data import Series
-from lmmoe.deployment.claims import FAILS, HOLDS, UNTESTED, kept_shares
 from lmmoe.deployment.first_rows import ALL, OWN, UNSEEN
 from lmmoe.deployment.newcomer import means
 from lmmoe.deployment.steps import BATCH, INT8, ONNX, STEP
@@ -190,31 +190,9 @@ def _or_none(line: pd.Series, name: str, form: str = ".3f") -> str:
     return format(value, form) if np.isfinite(value) else "none (too few rows)"
 
 
-def claims_listed(table: pd.DataFrame) -> str:
-    """List the study's claims about deployment beside ours (`lmmoe.deployment.claims`)."""
-    lines = []
-    for line in table.to_dict("records"):
-        ours = f"ours {line['ours']}: " if line["ours"] else ""
-        lines.append(
-            f"- {line['id']} ({line['document']}): {line['subject']}, {line['metric']}, printed "
-            f"{line['printed']}; {ours}**{line['verdict']}** ({line['how']})."
-        )
-    return "\n".join(lines)
-
-
 def rules(table: pd.DataFrame) -> str:
     """List the places with their rules (`lmmoe.deployment.choice`)."""
     return "\n".join(f"- *{p['place']}*: {p['asks for']}." for p in table.to_dict("records"))
-
-
-def claimed(table: pd.DataFrame) -> str:
-    """Count the verdicts on the study's claims about deployment."""
-    counts = table["verdict"].value_counts()
-    parts = [f"{counts.get(verdict, 0)} {say}" for verdict, say in VERDICTS.items()]
-    return f"Of {len(table)} printed claims about deployment: {', '.join(parts)}."
-
-
-VERDICTS = {HOLDS: "hold", FAILS: "fail", UNTESTED: "cannot be tested here"}
 
 
 def chosen(table: pd.DataFrame, candidates: pd.DataFrame) -> str:

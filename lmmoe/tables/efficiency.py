@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from lmmoe.claims.lightened import METHODS
 from lmmoe.efficiency.timing import BATCHES
 from lmmoe.plots.style import title
 from lmmoe.tables.honest import honest
@@ -47,7 +48,6 @@ COUNTED = (
     *("parameters", "parameter reduction", "parameter ratio", "model size"),
     *("operations", "speed-up"),
 )
-METHODS = ("pruning", "distillation", "quantisation")  # claims about these are of another notebook
 
 
 def people(table: pd.DataFrame) -> pd.DataFrame:
@@ -126,5 +126,8 @@ def against_quality(rows: pd.DataFrame, protocol: str, table: pd.DataFrame) -> p
 def claims_of_cost(
     audit: pd.DataFrame, metrics: tuple[str, ...] = (*MEASURED, *COUNTED)
 ) -> pd.DataFrame:
-    """Choose the claims about cost from an audit (`lmmoe.claims.audit`), those of some metrics."""
-    return audit[audit["metric"].isin(metrics) & ~audit["subject"].isin(METHODS)].set_index("id")
+    """Choose the claims about cost from an audit (`lmmoe.claims.audit`), those of some metrics.
+
+    Ways to make a network smaller are notebook 07's.
+    """
+    return audit[audit["metric"].isin(metrics) & ~audit["subject"].isin(METHODS)]

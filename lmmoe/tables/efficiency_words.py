@@ -1,14 +1,11 @@
 """What was measured about cost, as sentences; every number is taken from the tables."""
 
-from collections import Counter
-
 import numpy as np
 import pandas as pd
 
 from lmmoe.efficiency.prices import Prices
 from lmmoe.efficiency.roofline import SCORING, TRAIN
 from lmmoe.plots.style import title
-from lmmoe.tables.efficiency import claims_of_cost
 
 SUBJECT = "LightMMoE"
 BLIND = ("random", "row index")  # they cost nothing since they look at nothing
@@ -155,36 +152,6 @@ def fleet_in_words(costs: pd.DataFrame, prices: Prices) -> str:
             f"({number(line['cores_batch'])} in calls of 256), {number(line['cores_training'])} "
             f"train; {line['a_year']:,.0f} a year ({line['a_year_batch']:,.0f})."
         )
-    return "\n".join(lines)
-
-
-def claims_in_words(audit: pd.DataFrame) -> str:
-    """Count the verdicts on the claims about cost."""
-    table = claims_of_cost(audit)
-    counted = Counter(table["verdict"])
-    said = ", ".join(f"“{verdict}” {count}" for verdict, count in counted.most_common())
-    return f"Of {len(table)} claims about cost: {said}."
-
-
-def claims_listed(audit: pd.DataFrame, metrics: tuple[str, ...]) -> str:
-    """List claims of some metrics as a table in Markdown: printed, ours, verdict and why."""
-    lines = [
-        "| claim | of | printed | ours | verdict | why |",
-        "| --- | --- | ---: | ---: | --- | --- |",
-    ]
-    for name, claim in claims_of_cost(audit, metrics).iterrows():
-        scope = "" if claim["scope"] == "-" else f" ({claim['scope']})"
-        unit = "" if claim["unit"] in ("count", "ratio", "text") else f" {claim['unit']}"
-        ours = "" if np.isnan(claim["measured"]) else number(claim["measured"])
-        cells = [
-            f"{name}, {claim['metric']}",
-            f"{claim['subject']}{scope}",
-            f"{claim['value']}{unit}",
-            ours,
-            f"**{claim['verdict']}**",
-            claim["why"],
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -1,0 +1,42 @@
+"""The rule for the study's table of ways to make a network smaller."""
+
+import math
+
+from lmmoe.claims.evidence import Evidence
+from lmmoe.claims.judging import Finding, shown
+from lmmoe.claims.published import Claim, Range, bounded, printed_range
+
+METHODS = ("pruning", "distillation", "quantisation")
+
+
+def lightened(claim: Claim, evidence: Evidence) -> Finding:
+    """Judge a method by our smallest model of its kind: it must save, or keep, the printed share.
+
+    Smallest in parameters, of the study's large network (HMMoE), and trained on if it was pruned.
+    "Performance kept" is by Point F1 (PA), the study's headline; beside it stand what random
+    scores keep, and average precision. More than the printed share is no failure.
+    """
+    from lmmoe.compression.methods import DISTILLING, INTEGERS, LARGE, PRUNING  # imports torch
+    from lmmoe.compression.shares import kept_shares
+
+    kind = dict(zip(METHODS, (PRUNING, DISTILLING, INTEGERS), strict=True))[claim.subject]
+    table = evidence.compressed
+    shares = None if table is None or table.empty else kept_shares(table)
+    if shares is not None:
+        shares = shares[(shares["base"] == LARGE) & ~shares.index.str.contains("not trained")]
+    if shares is None or not (shares["kind"] == kind).any():
+        return Finding(f"not run yet: {claim.subject} of {LARGE}.")
+    line = shares[shares["kind"] == kind].sort_values("parameters", kind="stable").iloc[0]
+    said = f"{line.name}, of {LARGE}, on {line['entities']} machines"
+    if claim.metric == "parameter reduction":
+        value = 100 * (1 - line["parameters"])
+        how = f"{said}: {shown(100 * (1 - line['bytes']))} % of bytes saved"
+    else:
+        value = 100 * line["point_f1_pa"]
+        how = (
+            f"{said}: by Point F1 (PA), of which random scores keep "
+            f"{100 * shares.loc['random', 'point_f1_pa']:.1f} %; of average precision "
+            f"{100 * line['average_precision']:.1f} %"
+        )
+    least = (bounded(claim) or printed_range(claim)).low
+    return Finding(f"{how}; at least the printed share.", value, value, Range(least, math.inf))

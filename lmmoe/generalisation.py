@@ -1,0 +1,70 @@
+"""Do large networks overfit? Forecast errors on rows that were learned from, and on later ones.
+
+Under the study's protocol nothing stops a training early, and the last fifth of the training half
+is never learned from: later rows, taken as normal, of the same machine.
+"""
+
+import numpy as np
+import pandas as pd
+
+from lmmoe import progress
+from lmmoe.data.series import Floats
+from lmmoe.deployment import kept
+from lmmoe.params import Profile
+from lmmoe.protocol import PROTOCOLS
+from lmmoe.runs import FAILURES, Run, planned, result
+
+PROTOCOL = "study"
+# Under this protocol each scores a row by its mean squared forecast error, in z-scores.
+FORECASTERS = ("linear", "CAD-as-run", "LightMMoE", "CAD", "HMMoE")
+BASE = "last value"
+FIRST = 20  # rows that are left out at the start: the longest window of these
+COLUMNS = ("dataset", "entity", "detector", "seed", "parameters", "seen", "unseen", "error")
+
+
+def table(profile: Profile) -> pd.DataFrame:
+    """Measure every forecaster that the profile runs, with its first seed: `COLUMNS`.
+
+    ``seen`` and ``unseen`` are mean squared errors over the rows that were learned from and over
+    the later ones, as shares of what repeating the last value gives there. A detector that fails
+    has ``error``. What the published table knows is not measured again.
+    """
+    keep, found = kept.Kept(profile.profile, "generalisation"), []
+    with progress.bar(len(profile.present), "forecast errors", unit="entity") as bar:
+        for entity in profile.present:
+            series = profile.load(entity)
+            for run in filter(_wanted, planned(profile, series)):
+                if run.seed == profile.seeds[0]:
+                    found += _kept(run, keep)
+            bar.update()
+    return kept.table(found, COLUMNS)
+
+
+def _wanted(run: Run) -> bool:
+    return run.protocol == PROTOCOL and run.detector in FORECASTERS
+
+
+def _kept(run: Run, keep: kept.Kept) -> list[dict[str, object]]:
+    shown = {name: run.identity[name] for name in ("dataset", "entity", "detector", "seed")}
+    base = Run(run.series, BASE, run.protocol)
+    hidden = {"run": run.key, "base": base.key, "first": FIRST, "columns": COLUMNS}
+    return keep.lines(shown, hidden, lambda: [kept.plain(_measured(run))])
+
+
+def _measured(run: Run) -> dict[str, object]:
+    protocol, rows = PROTOCOLS[run.protocol], run.series.train
+    try:
+        fitted = result(run).detector
+        plain = protocol.detector(BASE).fit(protocol.train(run.series))
+        cut = len(protocol.train(run.series))
+        errors = [one.decision_function(rows) for one in (fitted, plain)]
+    except (*FAILURES, NotImplementedError) as error:
+        return {"error": f"{type(error).__name__}: {error}"}
+    parts = {"seen": slice(FIRST, cut), "unseen": slice(cut, None)}
+    shares = {name: share(*(one[part] for one in errors)) for name, part in parts.items()}
+    return {"parameters": fitted.parameters} | shares
+
+
+def share(errors: Floats, base: Floats) -> float:
+    """Divide one mean error by another; NaN where the other is 0, on rows that do not move."""
+    return float(errors.mean() / base.mean()) if base.mean() > 0 else np.nan
