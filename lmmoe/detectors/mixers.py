@@ -72,7 +72,7 @@ class MTSMixer(_Mixing):
             groups=2,
             time_hidden=min(128, max(32, 2 * channels)),
             channel_hidden=max(1, channels // 2),
-            affine=True,
+            reversible=True,
             one_norm=True,
             last_norm=True,
             generator=generator,
@@ -102,12 +102,15 @@ class MTSMixerLighter(_Mixing):
     """The study's smaller mixer, one block without groups: 9,202 weights at 38 channels.
 
     Both mixings of `lmmoe.networks.mixer.Mixer` have min(64, max(16, c)) hidden units, dropout 0.1
-    after GELU and a layer norm of their own before; instance normalisation learns nothing and is
-    undone at the end, as in MTSMixer. Settings under this name are the study's: a window of 48 rows
-    every 6 rows, the loss `lmmoe.networks.losses.absolute_and_squared` over each batch, AdamW with
-    weight decay 1e-4, learning rate times 0.8 on a plateau of the training loss (patience 5),
-    gradients clipped at norm 0.5, 30 epochs unless the training loss has not fallen for 8. The best
-    epoch's weights are kept. Other settings: `Neural`'s.
+    after GELU and a layer norm of their own before. Instance normalisation learns nothing and is
+    not undone: a window's levels are lost to the network, so what it cannot rebuild is how far the
+    last row lies from the usual, much as in the L2 norm. (Undone as in MTSMixer, the network learns
+    to copy its input, and the scores lie far below those of the study's runs.) Settings under this
+    name are the study's: a window of 48 rows every 6 rows, the loss
+    `lmmoe.networks.losses.absolute_and_squared` over each batch, AdamW with weight decay 1e-4,
+    learning rate times 0.8 on a plateau of the training loss (patience 5), gradients clipped at
+    norm 0.5, 30 epochs unless the training loss has not fallen for 8. The best epoch's weights are
+    kept. Other settings: `Neural`'s.
 
     Score: mean over channels of half the squared plus half the absolute error of the window's last
     row, in z-scores; centred moving average of 3 rows; scaled over the rows given, so not causal

@@ -15,10 +15,11 @@ class Mixer(nn.Module):
 
     Axes: b batch, c channels, w window, g groups, d hidden units.
 
-    Every channel of a window is brought to mean 0 and variance 1 (and back, at the end): reversible
-    instance normalisation, with a learned scale and shift per channel if ``affine`` (Kim et al.,
-    ICLR 2022). ``blocks`` blocks follow, then a layer norm if ``last_norm``, and one linear layer
-    over time. The networks are `MTS-Mixers` (Li et al., 2023, section 3) in two sizes.
+    Every channel of a window is brought to mean 0 and variance 1: instance normalisation. With
+    ``reversible`` it is undone at the end, and has a learned scale and shift per channel (Kim et
+    al., ICLR 2022); without, the network has to rebuild levels that it was not given. ``blocks``
+    blocks follow, then a layer norm if ``last_norm``, and one linear layer over time. The networks
+    are `MTS-Mixers` (Li et al., 2023, section 3) in two sizes.
 
     Windows are kept as ``(w, b, c)`` with the rows of a group together: mixing rows is then one
     product of matrices, and so is mixing channels, and nothing is transposed in between.
@@ -34,7 +35,7 @@ class Mixer(nn.Module):
         time_hidden: int,
         channel_hidden: int,
         generator: torch.Generator | None,
-        affine: bool = False,
+        reversible: bool = False,
         one_norm: bool = False,
         last_norm: bool = False,
         dropout: float = 0.0,
@@ -43,8 +44,8 @@ class Mixer(nn.Module):
         if window % groups:
             raise ValueError(f"window={window}: it must be a multiple of the {groups} groups")
         self.groups = groups
-        self.scale = nn.Parameter(torch.ones(channels)) if affine else None
-        self.shift = nn.Parameter(torch.zeros(channels)) if affine else None
+        self.scale = nn.Parameter(torch.ones(channels)) if reversible else None
+        self.shift = nn.Parameter(torch.zeros(channels)) if reversible else None
         self.blocks = nn.ModuleList(
             Block(
                 channels=channels,
@@ -85,9 +86,9 @@ class Mixer(nn.Module):
         if self.norm is not None:
             mixed = self.norm(mixed)
         rebuilt = torch.addmm(self.out_bias, self.out, mixed.view(window, -1)).view_as(rows)
-        if self.scale is not None:
-            rebuilt = (rebuilt - self.shift) / self.scale
-        return (rebuilt - normal) * spread
+        if self.scale is None:
+            return rebuilt - rows
+        return ((rebuilt - self.shift) / self.scale - normal) * spread
 
 
 class Block(nn.Module):
