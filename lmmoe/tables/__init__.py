@@ -1,6 +1,6 @@
 """Tables made from rows of runs (`lmmoe.runs`): seeds are averaged first, then entities."""
 
-from lmmoe.tables import generalisation
+from lmmoe.tables import generalisation, reproduced
 from lmmoe.tables.events import BLIND, events_in_words, finders, found_events, hard_events
 from lmmoe.tables.honest import HONEST, handful, honest, significance
 from lmmoe.tables.means import (
@@ -41,6 +41,7 @@ __all__ = [
     "judged",
     "of_profile",
     "readable",
+    "reproduced",
     "seed_spread",
     "significance",
     "study_headline",
