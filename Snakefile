@@ -290,6 +290,7 @@ rule deployment:
     input:
         LMMOE,
         runs=lambda wildcards: runs_with_work(ENTITIES),
+        measured=rules.efficiency.output if OF_STUDY else [],  # the audit takes it
     output:
         # Not live, live_steps, compression and new_machine, which are read back.
         notebook=f"{RESULTS}/07_deployment.ipynb",

@@ -55,7 +55,7 @@ def rendered(text: str, profile: str) -> str:
         "results": _results(rows),
         "elsewhere": _elsewhere(profile),
         "study": _study(rows),
-        "claims": claims.in_words(claims.audit_at_hand("smd", rows=rows)[0]),
+        "claims": claims.in_words(claims.audit_at_hand(chosen.dataset, rows=rows)[0]),
         "cost": efficiency_words.in_words(
             _published(folder, "efficiency", "detector"),
             _published(folder, "limit_points", ["work", "batch"]),
@@ -92,7 +92,7 @@ def _results(rows: pd.DataFrame) -> str:
         first = f"{line['average_precision']:.3f} ({low:.2f} to {high:.2f})"
         numbers = [_number(line[column], digits) for column, digits in SHOWN.items()]
         lines.append([title(name), first, *numbers])
-    return _markdown(lines)
+    return f"{_markdown(lines)}\n\n{tables.ahead_in_words(table)}"
 
 
 def _elsewhere(profile: str) -> str:
@@ -133,10 +133,12 @@ def _facts(rows: pd.DataFrame) -> str:
     minutes = rows["train_seconds"].sum() / 60
     done = rows[rows["error"].isna()]
     made_with = ", ".join(sorted(set("torch " + done["torch"] + " on " + done["host"])))
+    seeds = done.groupby("detector")["seed"].nunique()
     window = ", ".join(str(int(window)) for window in rows["vus_window"].unique())
     return (
-        f"{where}, {rows['seed'].nunique()} seeds, {len(rows)} runs, {minutes:.0f} minutes of "
-        f"training in all, one thread each ({made_with}). VUS-PR: buffers of up to {window} rows."
+        f"{where}, {seeds.min()} to {seeds.max()} seeds, {len(rows)} runs, {minutes:.0f} minutes "
+        f"of training in all, one thread each ({made_with}). VUS-PR: buffers of up to {window} "
+        "rows."
     )
 
 

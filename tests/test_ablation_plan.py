@@ -191,7 +191,7 @@ def test_the_report_on_smd_has_the_whole_one_where_its_machines_are(monkeypatch)
     monkeypatch.setattr(Profile, "present", property(lambda self: here))
     plan = ablation.plan(Profile(profile="smd", dataset="smd", root="somewhere"))
     assert plan.profile == "ablation" and plan.entities == here and plan.root == "somewhere"
-    assert [one.get("entities") for one in plan.passes] == [None, NINE[:2]]
+    assert [one.get("entities") for one in plan.passes] == [None, NINE[:2], NINE[:2]]
     assert set(ablation.opinions(plan)) == {"asd", "synthetic"}
     assert ablation.opinions(plan)["asd"].root == "somewhere"
     names = [one.profile for one in ablation.whole(Profile(profile="smd", dataset="smd"))]

@@ -237,10 +237,10 @@ class TestAblations:
     def test_the_best_of_a_sweep(self):
         full = flat("LightMMoE", 93.0, seed=0), flat("LightMMoE", 93.4, seed=1)
         eight = '{"experts": 8}'
-        table = judged(*full, ablation=frame(flat("LightMMoE", 93.5, settings=eight)))
-        # 93.2 against 93.5: .3 is within twice .283.
+        table = judged(*full, ablation=frame(flat("LightMMoE", 93.4, settings=eight)))
+        # 93.2 against 93.4: .2 is within twice .283 / sqrt 6, of six machines.
         assert (table["B038"].measured, table["B038"].verdict) == (8, HOLDS)
-        assert "4: 93.20, 8: 93.50; a lead up to 0.57" in table["B038"].why
+        assert "4: 93.20, 8: 93.40; a lead up to 0.23" in table["B038"].why
         table = judged(*full, ablation=frame(flat("LightMMoE", 94, settings=eight)))
         assert (table["B038"].measured, table["B038"].verdict) == (8, FAILS)
         table = judged(*full, ablation=frame(flat("LightMMoE", 90, settings=eight)))

@@ -38,8 +38,23 @@ def test_the_smallest_of_each_kind_is_judged(name, measured, verdict):
 
 def test_reasons():
     found = judged(compressed=compressed_models())
-    assert found["B047"].why.startswith("half of the experts, of HMMoE, on 1 machines: 60 % of")
-    assert "of which random scores keep 80.0 %; of average precision 75.0 %" in found["B048"].why
+    assert found["B047"].why == (
+        "half of the experts, of HMMoE, on 1 of 28 machines: 60.0 % of parameters saved, 60.0 % of "
+        "bytes; accepted from 50 on, the printed share or more."
+    )
+    said = "90.0 % of Point F1 (PA) kept, of which random scores keep 80 %; 75.0 % of average"
+    assert said in found["B048"].why
+    table = compressed_models()
+    alone = judged(compressed=table[table["method"] != "random"])["B048"]
+    assert "random scores keep unknown %" in alone.why
+
+
+def test_a_method_is_held_against_its_own_machines():
+    one, two = compressed_models(), compressed_models().assign(entity="n", point_f1_pa=0.1)
+    two = two[two["method"] != "half of the experts"]  # it failed there
+    shares = kept_shares(pd.concat([one, two]))
+    assert shares.loc["half of the experts", "point_f1_pa"] == pytest.approx(0.81 / 0.9)
+    assert shares.loc["half of the experts", "entities"] == 1
 
 
 def test_without_measurements_nothing_is_judged():
@@ -77,8 +92,8 @@ class TestAtHand:
         found = claims.audit_at_hand("smd")[0].set_index("id")
         assert found.loc["A031", "measured"] == 8
         assert found.loc["B047", "measured"] == pytest.approx(60)
-        own = claims.audit_at_hand("smd", compressed=None)[0].set_index("id")
-        assert own.loc["B047", "verdict"] == UNTESTED
+        none = claims.audit_at_hand("smd", compressed=compressed_models().iloc[:0])[0]
+        assert none.set_index("id").loc["B047", "measured"] == pytest.approx(60)
 
     def test_other_data_show_the_published_audit(self, smd):
         assert claims.audit_at_hand("asd")[1] == "Judged on what `figures` holds of SMD."

@@ -38,7 +38,7 @@ def plan(**changes):
 
 
 def line(name, entity="m1", seen=0.5, unseen=0.8, parameters=10, error=None):
-    head = {"entity": entity, "detector": name, "parameters": parameters}
+    head = {"entity": entity, "detector": name, "settings": "{}", "parameters": parameters}
     return head | {"seen": seen, "unseen": unseen, "error": error}
 
 
@@ -126,6 +126,7 @@ class TestClaim:
         rows += [line("HMMoE", e, 0.5 * learned, 0.8 * unseen) for e in "ab"]
         rows += [line("HMMoE", "c", 0.5 * learned, 80.0), line("HMMoE", "d", 9, 9)]
         rows += [line("HMMoE", "a", 7, 7, error="failed")]
+        rows += [line("HMMoE", "a", 7, 7) | {"settings": '{"epochs": 1}'}]  # another network
         found = judged(generalisation=pd.DataFrame(rows))["C088"]
         assert found.verdict == verdict and found.measured == pytest.approx(unseen)
         assert "medians of 3 machines" in found.why

@@ -30,11 +30,12 @@ def found(*groups):
 
 
 def test_a_difference_within_twice_the_spread_is_none():
-    # Seeds at 0 and 1 point: mean .5 off, spread .71; at .9 and 1.1: 1 off, spread .14.
+    # Of six machines: seeds at 0 and 1 point are .5 off, spread .707 / sqrt 6 = .289; at .9 and 1.1
+    # they are 1 off, spread .058.
     assert found(light(0, 0), light(1, 1)).empty
     table = found(light(0.9, 0), light(1.1, 1))
     assert table.loc["LightMMoE", "difference"] == pytest.approx(1)
-    assert table.loc["LightMMoE", "spread"] == pytest.approx(0.1414, abs=1e-4)
+    assert table.loc["LightMMoE", "spread"] == pytest.approx(0.0577, abs=1e-4)
     assert table.loc["LightMMoE", "spread_of"] == "its own over seeds"
 
 
@@ -46,6 +47,15 @@ def test_one_seed_takes_lightmmoes_spread_and_no_seed_none():
     assert table.loc["MTSExample", "spread"] == 0  # it draws nothing: any difference counts
     assert "LightMMoE" not in table.index
     assert found(copied("MTSExample", ALL)).empty
+
+
+def test_without_any_spread_nothing_is_known_to_be_larger():
+    assert found(copied("HMMoE", ALL, plus=3)).empty
+
+
+def test_other_settings_are_another_detector():
+    rows = copied("HMMoE", ALL, plus=5, settings='{"epochs": 1}')
+    assert found(light(0, 0), light(0.1, 1), rows).empty
 
 
 def test_random_scores_have_no_partner():

@@ -53,7 +53,7 @@ def test_in_words_by_hand():
         f"0.900), ± {spread:.3f} over 2 seeds; VUS-PR 0.567, best F1 0.567.",
         "- Point adjustment lifts random scores from best F1 0.200 to 0.200, and LightMMoE from "
         "0.567 to 0.567.",
-        "- The cheapest to train whose mean lies within the leader's interval: LightMMoE, 1 s an "
+        "- The cheapest to train that the leader's lead does not surely exclude: LightMMoE, 1 s an "
         "entity.",
         "- The seed matters most to LightMMoE on machine-1-1: average precision from 0.200 to "
         "0.400.",
@@ -129,7 +129,12 @@ def test_in_words_finds_the_cheapest_that_is_as_good():
     )
     words = tables.in_words(rows, "ours")
     said = "quick, 2 s an entity (average precision 0.467; the leader takes 50 s)."
-    assert f"- The cheapest to train whose mean lies within the leader's interval: {said}" in words
+    found = "- The cheapest to train that the leader's lead does not surely exclude: "
+    assert f"{found}{said}" in words
+    # A little worse everywhere is surely worse, though its mean lies in the leader's interval.
+    worse = [line("worse", f"m-{n}", v, train_seconds=1) for n, v in enumerate((0.2, 0.4, 0.6))]
+    words = tables.in_words(frame(*rows.to_dict("records"), *worse), "ours")
+    assert f"{found}{said}" in words
 
 
 def test_in_words_ranks_nobody_by_other_entities():

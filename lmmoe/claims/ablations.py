@@ -6,7 +6,7 @@ from itertools import combinations
 
 from lmmoe.claims.design import DEFAULTS
 from lmmoe.claims.evidence import Evidence, spelled
-from lmmoe.claims.judging import Finding, accepted, shown
+from lmmoe.claims.judging import Finding, accepted, interval, shown
 from lmmoe.claims.published import SCORES, Claim, Range, bounded, find
 from lmmoe.claims.scores import chance, difference
 
@@ -51,8 +51,9 @@ def variant(claim: Claim, evidence: Evidence) -> Finding:
         f"study's own LightMMoE moves from {shown(same)} to {shown(whole)}; seed spread "
         f"{mine.spread_of}. {chance(evidence, COLUMN, mine.machines)}"
     )
-    doubt = gap_shift(evidence, mine.machines)
-    return Finding(how, mine.value, moved, accepted(claim, mine.spread), doubt)
+    doubt, limits = gap_shift(evidence, mine.machines), accepted(claim, mine.spread)
+    how = f"{how} {_told(limits, doubt)}"
+    return Finding(how, mine.value, moved, limits, doubt)
 
 
 def loss(claim: Claim, evidence: Evidence) -> Finding:
@@ -75,7 +76,14 @@ def loss(claim: Claim, evidence: Evidence) -> Finding:
     )
     limits = bounded(claim) or accepted(claim, mine.spread)
     doubt = gap_shift(evidence, mine.machines)
+    how = f"{how} {_told(limits, doubt)}"
     return Finding(how, mine.value, mine.value, limits, doubt, study, source)
+
+
+def _told(limits: Range, doubt: float) -> str:
+    """Say what is accepted, and how far the missing machines may move ours."""
+    said = interval(limits)
+    return f"{said[0].upper()}{said[1:]}; the missing machines may move ours by {shown(doubt)}."
 
 
 def sweep(claim: Claim, evidence: Evidence) -> Finding:

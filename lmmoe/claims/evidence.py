@@ -180,14 +180,19 @@ class Evidence:
 
 
 def seed_deviation(table: pd.DataFrame) -> float | None:
-    """Standard deviation over seeds of the average, in percent, on machines that all seeds ran.
+    """Standard deviation over seeds of the average, in percent; None without a second seed.
 
-    None for fewer than two seeds, or without such a machine.
+    Every machine has a fit of its own, so the variance of the average is the sum of the machines'
+    variances over seeds, each by its squared weight in `group_average`. That pools all machines;
+    the deviation of two or three averages alone would be small or large by luck. A machine with
+    one seed counts with the mean variance of the others.
     """
-    complete = table.dropna()
-    if complete.shape[1] < 2 or complete.empty:
+    variances = table.var(axis=1)  # NaN for one seed
+    if variances.isna().all():
         return None
-    return 100 * float(np.std([group_average(complete[seed]) for seed in complete], ddof=1))
+    groups = pd.Series(table.index.str.rpartition("-").get_level_values(0), index=table.index)
+    weights = 1 / (groups.nunique() * groups.map(groups.value_counts()))
+    return 100 * float(np.sqrt((weights**2 * variances.fillna(variances.mean())).sum()))
 
 
 def spelled(name: str, settings: object) -> str:

@@ -12,6 +12,9 @@ UNTESTED = "cannot be tested here"
 VERDICTS = (HOLDS, FAILS, CONTRADICTED, UNTESTED)
 
 
+TOLD = ": the study's own number decides."
+
+
 class Finding(NamedTuple):
     """What a rule found out about one claim; numbers in the claim's unit, NaN where unknown.
 
@@ -96,8 +99,11 @@ def judge(claim: Claim, found: Finding) -> Judgement:
     missed = known and not origin.holds(found.study)
     if not claim.forecast and (missed or (others and not origin.holds(decided))):
         verdict = CONTRADICTED
+    elif found.accepted is None and known:  # a forecast, or what the study's own runs bear out
+        verdict = FAILS if missed else HOLDS if claim.forecast else UNTESTED
+        notes.append("No run of ours can test it" + ("." if verdict == UNTESTED else TOLD))
     elif found.accepted is None:
-        verdict = FAILS if missed else UNTESTED
+        verdict = UNTESTED
     else:
         verdict = tested(found)
     if verdict == UNTESTED and found.accepted is not None:

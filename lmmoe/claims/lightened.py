@@ -3,8 +3,8 @@
 import math
 
 from lmmoe.claims.evidence import Evidence
-from lmmoe.claims.judging import Finding, shown
-from lmmoe.claims.published import Claim, Range, bounded, printed_range
+from lmmoe.claims.judging import Finding, interval, shown
+from lmmoe.claims.published import Claim, Range, printed_range
 
 METHODS = ("pruning", "distillation", "quantisation")
 
@@ -27,16 +27,18 @@ def lightened(claim: Claim, evidence: Evidence) -> Finding:
     if shares is None or not (shares["kind"] == kind).any():
         return Finding(f"not run yet: {claim.subject} of {LARGE}.")
     line = shares[shares["kind"] == kind].sort_values("parameters", kind="stable").iloc[0]
-    said = f"{line.name}, of {LARGE}, on {line['entities']} machines"
+    said = f"{line.name}, of {LARGE}, on {line['entities']} of {len(evidence.fleet)} machines"
     if claim.metric == "parameter reduction":
         value = 100 * (1 - line["parameters"])
-        how = f"{said}: {shown(100 * (1 - line['bytes']))} % of bytes saved"
+        how = (
+            f"{said}: {value:.1f} % of parameters saved, {100 * (1 - line['bytes']):.1f} % of bytes"
+        )
     else:
         value = 100 * line["point_f1_pa"]
+        chance = 100 * shares["point_f1_pa"].get("random", math.nan)
         how = (
-            f"{said}: by Point F1 (PA), of which random scores keep "
-            f"{100 * shares.loc['random', 'point_f1_pa']:.1f} %; of average precision "
-            f"{100 * line['average_precision']:.1f} %"
+            f"{said}: {value:.1f} % of Point F1 (PA) kept, of which random scores keep "
+            f"{shown(chance)} %; {100 * line['average_precision']:.1f} % of average precision"
         )
-    least = (bounded(claim) or printed_range(claim)).low
-    return Finding(f"{how}; at least the printed share.", value, value, Range(least, math.inf))
+    limits = Range(printed_range(claim).low, math.inf)
+    return Finding(f"{how}; {interval(limits)}, the printed share or more.", value, value, limits)

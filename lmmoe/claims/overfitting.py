@@ -2,6 +2,8 @@
 
 import math
 
+import pandas as pd
+
 from lmmoe.claims.evidence import Evidence, ours
 from lmmoe.claims.judging import Finding, shown
 from lmmoe.claims.published import Claim, Range
@@ -18,18 +20,19 @@ def overfitting(claim: Claim, evidence: Evidence) -> Finding:
     """
     name, table = ours(claim.subject), evidence.generalisation
     good = None if table is None or table.empty else table[table["error"].isna()]
+    good = None if good is None else good[good["settings"] == "{}"]
     if good is None or not {name, SMALLER} <= set(good["detector"]):
         return Finding(f"not run yet: forecast errors of {name} and {SMALLER}.")
     by_name = good.set_index(["entity", "detector"])[["seen", "unseen"]].unstack("detector")
-    ratios = {part: (by_name[part][name] / by_name[part][SMALLER]).dropna() for part in PARTS}
-    learned, unseen = (float(ratios[part].median()) for part in PARTS)
-    if math.isnan(learned) or math.isnan(unseen):
+    ratios = pd.DataFrame({p: by_name[p][name] / by_name[p][SMALLER] for p in PARTS}).dropna()
+    if ratios.empty:
         return Finding(f"No machine where {name} and {SMALLER} both have forecast errors.")
+    learned, unseen = ratios.median()
     worse = int((ratios["unseen"] > 1).sum())
     how = (
         f"{name} forecasts rows that it learned from with {shown(learned)} times the error of "
         f"{SMALLER}, and the later rows of the training half, which neither saw, with "
-        f"{shown(unseen)} times: medians of {len(ratios['unseen'])} machines, on {worse} of which "
+        f"{shown(unseen)} times: medians of {len(ratios)} machines, on {worse} of which "
         "it is the worse one there. Overfitting would be below 1 and above 1."
     )
     # Both conditions in one number: at least 1 where the one ratio is below and the other above.

@@ -10,13 +10,16 @@ def audit_at_hand(dataset: str, **measured: pd.DataFrame | None) -> tuple[pd.Dat
     """Audit what a report on SMD measured; for other data, read the audit made on SMD.
 
     ``measured`` are keywords of `audit`; what a notebook did not measure itself is taken from the
-    published tables, so that all notebooks judge a claim alike. The second value says in words
-    which audit it is. Without any, most claims stay untested.
+    tables in ``figures/smd``, so that all notebooks of its report judge a claim alike. The second
+    value says in words which audit it is. Without any, most claims stay untested.
     """
     file = paths.figures("smd") / "claims.csv"
     if dataset == "smd":
         said = "Judged on what this report measured, and else on what `figures` holds of SMD."
-        return audit(**(_published() | measured)), said
+        given = {
+            name: table for name, table in measured.items() if table is not None and len(table)
+        }
+        return audit(**(_published() | given)), said
     if not file.is_file():
         return audit(**_published()), "Judged on what `figures` holds of SMD."
     table = pd.read_csv(file, dtype=str, keep_default_na=False)

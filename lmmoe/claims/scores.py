@@ -78,7 +78,9 @@ def _allowed(claim: Claim, mine: Average, slack: float) -> str:
     if bounded(claim):
         return "nothing beyond the printed bound"
     if math.isnan(mine.spread) or slack > 2 * mine.spread:
-        seed = mine.spread_of if math.isnan(mine.spread) else shown(mine.spread)
+        seed = mine.spread_of
+        if not math.isnan(mine.spread):
+            seed = f"{shown(mine.spread)}, {mine.spread_of}"
         digit = "a printed digit" if _half(claim) > claim.half_digit else "half a printed digit"
         return f"±{slack:.3g} ({digit}; seed spread {seed})"
     return f"±{slack:.3g} (twice the seed spread, {mine.spread_of})"

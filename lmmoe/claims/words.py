@@ -6,7 +6,7 @@ import pandas as pd
 
 from lmmoe.claims.evidence import Evidence
 from lmmoe.claims.judging import VERDICTS, shown
-from lmmoe.claims.published import SCORES
+from lmmoe.claims.published import FORECASTS, SCORES
 
 # What a reader will ask about first: the headline, the ranks, the size, the time, the novelty.
 FIRST = {
@@ -76,9 +76,11 @@ def in_words(audit: pd.DataFrame) -> str:
     hold, fail, contradicted, untested = table.loc["all"]
     total = (
         f"{hold} hold, {fail} fail, {contradicted} are contradicted within the study, {untested} "
-        "cannot be tested here. On fewer than all machines ours is compared with the study's own "
-        "runs on the same ones; each reason says so"
+        "cannot be tested here. On fewer than all machines our runs are compared with the study's "
+        "own on the same ones; each reason says what was compared"
     )
+    forecasts = ((audit["verdict"] == "fails") & audit["kind"].isin(list(FORECASTS))).sum()
+    total += f". Of those that fail, {forecasts} were forecasts or targets"
     head = ["document", *VERDICTS]
     lines = [f"Of {len(audit)} printed claims: {total}.", "", _row(head)]
     lines.append(_row(["---", *["---:"] * len(VERDICTS)]))

@@ -145,8 +145,8 @@ class _Work:
 
 
 def seeds(profile: Profile, name: str) -> list[int]:
-    """The seeds of a detector: the profile's, and at least `SEEDS` where they make a difference."""
+    """The seeds of a detector: `SEEDS` where they make a difference, the profile's first."""
     if not entry(name).cls.seeded:
         return profile.seeds[:1]
     more = [seed for seed in range(SEEDS) if seed not in profile.seeds]
-    return [*profile.seeds, *more[: max(0, SEEDS - len(profile.seeds))]]
+    return [*profile.seeds, *more][:SEEDS]

@@ -22,12 +22,14 @@ from lmmoe.plots.style import (
 
 
 @styled
-def events_found(found: Mapping[str, npt.ArrayLike], lengths: npt.ArrayLike) -> Figure:
+def events_found(
+    found: Mapping[str, npt.ArrayLike], lengths: npt.ArrayLike, entity: str = ""
+) -> Figure:
     """Which events (columns, shortest first) each detector (rows) finds at its threshold.
 
     ``found`` gives ``(events,)`` bool per detector, ``lengths`` ``(events,)`` their rows, in one
-    order; detectors that find most stand on top, with their share at the right. Raises
-    `ValueError` where the lengths do not fit together.
+    order, of one ``entity``; detectors that find most stand on top, with their share at the right.
+    `ValueError` is raised where the lengths do not fit together.
     """
     lengths = np.asarray(lengths)
     hits = {name: np.asarray(one, dtype=bool) for name, one in found.items()}
@@ -36,6 +38,7 @@ def events_found(found: Mapping[str, npt.ArrayLike], lengths: npt.ArrayLike) -> 
             raise ValueError(f"{name}: shape {one.shape}, but there are {lengths.size} events")
     if not hits or not lengths.size:
         return note("No events, or no detector to find them.")
+    of = f" of {entity}" if entity else ""
     names = sorted(hits, key=lambda name: -hits[name].mean())
     # Equally long events: those that most detectors find come last.
     order = np.lexsort((sum(one.astype(int) for one in hits.values()), lengths))
@@ -57,7 +60,7 @@ def events_found(found: Mapping[str, npt.ArrayLike], lengths: npt.ArrayLike) -> 
     named_ticks(ax, names, fontsize=7)
     ax.tick_params(axis="y", length=0)
     ax.set_xticks([])
-    ax.set_xlabel(f"{len(order)} labelled events, shortest first (coloured: found)")
+    ax.set_xlabel(f"{len(order)} labelled events{of}, shortest first (coloured: found)")
     family_legend(figure, names, loc="outside lower center", ncols=5)
     return figure
 

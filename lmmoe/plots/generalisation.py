@@ -16,7 +16,7 @@ def errors_by_size(summary: pd.DataFrame, base: str = "the last value") -> Figur
     what a network loses on rows that it did not see.
     """
     if summary.empty:
-        return note("No forecast errors: nothing was run under the study's protocol.")
+        return note("No forecast errors: none was run under the study's protocol, or all failed.")
     figure, ax = canvas(width=8, height=4)
     for name, line in summary.iterrows():
         look, x = {"color": colour(name)}, line["parameters"]

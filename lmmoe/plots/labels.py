@@ -20,7 +20,8 @@ def label_dots(ax: Axes, dots: dict[str, tuple[float, float]], *, size: float = 
 
     Call it last: it needs the axes' final limits and the figure's layout. Every label tries
     `ANGLES` x `DISTANCES` places; it takes the one that overlaps least and lies nearest, and all
-    choose again until nobody moves. A thin line leads from a label that had to go far.
+    choose again until nobody moves. A thin line leads from a label that had to go far, or that
+    another dot is nearer to.
     """
     if not dots:
         return
@@ -31,8 +32,9 @@ def label_dots(ax: Axes, dots: dict[str, tuple[float, float]], *, size: float = 
     frame = ax.get_window_extent().extents * points
     boxes = np.array([_size(ax, title(name), size) for name in dots])  # (n, 2)
     moves = _arranged(spots, boxes, frame)
-    for (name, place), move in zip(dots.items(), moves, strict=True):
-        far = np.hypot(*move) > 26 or abs(move[1]) > 18
+    for n, ((name, place), move) in enumerate(zip(dots.items(), moves, strict=True)):
+        away = np.hypot(*(spots - (spots[n] + move)).T)  # from the label to every dot
+        far = np.hypot(*move) > 26 or abs(move[1]) > 18 or away.argmin() != n
         label = ax.annotate(
             title(name),
             place,

@@ -84,7 +84,7 @@ def score_lanes(
         ax.set_title(title(name), fontsize=9, color=colour(name))
         ax.tick_params(labelsize=7)
         ax.margins(x=0)
-    axes[-1, 0].set_xlabel(f"{unit} of the test half (shaded: labelled events)")
+    axes[-1, 0].set_xlabel(f"{unit} of the test half of {series.entity} (shaded: labelled events)")
     figure.supylabel("score", fontsize=8)
     return figure
 

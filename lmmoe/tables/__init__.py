@@ -2,7 +2,7 @@
 
 from lmmoe.tables import generalisation, reproduced
 from lmmoe.tables.events import BLIND, events_in_words, finders, found_events, hard_events
-from lmmoe.tables.honest import HONEST, handful, honest, significance
+from lmmoe.tables.honest import HONEST, ahead_in_words, handful, honest, significance
 from lmmoe.tables.means import (
     NUMBERS,
     by_entity,
@@ -25,6 +25,7 @@ __all__ = [
     "HONEST",
     "NUMBERS",
     "STUDY_METRICS",
+    "ahead_in_words",
     "beside_study",
     "by_entity",
     "by_machine",

@@ -6,12 +6,14 @@ from lmmoe.plots.style import title
 
 
 def summary(measured: pd.DataFrame) -> pd.DataFrame:
-    """Medians over entities by detector, the fewest parameters first, over entities of all.
+    """Medians over the entities of all, by detector with its own settings, the smallest first.
 
     Columns ``parameters``, ``seen``, ``unseen``, ``gap`` (unseen over learned) and ``entities``.
     A median, since on a machine whose load changed any forecast may be off by any factor.
     """
-    good = measured[measured["error"].isna()].assign(gap=lambda t: t["unseen"] / t["seen"])
+    good = measured[measured["error"].isna() & (measured["settings"] == "{}")].assign(
+        gap=lambda t: t["unseen"] / t["seen"]
+    )
     good = good.dropna(subset=["seen", "unseen"])
     counts = good.groupby("entity")["detector"].nunique()
     good = good[good["entity"].isin(counts.index[counts == good["detector"].nunique()])]
@@ -31,7 +33,7 @@ def people(table: pd.DataFrame) -> pd.DataFrame:
 def in_words(table: pd.DataFrame) -> str:
     """Tell from a `summary` what size changes: a sentence or two."""
     if table.empty:
-        return "No forecaster was run under the study's protocol on entities of all."
+        return "No forecaster has errors on the entities of all: none was run, or all failed."
     least, most = table.iloc[0], table.iloc[-1]
     if len(table) == 1:
         return (

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from lmmoe.evaluation import ADJUSTED
-from lmmoe.plots.style import LOWER_IS_BETTER
+from lmmoe.plots.style import LOWER_IS_BETTER, title
 from lmmoe.statistics import bootstrap_mean, holm, paired
 from lmmoe.tables.means import by_entity, counts, detector_means, entity_means, summary
 
@@ -32,6 +32,8 @@ HONEST = (
     "point_f1_pa",
 )
 COUNTS = ("entities", "seeds", "failed")
+# They smooth with later rows, or scale or rank a row among all rows that are scored together.
+AHEAD = ("SmartSimpleAD", "AMAD", "MTSMixer", "MTSMixerLighter", "pyod.models.ecod.ECOD")
 
 
 def honest(rows: pd.DataFrame, protocol: str = "ours") -> pd.DataFrame:
@@ -115,3 +117,14 @@ def handful(
         for place, name in enumerate(quality.index)
         if place < top or name in ("LightMMoE", "random")
     ]
+
+
+def ahead_in_words(table: pd.DataFrame) -> str:
+    """Name the detectors of a table that look at later rows of the test half; empty without any."""
+    names = [title(name) for name in AHEAD if name in table.index]
+    if not names:
+        return ""
+    return (
+        f"Not available live, since their scores hang on later rows of the test half: "
+        f"{', '.join(names)}."
+    )
