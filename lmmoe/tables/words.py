@@ -5,7 +5,7 @@ import pandas as pd
 
 from lmmoe.plots.style import title
 from lmmoe.statistics import Interval, Paired, bootstrap_mean, largest_block, paired
-from lmmoe.tables.honest import significance
+from lmmoe.tables.honest import AHEAD, significance
 from lmmoe.tables.means import AVERAGED, by_entity, counts, seed_spread, summary
 
 # Whom the leader is held against: the study's top scorer, the simple method that leads published
@@ -153,10 +153,10 @@ def _cheapest(table: pd.DataFrame, means: pd.DataFrame, leader: str) -> list[str
     """The detector that trains fastest among those that the leader does not surely lead.
 
     By the interval of their differences, entity by entity; the leader was chosen for its mean, so
-    even these intervals flatter it.
+    even these intervals flatter it. Detectors that look ahead (`AHEAD`) are left out.
     """
-    names = largest_block(table).columns
-    low = {name: paired(table[leader], table[name]).low for name in names.drop(leader)}
+    names = [n for n in largest_block(table) if n == leader or n not in AHEAD]
+    low = {name: paired(table[leader], table[name]).low for name in names if name != leader}
     near = means.loc[[leader, *(name for name, bound in low.items() if bound <= 0)]]
     near = near[near["train_seconds"].notna()]
     if near.empty or not any(np.isfinite(list(low.values()))):  # no interval with one entity
