@@ -343,6 +343,7 @@ rule comparison:
                 "quality_and_cost",
                 "scores",
                 "events_found",
+                "events_of_all",
                 "found_by",
                 *(["study", "study_differences", "claims", "claims_f1"] if OF_STUDY else []),
             ],
