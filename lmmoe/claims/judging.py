@@ -12,9 +12,6 @@ UNTESTED = "cannot be tested here"
 VERDICTS = (HOLDS, FAILS, CONTRADICTED, UNTESTED)
 
 
-TOLD = ": the study's own number decides."
-
-
 class Finding(NamedTuple):
     """What a rule found out about one claim; numbers in the claim's unit, NaN where unknown.
 
@@ -99,9 +96,9 @@ def judge(claim: Claim, found: Finding) -> Judgement:
     missed = known and not origin.holds(found.study)
     if not claim.forecast and (missed or (others and not origin.holds(decided))):
         verdict = CONTRADICTED
-    elif found.accepted is None and known:  # a forecast, or what the study's own runs bear out
-        verdict = FAILS if missed else HOLDS if claim.forecast else UNTESTED
-        notes.append("No run of ours can test it" + ("." if verdict == UNTESTED else TOLD))
+    elif found.accepted is None and known and claim.forecast:
+        verdict = FAILS if missed else HOLDS
+        notes.append("No run of ours can test it: the study's own number decides.")
     elif found.accepted is None:
         verdict = UNTESTED
     else:

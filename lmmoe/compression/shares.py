@@ -2,12 +2,8 @@
 
 import pandas as pd
 
+from lmmoe.compression.measuring import QUALITY
 from lmmoe.compression.methods import AS_IS
-
-METRICS = (
-    *("average_precision", "best_f1"),
-    *("point_f1_pa", "event_f1_pa_log", "event_f1_pa_squeeze"),
-)
 
 
 def kept_shares(compressed: pd.DataFrame) -> pd.DataFrame:
@@ -19,7 +15,7 @@ def kept_shares(compressed: pd.DataFrame) -> pd.DataFrame:
     the entity on which the base finds least.
     """
     good = compressed[compressed["error"].isna()]
-    numbers = ["parameters", "bytes", *[name for name in good if name in METRICS], "speed"]
+    numbers = ["parameters", "bytes", *[name for name in good if name in QUALITY], "speed"]
     parts = []
     for base in dict.fromkeys(good.loc[good["kind"] == AS_IS, "base"]):
         own = good[(good["base"] == base) | (good["kind"] == "control")]
