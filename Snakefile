@@ -320,8 +320,8 @@ rule comparison:
         if OF_STUDY
         else [],
     output:
-        # Not runs.csv and generalisation.csv, which are read back: Snakemake removes outputs before
-        # it makes them anew.
+        # Not runs.csv, rescoring.csv and generalisation.csv, which are read back: Snakemake removes
+        # outputs before it makes them anew.
         notebook=f"{RESULTS}/05_comparison.ipynb",
         tables=expand(
             f"{FIGURES}/{{name}}.csv",
@@ -330,7 +330,7 @@ rule comparison:
                 "summary",
                 "significance",
                 "hard_events",
-                *(["study_headline", "study_by_machine", "claims"] if OF_STUDY else []),
+                *(["study_headline", "study_by_machine", "others", "claims"] if OF_STUDY else []),
             ],
         ),
         figures=expand(
@@ -341,6 +341,7 @@ rule comparison:
                 "adjustment",
                 "by_entity",
                 "quality_and_cost",
+                "rescoring",
                 "scores",
                 "events_found",
                 "events_of_all",

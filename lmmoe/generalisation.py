@@ -54,18 +54,18 @@ def _kept(run: Run, keep: kept.Kept) -> list[dict[str, object]]:
     }
     base = Run(run.series, BASE, run.protocol)
     hidden = {"run": run.key, "base": base.key, "first": FIRST, "columns": COLUMNS}
-    return keep.lines(shown, hidden, lambda: [kept.plain(_measured(run))])
+    try:
+        return keep.lines(shown, hidden, lambda: [kept.plain(_measured(run))])
+    except FAILURES as error:  # not kept: the next start tries again
+        return [shown | {"error": f"{type(error).__name__}: {error}"}]
 
 
 def _measured(run: Run) -> dict[str, object]:
     protocol, rows = PROTOCOLS[run.protocol], run.series.train
-    try:
-        fitted = result(run).detector
-        plain = protocol.detector(BASE).fit(protocol.train(run.series))
-        cut = len(protocol.train(run.series))
-        errors = [one.decision_function(rows) for one in (fitted, plain)]
-    except FAILURES as error:  # one that cannot be saved too: a RuntimeError
-        return {"error": f"{type(error).__name__}: {error}"}
+    fitted = result(run).detector
+    plain = protocol.detector(BASE).fit(protocol.train(run.series))
+    cut = len(protocol.train(run.series))
+    errors = [one.decision_function(rows) for one in (fitted, plain)]
     first = max(FIRST, fitted.unscored)
     parts = {"seen": slice(first, cut), "unseen": slice(cut, None)}
     shares = {name: share(*(one[part] for one in errors)) for name, part in parts.items()}

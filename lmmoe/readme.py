@@ -53,7 +53,9 @@ def rendered(text: str, profile: str) -> str:
         "facts": _facts(rows),
         "findings": tables.in_words(rows, "ours"),
         "results": _results(rows),
+        "scoring": tables.rescoring.in_words(_published(folder, "rescoring")),
         "elsewhere": _elsewhere(profile),
+        "others": tables.others.in_words(_published(folder, "others")),
         "study": _study(rows),
         "claims": claims.in_words(claims.audit_at_hand(chosen.dataset, rows=rows)[0]),
         "cost": efficiency_words.in_words(
@@ -92,22 +94,35 @@ def _results(rows: pd.DataFrame) -> str:
         first = f"{line['average_precision']:.3f} ({low:.2f} to {high:.2f})"
         numbers = [_number(line[column], digits) for column, digits in SHOWN.items()]
         lines.append([title(name), first, *numbers])
-    return f"{_markdown(lines)}\n\n{tables.ahead_in_words(table)}"
+    notes = f"{tables.ahead_in_words(table)} {tables.seeds_in_words(rows)}".strip()
+    return f"{_markdown(lines)}\n\n{notes}"
 
 
 def _elsewhere(profile: str) -> str:
     """Average precision on every data set whose report is published, best on the first first."""
     files = {name: paths.figures(name) / "honest.csv" for name in (profile, *OTHERS)}
-    columns = {
-        name.upper(): pd.read_csv(file, index_col="detector")["average_precision"]
+    known = {
+        name.upper(): pd.read_csv(file, index_col="detector")
         for name, file in files.items()
         if file.is_file()
     }
-    table = pd.DataFrame(columns).sort_values(profile.upper(), ascending=False)
+    table = pd.DataFrame({name: one["average_precision"] for name, one in known.items()})
+    table = table.sort_values(profile.upper(), ascending=False)
     lines = [["detector", *table.columns]]
-    lines += [[title(name), *(_number(x, 3) for x in line)] for name, *line in table.itertuples()]
+    for detector in table.index:
+        cells = [_with_entities(one, detector) for one in known.values()]
+        lines.append([title(detector), *cells])
     best = [f"{name} {title(column.idxmax())}" for name, column in table.items()]
     return f"{_markdown(lines)}\n\nHighest: {', '.join(best)}."
+
+
+def _with_entities(honest: pd.DataFrame, detector: str) -> str:
+    """Average precision, and of how many entities where not of all."""
+    if detector not in honest.index:
+        return "–"
+    line, most = honest.loc[detector], honest["entities"].max()
+    of = f" ({line['entities']:.0f} of {most})" if line["entities"] < most else ""
+    return f"{_number(line['average_precision'], 3)}{of}"
 
 
 def _number(value: float, digits: int) -> str:

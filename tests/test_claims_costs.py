@@ -155,7 +155,9 @@ class TestTime:
         # One seed of CAD-as-run: LightMMoE's spread twice, 30 * .2357 * sqrt 2 = 10.
         table = judged(*rows, timed("CAD-as-run", 2))
         assert "accepted from 6 to 46" in table["C086"].why
-        assert "of LightMMoE and of LightMMoE, one seed being run" in table["C086"].why
+        assert (
+            "of LightMMoE and of CAD-as-run (LightMMoE's, one seed being run)" in table["C086"].why
+        )
 
     def test_its_own_seconds_and_its_other_page(self):
         table = judged(timed("HMMoE", 26), timed("CAD-as-run", 2))

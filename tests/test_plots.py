@@ -124,7 +124,7 @@ def of_tables():
 
 
 def test_no_picture_is_forgotten():
-    elsewhere = ("caused_by", "errors_by_size", "found_by")  # in test_events, test_generalisation
+    elsewhere = ("caused_by", "errors_by_size", "found_by", "model_or_scoring")
     pictures = {name for name in plots.__all__ if name not in elsewhere}
     of_claims = {"claims_by_document", "printed_against_measured"}  # in test_claims_audit
     assert pictures == set(of_series(SERIES["per day"])) | set(of_tables()) | of_claims

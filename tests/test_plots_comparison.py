@@ -60,6 +60,16 @@ def test_every_detector_is_named_at_both_costs_and_no_name_covers_another():
         assert overlaps(ax) == []
 
 
+def test_who_looks_ahead_is_hollow_and_on_no_front():
+    table = HONEST.iloc[:3].assign(average_precision=[0.9, 0.5, 0.4], train_seconds=[1.0, 1.0, 2.0])
+    for ahead, top in (((), 0.9), (table.index[:1], 0.5)):
+        ax = drawn(lambda a=ahead: plots.quality_and_cost(table, ahead=a)).axes[0]
+        white = [bool((dot.get_facecolor()[0] == 1).all()) for dot in ax.collections]
+        assert white == [name in ahead for name in table.index]
+        assert max(ax.lines[0].get_ydata()) == top
+    assert not drawn(lambda: plots.quality_and_cost(table, ahead=table.index)).axes[0].lines
+
+
 def test_without_scoring_times_there_is_one_panel():
     [ax] = drawn(lambda: plots.quality_and_cost(tables.summary(ROWS, "ours"))).axes
     assert set(words(ax)) == TITLES

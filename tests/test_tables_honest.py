@@ -180,6 +180,26 @@ def test_a_handful_for_a_picture():
     assert tables.handful(frame(line("a", "x", None), line("b", "x", 0.2))) == ["b"]
 
 
+def test_who_has_further_seeds_on_some_entities_is_named():
+    some = [line("a", entity, 0.5, seed=seed) for entity, seed in (("x", 0), ("x", 1), ("y", 0))]
+    others = [line("b", "x", 0.5), line("b", "y", 0.5), line("a", "y", None, seed=1)]
+    text = tables.seeds_in_words(frame(*some, *others))
+    assert text == "Further seeds on some entities only: a (2 seeds on 1 of 2)."
+    assert tables.seeds_in_words(frame(*others)) == ""
+
+
+def test_an_example_for_a_picture():
+    def ran(name, entity, events):
+        return line(name, entity, 0.5, found_events=events)
+
+    few = ran("a", "one", "1"), ran("b", "one", "0"), ran("a", "six", "110011")
+    assert tables.example(frame(*few), ["a", "b"]) == "one"  # where both ran
+    both = *few, ran("b", "six", ""), ran("a", "seven", "1111111"), ran("b", "seven", "")
+    assert tables.example(frame(*both), ["a", "b"]) == "six"  # the first with five
+    assert tables.example(frame(*both), ["a", "b"], enough=9) == "seven"
+    assert tables.example(frame(line("a", "x", 0.1)), ["a"]) == "x"  # nothing is labelled
+
+
 def test_cad_as_run_stands_beside_what_the_study_called_cad():
     names = ("CAD", "CAD-as-run", "CAD-FSE23")
     rows = frame(*(line(name, "machine-1-1", 0.5, protocol="study") for name in names))

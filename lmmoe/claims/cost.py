@@ -139,7 +139,8 @@ def _ratio_spread(
     parts, whose = [], []
     for name in pair:
         own = _relative_spread(evidence, name, column)
-        whose.append(f"of {name}" if own is not None else "of LightMMoE, one seed being run")
+        borrowed = f"of {name} (LightMMoE's, one seed being run)"
+        whose.append(f"of {name}" if own is not None else borrowed)
         parts.append(own if own is not None else _relative_spread(evidence, "LightMMoE", column))
     if None in parts:
         return math.nan, "unknown: one seed"

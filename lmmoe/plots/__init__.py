@@ -7,6 +7,7 @@ from lmmoe.plots.data import caused_by, channel_image, closeup, correlations, ev
 from lmmoe.plots.events import events_found, found_by
 from lmmoe.plots.generalisation import errors_by_size
 from lmmoe.plots.ranks import critical_difference
+from lmmoe.plots.rescoring import model_or_scoring
 from lmmoe.plots.study import against_study, study_differences
 from lmmoe.plots.training import attribution, forecasts, gate_use, learning_curve, score_lanes
 
@@ -28,6 +29,7 @@ __all__ = [
     "gate_use",
     "heatmap",
     "learning_curve",
+    "model_or_scoring",
     "printed_against_measured",
     "quality_and_cost",
     "score_lanes",

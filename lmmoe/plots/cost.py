@@ -1,9 +1,12 @@
 """Quality against cost."""
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from lmmoe.plots.labels import label_dots
 from lmmoe.plots.style import (
@@ -23,11 +26,14 @@ AXES = {
 
 @styled
 @labelled_only
-def quality_and_cost(table: pd.DataFrame, metric: str = "average_precision") -> Figure:
+def quality_and_cost(
+    table: pd.DataFrame, metric: str = "average_precision", *, ahead: Collection[str] = ()
+) -> Figure:
     """Quality of each detector against what it costs to train and, where known, to score.
 
-    ``table`` is `lmmoe.tables.honest` or `summary`. The stepped line is the Pareto front: nobody
-    left of it is as good.
+    ``table`` is `lmmoe.tables.honest` or `summary`. Detectors that look ahead
+    (`lmmoe.tables.AHEAD`) are hollow: they cannot raise an alarm when it is due. The stepped line
+    is the Pareto front of the others: none of them left of it is as good.
     """
     costs = [name for name in AXES if name in table and table[name].notna().any()]
     many = len(table) > 8
@@ -40,10 +46,13 @@ def quality_and_cost(table: pd.DataFrame, metric: str = "average_precision") -> 
     for ax, cost in zip(axes[:, 0], costs or ["train_seconds"], strict=True):
         known = table.dropna(subset=[metric, cost])
         dots = pd.DataFrame({"cost": known[cost].clip(lower=1e-3), "quality": known[metric]})
-        _panel(ax, dots)
+        _panel(ax, dots, ahead)
         ax.set(xlabel=AXES[cost], ylabel=METRIC_TITLES[metric])
-    axes[0, 0].set_title("quality against cost (line: nothing cheaper is better)")
-    family_legend(figure, table.index, loc="outside lower center", ncols=3)
+    some_ahead = table.index.isin(ahead).any()
+    live = " that is available live" if some_ahead else ""
+    axes[0, 0].set_title(f"quality against cost (line: nothing cheaper{live} is better)")
+    more = [Line2D([], [], label=HOLLOW, **RING)] if some_ahead else []
+    family_legend(figure, table.index, more=more, loc="outside lower center", ncols=3)
     for ax, cost in zip(axes[:, 0], costs, strict=True):
         known = table.dropna(subset=[metric, cost])
         places = zip(known[cost].clip(lower=1e-3), known[metric], strict=True)
@@ -51,13 +60,16 @@ def quality_and_cost(table: pd.DataFrame, metric: str = "average_precision") -> 
     return figure
 
 
-def _panel(ax: Axes, dots: pd.DataFrame) -> None:
+def _panel(ax: Axes, dots: pd.DataFrame, ahead: Collection[str]) -> None:
     for name, dot in dots.iterrows():
-        look = {"color": colour(name), "s": 70 if name == "LightMMoE" else 32, "zorder": 3}
-        ax.scatter(dot["cost"], dot["quality"], **look)
+        inside = "white" if name in ahead else colour(name)
+        look = {"facecolor": inside, "edgecolor": colour(name), "zorder": 3}
+        ax.scatter(dot["cost"], dot["quality"], s=70 if name == "LightMMoE" else 32, **look)
+    live = dots[~dots.index.isin(ahead)]
     if len(dots):  # matplotlib refuses an empty logarithmic axis
         ax.set_xscale("log")
-        front = pareto(dots["cost"], dots["quality"])
+    if len(live):
+        front = pareto(live["cost"], live["quality"])
         edge = dots["cost"].max() * 3
         ax.step([*front["cost"], edge], [*front["quality"], front["quality"].max()], **STEP)
     ax.margins(x=0.12, y=0.15)
@@ -65,6 +77,8 @@ def _panel(ax: Axes, dots: pd.DataFrame) -> None:
     ax.grid(alpha=0.25)
 
 
+HOLLOW = "hollow: not available live"
+RING = {"marker": "o", "ls": "", "ms": 5, "color": "#444444", "markerfacecolor": "white"}
 STEP = {"where": "post", "color": "#BBBBBB", "lw": 1, "zorder": 1}
 
 

@@ -60,7 +60,8 @@ def events_found(
     named_ticks(ax, names, fontsize=7)
     ax.tick_params(axis="y", length=0)
     ax.set_xticks([])
-    ax.set_xlabel(f"{len(order)} labelled events{of}, shortest first (coloured: found)")
+    what = "labelled event" if len(order) == 1 else "labelled events"
+    ax.set_xlabel(f"{len(order)} {what}{of}, shortest first (coloured: found)")
     family_legend(figure, names, loc="outside lower center", ncols=5)
     return figure
 

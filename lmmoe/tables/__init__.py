@@ -1,8 +1,17 @@
 """Tables made from rows of runs (`lmmoe.runs`): seeds are averaged first, then entities."""
 
-from lmmoe.tables import generalisation, reproduced
+from lmmoe.tables import generalisation, others, reproduced, rescoring
 from lmmoe.tables.events import BLIND, events_in_words, finders, found_events, hard_events
-from lmmoe.tables.honest import HONEST, ahead_in_words, handful, honest, significance
+from lmmoe.tables.honest import (
+    AHEAD,
+    HONEST,
+    ahead_in_words,
+    example,
+    handful,
+    honest,
+    seeds_in_words,
+    significance,
+)
 from lmmoe.tables.means import (
     NUMBERS,
     by_entity,
@@ -21,6 +30,7 @@ from lmmoe.tables.study import (
 from lmmoe.tables.words import in_words
 
 __all__ = [
+    "AHEAD",
     "BLIND",
     "HONEST",
     "NUMBERS",
@@ -32,6 +42,7 @@ __all__ = [
     "described",
     "entity_means",
     "events_in_words",
+    "example",
     "finders",
     "found_events",
     "generalisation",
@@ -41,9 +52,12 @@ __all__ = [
     "in_words",
     "judged",
     "of_profile",
+    "others",
     "readable",
     "reproduced",
+    "rescoring",
     "seed_spread",
+    "seeds_in_words",
     "significance",
     "study_headline",
     "study_results",

@@ -119,6 +119,22 @@ def handful(
     ]
 
 
+def example(
+    rows: pd.DataFrame, names: Sequence[str], protocol: str = "ours", *, enough: int = 5
+) -> str:
+    """Choose an entity for a picture of the detectors ``names``: where most of them ran.
+
+    Of several the first with ``enough`` labelled events, else with the most.
+    """
+    rows = rows[rows["protocol"] == protocol]
+    done = rows[rows["detector"].isin(names) & rows["train_seconds"].notna()]
+    ran = done.groupby("entity", sort=False)["detector"].nunique()
+    marks = rows["found_events"].astype("string").fillna("").str.len()  # a digit an event
+    events = marks.groupby(rows["entity"]).max().clip(upper=enough)
+    table = pd.DataFrame({"ran": ran, "events": events.reindex(ran.index)})
+    return table.sort_values(["ran", "events"], ascending=False, kind="stable").index[0]
+
+
 def ahead_in_words(table: pd.DataFrame) -> str:
     """Name the detectors of a table that look at later rows of the test half; empty without any."""
     names = [title(name) for name in AHEAD if name in table.index]
@@ -128,3 +144,15 @@ def ahead_in_words(table: pd.DataFrame) -> str:
         f"Not available live, since their scores hang on later rows of the test half: "
         f"{', '.join(names)}."
     )
+
+
+def seeds_in_words(rows: pd.DataFrame, protocol: str = "ours") -> str:
+    """Name the detectors that ran with all of their seeds on some entities only; empty without."""
+    done = rows[(rows["protocol"] == protocol) & rows["error"].isna()]
+    seeds = done.groupby(["detector", "entity"], sort=False)["seed"].nunique()
+    told = [
+        f"{title(name)} ({each.max()} seeds on {(each == each.max()).sum()} of {len(each)})"
+        for name, each in seeds.groupby("detector", sort=False)
+        if each.min() < each.max()
+    ]
+    return f"Further seeds on some entities only: {', '.join(told)}." if told else ""
