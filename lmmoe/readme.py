@@ -53,7 +53,7 @@ def rendered(text: str, profile: str) -> str:
         "facts": _facts(rows),
         "findings": tables.in_words(rows, "ours"),
         "results": _results(rows),
-        "scoring": tables.rescoring.in_words(_published(folder, "rescoring")),
+        "scoring": _scoring(folder),
         "elsewhere": _elsewhere(profile),
         "others": tables.others.in_words(_published(folder, "others")),
         "study": _study(rows),
@@ -96,6 +96,16 @@ def _results(rows: pd.DataFrame) -> str:
         lines.append([title(name), first, *numbers])
     notes = f"{tables.ahead_in_words(table)} {tables.seeds_in_words(rows)}".strip()
     return f"{_markdown(lines)}\n\n{notes}"
+
+
+def _scoring(folder: Path) -> str:
+    """What the scoring is worth here, and in short on the other data sets."""
+    lines = [tables.rescoring.in_words(_published(folder, "rescoring"))]
+    for name in OTHERS:
+        if (paths.figures(name) / "rescoring.csv").is_file():
+            short = tables.rescoring.in_short(_published(paths.figures(name), "rescoring"))
+            lines.append(f"- {name.upper()}: {short}")
+    return "\n".join(lines)
 
 
 def _elsewhere(profile: str) -> str:

@@ -178,8 +178,8 @@ class TestSummary:
         text = tables.in_words(MEASURED[MEASURED["detector"] != "PCA"])
         first, _, light, base, lead, threshold, price = text.splitlines()
         assert "means of 3 entities" in first and "2 models" in first
-        assert "0.300 (last value) to 0.600 (LightMMoE), 0.300 apart." in first
-        assert "smoothed squares 0.000, smoothed absolute errors 0.033, smoothed hi" in first
+        assert "0.300 (last value) to 0.600 (LightMMoE), 0.300 apart;" in first
+        assert "0.000 (smoothed squares), 0.033 (smoothed absolute errors) and 0.000 (" in first
         assert "0.667 (last value) to 0.700 (LightMMoE), 0.033 apart." in first
         assert light.startswith("- LightMMoE goes from 0.600 to 0.700: +0.100 [")
         assert base.startswith("- last value goes from 0.300 to 0.667: +0.367 [")
@@ -187,6 +187,13 @@ class TestSummary:
         assert "gains for 0 of 2 models (+0.000 to +0.000)" in threshold
         assert "loses for 1 of 2 models (-0.100 to +0.100)" in price
         assert "leaves them 0.200 apart, 0.000 before. Random scores reach 0.500" in price
+
+    def test_in_short(self):
+        text = tables.in_short(MEASURED[MEASURED["detector"] != "PCA"])
+        assert text.startswith("2 models lie 0.300 apart under their own scoring, 0.000 (smoothed")
+        assert "LightMMoE goes from 0.600 to 0.700: +0.100 [" in text
+        assert "LightMMoE" not in tables.in_short(MEASURED[MEASURED["detector"] != "LightMMoE"])
+        assert tables.in_short(MEASURED[MEASURED["detector"] == "random"]) == ""
 
     def test_the_picture_has_a_panel_per_metric_and_random_scores_in_each(self):
         names = rescoring.METRICS[:2]

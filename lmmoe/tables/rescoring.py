@@ -57,13 +57,13 @@ def in_words(measured: pd.DataFrame) -> str:
     models = _models(measured, METRICS[0])
     if len(models) < 2 or len(entities) < 2:
         return "Fewer than two models have errors on two entities: nothing to compare."
-    apart = ", ".join(f"{name} {_apart(models[name]):.3f}" for name in SMOOTHED)
     lines = [
         f"Average precision, means of {len(entities)} entities, one seed. Under their own scoring "
-        f"{len(models)} models reach {_range(models[OWN])}. Under one scoring for all, smoothed by "
-        f"s = {EWMA:g} x + {1 - EWMA:g} s (which looks at no later row, and was singled out by "
-        f"trials on SMD), they are less far apart: {apart}. With *{SHARED}*, the scoring of PCA "
-        f"windows EWMA, they reach {_range(models[SHARED])}. In brackets: 95 % intervals.",
+        f"{len(models)} models reach {_range(models[OWN])}; under one for all, smoothed by s = "
+        f"{EWMA:g} x + {1 - EWMA:g} s (which looks at no later row, and was singled out by trials "
+        f"on SMD), the best and the worst are {_each_apart(models)} apart. With *{SHARED}*, the "
+        f"scoring of PCA windows EWMA, they reach {_range(models[SHARED])}. In brackets: 95 % "
+        "intervals.",
         "",
         *(_gain(entities, name) for name in (SUBJECT, BASE) if name in models.index),
         *_lead(entities),
@@ -71,6 +71,29 @@ def in_words(measured: pd.DataFrame) -> str:
         *_price(measured),
     ]
     return "\n".join(lines)
+
+
+def in_short(measured: pd.DataFrame) -> str:
+    """Tell the same of further data in a sentence or two; empty where there is nothing to tell."""
+    entities, models = by_entity(measured, METRICS[0]), _models(measured, METRICS[0])
+    if len(models) < 2 or len(entities) < 2:
+        return ""
+    gain = ""
+    if SUBJECT in models.index:
+        values = entities[SUBJECT]
+        gain = (
+            f". {SUBJECT} goes from {values[OWN].mean():.3f} to {values[SHARED].mean():.3f}: "
+            f"{_difference(values[SHARED], values[OWN])}"
+        )
+    return (
+        f"{len(models)} models lie {_apart(models[OWN]):.3f} apart under their own scoring, "
+        f"{_each_apart(models)} under one for all{gain}."
+    )
+
+
+def _each_apart(models: pd.DataFrame) -> str:
+    told = [f"{_apart(models[name]):.3f} ({name})" for name in SMOOTHED]
+    return f"{', '.join(told[:-1])} and {told[-1]}"
 
 
 def _models(measured: pd.DataFrame, metric: str) -> pd.DataFrame:
