@@ -15,8 +15,9 @@ REASONS = {
         "epochs (`epochs: 4`) ours comes closer"
     ),
     "USAD": (
-        "presumably chance: without early stopping one of its two adversaries wins, and its scores "
-        "are little more than a distance from one fixed output"
+        "not chance, since its own seeds differ far less, but something in theirs that is not "
+        "known; here, without early stopping, one of its two adversaries wins, and its scores are "
+        "little more than a distance from one fixed output"
     ),
 }
 UNKNOWN = "the reason is not known"
