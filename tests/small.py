@@ -5,6 +5,7 @@ import numpy as np
 from lmmoe import detectors
 from lmmoe.data import Cause, Series
 from lmmoe.detectors.norm import MTSExample
+from lmmoe.params import Profile
 
 LIGHT = {
     "window": 8,
@@ -81,3 +82,14 @@ def failing(monkeypatch, error):
         raise error
 
     monkeypatch.setattr(MTSExample, "_score", fails)
+
+
+class TwoSeries(Profile):
+    """A profile whose data are two made-up series."""
+
+    @property
+    def present(self):
+        return ["m1", "m2"]
+
+    def load(self, entity):
+        return series(entity=entity)

@@ -7,12 +7,11 @@ import pandas as pd
 import pytest
 from drawing import drawn
 from made_up_claims import FAILS, HOLDS, UNTESTED, judged
-from small import series
+from small import TwoSeries, series
 
 from lmmoe import generalisation
 from lmmoe.deployment import kept
 from lmmoe.detectors import detector
-from lmmoe.params import Profile
 from lmmoe.plots.generalisation import errors_by_size
 from lmmoe.protocol import PROTOCOLS
 from lmmoe.tables import generalisation as by_size
@@ -21,20 +20,9 @@ pytestmark = pytest.mark.usefixtures("small_runs")
 LINEAR = {"epochs": 1}
 
 
-class Plan(Profile):
-    """A profile whose data are two made-up series."""
-
-    @property
-    def present(self):
-        return ["m1", "m2"]
-
-    def load(self, entity):
-        return series(entity=entity)
-
-
 def plan(**changes):
     given = {"detectors": {"linear": LINEAR, "MTSExample": {}}, "seeds": [0, 1]}
-    return Plan(**(given | {"profile": "none-such", "protocols": ["study", "ours"]} | changes))
+    return TwoSeries(**(given | {"profile": "none-such", "protocols": ["study", "ours"]} | changes))
 
 
 def line(name, entity="m1", seen=0.5, unseen=0.8, parameters=10, error=None):

@@ -4,29 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawing import drawn
-from small import series, tiny
+from small import TwoSeries, series, tiny
 
 from lmmoe import metrics, rescoring
 from lmmoe.detectors import detector
-from lmmoe.params import Profile
 from lmmoe.plots import model_or_scoring
 from lmmoe.tables import rescoring as tables
 
 
-class Plan(Profile):
-    """A profile whose data are two made-up series."""
-
-    @property
-    def present(self):
-        return ["m1", "m2"]
-
-    def load(self, entity):
-        return series(entity=entity)
-
-
 def plan(**changes):
     given = {"detectors": {"MTSExample": {}, "PCA": {}, "random": {}, "1-NN": {}}, "seeds": [0, 1]}
-    return Plan(**(given | {"profile": "none-such", "protocols": ["ours", "study"]} | changes))
+    return TwoSeries(**(given | {"profile": "none-such", "protocols": ["ours", "study"]} | changes))
 
 
 class TestScorings:
@@ -114,7 +102,7 @@ class TestTable:
 
     def test_without_the_protocol_or_labels_there_is_nothing(self, monkeypatch):
         assert rescoring.table(plan(protocols=["study"])).empty
-        monkeypatch.setattr(Plan, "load", lambda self, name: series(entity=name, labels=None))
+        monkeypatch.setattr(TwoSeries, "load", lambda self, name: series(entity=name, labels=None))
         found = rescoring.table(plan())
         assert found.empty and "nothing to compare" in tables.in_words(found)
         assert tables.people(found).empty
