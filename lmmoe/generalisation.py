@@ -7,12 +7,11 @@ is never learned from: later rows, taken as normal, of the same machine.
 import numpy as np
 import pandas as pd
 
-from lmmoe import progress
 from lmmoe.data.series import Floats
 from lmmoe.deployment import kept
 from lmmoe.params import Profile
 from lmmoe.protocol import PROTOCOLS
-from lmmoe.runs import FAILURES, Run, planned, result
+from lmmoe.runs import Run, result
 
 PROTOCOL = "study"
 # Under this protocol each scores a row by its mean squared forecast error, in z-scores.
@@ -30,17 +29,11 @@ def table(profile: Profile) -> pd.DataFrame:
 
     ``seen`` and ``unseen`` are mean squared errors over the rows that were learned from (CAD-as-run
     draws 10,000 windows of them) and over the later ones, as shares of what repeating the last
-    value gives there. A detector that fails
-    has ``error``. What the published table knows is not measured again.
+    value gives there. A detector that fails has ``error``. What the published table knows is not
+    measured again.
     """
-    keep, found = kept.Kept(profile.profile, "generalisation"), []
-    with progress.bar(len(profile.present), "forecast errors", unit="entity") as bar:
-        for entity in profile.present:
-            series = profile.load(entity)
-            for run in filter(_wanted, planned(profile, series)):
-                if run.seed == profile.seeds[0]:
-                    found += _kept(run, keep)
-            bar.update()
+    title = "forecast errors"
+    found = kept.of_runs(profile, "generalisation", title, _wanted, _hidden, _measured)
     return kept.table(found, COLUMNS)
 
 
@@ -48,19 +41,12 @@ def _wanted(run: Run) -> bool:
     return run.protocol == PROTOCOL and run.detector in FORECASTERS
 
 
-def _kept(run: Run, keep: kept.Kept) -> list[dict[str, object]]:
-    shown = {
-        name: run.identity[name] for name in ("dataset", "entity", "detector", "settings", "seed")
-    }
+def _hidden(run: Run) -> dict[str, object]:
     base = Run(run.series, BASE, run.protocol)
-    hidden = {"run": run.key, "base": base.key, "first": FIRST, "columns": COLUMNS}
-    try:
-        return keep.lines(shown, hidden, lambda: [kept.plain(_measured(run))])
-    except FAILURES as error:  # not kept: the next start tries again
-        return [shown | {"error": f"{type(error).__name__}: {error}"}]
+    return {"base": base.key, "first": FIRST, "columns": COLUMNS}
 
 
-def _measured(run: Run) -> dict[str, object]:
+def _measured(run: Run) -> list[dict[str, object]]:
     protocol, rows = PROTOCOLS[run.protocol], run.series.train
     fitted = result(run).detector
     plain = protocol.detector(BASE).fit(protocol.train(run.series))
@@ -69,7 +55,7 @@ def _measured(run: Run) -> dict[str, object]:
     first = max(FIRST, fitted.unscored)
     parts = {"seen": slice(first, cut), "unseen": slice(cut, None)}
     shares = {name: share(*(one[part] for one in errors)) for name, part in parts.items()}
-    return {"parameters": fitted.parameters} | shares
+    return [{"parameters": fitted.parameters} | shares]
 
 
 def share(errors: Floats, base: Floats) -> float:

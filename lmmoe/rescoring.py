@@ -7,7 +7,6 @@ few publications vary one without the other.
 import numpy as np
 import pandas as pd
 
-from lmmoe import progress
 from lmmoe.data.series import Bits, Floats
 from lmmoe.deployment import kept
 from lmmoe.detectors import Detector
@@ -16,7 +15,7 @@ from lmmoe.evaluation import SHARE
 from lmmoe.metrics import alarms, average_precision, best_f1, quantile
 from lmmoe.params import Profile
 from lmmoe.pitfalls.scored import judgeable
-from lmmoe.runs import FAILURES, Run, planned, result
+from lmmoe.runs import Run, result
 
 PROTOCOL = "ours"
 # Models that forecast or rebuild the last row, and score it by the mean or the maximum of the
@@ -44,31 +43,19 @@ def table(profile: Profile) -> pd.DataFrame:
     ``error``. Entities without an event, or without a normal row, have none. What the published
     table knows is not measured again.
     """
-    keep, found = kept.Kept(profile.profile, "rescoring"), []
-    with progress.bar(len(profile.present), "models and scorings", unit="entity") as bar:
-        for entity in profile.present:
-            series = profile.load(entity)
-            for run in planned(profile, series) if judgeable(series) else ():
-                if _wanted(run) and run.seed == profile.seeds[0]:
-                    found += _kept(run, keep)
-            bar.update()
+    title = "models and scorings"
+    found = kept.of_runs(profile, "rescoring", title, _wanted, _hidden, _measured)
     return kept.table(found, COLUMNS)
 
 
 def _wanted(run: Run) -> bool:
-    return run.protocol == PROTOCOL and run.detector in (*SQUARED, *ABSOLUTE, CHANCE)
+    known = run.detector in (*SQUARED, *ABSOLUTE, CHANCE)
+    return run.protocol == PROTOCOL and known and judgeable(run.series)
 
 
-def _kept(run: Run, keep: kept.Kept) -> list[dict[str, object]]:
-    shown = {
-        name: run.identity[name] for name in ("dataset", "entity", "detector", "settings", "seed")
-    }
-    hidden = {"run": run.key, "scorings": SCORINGS, "metrics": METRICS}
-    hidden |= {"ewma": EWMA, "share": SHARE, "squared": run.detector in SQUARED}
-    try:
-        return keep.lines(shown, hidden, lambda: [kept.plain(line) for line in _measured(run)])
-    except FAILURES as error:  # not kept: the next start tries again
-        return [shown | {"error": f"{type(error).__name__}: {error}"}]
+def _hidden(run: Run) -> dict[str, object]:
+    hidden = {"scorings": SCORINGS, "metrics": METRICS, "ewma": EWMA, "share": SHARE}
+    return hidden | {"squared": run.detector in SQUARED}
 
 
 def _measured(run: Run) -> list[dict[str, object]]:

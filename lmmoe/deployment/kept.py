@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from lmmoe import paths
+from lmmoe import paths, progress
 from lmmoe.efficiency import records
+from lmmoe.params import Profile
+from lmmoe.runs import FAILURES, Run, planned
 
 
 class Kept:
@@ -40,6 +42,44 @@ class Kept:
             return self.known[key]
         found = records.kept(key, lambda: {"lines": compute()})["lines"]
         return [{"key": key} | shown | line for line in found]
+
+
+def of_runs(
+    profile: Profile,
+    name: str,
+    title: str,
+    wanted: Callable[[Run], bool],
+    hidden: Callable[[Run], dict[str, object]],
+    measure: Callable[[Run], list[dict[str, object]]],
+) -> list[dict[str, object]]:
+    """Measure the runs of a profile that are wanted, with its first seed: lines of table ``name``.
+
+    ``hidden`` says what a line depends on besides the run. A run that fails has one line with
+    ``error``, which is not kept: the next start tries again. ``title`` names the work's progress.
+    """
+    keep, found = Kept(profile.profile, name), []
+    with progress.bar(len(profile.present), title, unit="entity") as bar:
+        for entity in profile.present:
+            for run in filter(wanted, planned(profile, profile.load(entity))):
+                if run.seed == profile.seeds[0]:
+                    found += _of_run(keep, run, hidden(run), measure)
+            bar.update()
+    return found
+
+
+def _of_run(
+    keep: Kept,
+    run: Run,
+    hidden: dict[str, object],
+    measure: Callable[[Run], list[dict[str, object]]],
+) -> list[dict[str, object]]:
+    names = ("dataset", "entity", "detector", "settings", "seed")
+    shown = {name: run.identity[name] for name in names}
+    hidden = {"run": run.key} | hidden
+    try:
+        return keep.lines(shown, hidden, lambda: [plain(line) for line in measure(run)])
+    except FAILURES as error:
+        return [shown | {"error": f"{type(error).__name__}: {error}"}]
 
 
 def read(path: Path) -> pd.DataFrame:
