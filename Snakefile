@@ -1,7 +1,7 @@
 # From data to report. `make report` starts it, with a profile from params/.
 #
 # Snakemake decides which notebook runs: its inputs are its code (not its outputs), the module, the
-# parameters and the data. What is expensive comes from the cache that lmmoe.runs keeps.
+# parameters and the data. What is expensive comes from the cache that lmmoe.report.runs keeps.
 
 import json
 import shlex
@@ -9,8 +9,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from lmmoe import ablation, params
-from lmmoe import workflow as steps  # Snakemake has a "workflow" of its own
+from lmmoe.report import ablation, params
+from lmmoe.report import workflow as steps  # Snakemake has a "workflow" of its own
 
 PROFILE_FILE = config.get("params", "params/quick.yaml")
 PROFILE = params.load(PROFILE_FILE)

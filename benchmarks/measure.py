@@ -106,8 +106,8 @@ def ratio(above: list[float], below: list[float]) -> Spread:
 
 def environment() -> dict[str, object]:
     """Where and when: versions, processor, threads, other work on the machine, date."""
-    from lmmoe.efficiency.hardware import cpu_name
-    from lmmoe.provenance import commit
+    from lmmoe.report.efficiency.hardware import cpu_name
+    from lmmoe.report.provenance import commit
 
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -28,8 +28,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from lmmoe.export import command as exporting
     from lmmoe.live import command as live
+    from lmmoe.report.export import command as exporting
 
     parser = argparse.ArgumentParser(
         prog="python -m lmmoe", description="Anomaly detection in multivariate time series."
@@ -151,7 +151,7 @@ def _data(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from lmmoe import params, workflow
+    from lmmoe.report import params, workflow
 
     profile = params.load(options.params)
     print(f"profile {profile.profile}: {len(profile.present)} entities of {profile.dataset}")
@@ -160,7 +160,8 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from lmmoe import execute, params, paths, runs
+    from lmmoe import paths
+    from lmmoe.report import execute, params, runs
 
     execute.die_with_parent()
     profile = params.load(options.params)
@@ -175,7 +176,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _notebook(options: argparse.Namespace) -> int:
-    from lmmoe import execute, params
+    from lmmoe.report import execute, params
 
     execute.die_with_parent()
     extra = {"out": options.figures} | ({"entity": options.entity} if options.entity else {})
@@ -185,14 +186,14 @@ def _notebook(options: argparse.Namespace) -> int:
 
 
 def _page(options: argparse.Namespace) -> int:
-    from lmmoe import params, workflow
+    from lmmoe.report import params, workflow
 
     workflow.build_page(params.load(options.params), options.out)
     return 0
 
 
 def _refresh(options: argparse.Namespace) -> int:
-    from lmmoe import execute
+    from lmmoe.report import execute
 
     for notebook in options.notebooks:
         execute.refresh(notebook)
@@ -200,7 +201,8 @@ def _refresh(options: argparse.Namespace) -> int:
 
 
 def _readme(options: argparse.Namespace) -> int:
-    from lmmoe import paths, readme
+    from lmmoe import paths
+    from lmmoe.report import readme
 
     changed = readme.update(paths.home() / "README.md", options.profile)
     print("README.md: " + ("written anew" if changed else "up to date"))

@@ -29,7 +29,7 @@ def silent(done: int, total: int, note: str) -> None:
 
 def published_blobs() -> dict[str, str]:
     """The files of SMD as published, path to git blob id; paths start at ServerMachineDataset."""
-    listing = resources.files("lmmoe") / "published" / "smd_blobs.csv"
+    listing = resources.files("lmmoe") / "data" / "smd_blobs.csv"
     with listing.open(encoding="utf-8", newline="") as file:
         return {row["path"]: row["git_blob"] for row in csv.DictReader(file)}
 

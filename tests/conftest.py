@@ -9,7 +9,7 @@ from made_up_claims import study
 from mirror import FILES, Mirror
 
 from lmmoe import costs
-from lmmoe.claims import published
+from lmmoe.report.claims import published
 
 
 def pytest_collection_modifyitems(items):

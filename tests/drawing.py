@@ -7,7 +7,7 @@ import matplotlib as mpl
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from lmmoe.plots import style
+from lmmoe.report.plots import style
 
 
 def drawn(draw):

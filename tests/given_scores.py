@@ -9,7 +9,7 @@ from lmmoe.segments import runs
 
 
 def given(labels, scores, **others):
-    """What `lmmoe.pitfalls.scored.Scored` offers, with these labels and scores."""
+    """What `lmmoe.report.pitfalls.scored.Scored` offers, with these labels and scores."""
     labels = np.asarray(labels, dtype=np.int8)
     scores = np.asarray(scores, dtype=float)
     entity = others.pop("entity", "pump-1")

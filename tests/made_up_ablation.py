@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from made_up_rows import line
 
-from lmmoe import runs
-from lmmoe.ablation import variants
-from lmmoe.ablation.plans import named
 from lmmoe.detectors import entry
-from lmmoe.evaluation import COLUMNS
+from lmmoe.report import runs
+from lmmoe.report.ablation import variants
+from lmmoe.report.ablation.plans import named
+from lmmoe.report.evaluation import COLUMNS
 
 NINE = [f"machine-{group}-{number}" for group in (1, 2, 3) for number in (1, 2, 3)]
 # Label: how far its average precision lies from the full model's, forecast error, seconds.

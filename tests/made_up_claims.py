@@ -6,8 +6,8 @@ over the three lower ones every average is one point (in percent) below the whol
 
 import pandas as pd
 
-from lmmoe.claims import published, registry
-from lmmoe.claims.evidence import Evidence
+from lmmoe.report.claims import published, registry
+from lmmoe.report.claims.evidence import Evidence
 
 HOLDS, FAILS = "holds", "fails"
 CONTRADICTED, UNTESTED = "contradicted within the study", "cannot be tested here"
@@ -41,7 +41,7 @@ def theirs(name, machine):
 
 
 def study():
-    """A table as `lmmoe.claims.published.results` gives it."""
+    """A table as `lmmoe.report.claims.published.results` gives it."""
     lines = []
     for name in ("LightMMoE", *AVERAGES):
         for machine in ALL:

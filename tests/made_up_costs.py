@@ -4,10 +4,10 @@ import math
 
 import pandas as pd
 
-from lmmoe.compression import measuring
-from lmmoe.efficiency import roofline
-from lmmoe.efficiency.measurements import COLUMNS
-from lmmoe.efficiency.scaling import exponents
+from lmmoe.report.compression import measuring
+from lmmoe.report.efficiency import roofline
+from lmmoe.report.efficiency.measurements import COLUMNS
+from lmmoe.report.efficiency.scaling import exponents
 
 HEAD = {"dataset": "smd", "entity": "machine-1-1", "device": "a processor"}
 NAMES = ("LightMMoE", "MTSExample", "random", "HMMoE")
@@ -73,7 +73,7 @@ def growth():
 
 
 def compressed_models():
-    """What ways to make a network smaller keep, as `lmmoe.compression.table` tells it."""
+    """What ways to make a network smaller keep, as `lmmoe.report.compression.table` tells it."""
     lines = [
         ("HMMoE", "as it is", "HMMoE", 1000, 4000, 0.4, 0.9, 100.0, 1.0),
         ("HMMoE", "pruning", "half of the experts", 400, 1600, 0.3, 0.81, 50.0, 2.0),

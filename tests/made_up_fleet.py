@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 from made_up_rows import line
 
-from lmmoe import runs
-from lmmoe.evaluation import COLUMNS
-from lmmoe.plots.style import LOWER_IS_BETTER
+from lmmoe.report import runs
+from lmmoe.report.evaluation import COLUMNS
+from lmmoe.report.plots.style import LOWER_IS_BETTER
 
 # Detector: mean average precision, seconds to train one entity, microseconds to score a row.
 QUALITY = {

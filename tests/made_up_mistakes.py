@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from lmmoe.pitfalls import Measured
-from lmmoe.pitfalls.fleet import Panel
-from lmmoe.pitfalls.together import STEPS, TOGETHER
+from lmmoe.report.pitfalls import Measured
+from lmmoe.report.pitfalls.fleet import Panel
+from lmmoe.report.pitfalls.together import STEPS, TOGETHER
 
 ENTITIES = ["machine-1-1", "machine-1-2", "machine-2-1"]
 # Best F1 without and with point adjustment, by entity.
@@ -78,7 +78,7 @@ def tried(found, counts=None):
 
 
 def switches():
-    """Lines as `lmmoe.pitfalls.amad.switches` gives them."""
+    """Lines as `lmmoe.report.pitfalls.amad.switches` gives them."""
     values = {"as published": (0.2, 0.4), "all mended": (0.3, 0.6), "random": (0.1, 0.1)}
     return pd.DataFrame(
         [

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from lmmoe import runs
-from lmmoe.evaluation import COLUMNS
+from lmmoe.report import runs
+from lmmoe.report.evaluation import COLUMNS
 
 COSTS = {
     "train_seconds": 1.0,

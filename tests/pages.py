@@ -9,7 +9,7 @@ import nbformat
 import pandas as pd
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from lmmoe.page import Section, build
+from lmmoe.report.page import Section, build
 
 VOID = {"meta", "link", "img", "br", "hr", "input", "source", "col", "wbr"}
 

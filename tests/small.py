@@ -5,7 +5,7 @@ import numpy as np
 from lmmoe import detectors
 from lmmoe.data import Cause, Series
 from lmmoe.detectors.norm import MTSExample
-from lmmoe.params import Profile
+from lmmoe.report.params import Profile
 
 LIGHT = {
     "window": 8,

@@ -6,11 +6,11 @@ import pytest
 from made_up_rows import frame
 from small import LIGHT, series
 
-from lmmoe import runs
-from lmmoe.ablation.forecast import forecast_errors, last_value_error
 from lmmoe.detectors import detector
-from lmmoe.params import Profile
-from lmmoe.runs import Run
+from lmmoe.report import runs
+from lmmoe.report.ablation.forecast import forecast_errors, last_value_error
+from lmmoe.report.params import Profile
+from lmmoe.report.runs import Run
 
 pytestmark = pytest.mark.usefixtures("small_runs")
 

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small import LIGHT, series
 
-from lmmoe.ablation import inside, models
-from lmmoe.ablation.forecast import last_value_error
 from lmmoe.detectors import detector
 from lmmoe.errors import DataError
-from lmmoe.params import Profile
+from lmmoe.report.ablation import inside, models
+from lmmoe.report.ablation.forecast import last_value_error
+from lmmoe.report.params import Profile
 
 SERIES = series(400)
 SHAPES = st.tuples(st.integers(3, 12), st.integers(1, 5), st.integers(0, 10_000))

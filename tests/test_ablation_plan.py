@@ -9,13 +9,14 @@ import pytest
 from made_up_ablation import NINE
 from small import LIGHT, series
 
-from lmmoe import ablation, detectors, params, paths, runs
-from lmmoe.ablation import plans
-from lmmoe.ablation.definitions import GROUPS, VARIANTS
-from lmmoe.ablation.variants import CLAIMED
-from lmmoe.claims.evidence import spelled
+from lmmoe import detectors, paths
 from lmmoe.errors import DataError
-from lmmoe.params import Profile
+from lmmoe.report import ablation, params, runs
+from lmmoe.report.ablation import plans
+from lmmoe.report.ablation.definitions import GROUPS, VARIANTS
+from lmmoe.report.ablation.variants import CLAIMED
+from lmmoe.report.claims.evidence import spelled
+from lmmoe.report.params import Profile
 
 WHOLE = plans.named("ablation")
 LABEL = "LightMMoE / experts / 8 experts"

@@ -7,11 +7,11 @@ from drawing import drawn
 from made_up_ablation import NINE, ablation_rows
 from small import series
 
-from lmmoe.ablation import plans
-from lmmoe.plots import ablation as pictures
-from lmmoe.plots import inside as views
-from lmmoe.tables import ablation as tables
-from lmmoe.tables.inside_words import ERRORS
+from lmmoe.report.ablation import plans
+from lmmoe.report.plots import ablation as pictures
+from lmmoe.report.plots import inside as views
+from lmmoe.report.tables import ablation as tables
+from lmmoe.report.tables.inside_words import ERRORS
 
 
 def made(**given):

@@ -8,12 +8,12 @@ import pytest
 from made_up_ablation import NINE, ablation_rows
 from made_up_rows import frame, line
 
-from lmmoe.ablation import plans, variants
-from lmmoe.claims.published import claims
-from lmmoe.evaluation import ADJUSTED
-from lmmoe.params import Profile
-from lmmoe.statistics import holm
-from lmmoe.tables import ablation as tables
+from lmmoe.report.ablation import plans, variants
+from lmmoe.report.claims.published import claims
+from lmmoe.report.evaluation import ADJUSTED
+from lmmoe.report.params import Profile
+from lmmoe.report.statistics import holm
+from lmmoe.report.tables import ablation as tables
 
 PLAN = Profile(
     detectors={
@@ -167,7 +167,7 @@ def test_of_no_rows_it_is_all_gaps():
 
 
 def test_without_labels_there_are_costs_and_forecasts_only():
-    from lmmoe.evaluation import COLUMNS
+    from lmmoe.report.evaluation import COLUMNS
 
     bare = ROWS.assign(**dict.fromkeys(COLUMNS, np.nan))
     found = tables.by_setting(PLAN, bare, ERRORS)
@@ -200,7 +200,7 @@ def test_printed_numbers_stand_beside_ours(whole):
 
 
 def test_the_claims_rules_find_their_runs_among_the_rows():
-    from lmmoe import claims as audits
+    from lmmoe.report import claims as audits
 
     rows, _ = ablation_rows(seeds=2)
     audit = audits.audit(rows[:0], ablation=rows)

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from made_up_ablation import NINE, ablation_rows
 
-from lmmoe.ablation import plans
-from lmmoe.tables import ablation as tables
-from lmmoe.tables import ablation_words, inside_words
+from lmmoe.report.ablation import plans
+from lmmoe.report.tables import ablation as tables
+from lmmoe.report.tables import ablation_words, inside_words
 
 PLAN = plans.named("ablation")
 EIGHTEEN = [f"machine-{group}-{number}" for group in (1, 2, 3) for number in range(1, 7)]

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 from small import FOREIGN, failing, make, series
 
-from lmmoe import cache, metrics, runs
+from lmmoe import metrics
 from lmmoe.data import Cause
 from lmmoe.detectors import entry, imported, saving
 from lmmoe.detectors.norm import MTSExample
 from lmmoe.errors import DataError
-from lmmoe.params import Profile
-from lmmoe.protocol import PROTOCOLS
-from lmmoe.runs import Run
+from lmmoe.report import cache, runs
+from lmmoe.report.params import Profile
+from lmmoe.report.protocol import PROTOCOLS
+from lmmoe.report.runs import Run
 
 SERIES = series()
 pytestmark = pytest.mark.usefixtures("small_runs")

@@ -8,9 +8,9 @@ import pytest
 from drawing import drawn
 from made_up_claims import ALL, copied, flat, frame, run
 
-from lmmoe import claims, runs
-from lmmoe.claims import published
-from lmmoe.plots import claims as pictures
+from lmmoe.report import claims, runs
+from lmmoe.report.claims import published
+from lmmoe.report.plots import claims as pictures
 
 ODD = {
     "no rows": pd.DataFrame(),

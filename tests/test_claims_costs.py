@@ -21,7 +21,7 @@ from made_up_claims import (
     theirs,
 )
 
-from lmmoe.claims import published
+from lmmoe.report.claims import published
 
 pytestmark = pytest.mark.usefixtures("made_up_study")
 

@@ -5,9 +5,10 @@ import pytest
 from made_up_claims import FAILS, HOLDS, UNTESTED, judged
 from made_up_costs import compressed_models, costs
 
-from lmmoe import claims, paths, runs
-from lmmoe.claims import published
-from lmmoe.compression.shares import kept_shares
+from lmmoe import paths
+from lmmoe.report import claims, runs
+from lmmoe.report.claims import published
+from lmmoe.report.compression.shares import kept_shares
 
 
 def test_shares_of_the_base():

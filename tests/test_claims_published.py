@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from lmmoe.claims import design, published
-from lmmoe.claims.counts import factors
-from lmmoe.claims.published import Claim, Range, bounded, origin_range, printed_range, rivals
 from lmmoe.detectors import detector
+from lmmoe.report.claims import design, published
+from lmmoe.report.claims.counts import factors
+from lmmoe.report.claims.published import Claim, Range, bounded, origin_range, printed_range, rivals
 
 BY_ID = {claim.id: claim for claim in published.claims()}
 

@@ -22,8 +22,8 @@ from made_up_claims import (
     theirs,
 )
 
-from lmmoe.claims import published
-from lmmoe.claims.evidence import Evidence, group_average, seed_deviation, spelled
+from lmmoe.report.claims import published
+from lmmoe.report.claims.evidence import Evidence, group_average, seed_deviation, spelled
 
 pytestmark = pytest.mark.usefixtures("made_up_study")
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from lmmoe.compression.continued import Student, continued
-from lmmoe.compression.pruning import _highest, pruned
 from lmmoe.detectors import detector, saving
 from lmmoe.errors import DataError
+from lmmoe.report.compression.continued import Student, continued
+from lmmoe.report.compression.pruning import _highest, pruned
 
 LIGHT = {"experts": 3, "kernels": 4, "hidden": 6, "out": 5, "tower": 3, "window": 6, "epochs": 1}
 HEAVY = {"experts": 4, "kernels": [4, 6], "hidden": [8, 6], "out": 4, "tower": [4, 3]}

@@ -6,7 +6,7 @@ import torch
 from small import make, waves
 
 from lmmoe.detectors.saving import load, save
-from lmmoe.protocol import PROTOCOLS
+from lmmoe.report.protocol import PROTOCOLS
 
 TRAIN, TEST = waves(300), waves(200, seed=1)
 SETTINGS = {

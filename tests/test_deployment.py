@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from lmmoe.data import Series
-from lmmoe.deployment import first_rows, fleet, kept, newcomer, story
 from lmmoe.detectors import detector
 from lmmoe.errors import DataError
-from lmmoe.params import Profile
+from lmmoe.report.deployment import first_rows, fleet, kept, newcomer, story
+from lmmoe.report.params import Profile
 
 SMALL = {"experts": 2, "kernels": 3, "hidden": 8, "out": 4, "tower": 3, "window": 6, "epochs": 2}
 

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from made_up_costs import compressed_models
 
-from lmmoe import claims
-from lmmoe.compression.measuring import in_turns
-from lmmoe.deployment import choice, newcomer, steps, story, watching
-from lmmoe.plots import deployment as plots
-from lmmoe.tables import deployment as tables
-from lmmoe.tables import deployment_words as words
+from lmmoe.report import claims
+from lmmoe.report.compression.measuring import in_turns
+from lmmoe.report.deployment import choice, newcomer, steps, story, watching
+from lmmoe.report.plots import deployment as plots
+from lmmoe.report.tables import deployment as tables
+from lmmoe.report.tables import deployment_words as words
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ class TestChoice:
                 for number, value in enumerate(pair)
             ]
         )  # fmt: skip
-        from lmmoe.runs import ordered
+        from lmmoe.report.runs import ordered
 
         found = choice.candidates(ordered(rows), timed, "ours")
         assert list(found.index) == ["A", "B"]  # nobody deploys random scores

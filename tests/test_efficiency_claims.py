@@ -7,9 +7,9 @@ import pytest
 from made_up_claims import CONTRADICTED, FAILS, HOLDS, UNTESTED, judged
 from made_up_costs import costs
 
-from lmmoe import claims, efficiency, runs
-from lmmoe.claims import published
-from lmmoe.tables import efficiency as tables
+from lmmoe.report import claims, efficiency, runs
+from lmmoe.report.claims import published
+from lmmoe.report.tables import efficiency as tables
 
 
 def milliseconds(**values):
@@ -61,9 +61,9 @@ class TestThroughput:
     def test_without_that_time(self, monkeypatch):
         rest = tuple(one for one in published.claims() if one.id != "C059")
         claim = next(one for one in rest if one.id == "A030")
-        monkeypatch.setattr("lmmoe.claims.cost.claims", lambda: rest)
-        from lmmoe.claims.cost import throughput
-        from lmmoe.claims.evidence import Evidence
+        monkeypatch.setattr("lmmoe.report.claims.cost.claims", lambda: rest)
+        from lmmoe.report.claims.cost import throughput
+        from lmmoe.report.claims.evidence import Evidence
 
         assert math.isnan(throughput(claim, Evidence(pd.DataFrame())).study)
 

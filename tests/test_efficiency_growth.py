@@ -11,9 +11,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from lmmoe.efficiency import Prices, child, fleet, growth, limits, roofline, scaling, timing
-from lmmoe.efficiency.scaling import Point, exponents, points, power_law
-from lmmoe.efficiency.timing import Effort
+from lmmoe.report.efficiency import Prices, child, fleet, growth, limits, roofline, scaling, timing
+from lmmoe.report.efficiency.scaling import Point, exponents, points, power_law
+from lmmoe.report.efficiency.timing import Effort
 
 SHORT = Effort("quick", repeats=1, seconds=0.01, calls=2, call_seconds=0.001)
 

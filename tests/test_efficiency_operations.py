@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from small import FOREIGN, tiny, waves
 
 from lmmoe.detectors import detector, names
-from lmmoe.efficiency.operations import multiply_adds, per_row
+from lmmoe.report.efficiency.operations import multiply_adds, per_row
 
 
 def fitted(name, rows=120, channels=38, **settings):

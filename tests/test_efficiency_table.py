@@ -8,12 +8,13 @@ import pytest
 from safetensors import safe_open
 from small import FOREIGN, LIGHT, failing, make, series, waves
 
-from lmmoe import efficiency, paths
-from lmmoe.efficiency import child, hardware, measuring, timing
-from lmmoe.efficiency import measurements as tables
-from lmmoe.efficiency.timing import Effort
-from lmmoe.params import Profile
-from lmmoe.runs import Run
+from lmmoe import paths
+from lmmoe.report import efficiency
+from lmmoe.report.efficiency import child, hardware, measuring, timing
+from lmmoe.report.efficiency import measurements as tables
+from lmmoe.report.efficiency.timing import Effort
+from lmmoe.report.params import Profile
+from lmmoe.report.runs import Run
 
 SHORT = Effort("short", repeats=2, seconds=0.01, calls=20, call_seconds=0.001)
 DETECTORS = {"LightMMoE": LIGHT, "MTSExample": {}, "random": {}}
@@ -141,7 +142,7 @@ class TestKept:
         self, profile, tasks, monkeypatch
     ):
         keys = [measured(profile)["key"]["MTSExample"]]
-        for place in ("lmmoe.runs._code", "lmmoe.efficiency.measurements.code.key"):
+        for place in ("lmmoe.report.runs._code", "lmmoe.report.efficiency.measurements.code.key"):
             with monkeypatch.context() as patch:
                 patch.setattr(place, lambda *names: "changed")
                 keys.append(measured(profile)["key"]["MTSExample"])

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from small import make, waves
 
-from lmmoe.efficiency import child, hardware, records, timing
-from lmmoe.efficiency.timing import Effort, latencies, once, repeated, rows_for, timed
+from lmmoe.report.efficiency import child, hardware, records, timing
+from lmmoe.report.efficiency.timing import Effort, latencies, once, repeated, rows_for, timed
 
 SHORT = Effort("short", repeats=3, seconds=0.05, calls=30, call_seconds=0.01)
 

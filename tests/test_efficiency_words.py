@@ -10,11 +10,11 @@ from drawing import drawn
 from made_up_costs import costs, growth, limits
 from made_up_rows import frame, line
 
-from lmmoe import plots
-from lmmoe.efficiency import Prices, fleet
-from lmmoe.plots import efficiency as pictures
-from lmmoe.tables import efficiency as tables
-from lmmoe.tables import efficiency_words as words
+from lmmoe.report import plots
+from lmmoe.report.efficiency import Prices, fleet
+from lmmoe.report.plots import efficiency as pictures
+from lmmoe.report.tables import efficiency as tables
+from lmmoe.report.tables import efficiency_words as words
 
 PRICES = Prices()
 

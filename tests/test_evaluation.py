@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmmoe import metrics
-from lmmoe.evaluation import ADJUSTED, COLUMNS, DIAGNOSIS, LABEL_FREE, evaluate, events_found
 from lmmoe.metrics import average_precision, best_f1, roc_auc, vus
+from lmmoe.report.evaluation import ADJUSTED, COLUMNS, DIAGNOSIS, LABEL_FREE, evaluate, events_found
 
 ALL = {
     "average_precision": average_precision,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from made_up_rows import frame, line
 from matplotlib.colors import to_hex
 
-from lmmoe import plots, tables
+from lmmoe.report import plots, tables
 
 # Three events on one entity, one on the next, none on the third.
 EVENTS = {"m-2": [(10, 14), (20, 21), (50, 150)], "m-10": [(5, 8)], "quiet": []}

@@ -5,8 +5,8 @@ import papermill
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from lmmoe import execute
-from lmmoe.params import Profile
+from lmmoe.report import execute
+from lmmoe.report.params import Profile
 
 BAD_DATA = "from lmmoe import DataError\nraise DataError('bad cell', file='a.csv', row=3)"
 

@@ -5,12 +5,12 @@ import sys
 import numpy as np
 import pytest
 
-from lmmoe import export
 from lmmoe.__main__ import main
 from lmmoe.detectors import detector
 from lmmoe.errors import DataError
-from lmmoe.export import needed
 from lmmoe.live import Facts, Model
+from lmmoe.report import export
+from lmmoe.report.export import needed
 
 SMALL = {"experts": 2, "kernels": 3, "hidden": 8, "out": 4, "tower": 3, "window": 6, "epochs": 1}
 MANY = {"kernels": [3, 4], "hidden": [8, 6], "tower": [4, 3], "window": 5, "epochs": 1}
@@ -167,7 +167,7 @@ def test_scoring_a_file_needs_no_torch(light):
     import subprocess
 
     code = (
-        "import sys, numpy; from lmmoe.export.runtime import Runtime;"
+        "import sys, numpy; from lmmoe.report.export.runtime import Runtime;"
         f"Runtime({str(light[1])!r}).decision_function(numpy.zeros((9, 4)));"
         "sys.exit('torch' in sys.modules)"
     )

@@ -6,8 +6,9 @@ import torch
 from small import LIGHT, make, waves
 from torch.nn.utils import parameters_to_vector
 
-from lmmoe import detectors, protocol
+from lmmoe import detectors
 from lmmoe.detectors import saving
+from lmmoe.report import protocol
 
 W = 8
 TRAIN, TEST = waves(300), waves(200, seed=1)

@@ -9,12 +9,12 @@ from drawing import drawn
 from made_up_claims import FAILS, HOLDS, UNTESTED, judged
 from small import TwoSeries, series
 
-from lmmoe import generalisation
-from lmmoe.deployment import kept
 from lmmoe.detectors import detector
-from lmmoe.plots.generalisation import errors_by_size
-from lmmoe.protocol import PROTOCOLS
-from lmmoe.tables import generalisation as by_size
+from lmmoe.report import generalisation
+from lmmoe.report.deployment import kept
+from lmmoe.report.plots.generalisation import errors_by_size
+from lmmoe.report.protocol import PROTOCOLS
+from lmmoe.report.tables import generalisation as by_size
 
 pytestmark = pytest.mark.usefixtures("small_runs")
 LINEAR = {"epochs": 1}

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import make, waves
 
-from lmmoe import protocol, training
+from lmmoe import training
 from lmmoe.detectors.scaling import Scaling
+from lmmoe.report import protocol
 from lmmoe.training import History
 
 W = 8

@@ -9,7 +9,7 @@ from lmmoe import detector, metrics
 from lmmoe.data import Series
 from lmmoe.live import measure
 from lmmoe.live.model import Facts, Model
-from lmmoe.runs import Run
+from lmmoe.report.runs import Run
 
 LABELS = np.zeros(100, dtype=int)
 LABELS[[*range(20, 30), *range(50, 55), *range(90, 95)]] = 1

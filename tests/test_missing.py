@@ -7,8 +7,9 @@ import sys
 import pytest
 from small import failing, series
 
-from lmmoe import missing, params, paths, runs
+from lmmoe import paths
 from lmmoe.errors import DataError
+from lmmoe.report import missing, params, runs
 
 FLEET = {name: series(entity=name, rows=200 + 10 * n) for n, name in enumerate(("a", "01"))}
 # The last one is for one entity only; random scores come first in the first.
@@ -121,8 +122,8 @@ def test_a_profile_without_passes_has_one_job_an_entity(profile, published):
 def test_as_a_program_it_writes_json(profile, published, tmp_path, monkeypatch):
     table = runs.table(profile)
     runs.accumulate(table[table["entity"] == "a"], published)
-    monkeypatch.setattr("lmmoe.params.load", lambda path: profile)
-    monkeypatch.setattr("lmmoe.execute.die_with_parent", lambda: None)
+    monkeypatch.setattr("lmmoe.report.params.load", lambda path: profile)
+    monkeypatch.setattr("lmmoe.report.execute.die_with_parent", lambda: None)
     monkeypatch.setenv("LMMOE_PROGRESS", "off")  # the job sets it: put back afterwards
     out = tmp_path / "new" / "missing.json"
     assert missing.main("tiny.yaml", str(out)) == 0
@@ -131,7 +132,13 @@ def test_as_a_program_it_writes_json(profile, published, tmp_path, monkeypatch):
 
 
 def test_a_profile_that_cannot_be_read_is_a_message_and_no_file(tmp_path):
-    words = [sys.executable, "-m", "lmmoe.missing", "no-such.yaml", str(tmp_path / "out.json")]
+    words = [
+        sys.executable,
+        "-m",
+        "lmmoe.report.missing",
+        "no-such.yaml",
+        str(tmp_path / "out.json"),
+    ]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr.startswith("error: no-such.yaml: no such profile")

@@ -9,12 +9,12 @@ from small import make, waves
 from torch import nn
 from torch.nn import functional
 
-from lmmoe import protocol
 from lmmoe.detectors import saving
 from lmmoe.detectors.smoothing import smoothed, unit
 from lmmoe.networks.descent import FlatDescent
 from lmmoe.networks.losses import absolute_and_squared
 from lmmoe.networks.mixer import Mixer
+from lmmoe.report import protocol
 
 NAMES = ("MTSMixer", "MTSMixerLighter")
 TRAIN, TEST = waves(240), waves(150, seed=1)

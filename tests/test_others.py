@@ -9,9 +9,9 @@ from made_up_rows import frame, line
 
 import lmmoe
 from lmmoe.data import Series
-from lmmoe.pitfalls import quovadis
-from lmmoe.plots.style import METRIC_TITLES
-from lmmoe.tables import others
+from lmmoe.report.pitfalls import quovadis
+from lmmoe.report.plots.style import METRIC_TITLES
+from lmmoe.report.tables import others
 
 
 class TestTheirWay:

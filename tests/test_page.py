@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from nbformat.v4 import new_markdown_cell
 from pages import Tree, four_parts, four_sections, inside, make, write
 
-from lmmoe import page
 from lmmoe.errors import DataError
-from lmmoe.page import Section, build
+from lmmoe.report import page
+from lmmoe.report.page import Section, build
 
 
 @pytest.fixture
@@ -281,7 +281,7 @@ def luminance(colour):
 @pytest.mark.parametrize("ground", ["paper", "tint"])
 @pytest.mark.parametrize("ink", ["text", "quiet", "accent", "bad"])
 def test_text_stands_out_from_its_ground(theme, ground, ink):
-    style = (resources.files("lmmoe") / "template" / "page.css").read_text(encoding="utf-8")
+    style = (resources.files("lmmoe.report") / "template" / "page.css").read_text(encoding="utf-8")
     pairs = re.findall(r"--(\w+): light-dark\((#\w{6}), (#\w{6})\)", style)
     colours = {name: pair[theme] for name, *pair in pairs}
     bright, dim = sorted((luminance(colours[ink]), luminance(colours[ground])), reverse=True)

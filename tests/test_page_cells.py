@@ -6,8 +6,8 @@ import pytest
 from nbformat.v4 import new_markdown_cell, new_output, new_raw_cell
 from pages import PNG, Tree, code, four_parts, frame, inside, make, png, shown
 
-from lmmoe import page
 from lmmoe.errors import DataError
+from lmmoe.report import page
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 

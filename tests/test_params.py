@@ -10,9 +10,9 @@ import pytest
 import yaml
 from papermill import inspect_notebook
 
-from lmmoe import params
 from lmmoe.errors import DataError
-from lmmoe.params import Profile
+from lmmoe.report import params
+from lmmoe.report.params import Profile
 
 ROOT = Path(__file__).parent.parent
 PROFILES = sorted((ROOT / "params").glob("*.yaml"))

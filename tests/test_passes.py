@@ -7,9 +7,10 @@ import pytest
 from small import series
 
 from lmmoe import __main__ as cli
-from lmmoe import params, paths, runs, tables
+from lmmoe import paths
 from lmmoe.errors import DataError
-from lmmoe.params import Profile
+from lmmoe.report import params, runs, tables
+from lmmoe.report.params import Profile
 
 # The norm takes no seed, random scores do.
 GIVEN = {
@@ -202,8 +203,8 @@ def test_of_profile_keeps_exactly_the_planned_rows(fleet):
 
 
 def test_a_part_on_the_command_line(fleet, tmp_path, monkeypatch):
-    monkeypatch.setattr("lmmoe.params.load", lambda path: fleet)
-    monkeypatch.setattr("lmmoe.execute.die_with_parent", lambda: None)
+    monkeypatch.setattr("lmmoe.report.params.load", lambda path: fleet)
+    monkeypatch.setattr("lmmoe.report.execute.die_with_parent", lambda: None)
     for words, count in ((["--part", "0"], 2), (["--part", "1"], 3), ([], 6)):
         out = tmp_path / "out.csv"
         assert cli.main(["run", "tiny.yaml", "b", str(out), *words]) == 0
@@ -212,8 +213,8 @@ def test_a_part_on_the_command_line(fleet, tmp_path, monkeypatch):
 
 
 def test_a_wrong_part_on_the_command_line_is_told(fleet, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("lmmoe.params.load", lambda path: fleet)
-    monkeypatch.setattr("lmmoe.execute.die_with_parent", lambda: None)
+    monkeypatch.setattr("lmmoe.report.params.load", lambda path: fleet)
+    monkeypatch.setattr("lmmoe.report.execute.die_with_parent", lambda: None)
     assert cli.main(["run", "tiny.yaml", "b", str(tmp_path / "out.csv"), "--part", "3"]) == 1
     assert capsys.readouterr().err == "error: no pass 3: there are 3, counted from 0\n"
     assert not (tmp_path / "out.csv").exists()

@@ -8,12 +8,12 @@ from small import LIGHT, series
 from test_pitfalls_thresholds import panel
 
 from lmmoe.metrics import best_f1
-from lmmoe.pitfalls import averages
-from lmmoe.pitfalls.averages import Averages
-from lmmoe.pitfalls.fleet import Panel
-from lmmoe.pitfalls.scored import Scored
-from lmmoe.protocol import PROTOCOLS
-from lmmoe.runs import Run
+from lmmoe.report.pitfalls import averages
+from lmmoe.report.pitfalls.averages import Averages
+from lmmoe.report.pitfalls.fleet import Panel
+from lmmoe.report.pitfalls.scored import Scored
+from lmmoe.report.protocol import PROTOCOLS
+from lmmoe.report.runs import Run
 
 
 def made_up(seed, rows=120):

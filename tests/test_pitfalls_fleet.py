@@ -5,8 +5,16 @@ import pytest
 from made_up_mistakes import tried
 from test_pitfalls_thresholds import panel
 
-from lmmoe.pitfalls.fleet import Panel, group_of, mean_over, nan_mean, outcome, pair, resamples
-from lmmoe.statistics import bootstrap_mean
+from lmmoe.report.pitfalls.fleet import (
+    Panel,
+    group_of,
+    mean_over,
+    nan_mean,
+    outcome,
+    pair,
+    resamples,
+)
+from lmmoe.report.statistics import bootstrap_mean
 
 
 def test_means_of_what_was_drawn():

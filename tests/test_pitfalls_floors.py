@@ -12,9 +12,9 @@ from naive import events
 from small import series
 from test_pitfalls_thresholds import panel
 
-from lmmoe.evaluation import ADJUSTED, RANKING
 from lmmoe.metrics import average_precision
-from lmmoe.pitfalls import facts, floors
+from lmmoe.report.evaluation import ADJUSTED, RANKING
+from lmmoe.report.pitfalls import facts, floors
 from lmmoe.segments import runs
 
 

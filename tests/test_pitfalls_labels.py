@@ -8,7 +8,7 @@ from hypothesis import given as drawn
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from lmmoe.pitfalls import labels as pitfalls
+from lmmoe.report.pitfalls import labels as pitfalls
 
 #          0    1    2    3    4    5    6    7
 LABELS = [0, 0, 1, 1, 1, 1, 0, 0]

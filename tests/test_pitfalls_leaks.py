@@ -13,9 +13,9 @@ from small import LIGHT, series, waves
 from test_pitfalls_thresholds import panel
 
 from lmmoe.metrics import average_precision
-from lmmoe.pitfalls import leaks
-from lmmoe.pitfalls.scored import Scored
-from lmmoe.runs import Run
+from lmmoe.report.pitfalls import leaks
+from lmmoe.report.pitfalls.scored import Scored
+from lmmoe.report.runs import Run
 
 
 def naive_mean(scores, row, back, ahead):

@@ -9,11 +9,11 @@ from small import LIGHT, failing, waves
 
 from lmmoe import costs
 from lmmoe.detectors.amad import SWITCHES
-from lmmoe.evaluation import COLUMNS
-from lmmoe.params import Profile
-from lmmoe.pitfalls import DETECTORS, EXPERIMENTS, GROUPS, MISTAKES, amad, measure, measuring
-from lmmoe.pitfalls.scored import Scored
-from lmmoe.runs import Run
+from lmmoe.report.evaluation import COLUMNS
+from lmmoe.report.params import Profile
+from lmmoe.report.pitfalls import DETECTORS, EXPERIMENTS, GROUPS, MISTAKES, amad, measure, measuring
+from lmmoe.report.pitfalls.scored import Scored
+from lmmoe.report.runs import Run
 
 ENTITIES = ["brief", "pump", "well 1"]  # those with events
 SETTINGS = {"LightMMoE": LIGHT | {"epochs": 1}, "PCA": {"components": 2}}

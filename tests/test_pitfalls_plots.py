@@ -6,10 +6,10 @@ from drawing import drawn
 from made_up_mistakes import copied, measured
 from small import series
 
-from lmmoe.pitfalls import MISTAKES, Measured
-from lmmoe.plots import pitfalls as plots
-from lmmoe.plots.style import colour
-from lmmoe.tables import pitfalls as tables
+from lmmoe.report.pitfalls import MISTAKES, Measured
+from lmmoe.report.plots import pitfalls as plots
+from lmmoe.report.plots.style import colour
+from lmmoe.report.tables import pitfalls as tables
 
 MADE, TRIED = tables.table(measured()), tables.sweeps(measured())
 

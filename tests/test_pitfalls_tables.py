@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from made_up_mistakes import measured, panel, switches
 
-from lmmoe.pitfalls import GROUPS, MISTAKES, Measured
-from lmmoe.statistics import bootstrap_mean
-from lmmoe.tables import pitfalls as tables
+from lmmoe.report.pitfalls import GROUPS, MISTAKES, Measured
+from lmmoe.report.statistics import bootstrap_mean
+from lmmoe.report.tables import pitfalls as tables
 
 MADE = tables.table(measured())
 ZEROS = MISTAKES[9]  # zeros as first scores

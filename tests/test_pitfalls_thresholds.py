@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from made_up_mistakes import tried
 
 from lmmoe.metrics import best_f1
-from lmmoe.pitfalls import thresholds
-from lmmoe.pitfalls.fleet import Panel
+from lmmoe.report.pitfalls import thresholds
+from lmmoe.report.pitfalls.fleet import Panel
 
 LABELS = [0, 0, 1, 1, 0, 0]
 SCORES = [1.0, 2.0, 3.0, 9.0, 4.0, 0.0]

@@ -5,7 +5,7 @@ import pytest
 from given_scores import given
 
 from lmmoe.metrics import best_f1
-from lmmoe.pitfalls import together
+from lmmoe.report.pitfalls import together
 
 #          0  1  2  3  4    5 ...
 LABELS = [0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0]

@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 from made_up_mistakes import copied, measured, several, switches
 
-from lmmoe.pitfalls import GROUPS, MISTAKES
-from lmmoe.tables import pitfalls as tables
-from lmmoe.tables import pitfalls_words as words
+from lmmoe.report.pitfalls import GROUPS, MISTAKES
+from lmmoe.report.tables import pitfalls as tables
+from lmmoe.report.tables import pitfalls_words as words
 
 MADE = tables.table(measured())
 

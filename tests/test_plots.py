@@ -10,12 +10,12 @@ from drawing import drawn
 from matplotlib.figure import Figure
 from small import series, waves
 
-from lmmoe import plots
 from lmmoe.data import Cause, showcase
-from lmmoe.evaluation import COLUMNS
-from lmmoe.plots import style
-from lmmoe.runs import SPENT
-from lmmoe.statistics import mean_ranks
+from lmmoe.report import plots
+from lmmoe.report.evaluation import COLUMNS
+from lmmoe.report.plots import style
+from lmmoe.report.runs import SPENT
+from lmmoe.report.statistics import mean_ranks
 from lmmoe.training import History
 
 ROWS, CHANNELS = 300, 4

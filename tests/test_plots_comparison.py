@@ -12,12 +12,12 @@ from made_up_fleet import QUALITY, fleet
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from lmmoe import plots, tables
-from lmmoe.plots import style
-from lmmoe.plots.cost import pareto
-from lmmoe.plots.labels import label_dots
-from lmmoe.plots.ranks import groups_within
-from lmmoe.statistics import mean_ranks
+from lmmoe.report import plots, tables
+from lmmoe.report.plots import style
+from lmmoe.report.plots.cost import pareto
+from lmmoe.report.plots.labels import label_dots
+from lmmoe.report.plots.ranks import groups_within
+from lmmoe.report.statistics import mean_ranks
 
 ROWS = fleet(entities=6)
 HONEST = tables.honest(ROWS)

@@ -9,8 +9,8 @@ from drawing import drawn
 from made_up_rows import frame, line
 from matplotlib.colors import to_hex
 
-from lmmoe import plots, tables
-from lmmoe.plots.style import METRIC_TITLES, colour
+from lmmoe.report import plots, tables
+from lmmoe.report.plots.style import METRIC_TITLES, colour
 
 METRICS = ("point_f1_pa", "event_f1_pa_log")
 

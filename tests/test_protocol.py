@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from lmmoe import data
 from lmmoe.data import Series, runs
 from lmmoe.metrics import best_f1
-from lmmoe.protocol import PROTOCOLS, Protocol, widened
-from lmmoe.tables import study_results
+from lmmoe.report.protocol import PROTOCOLS, Protocol, widened
+from lmmoe.report.tables import study_results
 
 OURS, STUDY = PROTOCOLS["ours"], PROTOCOLS["study"]
 

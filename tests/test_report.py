@@ -12,10 +12,10 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from small import series
 
-from lmmoe import provenance, runs
-from lmmoe.params import Profile, overrides
-from lmmoe.plots import event_map
-from lmmoe.report import Report
+from lmmoe.report import provenance, runs
+from lmmoe.report.outputs import Report
+from lmmoe.report.params import Profile, overrides
+from lmmoe.report.plots import event_map
 
 
 @pytest.fixture
@@ -77,8 +77,9 @@ def test_a_figure_is_the_same_in_another_process(report):
     report.figure(event_map([series()]), "here")
     code = (
         "import sys; sys.path.insert(0, sys.argv[2])\n"
-        "from small import series; from lmmoe.params import Profile; from lmmoe.plots import *\n"
-        "from lmmoe.report import Report; Report(Profile(), sys.argv[1]).figure("
+        "from small import series; from lmmoe.report.params import Profile\n"
+        "from lmmoe.report.plots import *\n"
+        "from lmmoe.report.outputs import Report; Report(Profile(), sys.argv[1]).figure("
         "event_map([series()]), 'there')"
     )
     words = [sys.executable, "-c", code, str(report.folder), __file__.rpartition("/")[0]]

@@ -10,7 +10,7 @@ import nbformat
 import pytest
 import yaml
 
-from lmmoe import readme
+from lmmoe.report import readme
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

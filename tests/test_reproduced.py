@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 from made_up_claims import ALL, copied, flat, frame
 
-from lmmoe import runs, tables
-from lmmoe.tables import reproduced
+from lmmoe.report import runs, tables
+from lmmoe.report.tables import reproduced
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +16,7 @@ def theirs(made_up_study, monkeypatch):
     names = {theirs: ours for ours, theirs in tables.STUDY_METRICS.items()}
     table = study().rename(columns=names)[list(names.values())] / 100
     table.index = table.index.set_names(["detector", "entity"])
-    monkeypatch.setattr("lmmoe.tables.study.study_results", lambda: table)
+    monkeypatch.setattr("lmmoe.report.tables.study.study_results", lambda: table)
 
 
 def light(plus, seed):

@@ -6,10 +6,11 @@ import pytest
 from drawing import drawn
 from small import TwoSeries, series, tiny
 
-from lmmoe import metrics, rescoring
+from lmmoe import metrics
 from lmmoe.detectors import detector
-from lmmoe.plots import model_or_scoring
-from lmmoe.tables import rescoring as tables
+from lmmoe.report import rescoring
+from lmmoe.report.plots import model_or_scoring
+from lmmoe.report.tables import rescoring as tables
 
 
 def plan(**changes):

@@ -10,10 +10,11 @@ import pandas as pd
 import pytest
 from small import LIGHT, failing, make, series
 
-from lmmoe import code, evaluation, protocol, runs
+from lmmoe import code
 from lmmoe.detectors import entry
 from lmmoe.detectors.norm import MTSExample
-from lmmoe.runs import Run
+from lmmoe.report import evaluation, protocol, runs
+from lmmoe.report.runs import Run
 
 SERIES = series()
 pytestmark = pytest.mark.usefixtures("small_runs")
@@ -234,7 +235,7 @@ def test_what_metrics_depend_on_is_code_window_causes_and_the_length_of_a_day(mo
     asked = []
     monkeypatch.setattr(code, "key", lambda *modules: asked.extend(modules) or "other")
     assert runs.judged(SERIES, 7) != found
-    assert asked == ["lmmoe.evaluation", "lmmoe.protocol"]
+    assert asked == ["lmmoe.report.evaluation", "lmmoe.report.protocol"]
 
 
 def test_rows_without_labels_have_no_metrics_and_no_error():

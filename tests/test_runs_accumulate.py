@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lmmoe import evaluation, runs
+from lmmoe.report import evaluation, runs
 
 
 def lines(count=1, **changes):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from small import failing, series
 
-from lmmoe import runs
 from lmmoe.errors import DataError
-from lmmoe.runs import Run
+from lmmoe.report import runs
+from lmmoe.report.runs import Run
 
 SERIES = series()
 pytestmark = pytest.mark.usefixtures("small_runs")

@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 from small import failing, series
 
-from lmmoe import params, paths, runs, tables
-from lmmoe.cache import Result
+from lmmoe import paths
 from lmmoe.errors import DataError
+from lmmoe.report import params, runs, tables
+from lmmoe.report.cache import Result
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import lmmoe
 from lmmoe import code, detectors
 from lmmoe.data import Series
 from lmmoe.detectors.imported import Imported, imported, version
-from lmmoe.protocol import PROTOCOLS
+from lmmoe.report.protocol import PROTOCOLS
 
 TRAIN, TEST = waves(200, channels=3), waves(50, channels=3, seed=1)
 ECOD, KNN, FOREST = "pyod.models.ecod.ECOD", "pyod.models.knn.KNN", "pyod.models.iforest.IForest"

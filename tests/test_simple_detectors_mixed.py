@@ -12,8 +12,8 @@ from lmmoe.detectors.isolation import BLOCK, expected_depth
 from lmmoe.detectors.smart import _variances
 from lmmoe.errors import DataError
 from lmmoe.metrics import best_f1
-from lmmoe.protocol import PROTOCOLS
-from lmmoe.tables import study_results
+from lmmoe.report.protocol import PROTOCOLS
+from lmmoe.report.tables import study_results
 
 TRAIN, TEST = waves(400, channels=3), waves(60, channels=3, seed=1)
 PLAIN = [[-1.0], [1.0]]  # mean 0, deviation 1: z-scores are the values themselves

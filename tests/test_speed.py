@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lmmoe.errors import DataError
-from lmmoe.tables import speed
+from lmmoe.report.tables import speed
 
 
 def spread(median):

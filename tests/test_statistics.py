@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from lmmoe import statistics
+from lmmoe.report import statistics
 
 NAN = math.nan
 VALUES = st.lists(st.floats(-5, 5), min_size=2, max_size=12)

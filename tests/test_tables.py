@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from made_up_rows import ROWS, frame, light, line
 
-from lmmoe import runs, tables
 from lmmoe.data import Series
-from lmmoe.evaluation import COLUMNS
-from lmmoe.plots.style import METRIC_TITLES
-from lmmoe.tables.means import AVERAGED
+from lmmoe.report import runs, tables
+from lmmoe.report.evaluation import COLUMNS
+from lmmoe.report.plots.style import METRIC_TITLES
+from lmmoe.report.tables.means import AVERAGED
 
 # What a made-up study gave: one machine and one detector more than ours, nothing for random.
 THEIRS = pd.DataFrame(
@@ -120,7 +120,7 @@ def test_by_entity_keeps_the_order_of_the_rows_and_leaves_failures_empty():
 
 def test_study_results_are_the_published_file():
     found = tables.study_results()
-    with (files("lmmoe") / "published" / "study_results.csv").open(encoding="utf-8") as file:
+    with (files("lmmoe.report") / "published" / "study_results.csv").open(encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     assert len(found) == len(lines) == 560
     assert [found.index.get_level_values(i).nunique() for i in (0, 1)] == [20, 28]

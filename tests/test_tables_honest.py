@@ -7,9 +7,9 @@ import pytest
 from made_up_fleet import QUALITY, fleet
 from made_up_rows import ROWS, frame, light, line
 
-from lmmoe import tables
-from lmmoe.evaluation import ADJUSTED, COLUMNS
-from lmmoe.statistics import bootstrap_mean, holm, wilcoxon_p
+from lmmoe.report import tables
+from lmmoe.report.evaluation import ADJUSTED, COLUMNS
+from lmmoe.report.statistics import bootstrap_mean, holm, wilcoxon_p
 
 SIX = [f"m-{n}" for n in range(6)]
 

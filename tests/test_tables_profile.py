@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 from made_up_rows import frame, line
 
-from lmmoe import runs, tables
-from lmmoe.params import Profile
+from lmmoe.report import runs, tables
+from lmmoe.report.params import Profile
 
 ASKED = {
     "dataset": "smd",
@@ -15,7 +15,7 @@ ASKED = {
     "seeds": [0, 2],
     "vus_window": 10,
 }
-# As lmmoe.runs writes them: keys in order.
+# As lmmoe.report.runs writes them: keys in order.
 SETTINGS = '{"epochs": 2, "window": 5}'
 
 

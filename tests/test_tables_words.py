@@ -6,7 +6,7 @@ import re
 from made_up_fleet import fleet
 from made_up_rows import ROWS, chance, frame, light, line
 
-from lmmoe import tables
+from lmmoe.report import tables
 
 
 def test_readable_by_hand():

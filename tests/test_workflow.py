@@ -218,7 +218,7 @@ def test_changed_parameters_and_code_run_again(project):
     assert planned(project) == set(RULES)
     profile.write_text(TINY)
     assert planned(project) == set()
-    module = project / "lmmoe" / "evaluation.py"
+    module = project / "lmmoe" / "report" / "evaluation.py"
     kept = module.read_bytes()
     module.write_bytes(kept + b"\n# changed\n")
     assert planned(project) == set(RULES)
@@ -255,7 +255,7 @@ def test_a_fit_that_fails_is_a_message_in_the_notebook_of_its_entity(project):
 
 def test_what_is_published_needs_no_job_and_a_second_start_is_refused_meanwhile(project):
     """Another key of the code, but the same rows: only what failed on bad data is tried again."""
-    with (project / "lmmoe" / "plots" / "style.py").open("a") as module:
+    with (project / "lmmoe" / "report" / "plots" / "style.py").open("a") as module:
         module.write("\n# changed\n")
     before = pd.read_csv(project / "figures" / "tiny" / "runs.csv")
     running = start(project)

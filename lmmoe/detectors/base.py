@@ -29,6 +29,7 @@ class Detector(ABC):
     """
 
     name = ""
+    version: int | str = 1  # raise it with every change that moves a score by more than 1e-6
     seeded = True  # False where the seed changes nothing: one run then stands for all
     savable = True  # False where what it learned is more than arrays
     rescales = False  # True where scores are scaled over the rows given: no threshold carries over

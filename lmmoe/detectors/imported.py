@@ -36,7 +36,7 @@ class Imported(Learning):
 
     savable = False
     foreign: type
-    version = ""  # of the package that it comes from: part of what a result depends on
+    version = ""  # name and version of the package that it comes from
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from lmmoe.live.alarm import RELEASE, Alarm
 from lmmoe.live.model import Facts, Model
 from lmmoe.live.stream import Stream
 from lmmoe.live.thresholds import Tail, checked_rule, threshold
-from lmmoe.runs import Run, result
+from lmmoe.report.runs import Run, result
 
 Floats = npt.NDArray[np.float64]
 RULES = ("budget:1", "quantile:0.99", "pot:0.0001", "spot:0.0001")

@@ -13,7 +13,7 @@ from lmmoe.detectors import Detector, saving
 from lmmoe.errors import DataError
 from lmmoe.live import checksum
 from lmmoe.live.checks import above_zero
-from lmmoe.protocol import PROTOCOLS
+from lmmoe.report.protocol import PROTOCOLS
 
 Floats = npt.NDArray[np.float64]
 

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lmmoe.errors import DataError
-from lmmoe.evaluation import PER_DAY, SHARE
 from lmmoe.metrics import alarm_budget, pot, quantile
 from lmmoe.metrics.checks import checked_calibration
 from lmmoe.metrics.thresholds import FEWEST_EXCESSES, fit_pareto
+from lmmoe.report.evaluation import PER_DAY, SHARE
 
 Floats = npt.NDArray[np.float64]
 LEVEL, RISK = 0.98, 1e-4  # of peaks over threshold: those of lmmoe.metrics.pot

@@ -1,0 +1,1 @@
+"""What only the report needs: profiles, runs, tables, pictures, the page."""

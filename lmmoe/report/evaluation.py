@@ -1,0 +1,164 @@
+"""All metrics of one score series: the columns of every results table."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from lmmoe.metrics import (
+    Alarms,
+    alarm_budget,
+    alarms,
+    average_precision,
+    best_affiliation_f1,
+    best_f1,
+    best_f1s,
+    diagnosis,
+    pa_k,
+    pot,
+    quantile,
+    roc_auc,
+    vus,
+)
+from lmmoe.segments import runs
+
+# Columns that point adjustment flatters: a table that shows one shows random scores too.
+VERSION = 1  # raise it when what this module measures changes
+ADJUSTED = (
+    "pa_k_area",
+    "point_f1_pa",
+    "point_precision_pa",
+    "point_recall_pa",
+    "event_f1_pa_log",
+    "event_f1_pa_squeeze",
+    "event_f1_pa_sqrt",
+    "delay10_f1_pa",
+)
+RANKING = ("average_precision", "roc_auc", "best_f1", "vus_roc", "vus_pr", "best_affiliation_f1")
+# At thresholds from calibration scores: no label has a say.
+LABEL_FREE = (
+    "quantile_f1",
+    "quantile_precision",
+    "quantile_recall",
+    "pot_f1",
+    "pot_precision",
+    "pot_recall",
+    "budget_f1",
+    "budget_events_found",
+    "budget_false_alarms_per_day",
+    "budget_delay",
+)
+DIAGNOSIS = ("hit_rate_100", "hit_rate_150", "ndcg_100", "ndcg_150")
+COLUMNS = (*RANKING, *ADJUSTED, *LABEL_FREE, *DIAGNOSIS)
+SHARE = 0.99  # of the calibration rows that the quantile threshold lets pass
+PER_DAY = 1.0  # alarms that the budget allows on the calibration rows
+DELAY = 10  # rows of an event that may raise its score, in delay10_f1_pa
+
+
+def evaluate(
+    labels: npt.ArrayLike | None,
+    scores: npt.ArrayLike,
+    *,
+    vus_window: int,
+    calibration: npt.ArrayLike | None = None,
+    rows_per_day: float | None = None,
+    blame: npt.ArrayLike | None = None,
+    causes: Sequence[Sequence[int]] | None = None,
+) -> dict[str, float]:
+    """Give every metric of `COLUMNS` for one series of scores ``(t,)``.
+
+    ``calibration`` are scores of training rows that the model was not fitted on; ``blame``
+    ``(events, c)`` and ``causes`` are what `lmmoe.metrics.diagnosis` takes.
+
+    What is not defined is NaN, so that no table shows a number for it: all but the diagnosis
+    without labels, or where these hold no event or nothing else; `LABEL_FREE` without calibration,
+    those of the budget without ``rows_per_day``; `DIAGNOSIS` without blame or causes. Bad input
+    raises `ValueError`, as the metrics say.
+    """
+    values = dict.fromkeys(COLUMNS, float("nan"))
+    if blame is not None and causes is not None:
+        values |= _diagnosis(blame, causes)
+    if labels is None or np.unique(labels).tolist() in ([0], [1]):
+        return values
+    values |= _ranking(labels, scores, vus_window)
+    if calibration is not None:
+        values |= _label_free(labels, scores, calibration, rows_per_day)
+    return values
+
+
+def _ranking(labels: npt.ArrayLike, scores: npt.ArrayLike, vus_window: int) -> dict[str, float]:
+    data = {"labels": labels, "scores": scores}
+    volume = vus(**data, window=vus_window)
+    f1s = best_f1s(**data, adjust=[None, "point", "log", "squeeze", "sqrt"])
+    return {
+        "average_precision": average_precision(**data),
+        "roc_auc": roc_auc(**data),
+        "best_f1": f1s[None].f1,
+        "vus_roc": volume.roc,
+        "vus_pr": volume.pr,
+        "best_affiliation_f1": best_affiliation_f1(**data).f1,
+        "pa_k_area": pa_k(**data).area,
+        "point_f1_pa": f1s["point"].f1,
+        "point_precision_pa": f1s["point"].precision,
+        "point_recall_pa": f1s["point"].recall,
+        "event_f1_pa_log": f1s["log"].f1,
+        "event_f1_pa_squeeze": f1s["squeeze"].f1,
+        "event_f1_pa_sqrt": f1s["sqrt"].f1,
+        "delay10_f1_pa": best_f1(**data, adjust="point", delay=DELAY).f1,
+    }
+
+
+def _label_free(
+    labels: npt.ArrayLike,
+    scores: npt.ArrayLike,
+    calibration: npt.ArrayLike,
+    rows_per_day: float | None,
+) -> dict[str, float]:
+    values: dict[str, float] = {}
+    thresholds = {"quantile": quantile(calibration, SHARE), "pot": pot(calibration)}
+    for name, threshold in thresholds.items():
+        found = alarms(labels=labels, scores=scores, threshold=threshold)
+        values |= {f"{name}_{part}": getattr(found, part) for part in ("f1", "precision", "recall")}
+    if rows_per_day is not None:
+        budget = alarm_budget(calibration, rows_per_day, per_day=PER_DAY)
+        found = alarms(labels=labels, scores=scores, threshold=budget, rows_per_day=rows_per_day)
+        values |= _budget(found)
+    return values
+
+
+def events_found(
+    labels: npt.ArrayLike,
+    scores: npt.ArrayLike,
+    calibration: npt.ArrayLike,
+    rows_per_day: float | None,
+) -> npt.NDArray[np.bool_]:
+    """Tell for each event of ``labels`` ``(t,)``, in time order, whether an alarm lies in it.
+
+    At the budget's threshold, or at the quantile's where the rows of a day are not known.
+    """
+    if rows_per_day is None:
+        threshold = quantile(calibration, SHARE)
+    else:
+        threshold = alarm_budget(calibration, rows_per_day, per_day=PER_DAY)
+    flagged = np.asarray(scores) > threshold
+    return np.array([flagged[start:end].any() for start, end in runs(labels)], dtype=bool)
+
+
+def _budget(found: Alarms) -> dict[str, float]:
+    return {
+        "budget_f1": found.f1,
+        "budget_events_found": found.events_found,
+        "budget_false_alarms_per_day": found.false_alarms_per_day,
+        "budget_delay": found.delay,
+    }
+
+
+def _diagnosis(blame: npt.ArrayLike, causes: Sequence[Sequence[int]]) -> dict[str, float]:
+    at_100 = diagnosis(blame=blame, causes=causes, percent=100)
+    at_150 = diagnosis(blame=blame, causes=causes, percent=150)
+    return {
+        "hit_rate_100": at_100.hit_rate,
+        "hit_rate_150": at_150.hit_rate,
+        "ndcg_100": at_100.ndcg,
+        "ndcg_150": at_150.ndcg,
+    }

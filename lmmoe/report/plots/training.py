@@ -1,0 +1,133 @@
+"""Pictures of one fitted model."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from lmmoe.data import Series
+from lmmoe.data.series import Floats
+from lmmoe.report.plots.data import caused_by
+from lmmoe.report.plots.style import (
+    EVENT,
+    canvas,
+    colour,
+    log_scale,
+    shade_events,
+    styled,
+    time_axis,
+    title,
+)
+from lmmoe.training import History
+
+
+@styled
+def learning_curve(history: History) -> Figure:
+    """Errors after each epoch."""
+    figure, ax = canvas(width=6, height=2.8)
+    epochs = np.arange(1, len(history.training) + 1)
+    ax.plot(epochs, history.training, "o-", color=colour("LightMMoE"), label="training, dropout on")
+    if history.held_out:
+        ax.plot(epochs, history.held_out, "s--", color="#009E73", label="held-out rows")
+        ax.axvline(history.best_epoch, color="#999999", lw=0.8, ls=":", label="weights kept")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.set(xlabel="epoch", ylabel="mean squared error", title="learning (errors in z-scores)")
+    ax.legend()
+    return figure
+
+
+@styled
+def forecasts(
+    series: Series,
+    forecast: Floats,
+    event: tuple[int, int],
+    *,
+    channels: Sequence[int],
+    around: int = 90,
+) -> Figure:
+    """Forecast against truth around one event; ``forecast`` ``(t, c)``, NaN where there is none."""
+    start, stop = max(event[0] - around, 0), min(event[1] + around, len(series.test))
+    figure, axes = canvas(
+        len(channels), height=0.7 + 0.85 * len(channels), sharex=True, squeeze=False
+    )
+    time, unit = time_axis(series, np.arange(start, stop))
+    for ax, channel in zip(axes[:, 0], channels, strict=True):
+        ax.plot(time, series.test[start:stop, channel], color="#37474F", label="observed")
+        model = {"color": colour("LightMMoE"), "ls": "--", "lw": 0.9, "label": "forecast"}
+        ax.plot(time, forecast[start:stop, channel], **model)
+        shade_events(ax, series, start=start, stop=stop)
+        ax.set_ylabel(series.channels[channel], rotation=0, ha="right", va="center", fontsize=7)
+        ax.tick_params(labelsize=6)
+    axes[0, 0].legend(ncols=2, fontsize=7, loc="lower right", bbox_to_anchor=(1, 1))
+    axes[0, 0].set_title("the next row: forecast and observed")
+    axes[-1, 0].set_xlabel(unit)
+    return figure
+
+
+@styled
+def score_lanes(
+    series: Series, scores: dict[str, Floats], thresholds: dict[str, float] | None = None
+) -> Figure:
+    """The scores of several detectors over the same labelled events, one lane each."""
+    figure, axes = canvas(len(scores), height=0.6 + 1.15 * len(scores), sharex=True, squeeze=False)
+    time, unit = time_axis(series, len(series.test))
+    for ax, (name, values) in zip(axes[:, 0], scores.items(), strict=True):
+        floor = np.quantile(values, 0.01)
+        ax.plot(time, np.maximum(values, floor), color=colour(name), lw=0.5)
+        if floor > 0:
+            log_scale(ax)  # scores of a forecaster span several powers of ten
+        shade_events(ax, series)
+        if thresholds and name in thresholds:
+            ax.axhline(thresholds[name], color="black", lw=0.7, ls="--")
+        ax.set_title(title(name), fontsize=9, color=colour(name))
+        ax.tick_params(labelsize=7)
+        ax.margins(x=0)
+    axes[-1, 0].set_xlabel(f"{unit} of the test half of {series.entity} (shaded: labelled events)")
+    figure.supylabel("score", fontsize=8)
+    return figure
+
+
+@styled
+def gate_use(weights: Floats, channels: Sequence[str]) -> Figure:
+    """Mean share of each expert in each channel's forecast, ``(t, c, e)`` averaged over time."""
+    share = weights.mean(axis=0)  # (c, e)
+    figure, ax = canvas(height=2.2, width=10)
+    sns.heatmap(
+        share.T,
+        ax=ax,
+        cmap="crest",
+        vmin=0,
+        vmax=1,
+        xticklabels=list(channels),
+        yticklabels=[f"expert {number + 1}" for number in range(share.shape[1])],
+        cbar_kws={"label": "mean share"},
+    )
+    ax.tick_params(axis="x", labelsize=6, rotation=90, length=0)
+    ax.tick_params(axis="y", rotation=0, length=0)
+    ax.set_title("which channel uses which expert")
+    return figure
+
+
+@styled
+def attribution(
+    series: Series, channel_scores: Floats, event: tuple[int, int], *, around: int = 45
+) -> Figure:
+    """Each channel's share of the score around one event; dots mark the named causes."""
+    start, stop = max(event[0] - around, 0), min(event[1] + around, len(series.test))
+    part = channel_scores[start:stop]
+    share = part / np.maximum(part.sum(axis=1, keepdims=True), 1e-12)
+    figure, ax = canvas(height=max(2.4, 0.9 + 0.12 * len(series.channels)))
+    time, unit = time_axis(series, np.array([start, stop]))
+    box = (float(time[0]), float(time[1]), len(series.channels) - 0.5, -0.5)
+    image = ax.imshow(share.T, cmap="magma_r", vmin=0, vmax=0.5, extent=box)
+    for edge in time_axis(series, np.array(event))[0]:
+        ax.axvline(edge, color=EVENT, lw=1)
+    causes = sorted(caused_by(series, event))
+    named = {"color": EVENT, "marker": ">", "s": 14, "clip_on": False, "zorder": 3}
+    ax.scatter([time[0]] * len(causes), causes, **named)
+    ax.set_yticks(range(len(series.channels)), series.channels, fontsize=6)
+    ax.set(xlabel=unit, title="who causes the score (lines: the event; arrows: the named causes)")
+    figure.colorbar(image, ax=ax, label="share of the row's score", shrink=0.7, pad=0.01)
+    return figure
