@@ -13,7 +13,7 @@ from importlib.metadata import version
 import numpy as np
 import pandas as pd
 
-from lmmoe.detectors import Detector, detector
+from lmmoe.detectors import Detector, detector, entry
 from lmmoe.report.efficiency.hardware import cpu_name
 from lmmoe.report.efficiency.operations import TRAINING, per_row
 from lmmoe.report.efficiency.timing import Effort, once, rows_for
