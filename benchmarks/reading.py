@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.given import Given, machine
 from benchmarks.measure import Figures, Row, Spread, in_turn, ratio, seconds
 from lmmoe import data, paths
-from lmmoe.data import kept, smd
+from lmmoe.data import smd
 
 THREADS = ("one",)
 ENTITY = "machine-1-1"
@@ -35,7 +35,7 @@ def rows(*, quick: bool) -> Iterator[Row]:
         roots = {suffix: Path(folder) / suffix.strip(".") for suffix in (".txt", ".txt.xz")}
         for suffix, root in roots.items():
             _write(given, root, suffix)
-        time.sleep(kept.SETTLED + 0.1)  # what has just changed is not kept
+        time.sleep(data.SETTLED + 0.1)  # what has just changed is not kept
         for suffix, root in roots.items():
             yield _row(given, root, suffix, turns=1 if quick else 11)
 
@@ -63,7 +63,11 @@ def _row(given: Given, root: Path, suffix: str, turns: int) -> Row:
         return {"seconds": seconds(load)}
 
     def bare(turn: int) -> Figures:
-        return {"seconds": seconds(lambda: smd.read("smd", root, ENTITY))}
+        return {
+            "seconds": seconds(
+                lambda: smd.read(smd.find("smd", root)[ENTITY], dataset="smd", entity=ENTITY)
+            )
+        }
 
     found = in_turn({"first": first, "again": again, "bare": bare}, turns)
     slow, taken, uncached = ([MILLI * value for value in found[key]["seconds"]] for key in found)

@@ -119,7 +119,7 @@ def _add_upkeep_commands(commands: argparse._SubParsersAction) -> None:
 
 def _fetch(options: argparse.Namespace) -> int:
     from lmmoe import data
-    from lmmoe.fetch import PUBLISHED, fetch_smd
+    from lmmoe.data.fetch import PUBLISHED, fetch_smd
 
     root = data.data_root(options.root)
     with _bar(f"fetch {options.dataset}", " files") as progress:
@@ -135,7 +135,7 @@ def _fetch(options: argparse.Namespace) -> int:
 
 def _data(options: argparse.Namespace) -> int:
     from lmmoe import data
-    from lmmoe.inventory import holding, layouts
+    from lmmoe.data.fetch import holding, layouts
 
     root = data.data_root(options.root)
     print(f"data root: {root}" if root.is_dir() else f"data root: {root} (no such folder)")

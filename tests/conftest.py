@@ -3,7 +3,6 @@
 import sys
 
 import pytest
-from keeping import watched
 from made_up import make_root
 from made_up_claims import study
 from mirror import FILES, Mirror
@@ -66,9 +65,3 @@ def root(tmp_path):
     """A data root with every published layout."""
     make_root(tmp_path / "root")
     return tmp_path / "root"
-
-
-@pytest.fixture
-def reads(monkeypatch):
-    """Which reader is asked, each time one is; every series read is kept in binary form."""
-    return watched(monkeypatch)

@@ -1,4 +1,4 @@
-"""A server on this machine that stands in for the published repository, with planned mishaps."""
+"""Made-up files of SMD, and a local server for them with planned mishaps."""
 
 import gzip
 import hashlib
@@ -7,7 +7,7 @@ import threading
 from collections import defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from lmmoe.fetch import fetch_smd
+from lmmoe.data.fetch import fetch_smd
 
 BASE = "ServerMachineDataset"
 LICENCE = f"{BASE}/LICENSE"
@@ -28,6 +28,12 @@ def git_id(content):
 
 
 BLOBS = {path: git_id(content) for path, content in FILES.items()}
+TREE = {LICENCE: b"MIT\n"} | {  # two complete machines
+    f"{BASE}/{part}/machine-1-{machine}.txt": f"{part} {machine}\n".encode()
+    for part in ("train", "test", "test_label", "interpretation_label")
+    for machine in (1, 2)
+}
+TREE_BLOBS = {path: git_id(content) for path, content in TREE.items()}
 
 
 def fetch(mirror, folder, **options):
@@ -50,11 +56,14 @@ def put(file, content):
 
 def on_disk(folder):
     """All files below SMD with their content, parts of downloads included."""
-    return {
-        file.relative_to(folder / "SMD").as_posix(): file.read_bytes()
-        for file in folder.rglob("*")
-        if file.is_file()
-    }
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return {file.relative_to(folder / "SMD").as_posix(): file.read_bytes() for file in files}
+
+
+def fill(root, tree=TREE):
+    """Lay out files of SMD under a data root."""
+    for path, content in tree.items():
+        put(place(root, path), content)
 
 
 class Mirror:

@@ -8,8 +8,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from mirror import Mirror, hang, status
-from tree import BASE, BLOBS, TREE, fill, make_server
+from mirror import BASE, TREE, TREE_BLOBS, Mirror, fill, hang, put, status
 
 from lmmoe.__main__ import _bar, main
 from lmmoe.data import DATASETS
@@ -27,8 +26,7 @@ def alone(monkeypatch):
 @pytest.fixture
 def listed(monkeypatch):
     """The made-up files stand for the published ones."""
-    monkeypatch.setattr("lmmoe.inventory.published_blobs", lambda: BLOBS)
-    monkeypatch.setattr("lmmoe.fetch.published_blobs", lambda: BLOBS)
+    monkeypatch.setattr("lmmoe.data.fetch.published_blobs", lambda: TREE_BLOBS)
 
 
 def run(*arguments, **options):
@@ -69,7 +67,7 @@ def test_a_data_error_is_a_message_and_exit_status_1(monkeypatch, capsys):
     def fail(*arguments, **options):
         raise DataError("bad cell", file="a.csv", row=3)
 
-    monkeypatch.setattr("lmmoe.inventory.holding", fail)
+    monkeypatch.setattr("lmmoe.data.fetch.holding", fail)
     assert main(["data"]) == 1
     assert capsys.readouterr().err == "error: a.csv, row 3: bad cell\n"
 
@@ -78,7 +76,7 @@ def test_ctrl_c_is_exit_status_130(monkeypatch, capsys):
     def interrupt(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lmmoe.fetch.fetch_smd", interrupt)
+    monkeypatch.setattr("lmmoe.data.fetch.fetch_smd", interrupt)
     assert main(["fetch", "smd"]) == 130
     assert "interrupted" in capsys.readouterr().err
 
@@ -167,68 +165,42 @@ def test_the_bar_is_drawn_while_one_file_is_loading(tmp_path, monkeypatch):
 
 
 def test_an_empty_root_lists_the_layouts(tmp_path, capsys):
+    assert main(["data", "--root", str(tmp_path / "typo")]) == 0
+    assert capsys.readouterr().out.startswith(f"data root: {tmp_path / 'typo'} (no such folder)\n")
     assert main(["data", "--root", str(tmp_path)]) == 0
     said = capsys.readouterr().out
     lines = said.splitlines()
-    assert lines[0] == f"data root: {tmp_path}"
-    assert lines[1] == "smd        not here: python -m lmmoe fetch smd"
-    assert lines[2] == "asd        not here"
+    assert lines[:3] == [
+        f"data root: {tmp_path}",
+        "smd        not here: python -m lmmoe fetch smd",
+        "asd        not here",
+    ]
     for name in DATASETS:
         assert sum(line.startswith(f"{name:<10} ") for line in lines) == 1
-    assert "smap, msl:" in lines  # one layout for both
+    assert {"smd:", "smap, msl:", "asd, psm, swat:"} < {*lines} and "synthetic:" not in lines
     assert "<root>/SMD/ServerMachineDataset/ with the folders train, test" in said
-    assert "smd:" in lines
-    assert "synthetic:" not in lines
-
-
-def test_a_root_that_is_not_there_is_said_to_be_so(tmp_path, capsys):
-    assert main(["data", "--root", str(tmp_path / "typo")]) == 0
-    assert capsys.readouterr().out.startswith(f"data root: {tmp_path / 'typo'} (no such folder)\n")
-
-
-def test_data_as_a_program(tmp_path):
-    make_server(tmp_path, "omi-1")
-    done = run("data", env={**os.environ, "LMMOE_DATA": str(tmp_path)})
-    assert done.returncode == 0
-    size = sum(file.stat().st_size for file in tmp_path.rglob("*.npy"))
-    assert size < 50_000
-    assert "\nasd        1 entity, 0.0 MB on disk, 6 rows, 2 channels\n" in done.stdout
 
 
 def test_a_wrong_file_is_named_and_the_exit_status_is_1(listed, tmp_path, capsys):
     fill(tmp_path)
+    assert main(["data", "--root", str(tmp_path)]) == 0
     bad = tmp_path / "SMD" / BASE / "test" / "machine-1-2.txt"
-    bad.write_bytes(b"test 3\n")
+    put(bad, b"test 3\n")
     assert main(["data", "--root", str(tmp_path)]) == 1
     said = capsys.readouterr().out
     assert "8 files right, 1 wrong, 0 missing" in said
     assert "1 of 2 machines complete" in said
-    expected = BLOBS[f"{BASE}/test/machine-1-2.txt"]
+    expected = TREE_BLOBS[f"{BASE}/test/machine-1-2.txt"]
     got = hashlib.sha1(b"blob 7\0test 3\n").hexdigest()
     assert f"wrong: {bad}: git blob id {got}, expected {expected}" in said
 
 
-def test_missing_files_are_counted_and_are_not_wrong(listed, tmp_path, capsys):
-    fill(tmp_path, {path: content for path, content in TREE.items() if "machine-1-1" in path})
-    (tmp_path / "SMD" / BASE / "test_label" / "machine-1-1.txt").unlink()
-    assert main(["data", "--root", str(tmp_path)]) == 0
-    said = capsys.readouterr().out
-    assert "3 files right, 0 wrong, 6 missing" in said
-    assert "0 of 2 machines complete" in said
-    assert f"incomplete: {BASE}/test_label/machine-1-1.txt is missing" in said
-    assert said.count("incomplete: ") == 1
-
-
-def test_check_reads_every_entity_and_names_the_bad_one(tmp_path, capsys):
-    make_server(tmp_path, "omi-1")
-    bad = make_server(tmp_path, "omi-2", channels=3)
-    values = np.ones((3, 3))
-    values[1, 2] = np.nan
-    np.save(bad / "test.npy", values)
-    assert main(["data", "--root", str(tmp_path)]) == 0  # a listing does not read them
-    assert "2 entities, 0.0 MB on disk, 12 rows, 2 to 3 channels" in capsys.readouterr().out
-    assert main(["data", "--root", str(tmp_path), "--check"]) == 1
+def test_check_reads_every_entity_and_names_the_bad_one(root, capsys):
+    bad = root / "ASD" / "omi-2" / "test.npy"
+    np.save(bad, [[1.0, np.nan]])
+    done = run("data", env={**os.environ, "LMMOE_DATA": str(root)})
+    assert "\nasd        2 entities, 0.0 MB on disk, 11 rows, 2 channels\n" in done.stdout
+    assert main(["data", "--root", str(root), "--check"]) == 1
     said = capsys.readouterr().out
     assert "1 of 2 entities read without error" in said
-    assert f"wrong: omi-2: {bad / 'test.npy'}, row 1, column 2: nan" in said
-    assert "6 rows, 2 channels" in said  # of what could be read
+    assert f"wrong: omi-2: {bad}, row 0, column 1: nan" in said

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmmoe import data
-from lmmoe.data import Series, runs
+from lmmoe.data import Series
 from lmmoe.metrics import best_f1
 from lmmoe.report.protocol import PROTOCOLS, Protocol, widened
 from lmmoe.report.tables import study_results
+from lmmoe.segments import runs
 
 OURS, STUDY = PROTOCOLS["ours"], PROTOCOLS["study"]
 

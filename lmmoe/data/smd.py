@@ -6,6 +6,7 @@ values, no header. Each file may be compressed (``.xz`` or ``.gz``). A line of a
 file reads ``start-end:channel,channel,...``: rows from 0, end excluded; channels from 1.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from lmmoe.data import reading
@@ -16,55 +17,54 @@ FOLDER = Path("SMD", "ServerMachineDataset")
 PARTS = {"train": "train", "test": "test", "labels": "test_label", "causes": "interpretation_label"}
 
 
-def entities(name: str, root: Path) -> list[str]:
-    """The machines whose training file is there."""
-    endings = tuple(f".txt{suffix}" for suffix in reading.SUFFIXES)  # not a begun .txt.part
+def find(name: str, root: Path) -> dict[str, dict[str, Path]]:
+    """The machines whose training file is there; few have no interpretation."""
+    endings = tuple(f".txt{suffix}" for suffix in ("", *reading.OPENERS))  # not a begun .txt.part
     names = [file.name for file in (root / FOLDER / "train").glob("*.txt*")]
-    return sorted({name.split(".")[0] for name in names if name.endswith(endings)})
+    found = {}
+    for machine in {name.split(".")[0] for name in names if name.endswith(endings)}:
+        paths = {part: root / FOLDER / folder / f"{machine}.txt" for part, folder in PARTS.items()}
+        found[machine] = {part: reading.find(path) or path for part, path in paths.items()}
+    return found
 
 
-def files(name: str, root: Path, entity: str) -> list[Path]:
-    """The four files of a machine, or three where nobody interpreted its events."""
-    paths = (reading.find(root / FOLDER / part / f"{entity}.txt") for part in PARTS.values())
-    return [path for path in paths if path is not None]
-
-
-def read(name: str, root: Path, entity: str) -> Series:
+def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
     """One machine: about 24,000 to 28,000 rows of 38 channels in each half, one row a minute."""
-    paths = {part: root / FOLDER / folder / f"{entity}.txt" for part, folder in PARTS.items()}
-    found = {part: reading.need(paths[part]) for part in ("train", "test", "labels")}
-    values = {part: reading.read_matrix(path) for part, path in found.items()}
-    interpretation = reading.find(paths["causes"])
+    files = {part: reading.need(parts[part]) for part in ("train", "test", "labels")}
+    values = {
+        part: reading.to_numbers(reading.read_frame(path, header=None), path)
+        for part, path in files.items()
+    }
+    causes = None
+    if parts["causes"].is_file():
+        lines = reading.read_text(parts["causes"]).split()
+        shape = values["test"].shape
+        causes = tuple(_cause(line, row, parts["causes"], shape) for row, line in enumerate(lines))
     return Series.checked(
-        dataset=name,
+        dataset=dataset,
         entity=entity,
         train=values["train"],
         test=values["test"],
         labels=values["labels"][:, 0],
-        causes=read_causes(interpretation, values["test"].shape) if interpretation else None,
+        causes=causes,
         rows_per_day=1440,
-        files=found,
+        files=files,
     )
 
 
-def read_causes(path: Path, shape: tuple[int, int]) -> tuple[Cause, ...]:
-    """Parse an interpretation file for a test half of ``shape`` (rows, channels)."""
-    lines = reading.read_text(path).split()
-    return tuple(_cause(line, number, path, shape) for number, line in enumerate(lines))
-
-
-def _cause(line: str, number: int, path: Path, shape: tuple[int, int]) -> Cause:
+def _cause(line: str, row: int, path: Path, shape: tuple[int, int]) -> Cause:
+    """Parse a line of an interpretation file; ``shape`` is (rows, channels) of the test half."""
     try:
         span, channels = line.split(":")
-        start, end = (int(row) for row in span.split("-"))
+        start, end = (int(bound) for bound in span.split("-"))
         indices = tuple(int(channel) - 1 for channel in channels.split(","))
     except ValueError as error:
         hint = "Expected start-end:channel,channel,..."
-        raise DataError(f"cannot read {line!r}", file=path, row=number, hint=hint) from error
+        raise DataError(f"cannot read {line!r}", file=path, row=row, hint=hint) from error
     if not 0 <= start < end <= shape[0] or not all(0 <= index < shape[1] for index in indices):
         raise DataError(
             f"{line!r} lies outside the {shape[0]} rows and {shape[1]} channels of the test half",
             file=path,
-            row=number,
+            row=row,
         )
     return Cause(start, end, indices)

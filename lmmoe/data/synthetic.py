@@ -3,20 +3,34 @@
 Four servers, 24 channels, one row a minute, no file needed. A few hidden factors (load, disk
 traffic, memory, disk usage) drive the channels: days and nights, slow and fast wandering, bursts of
 2 or 3 minutes, periodic jobs, a disk that fills and is cleaned up at night. The test half goes on
-where the training half ends and drifts a little. `lmmoe.data.synthetic_faults` adds the anomalies.
+where the training half ends, drifts a little, and holds anomalies of six kinds. Two are loud
+(``spike``, ``shift``), one grows loud (``leak``), and three keep each value in its usual range, so
+that its size does not give them away. As in real incidents most kinds reach several channels at
+once, and the loud ones are restless: how far off a value is varies from row to row.
+
+- ``spike``: 4 to 7 channels jump, by 3 to 6 standard deviations on average, for 3 to 6 rows.
+- ``shift``: 5 to 8 channels move to another level, by 1.5 to 3 standard deviations on average.
+- ``relation``: 6 or 7 channels (the machine's own or the service's) repeat a stretch of the
+  training half instead of following the load. Each of them, and the group for itself, looks normal.
+- ``duration``: a burst as they come and go in 2 or 3 rows, which goes on for 23 rows or more.
+- ``stuck``: 1 or 2 channels freeze at their last value.
+- ``leak``: 6 channels rise slowly, up to 3.5 to 5 standard deviations on average, and are back at
+  once when the process restarts.
 
 It is no benchmark. It shows that a detector works and which kind of event it finds. Its sizes were
 set so that LightMMoE finds about half and the norm of a row a quarter (average precision): such
 numbers say nothing about real servers.
+
+Axes: t rows (time), c channels. Lengths are in rows, one a minute.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from lmmoe.data.series import Floats, Series
-from lmmoe.data.synthetic_faults import Fault, Group, Targets, inject, plan
+from lmmoe.data.series import Cause, Floats, Series
 from lmmoe.errors import DataError
 
 DAY = 1440  # rows
@@ -82,8 +96,51 @@ CHANNELS = (
     Channel("release", 41, 0, {}, noise=0),
 )
 INDEX = {channel.name: i for i, channel in enumerate(CHANNELS)}
-RETRANSMITS, RELEASE = INDEX["tcp_retransmits"], INDEX["release"]
 PARTS = {part: i for i, part in enumerate(("noise", "bursts", "plan", "faults"))}
+
+
+# Shortest and longest event of each kind, both included: the others leave a leak its 30 rows.
+LENGTHS = {
+    "spike": (3, 6),
+    "shift": (12, 20),
+    "relation": (18, 30),
+    "duration": (23, 27),
+    "stuck": (10, 14),
+    "leak": (30, 80),
+}
+KINDS = tuple(LENGTHS)
+# What comes beyond one event of each kind: the short kinds more often, as faults do.
+MORE = ("relation", "duration", "spike", "shift", "stuck", "spike", "relation", "leak")
+QUIET = 100  # no event before this row of the test half: windows fill there
+GAP = 20  # normal rows after an event at least
+SHARE = 0.075  # of the rows may be anomalous; the leaks, the longest events, take what is left
+RESTLESS = 0.5  # sd, from row to row, of how far off a value is; as a share of the mean
+BLEND = 4  # rows over which a broken relation fades in and out, so that its edges are no jump
+
+# Which channels a kind of fault may hit: any of SINGLE, each for itself, or a group as a whole.
+APART = ("disk_used", "swap_used", "processes")  # a disk does not jump; the others often rest
+SINGLE = tuple(
+    i for i, c in enumerate(CHANNELS) if c.weights and not c.tail and c.name not in APART
+)
+GROUPS = {
+    "relation": (
+        "cpu_user cpu_system load_1m threads mem_used processes",
+        "net_in_eth0 net_out_eth0 tcp_established open_files {0}_rate {2} {4}",
+    ),
+    "leak": (
+        "cpu_system threads mem_used swap_used processes {2}",
+        "threads tcp_established open_files processes {2} {4}",
+    ),
+}
+FEW = {"spike": (4, 7), "shift": (5, 8), "stuck": (1, 2)}  # channels hit, of SINGLE
+
+
+class Fault(NamedTuple):
+    """One event: rows ``start`` to ``end`` (excluded) of the test half."""
+
+    kind: str
+    start: int
+    end: int
 
 
 class Burst(NamedTuple):
@@ -95,17 +152,12 @@ class Burst(NamedTuple):
     heights: tuple[float, ...]  # of each row, in units of the factor
 
 
-def entities(name: str, root: Path) -> list[str]:
-    """The servers of the fleet; ``name`` and ``root`` play no part."""
-    return list(SERVERS)
+def find(name: str, root: Path) -> dict[str, dict[str, Path]]:
+    """The servers of the fleet, which have no files; ``name`` and ``root`` play no part."""
+    return {entity: {} for entity in SERVERS}
 
 
-def files(name: str, root: Path, entity: str) -> list[Path]:
-    """None: the data are generated."""
-    return []
-
-
-def read(name: str, root: Path, entity: str) -> Series:
+def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
     """One server with the default seed: 4,000 rows of 24 channels in each half."""
     return generate(entity)
 
@@ -115,18 +167,17 @@ def generate(entity: str, seed: int = 0, rows: int = 4000) -> Series:
 
     Raises `DataError` for an unknown server, under 2,000 rows, or a seed outside 0 to 2^32 - 1.
     """
-    faults = _faults(entity, seed, rows)
+    faults = _plan(entity, seed, rows)
     surges = [
         _burst(_random(entity, seed, "faults", 1 + i), rows + fault.start, rows + fault.end)
         for i, fault in enumerate(faults)
         if fault.kind == "duration"
     ]
     random = _random(entity, seed, "noise")
-    factors = _factors(SERVERS[entity], rows, [*bursts(entity, seed, rows), *surges], random)
-    values = _readings(factors, random)
+    bursts = [*_bursts(faults, rows, _random(entity, seed, "bursts")), *surges]
+    values = _readings(_factors(SERVERS[entity], rows, bursts, random), random)
     train, clean = values[:rows], values[rows:]
-    targets = _targets(tuple(surge.factor for surge in surges))
-    test, causes = inject(train, clean, faults, targets, _random(entity, seed, "faults"))
+    test, causes = _inject(train, clean, faults, surges, _random(entity, seed, "faults"))
     labels = np.zeros(rows, dtype=np.int8)
     for cause in causes:
         labels[cause.start : cause.end] = 1
@@ -144,23 +195,65 @@ def generate(entity: str, seed: int = 0, rows: int = 4000) -> Series:
 
 def kinds(entity: str, seed: int = 0, rows: int = 4000) -> tuple[str, ...]:
     """The kind of each event of `generate`, in the order of its ``events`` and ``causes``."""
-    return tuple(fault.kind for fault in _faults(entity, seed, rows))
+    return tuple(fault.kind for fault in _plan(entity, seed, rows))
 
 
-def bursts(entity: str, seed: int = 0, rows: int = 4000) -> tuple[Burst, ...]:
-    """The normal bursts of both halves: 2 or 3 rows each, the test half begins at row ``rows``.
+def _random(entity: str, seed: int, part: str, number: int = 0) -> np.random.RandomState:
+    """A stream of its own for each part: more draws in one do not move another."""
+    key = [seed, list(SERVERS).index(entity), PARTS[part], number]
+    # Not default_rng: numpy's policy (NEP 19) freezes the stream of RandomState for good, while
+    # that of Generator may change with any release, and this data set must not.
+    return np.random.RandomState(key)  # noqa: NPY002
 
-    None touches an event.
+
+def _between(bounds: tuple[int, int], random: np.random.RandomState) -> int:
+    """A whole number, both ends included."""
+    return bounds[0] + int((bounds[1] - bounds[0] + 1) * random.random_sample())
+
+
+# --- what happens when ---
+
+
+def _plan(entity: str, seed: int, rows: int) -> tuple[Fault, ...]:
+    """Place the events in a test half of ``rows`` rows, in order of time, none overlapping.
+
+    About 12 events in 4,000 rows, at least one of each kind.
     """
-    busy = {r for f in _faults(entity, seed, rows) for r in range(rows + f.start, rows + f.end)}
-    random = _random(entity, seed, "bursts")
+    if entity not in SERVERS:
+        raise DataError(f"no generated server {entity!r}", hint=f"There are {', '.join(SERVERS)}")
+    if rows < LEAST_ROWS:
+        raise DataError(f"{rows} rows are too few", hint=f"Take at least {LEAST_ROWS}")
+    if not 0 <= seed < 2**32:
+        raise DataError(f"seed {seed} is out of range", hint="Take one from 0 to 2**32 - 1")
+    random = _random(entity, seed, "plan")
+    count = max(len(KINDS), rows * (10 + int(4 * random.random_sample())) // 4000)
+    extra = count - len(KINDS)
+    kinds = KINDS + (MORE * (1 + extra // len(MORE)))[:extra]
+    kinds = [kinds[i] for i in np.argsort(random.random_sample(count))]
+    lengths = [_between(LENGTHS[kind], random) for kind in kinds]
+    others = sum(length for kind, length in zip(kinds, lengths, strict=True) if kind != "leak")
+    most = int(SHARE * rows - others) // kinds.count("leak")
+    lengths = [min(n, most) if k == "leak" else n for k, n in zip(kinds, lengths, strict=True)]
+    free = rows - QUIET - sum(lengths) - GAP * count
+    offsets = QUIET + (free * np.sort(random.random_sample(count))).astype(int)
+    faults, taken = [], 0
+    for kind, length, offset in zip(kinds, lengths, offsets, strict=True):
+        start = int(offset) + taken
+        faults.append(Fault(kind, start, start + length))
+        taken += length + GAP
+    return tuple(faults)
+
+
+def _bursts(faults: tuple[Fault, ...], rows: int, random: np.random.RandomState) -> list[Burst]:
+    """The normal bursts of both halves: 2 or 3 rows each. None touches an event."""
+    busy = {row for fault in faults for row in range(rows + fault.start, rows + fault.end)}
     found, start = [], 30
     while start < 2 * rows - 3:
         end = start + 2 + int(2 * random.random_sample())
         burst = _burst(random, start, end)
         found += [] if busy.intersection(range(start - 1, end + 1)) else [burst]
         start = end + 100 + int(340 * random.random_sample())
-    return tuple(found)
+    return found
 
 
 def _burst(random: np.random.RandomState, start: int, end: int) -> Burst:
@@ -170,22 +263,7 @@ def _burst(random: np.random.RandomState, start: int, end: int) -> Burst:
     return Burst(start, end, factor, tuple(heights))
 
 
-def _faults(entity: str, seed: int, rows: int) -> tuple[Fault, ...]:
-    if entity not in SERVERS:
-        raise DataError(f"no generated server {entity!r}", hint=f"There are {', '.join(SERVERS)}")
-    if rows < LEAST_ROWS:
-        raise DataError(f"{rows} rows are too few", hint=f"Take at least {LEAST_ROWS}")
-    if not 0 <= seed < 2**32:
-        raise DataError(f"seed {seed} is out of range", hint="Take one from 0 to 2**32 - 1")
-    return plan(rows, _random(entity, seed, "plan"))
-
-
-def _random(entity: str, seed: int, part: str, number: int = 0) -> np.random.RandomState:
-    """A stream of its own for each part: more draws in one do not move another."""
-    key = [seed, list(SERVERS).index(entity), PARTS[part], number]
-    # Not default_rng: numpy's policy (NEP 19) freezes the stream of RandomState for good, while
-    # that of Generator may change with any release, and this data set must not.
-    return np.random.RandomState(key)  # noqa: NPY002
+# --- normal operation ---
 
 
 def _factors(
@@ -246,9 +324,10 @@ def _readings(factors: dict[str, Floats], random: np.random.RandomState) -> Floa
         signal = driven + channel.noise * steady[:, i] + channel.tail * peaks[:, i]
         values[:, i] = channel.base + channel.unit * spread[i] * signal
     rare = random.random_sample(total)
-    values[:, RETRANSMITS] = np.floor(3 * rare**1.5)
+    values[:, INDEX["tcp_retransmits"]] = np.floor(3 * rare**1.5)
     # A new release in the test half is no fault: a trap for those who divide by a tiny deviation.
-    values[total // 2 + int(total * (0.1 + 0.3 * random.random_sample())) :, RELEASE] += 1
+    start = total // 2 + int(total * (0.1 + 0.3 * random.random_sample()))
+    values[start:, INDEX["release"]] += 1
     return values
 
 
@@ -258,31 +337,6 @@ def _finish(values: Floats) -> Floats:
     values = np.clip(values, 0, [channel.most for channel in CHANNELS])
     values[:, whole] = np.round(values[:, whole])
     return np.round(values, 4)
-
-
-def _targets(surges: tuple[str, ...]) -> Targets:
-    def named(names: str) -> Group:
-        return tuple(INDEX[name] for name in names.split())
-
-    def followers(burst: str) -> Group:
-        moved = ("load", "queue") if burst == "load" else ("io",)
-        pulls = [max(channel.weights.get(factor, 0) for factor in moved) for channel in CHANNELS]
-        return tuple(i for i, pull in enumerate(pulls) if pull >= 0.4)
-
-    apart = ("disk_used", "swap_used", "processes")  # a disk does not jump; the others often rest
-    fine = [c.weights and not c.tail and c.name not in apart for c in CHANNELS]
-    return Targets(
-        single=tuple(i for i, fits in enumerate(fine) if fits),
-        related=(
-            named("cpu_user cpu_system load_1m threads mem_used processes"),
-            named("net_in_eth0 net_out_eth0 tcp_established open_files {0}_rate {2} {4}"),
-        ),
-        leaking=(
-            named("cpu_system threads mem_used swap_used processes {2}"),
-            named("threads tcp_established open_files processes {2} {4}"),
-        ),
-        bursting=tuple(followers(surge) for surge in surges),
-    )
 
 
 def _autoregress(shocks: Floats, keep: list[float] | Floats) -> Floats:
@@ -297,3 +351,89 @@ def _autoregress(shocks: Floats, keep: list[float] | Floats) -> Floats:
         last = keep * last + shock
         values[row] = last
     return values
+
+
+# --- anomalies ---
+
+
+def _inject(
+    train: Floats,
+    test: Floats,
+    faults: tuple[Fault, ...],
+    surges: list[Burst],
+    random: np.random.RandomState,
+) -> tuple[Floats, tuple[Cause, ...]]:
+    """The test half ``(t, c)`` with the faults in it, and the cause of each fault.
+
+    Duration events, whose bursts are ``surges``, must be in ``test`` already, for a burst reaches
+    all channels that follow the load; here they only get their cause. ``train`` gives scales and
+    the stretches to repeat.
+    """
+    test, sd = test.copy(), train.std(axis=0)
+    lasting = iter(surges)
+    causes = []
+    for fault in faults:
+        if fault.kind == "duration":
+            moved = ("load", "queue") if next(lasting).factor == "load" else ("io",)
+            pulls = [max(c.weights.get(factor, 0) for factor in moved) for c in CHANNELS]
+            channels = tuple(i for i, pull in enumerate(pulls) if pull >= 0.4)
+        elif fault.kind in GROUPS:
+            groups = GROUPS[fault.kind]
+            names = groups[int(len(groups) * random.random_sample())].split()
+            channels = tuple(INDEX[name] for name in names)
+        else:
+            order = np.argsort(random.random_sample(len(SINGLE)))
+            hit = order[: _between(FEW[fault.kind], random)]
+            channels = tuple(sorted(SINGLE[i] for i in hit))
+        place = np.ix_(range(fault.start, fault.end), channels)
+        block, scale = test[place], sd[list(channels)]
+        if fault.kind in ("spike", "shift"):
+            step = _step(fault.kind, block, scale, random)
+            test[place] = block + scale * step * _restless(block, random)
+        elif fault.kind == "relation":
+            test[place] = _repeat(block, train[:, channels])
+        elif fault.kind == "stuck":
+            test[place] = test[fault.start - 1, list(channels)]
+        elif fault.kind == "leak":
+            ramp = np.linspace(0, 3.5 + 1.5 * random.random_sample(), len(block))[:, None]
+            test[place] = block + scale * ramp * _restless(block, random)
+        causes.append(Cause(fault.start, fault.end, channels))
+    return test, tuple(causes)
+
+
+def _step(kind: str, block: Floats, scale: Floats, random: np.random.RandomState) -> Floats:
+    """How far each channel of ``block (t, c)`` jumps, ``(c,)``, in standard deviations."""
+    if kind == "spike":
+        return 3 + 3 * random.random_sample(len(scale))
+    size = 1.5 + 1.5 * random.random_sample(len(scale))
+    sign = np.where(random.random_sample(len(scale)) < 0.5, -1, 1)
+    # No reading of a server falls below 0: such a channel moves up instead.
+    lowest = (block + (1 + 2 * RESTLESS) * sign * size * scale).min(axis=0)
+    return np.where(lowest < 0, size, sign * size)
+
+
+def _repeat(block: Floats, train: Floats) -> Floats:
+    """A stretch of ``train (t_train, c)`` to stand in for ``block (t, c)``.
+
+    Of the stretches that lie 1.9 to 2.7 standard deviations off and hold no burst it takes the one
+    whose mean square z-score is nearest to the block's own: elsewhere, but as loud. Clipped to the
+    training range.
+    """
+    mean, sd = train.mean(axis=0), train.std(axis=0)
+    known, own = (train - mean) / sd, (block - mean) / sd
+    starts = np.arange(0, len(train) - len(block), 3)
+    stretches = known[starts[:, None] + np.arange(len(block))]  # (starts, t, c)
+    distance = np.abs(stretches - own).mean(axis=(1, 2))
+    loudness = np.abs((stretches**2).mean(axis=(1, 2)) - (own**2).mean())
+    unfit = np.maximum(np.abs(distance - 2.3) - 0.4, 0)
+    unfit += np.maximum(np.abs(stretches).max(axis=(1, 2)) - 2.5, 0)
+    start = starts[np.argmin(loudness + 100 * unfit)]
+    fade = np.minimum(np.arange(1, len(block) + 1), np.arange(len(block), 0, -1)) / (BLEND + 1)
+    weight = np.minimum(fade, 1)[:, None]
+    mixed = weight * train[start : start + len(block)] + (1 - weight) * block
+    return np.clip(mixed, train.min(axis=0), train.max(axis=0))
+
+
+def _restless(block: Floats, random: np.random.RandomState) -> Floats:
+    """A factor about 1 for each value of ``block (t, c)``, cut at two deviations: 0 to 2."""
+    return 1 + RESTLESS * np.clip(random.standard_normal(block.shape), -2, 2)

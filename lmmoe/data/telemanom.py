@@ -8,93 +8,75 @@ telemetry; the other channels are mostly commands. How many rows make a day is n
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from lmmoe.data import reading
-from lmmoe.data.series import Bits, Series
+from lmmoe.data.series import Series
 from lmmoe.errors import DataError
 
 FOLDER = "telemanom"
-LABELS = "labeled_anomalies.csv"
 COLUMNS = ("chan_id", "spacecraft", "anomaly_sequences", "num_values")
 
 
-def entities(name: str, root: Path) -> list[str]:
+def find(name: str, root: Path) -> dict[str, dict[str, Path]]:
     """The channels of this spacecraft whose two arrays are there."""
-    if not (root / FOLDER).is_dir():
-        return []
-    lines = _lines(root)
-    mine = set(lines.loc[lines["spacecraft"] == name.upper(), "chan_id"])
-    return sorted(
-        entity for entity in mine if all(half.is_file() for half in _halves(root, entity))
-    )
+    folder = root / FOLDER
+    if not folder.is_dir():
+        return {}
+    labels = reading.need(folder / "labeled_anomalies.csv")
+    lines = _lines(labels)
+    found = {
+        entity: {half: folder / half / f"{entity}.npy" for half in ("train", "test")}
+        for entity in lines.loc[lines["spacecraft"] == name.upper(), "chan_id"]
+    }
+    return {
+        entity: {**halves, "labels": labels}
+        for entity, halves in found.items()
+        if all(file.is_file() for file in halves.values())
+    }
 
 
-def files(name: str, root: Path, entity: str) -> list[Path]:
-    """The two arrays and the label file, which is the same for all."""
-    return [*_halves(root, entity), reading.need(root / FOLDER / LABELS)]
-
-
-def read(name: str, root: Path, entity: str) -> Series:
+def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
     """One entity: 25 channels for SMAP, 55 for MSL, some hundred to 8,640 rows in each half."""
-    train, test = _halves(root, entity)
-    values = reading.read_npy(test)
+    train, test = (reading.read_npy(parts[half]) for half in ("train", "test"))
+    lines = _lines(parts["labels"])
+    labels = np.zeros(len(test), dtype=np.int8)
+    for number in np.flatnonzero(lines["chan_id"] == entity):
+        line = lines.iloc[number]
+        place = {"file": parts["labels"], "row": int(number)}
+        if line["num_values"] != len(test):
+            raise DataError(
+                f"{entity} has {len(test)} test rows, but its labels are for {line['num_values']}",
+                **place,
+                column="'num_values'",
+                hint="Arrays and labels must be of the same release",
+            )
+        place["column"] = "'anomaly_sequences'"
+        text = line["anomaly_sequences"]
+        try:
+            spans = [(int(first), int(last)) for first, last in json.loads(text)]
+        except (TypeError, ValueError) as error:
+            hint = "Expected [[first, last], ...]"
+            raise DataError(f"cannot read {text!r}", **place, hint=hint) from error
+        for first, last in spans:
+            if not 0 <= first <= last < len(test):
+                raise DataError(
+                    f"[{first}, {last}] lies outside the {len(test)} test rows", **place
+                )
+            labels[first : last + 1] = 1
     return Series.checked(
-        dataset=name,
-        entity=entity,
-        train=reading.read_npy(train),
-        test=values,
-        labels=_labels(root, entity, len(values)),
-        files={"train": train, "test": test, "labels": root / FOLDER / LABELS},
+        dataset=dataset, entity=entity, train=train, test=test, labels=labels, files=dict(parts)
     )
 
 
-def _halves(root: Path, entity: str) -> tuple[Path, Path]:
-    return root / FOLDER / "train" / f"{entity}.npy", root / FOLDER / "test" / f"{entity}.npy"
-
-
-def _lines(root: Path) -> pd.DataFrame:
+def _lines(path: Path) -> pd.DataFrame:
     """The label file, one line per entity or several."""
-    path = reading.need(root / FOLDER / LABELS)
     lines = reading.read_frame(path)
     missing = [column for column in COLUMNS if column not in lines]
     if missing:
         raise DataError("no such column", file=path, column=repr(missing[0]))
     return lines
-
-
-def _labels(root: Path, entity: str, rows: int) -> Bits:
-    """The 0/1 labels ``(rows,)`` of a test half."""
-    path = reading.need(root / FOLDER / LABELS)
-    lines = _lines(root)
-    labels = np.zeros(rows, dtype=np.int8)
-    for number in np.flatnonzero(lines["chan_id"] == entity):
-        line = lines.iloc[number]
-        if line["num_values"] != rows:
-            raise DataError(
-                f"{entity} has {rows} test rows, but its labels are for {line['num_values']}",
-                file=path,
-                row=int(number),
-                column="'num_values'",
-                hint="Arrays and labels must be of the same release",
-            )
-        for first, last in _spans(line["anomaly_sequences"], rows, path, int(number)):
-            labels[first : last + 1] = 1
-    return labels
-
-
-def _spans(text: str, rows: int, path: Path, number: int) -> list[tuple[int, int]]:
-    """Parse ``[[first, last], ...]``, both included."""
-    place = {"file": path, "row": number, "column": "'anomaly_sequences'"}
-    try:
-        spans = [(int(first), int(last)) for first, last in json.loads(text)]
-    except (TypeError, ValueError) as error:
-        hint = "Expected [[first, last], ...]"
-        raise DataError(f"cannot read {text!r}", **place, hint=hint) from error
-    for first, last in spans:
-        if not 0 <= first <= last < rows:
-            raise DataError(f"[{first}, {last}] lies outside the {rows} test rows", **place)
-    return spans

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lmmoe.data import reading, times
-from lmmoe.data.table import TIMES, Table
+from lmmoe.data import reading
+from lmmoe.data.table import FORMATS, TIMES, Table
 from lmmoe.live import cells
 
 
@@ -52,7 +52,7 @@ def _pattern(table: Table, place: int) -> str | None:
     text = frame.iloc[:, 0].str.strip()
     if not isinstance(text.iloc[0], str) or cells.date_of(text.iloc[0]) is not None:
         return None
-    for each in times.FORMATS[1:]:  # the first is ISO 8601
+    for each in FORMATS[1:]:  # the first is ISO 8601
         first = pd.to_datetime(text.iloc[:1], format=each, utc=True, errors="coerce")
         if first.isna().any():
             continue

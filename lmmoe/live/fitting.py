@@ -4,9 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lmmoe.data import times
-from lmmoe.data.labels import marked_note
-from lmmoe.data.reading import fill_gaps, filled_note
+from lmmoe.data.reading import fill_gaps, marked_note
 from lmmoe.data.table import Table, read_table
 from lmmoe.detectors import detector as make
 from lmmoe.errors import DataError
@@ -51,8 +49,8 @@ def fit(
         why = "its scores depend on all rows given" if made.savable else "it cannot be saved"
         raise DataError(f"nothing can watch with {made.name}: {why}")
     table = read_table(Path(path), time=time, label=label, fill=missing == "fill", need_label=False)
-    rows, holes = fill_gaps(table.values)
-    notes = [*table.notes, *filled_note(holes, table.path)]
+    rows, filled = fill_gaps(table.values, table.path.name)
+    notes = [*table.notes, *filled]
     if table.labels is not None:
         notes += marked_note(table.labels, len(rows), table.path)
     known = _steps(table) | columns.of(table, time)
@@ -74,7 +72,7 @@ def _steps(table: Table) -> dict[str, object]:
     dates = table.times.dtype.kind == "M"
     steps = np.diff(table.times)
     step = float(np.median(steps / np.timedelta64(1, "s") if dates else steps))
-    return {"step": step, "dates": dates, "rows_per_day": times.rows_per_day(table.times)}
+    return {"step": step, "dates": dates, "rows_per_day": table.rows_per_day}
 
 
 def settings(given: list[str]) -> dict[str, object]:
