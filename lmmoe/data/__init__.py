@@ -167,8 +167,8 @@ def _kept(read: Callable[[], Series], sources: Sequence[Path], identity: tuple) 
         values = {field.name: getattr(found, field.name) for field in fields(Series)}
         arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
         rest = {name: value for name, value in values.items() if name not in arrays}
-        changed = max(path.stat().st_ctime for path in sources)
         with suppress(OSError):
+            changed = max(path.stat().st_ctime for path in sources)
             if time.time() - changed >= SETTLED and _origin(sources) == origin:
                 with paths.replacing(file) as part:
                     np.savez(part, **arrays, origin=origin, rest=json.dumps(rest))
