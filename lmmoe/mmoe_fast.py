@@ -1,8 +1,10 @@
-"""Training steps of the light networks with gradients written out by hand.
+"""Training steps and forecasts of the light networks, written out by hand; for speed only.
 
 The networks are so small that autograd, copies between layouts and fresh memory cost more than the
 arithmetic. Here every product writes into memory that is kept from step to step, in the layout that
 the next one reads, and all weights lie in one tensor, as do their gradients.
+
+Skip this file on a first reading: `lmmoe.mmoe` says what is computed, and tests hold both equal.
 
 Axes: b batch, c channels, w window, e experts, k kernels, d hidden, o expert output, t tower.
 """
@@ -13,10 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from lmmoe import training
-from lmmoe.mmoe import MMoE
-from lmmoe.mmoe.experts import WindowExperts
-from lmmoe.mmoe.gates import SoftmaxGate
-from lmmoe.mmoe.towers import Towers
+from lmmoe.mmoe import MMoE, SoftmaxGate, Towers, WindowExperts
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 # Through autograd's own kernels, which other functions of torch do not offer with "out".
@@ -24,11 +23,12 @@ _below_relu = torch.ops.aten.threshold_backward.grad_input
 _below_softmax = torch.ops.aten._softmax_backward_data.default
 
 FUSED = ("cpu", "cuda")  # devices whose Adam is one kernel
+BATCH = 256  # windows at a time in `forecasts`: the fastest of 96 to 512 on one core here
 DECAYS, EPSILON = (0.9, 0.999), 1e-8  # of Adam's two means, and below its root: its paper's
 
 
 def suits(network: MMoE) -> bool:
-    """Whether `Descent` knows the network: one layer of each kind, a softmax gate, no norms."""
+    """Whether this file knows the network: one layer of each kind, a softmax gate, no norms."""
     experts, gate, towers = network.experts, network.gate, network.towers
     return (
         isinstance(experts, WindowExperts)
@@ -63,6 +63,7 @@ class Descent(training.Descent):
     ) -> None:
         self.loss_of, self.generator = loss_of, generator
         self.weights = _Weights(network)
+        self.weights.join()
         self.dropped = (network.experts.dropout, network.towers.dropout)
         self.memory: dict[int, _Memory] = {}
         fused = self.weights.flat.device.type in FUSED
@@ -89,12 +90,12 @@ class Descent(training.Descent):
 
 
 class _Weights(nn.Module):
-    """All weights of a network side by side in one tensor; ``slopes`` are views of its gradient."""
+    """All weights of a network, as the products want them."""
 
     def __init__(self, network: MMoE) -> None:
         super().__init__()
         experts, gate, towers = network.experts, network.gate.weights, network.towers
-        named = {
+        self.named = {
             "conv": experts.conv,  # its bias must follow: both are one product with the windows
             "conv_bias": experts.conv_bias,
             "hidden": experts.layers.weights[0],
@@ -108,20 +109,24 @@ class _Weights(nn.Module):
             "head": towers.weights[1],
             "head_bias": towers.biases[1],
         }
-        given = {name: each for name, each in named.items() if each is not None}
-        self.flat = nn.Parameter(torch.cat([each.detach().flatten() for each in given.values()]))
+        self.named = {name: each for name, each in self.named.items() if each is not None}
+        self.values = {name: each.detach() for name, each in self.named.items()}
+        self.kernels = torch.cat([self.values["conv"], self.values["conv_bias"][None]])
+        self.window, self.shared, self.experts = len(experts.conv), gate.shared, experts.count
+
+    def join(self) -> None:
+        """Lay all weights side by side in one tensor; ``slopes`` are views of its gradient."""
+        self.flat = nn.Parameter(torch.cat([each.flatten() for each in self.values.values()]))
         self.flat.grad = torch.zeros_like(self.flat)
-        sizes = [each.numel() for each in given.values()]
+        sizes = [each.numel() for each in self.values.values()]
         values, slopes = self.flat.detach().split(sizes), self.flat.grad.split(sizes)
-        self.values, self.slopes = {}, {}
-        for (name, each), value, slope in zip(given.items(), values, slopes, strict=True):
+        self.slopes = {}
+        for (name, each), value, slope in zip(self.named.items(), values, slopes, strict=True):
             each.data = self.values[name] = value.view_as(each)
             self.slopes[name] = slope.view_as(each)
-        self.window, width = experts.conv.shape
-        rows = self.window + 1
-        self.kernels = self.flat.detach()[: rows * width].view(rows, width)  # (w + 1, e k)
-        self.kernel_slopes = self.flat.grad[: rows * width].view(rows, width)
-        self.shared, self.experts = gate.shared, experts.count
+        shape, size = self.kernels.shape, self.kernels.numel()  # (w + 1, e k)
+        self.kernels = self.flat.detach()[:size].view(shape)
+        self.kernel_slopes = self.flat.grad[:size].view(shape)
 
     @property
     def gate(self) -> Tensor:
@@ -170,7 +175,7 @@ class _Memory:
     """
 
     def __init__(self, weights: _Weights, dropped: tuple[float, float], b: int, c: int) -> None:
-        value = weights.values
+        value, self.batch = weights.values, b
         e, _, d = value["hidden"].shape
         k, o, t = weights.kernels.shape[1] // e, value["out"].shape[2], value["tower"].shape[2]
         empty = value["hidden"].new_empty
@@ -285,3 +290,21 @@ class _Memory:
         _below_relu(units, self.units, 0, grad_input=self.maps.transpose(1, 2))
         windows = self.windows.flatten(1)
         torch.mm(windows, self.maps.view(-1, windows.shape[1]).T, out=weights.kernel_slopes)
+
+
+@torch.inference_mode()
+def forecasts(network: MMoE, rows: Tensor) -> Tensor:
+    """Forecast from every window of consecutive rows ``(t, c)``: ``(t - w + 1, c)``.
+
+    Up to rounding what ``network`` itself gives in scoring mode. It must be one that `suits`
+    accepts; ``rows`` have its type and device, and at least w of them are there.
+    """
+    weights = _Weights(network)
+    windows = training.windows(rows, weights.window)  # (n, c, w)
+    parts, memory = [], None
+    for part in windows.split(BATCH):
+        if memory is None or len(part) != memory.batch:
+            memory = _Memory(weights, (0.0, 0.0), *part.shape[:2])
+        memory.take(part, None)
+        parts.append(memory.forward(weights).T)
+    return torch.cat(parts)
