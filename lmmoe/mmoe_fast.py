@@ -84,7 +84,9 @@ class Descent(training.Descent):
         forecast = memory.forward(self.weights).requires_grad_()
         loss = self.loss_of(forecast.T, target)
         (slope,) = torch.autograd.grad(loss, forecast)
-        memory.backward(self.weights, slope.contiguous())  # else its product is one by one
+        memory.backward(
+            self.weights, slope.unsqueeze(2).contiguous()
+        )  # else its product is one by one
         self.optimiser.step()
         return loss.detach()
 
@@ -95,7 +97,7 @@ class _Weights(nn.Module):
     def __init__(self, network: MMoE) -> None:
         super().__init__()
         experts, gate, towers = network.experts, network.gate.weights, network.towers
-        self.named = {
+        named = {
             "conv": experts.conv,  # its bias must follow: both are one product with the windows
             "conv_bias": experts.conv_bias,
             "hidden": experts.layers.weights[0],
@@ -109,7 +111,7 @@ class _Weights(nn.Module):
             "head": towers.weights[1],
             "head_bias": towers.biases[1],
         }
-        self.named = {name: each for name, each in self.named.items() if each is not None}
+        self.named = {name: each for name, each in named.items() if each is not None}
         self.values = {name: each.detach() for name, each in self.named.items()}
         self.kernels = torch.cat([self.values["conv"], self.values["conv_bias"][None]])
         self.window, self.shared, self.experts = len(experts.conv), gate.shared, experts.count
@@ -190,10 +192,7 @@ class _Memory:
         self.units_slope, self.hidden_slope = torch.empty_like(self.units), empty(e, b, d)
         self.outputs_slope, self.shares_slope = empty(b, e, o), empty(b, c, e)
         self.mixed_slope, self.tower_slope = self.mixed.view(c, b, o), empty(c, b, t)
-        self._plan_dropout(dropped)
-
-    def _plan_dropout(self, dropped: tuple[float, float]) -> None:
-        """Lay out a byte for each element, and masks where slopes lie later."""
+        # Dropout: a byte for each element, and masks where slopes lie later.
         units, tower = (min(round(256 * share), 255) for share in dropped)
         self.drop_units, self.drop_tower = units > 0, tower > 0
         self.expert_scale, self.tower_scale = 256 / (256 - units), 256 / (256 - tower)
@@ -249,13 +248,7 @@ class _Memory:
         return torch.baddbmm(value["head_bias"], head, tower, alpha=self.tower_scale).squeeze(1)
 
     def backward(self, weights: _Weights, slope: Tensor) -> None:
-        """Write the gradient, given the slope ``(c, b)`` of the loss by the forecast."""
-        mixed = self._below_towers(weights, slope.unsqueeze(2))
-        self._below_gate(weights, mixed)
-        self._below_experts(weights, self.outputs_slope.transpose(0, 1))
-
-    def _below_towers(self, weights: _Weights, slope: Tensor) -> Tensor:
-        """From the forecast ``(c, b, 1)`` to the mixtures ``(b, c, o)``."""
+        """Write the gradient, given the slope ``(c, b, 1)`` of the loss by the forecast."""
         value, out, scale = weights.values, weights.slopes, self.tower_scale
         torch.sum(slope, 1, keepdim=True, out=out["head_bias"])
         row = slope.transpose(1, 2)
@@ -266,19 +259,17 @@ class _Memory:
         torch.bmm(self.mixed.permute(1, 2, 0), self.tower_slope, out=out["tower"])
         tower = value["tower"].transpose(1, 2)
         torch.bmm(self.tower_slope, tower, out=self.mixed_slope)  # over the mixtures
-        return self.mixed_slope.transpose(0, 1)
+        mixed = self.mixed_slope.transpose(0, 1)  # (b, c, o)
 
-    def _below_gate(self, weights: _Weights, mixed: Tensor) -> None:
-        """From the mixtures to the experts' outputs, and to the gates' weights."""
+        # To the experts' outputs, and to the gates' weights.
         torch.bmm(self.shares.transpose(1, 2), mixed, out=self.outputs_slope)
         torch.bmm(mixed, self.outputs.permute(1, 2, 0), out=self.shares_slope)
         shares = self.shares_slope.permute(1, 2, 0).contiguous()
         logits = _below_softmax(shares, self.softmax, 1, shares.dtype)
         weights.take_gate_slope(torch.bmm(logits, self.windows[:-1].permute(1, 2, 0)))
 
-    def _below_experts(self, weights: _Weights, outputs: Tensor) -> None:
-        """From the experts' outputs ``(e, b, o)`` to their weights."""
-        value, out, scale = weights.values, weights.slopes, self.expert_scale
+        # From the experts' outputs to their weights.
+        outputs, scale = self.outputs_slope.transpose(0, 1), self.expert_scale  # (e, b, o)
         torch.sum(outputs, 1, keepdim=True, out=out["out_bias"])
         out["out"].baddbmm_(self.hidden.transpose(1, 2), outputs, beta=0, alpha=scale)
         hidden, units = self.hidden_slope, self.units_slope

@@ -4,8 +4,8 @@ import torch
 from torch.nn import functional as F  # noqa: N812 torch's own custom
 
 from lmmoe.mmoe import MMoE
-from lmmoe.mmoe.experts import SeriesExperts
-from lmmoe.mmoe.gates import AttentionGate, HierarchicalGate, MeanGate
+from lmmoe.mmoe import SeriesExperts
+from lmmoe.mmoe import AttentionGate, HierarchicalGate, MeanGate
 
 SIZES = {
     "channels": 4,

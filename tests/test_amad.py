@@ -9,7 +9,7 @@ from torch.nn import functional
 from lmmoe import detectors
 from lmmoe.detectors import amad, saving
 from lmmoe.errors import DataError
-from lmmoe.networks.amad import SCALES, MultiScale, bins
+from lmmoe.detectors.amad import SCALES, MultiScale, bins
 
 TRAIN, TEST = waves(240), waves(150, seed=1)
 QUICK = {"window": 12, "epochs": 2}

@@ -11,7 +11,8 @@ from torch.nn.functional import huber_loss, l1_loss, mse_loss
 
 import lmmoe
 from lmmoe import training
-from lmmoe.mmoe import MMoE, byhand, parts
+from lmmoe import mmoe as parts, mmoe_fast as byhand
+from lmmoe.mmoe import MMoE
 
 SHAPE = {
     "channels": 5,

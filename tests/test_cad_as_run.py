@@ -7,7 +7,7 @@ from small import make, waves
 from torch import nn
 
 from lmmoe import training
-from lmmoe.detectors.cad_as_run import FlatMixture
+from lmmoe.detectors.forecasters import FlatMixture
 from lmmoe.report.protocol import PROTOCOLS
 
 TRAIN, TEST = waves(300), waves(200, seed=1)

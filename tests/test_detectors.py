@@ -13,7 +13,6 @@ from small import FOREIGN, TINY, tiny, waves
 
 import lmmoe
 from lmmoe import detectors, metrics
-from lmmoe.detectors.base import setting_names
 
 TRAIN, TEST = waves(300), waves(200, seed=1)
 

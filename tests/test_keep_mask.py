@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmmoe.mmoe.parts import keep_mask
+from lmmoe.mmoe import keep_mask
 
 
 def seeded(number):

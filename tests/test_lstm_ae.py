@@ -6,7 +6,7 @@ import torch
 from small import make, waves
 
 from lmmoe import training
-from lmmoe.detectors.lstm_ae import EncoderDecoder
+from lmmoe.detectors.autoencoders import EncoderDecoder
 
 TRAIN, TEST = waves(300), waves(200, seed=1)
 SMALL = {"window": 6, "hidden": 5, "epochs": 2}

@@ -10,10 +10,10 @@ from torch import nn
 from torch.nn import functional
 
 from lmmoe.detectors import saving
-from lmmoe.detectors.smoothing import smoothed, unit
-from lmmoe.networks.descent import FlatDescent
-from lmmoe.networks.losses import absolute_and_squared
-from lmmoe.networks.mixer import Mixer
+from lmmoe.detectors.scaling import moving_average, unit
+from lmmoe.training import FlatDescent
+from lmmoe.detectors.neural import absolute_and_squared
+from lmmoe.detectors.mixers import Mixer
 from lmmoe.report import protocol
 
 NAMES = ("MTSMixer", "MTSMixerLighter")

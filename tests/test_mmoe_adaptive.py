@@ -9,7 +9,7 @@ from naive_mmoe import inputs, network, seeded
 from small import make, waves
 
 from lmmoe.detectors import saving
-from lmmoe.mmoe import adaptive
+from lmmoe.detectors import mixture as adaptive
 
 TRAIN, TEST = waves(300), waves(200, seed=1)
 DEEP = {"kernels": [2, 3], "hidden": [6, 4], "temperature": True, "gate": "learned"}

@@ -7,8 +7,9 @@ import torch
 from naive_mmoe import SIZES, inputs, network, plainly, seeded
 from torch import nn
 
-from lmmoe.mmoe import MMoE, parts
-from lmmoe.mmoe.parts import BatchNorm
+from lmmoe import mmoe as parts
+from lmmoe.mmoe import MMoE
+from lmmoe.mmoe import BatchNorm
 
 LIGHT = {"window": 16, "experts": 4, "kernels": [8], "hidden": [128], "out": 64, "tower": [16]}
 DEEP = {"kernels": [16, 32], "hidden": [256, 128], "out": 128, "tower": [32, 16]}

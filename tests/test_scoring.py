@@ -10,7 +10,7 @@ from small import make, waves
 
 import lmmoe
 from lmmoe import training
-from lmmoe.mmoe import byhand, scoring
+from lmmoe import mmoe_fast as byhand, mmoe_fast as scoring
 
 PRESETS = ("LightMMoE", "CAD", "CAD-FSE23")
 

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from small import make, waves
 
-from lmmoe.detectors.learned import BLOCK, blocks, windows
-from lmmoe.detectors.pca import principal, smoothed
+from lmmoe.detectors.base import BLOCK, blocks, windows
+from lmmoe.detectors.pca import principal
+from lmmoe.detectors.scaling import ewma as smoothed
 
 TRAIN, TEST = waves(150, channels=3), waves(60, channels=3, seed=1)
 LEARNED = (TRAIN - TRAIN.mean(axis=0))[:135] / TRAIN.std(axis=0)

@@ -9,7 +9,7 @@ from small import make, waves
 
 from lmmoe import data
 from lmmoe.detectors.isolation import BLOCK, expected_depth
-from lmmoe.detectors.smart import _variances
+from lmmoe.detectors.baselines import _variances
 from lmmoe.errors import DataError
 from lmmoe.metrics import best_f1
 from lmmoe.report.protocol import PROTOCOLS

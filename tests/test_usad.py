@@ -9,7 +9,7 @@ from small import make, waves
 from torch import nn
 
 from lmmoe import training
-from lmmoe.detectors.usad import Adversaries, Autoencoders
+from lmmoe.detectors.autoencoders import Adversaries, Autoencoders
 
 TRAIN, TEST = waves(300), waves(200, seed=1)
 SMALL = {"window": 4, "latent": 3, "epochs": 2, "batch": 64}

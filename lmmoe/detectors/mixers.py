@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lmmoe import training
+from lmmoe.detectors.base import Detector
 from lmmoe.detectors.neural import Neural, absolute_and_squared, drawn
 from lmmoe.detectors.scaling import Floats, moving_average, unit
 from lmmoe.mmoe import keep_mask
@@ -168,6 +169,7 @@ class _Mixing(Neural):
     """
 
     horizon = 0
+    _score_channels = Detector._score_channels  # none
     watch = "training"
     rescales = True
     smooth: int  # rows in the centred moving average
