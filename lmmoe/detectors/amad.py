@@ -123,9 +123,7 @@ class MultiScale(nn.Module):
         first = torch.addmm(self.first_bias, taps, weights).relu()
 
         apart = first.view(window, batch, count, FIRST).permute(2, 0, 1, 3)
-        taps = _taps(apart)
-        second = torch.bmm(taps.flatten(1, 2), self.second).view(*taps.shape[:3], -1)
-        second = (second + self.second_bias).relu()
+        second = (_Convolved.apply(apart, self.second) + self.second_bias).relu()
 
         # Averaging the values and then weighing them is weighing them by averaged weights.
         averages = [self.get_buffer(f"bins_{size}").T for size in SCALES]
@@ -160,11 +158,36 @@ class MultiScale(nn.Module):
         }
 
 
+class _Convolved(torch.autograd.Function):
+    """Convolution of length 3 along time, padded with zeros, as one product for every group.
+
+    torch's own would have to bring rows and units into another order, and the gradients of slices
+    would be as many arrays of zeros.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weights: Tensor) -> Tensor:  # noqa: ANN001
+        """Convolve ``(g, w, b, k)`` with ``(g, 3 k, m)``, the earliest row first: (g, w, b, m)."""
+        taps = _taps(x)
+        ctx.save_for_backward(taps, weights)
+        return torch.bmm(taps.flatten(1, 2), weights).view(*x.shape[:3], -1)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN001
+        taps, weights = ctx.saved_tensors
+        flat = grad.reshape(len(grad), -1, grad.shape[3])
+        slope = torch.bmm(taps.flatten(1, 2).transpose(1, 2), flat)
+        early, same, late = torch.bmm(flat, weights.transpose(1, 2)).view_as(taps).chunk(3, dim=3)
+        down = same.clone()
+        down[:, :-1] += early[:, 1:]  # a row is the earliest of what the next row sees
+        down[:, 1:] += late[:, :-1]
+        return down, slope
+
+
 def _taps(x: Tensor) -> Tensor:
     """Set the rows before and after beside each row of ``(g, w, b, k)``: ``(g, w, b, 3 k)``."""
     padded = functional.pad(x, (0, 0, 0, 0, 1, 1))
-    late, same, early = padded[:, 2:], padded[:, 1:-1], padded[:, :-2]
-    return torch.cat([early, same, late], dim=3)
+    return torch.cat([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]], dim=3)
 
 
 def bins(window: int, size: int) -> Tensor:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal, Self, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Self, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -76,9 +76,11 @@ class Detector:
     @cache
     def setting_kinds(cls) -> dict[str, Any]:
         """Types of the settings by name, those of the base classes first."""
-        hints = get_type_hints(cls, include_extras=True)
-        # A class that makes a setting of an attribute of its base hides the base's ClassVar.
-        return {n: h for n, h in hints.items() if get_origin(h) is not ClassVar and hasattr(cls, n)}
+        hints, names = get_type_hints(cls, include_extras=True), {}
+        for base in reversed(cls.__mro__):
+            own = vars(base).get("__annotations__", {})
+            names |= dict.fromkeys(n for n in own if "ClassVar" not in str(own[n]))
+        return {name: hints[name] for name in names if hasattr(cls, name)}
 
     @property
     def settings(self) -> dict[str, object]:

@@ -172,7 +172,7 @@ class _Mixing(Neural):
     _score_channels = Detector._score_channels  # none
     watch = "training"
     rescales = True
-    smooth: int  # rows in the centred moving average
+    smooth = 1  # rows in the centred moving average
 
     @abstractmethod
     def _errors(self, errors: Tensor) -> Tensor:

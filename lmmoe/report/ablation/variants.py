@@ -51,8 +51,8 @@ def by_hand(settings: str) -> bool:
     """
     import torch
 
-    from lmmoe.detectors import detector
     from lmmoe import mmoe_fast
+    from lmmoe.detectors import detector
 
     made, dice = detector(FULL, **json.loads(settings)), torch.Generator()
     learner = made._learner(made._build(1, dice), torch.empty(0), dice)
