@@ -96,8 +96,8 @@ def test_fitting_again_starts_anew():
 def test_what_says_that_it_rescales_does_and_nothing_else():
     """Whether a spike long after a row changes its score."""
     for name in OURS_CASES:
-        if name == "random":
-            pytest.skip("other rows, other numbers: no score is like another")
+        if name == "random":  # other rows, other numbers: no score is like another
+            continue
         made = tiny(name).fit(TRAIN)
         spiked = TEST.copy()
         spiked[190] += 1000
@@ -239,9 +239,9 @@ REFUSED = {
 def test_a_bad_value_is_told_by_its_setting():
     for name, settings in REFUSED.items():
         for setting, value in settings.items():
-            with pytest.raises(ValueError, match=f"^{setting}=.*: input should"):
+            with pytest.raises(ValueError, match=f"^{setting}=.*: expected"):
                 lmmoe.detector(name, **{setting: value})
-    with pytest.raises(ValueError, match="no setting 'windows': there are seed, contamination"):
+    with pytest.raises(ValueError, match="LightMMoE has no setting 'windows': it has seed"):
         lmmoe.detector("CAD", windows=3)
     with pytest.raises(ValueError, match=r"penalty='1e-3': .* write 0.001"):
         lmmoe.detector("ridge VAR", penalty="1e-3")

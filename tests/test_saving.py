@@ -144,7 +144,7 @@ def test_a_header_that_does_not_fit_is_refused(light):
         ({"settings": "[1]"}, ""),
         ({"settings": '"text"'}, ""),
         ({"settings": json.dumps({"window": 9})}, ""),
-        ({"settings": json.dumps({"window": "8"})}, "window='8': input should be a valid integer"),
+        ({"settings": json.dumps({"window": "8"})}, "window='8': expected a whole number"),
         ({"settings": json.dumps({"experts": 10**30})}, ""),
         ({"settings": json.dumps({"device": "no-such-device"})}, ""),
         ({"channels": "3"}, "4"),

@@ -204,12 +204,16 @@ def test_a_path_to_nothing_is_told():
 
 def test_a_bad_setting_is_told_before_any_row_is_seen():
     for name, values, message in [
-        ("Norm", {"scales": 2}, "no setting 'scales': there are seed, contamination, held_out, sc"),
+        (
+            "Norm",
+            {"scales": 2},
+            "has no setting 'scales': it has seed, contamination, held_out, sc",
+        ),
         ("Norm", {"random_state": 2}, "no setting 'random_state'"),
         ("Norm", {"scale": -1}, "refuses its settings (scale must be above 0)"),
         ("Norm", {"scale": "x"}, "refuses its settings ('>' not supported"),
-        ("Norm", {"contamination": 0.7}, "contamination=0.7: input should be less than"),
-        ("Norm", {"held_out": 1.0}, "held_out=1.0: input should be less than 1"),
+        ("Norm", {"contamination": 0.7}, "contamination=0.7: expected less than"),
+        ("Norm", {"held_out": 1.0}, "held_out=1.0: expected less than 1"),
         ("Demanding", {}, "refuses its settings (Demanding.__init__() missing 1 required"),
     ]:
         with told(ValueError, message):

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lmmoe import training
-from lmmoe.detectors.base import Detector
 from lmmoe.detectors.isolation import IsolationForest
 from lmmoe.detectors.neural import Neural, absolute_and_squared, dense, drawn, prefixed
 from lmmoe.detectors.scaling import Floats, moving_average, unit
@@ -242,7 +241,6 @@ class AMAD(Neural):
 
     name = "AMAD"
     horizon = 0
-    _score_channels = Detector._score_channels  # none
     stride = 6
     unscored = 0  # the first rows' windows are padded
     watch = "training"

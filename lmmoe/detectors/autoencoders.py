@@ -92,9 +92,10 @@ class LSTMAE(Neural):
         return training.Descent(network, loss, training.adam(network, self.learning_rate))
 
     @torch.inference_mode()
-    def _forecasts(self, rows: Floats) -> Tensor:
+    def _score_channels(self, rows: Floats) -> Floats:
         parts = self._windows(rows).split(training.BATCH)
-        return torch.cat([self.network.last(part) for part in parts])
+        errors = [(self.network.last(part) - part[:, :, -1]).square() for part in parts]
+        return torch.cat(errors).cpu().double().numpy()
 
 
 class Autoencoders(nn.Module):

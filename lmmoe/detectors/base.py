@@ -66,7 +66,7 @@ class Detector:
         kinds = self.setting_kinds()
         for name, value in settings.items():
             if name not in kinds:
-                raise ValueError(f"no setting {name!r}: there are {', '.join(kinds)}")
+                raise ValueError(f"{self.name} has no setting {name!r}: it has {', '.join(kinds)}")
             check(name, value, kinds[name])
         for name in kinds:
             setattr(self, name, settings.get(name, getattr(type(self), name)))
@@ -247,10 +247,11 @@ def check(name: str, value: object, kind: Any) -> None:  # noqa: ANN401 a type i
         _adapter(kind).validate_python(plain)
     except ValidationError as error:
         found = error.errors()[0]
-        hint = ""
+        text = found["msg"].replace("Input should be", "expected")
+        text = text.replace("valid integer", "whole number").replace("valid number", "number")
         if isinstance(plain, str) and found["type"] == "float_type":
-            hint = " (YAML reads 1e-3 as text: write 0.001)"
-        raise ValueError(f"{name}={value!r}: {found['msg'].lower()}{hint}") from error
+            text += " (YAML reads 1e-3 as text: write 0.001)"
+        raise ValueError(f"{name}={value!r}: {text}") from error
 
 
 @cache

@@ -7,14 +7,14 @@ from torch import Tensor, nn
 
 from lmmoe import training
 from lmmoe.detectors.base import Whole
-from lmmoe.detectors.neural import Neural, dense, drawn
+from lmmoe.detectors.neural import Forecaster, dense, drawn
 from lmmoe.detectors.scaling import Floats
 
 EXPERTS = 3
 SIZES = (64, 32, 32)  # of an expert's layers
 
 
-class Linear(Neural):
+class Linear(Forecaster):
     """One linear layer from the flattened window to the next row, trained like LightMMoE.
 
     The question it answers is that of "Are Transformers Effective for Time Series Forecasting?"
@@ -65,7 +65,7 @@ class FlatMixture(nn.Module):
         return self.out((shares * experts).sum(dim=0))
 
 
-class CADAsRun(Neural):
+class CADAsRun(Forecaster):
     """The network that gave the study's CAD scores, which is not the CAD that it describes.
 
     Neither convolutions nor a gate and a tower per channel: `FlatMixture`, 129,417 parameters at 38

@@ -43,7 +43,7 @@ class Imported(Detector):
         theirs = [name for name in _arguments(self.foreign) if name not in (*OURS, *ours)]
         if unknown := sorted(given.keys() - set(theirs)):
             known = ", ".join([*ours, *theirs])
-            raise ValueError(f"no setting {unknown[0]!r}: there are {known}")
+            raise ValueError(f"{self.name} has no setting {unknown[0]!r}: it has {known}")
         super().__init__(**{name: settings[name] for name in settings if name in ours})
         self._given = given
         self._make()  # a bad setting is told at once

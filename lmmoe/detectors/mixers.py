@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lmmoe import training
-from lmmoe.detectors.base import Detector
 from lmmoe.detectors.neural import Neural, absolute_and_squared, drawn
 from lmmoe.detectors.scaling import Floats, moving_average, unit
 from lmmoe.mmoe import keep_mask
@@ -169,7 +168,6 @@ class _Mixing(Neural):
     """
 
     horizon = 0
-    _score_channels = Detector._score_channels  # none
     watch = "training"
     rescales = True
     smooth = 1  # rows in the centred moving average

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lmmoe import mmoe_fast, training
 from lmmoe.detectors.base import NotNegative, Part, Share, Whole
-from lmmoe.detectors.neural import Neural
+from lmmoe.detectors.neural import Forecaster
 from lmmoe.detectors.scaling import Floats
 from lmmoe.mmoe import Gate, MMoE
 
@@ -22,7 +22,7 @@ LOSSES = {
 Sizes = Whole | Annotated[list[Whole], Field(min_length=1)]  # units of one layer, or of several
 
 
-class Mixture(Neural):
+class Mixture(Forecaster):
     """A multi-gate mixture of experts; the defaults are LightMMoE's (232,390 parameters at 38 c).
 
     Score of a row: the mean over channels of the squared error of its forecast, made ``horizon``

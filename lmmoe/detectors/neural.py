@@ -24,10 +24,8 @@ class Neural(Detector):
     any of torch's ("cpu", "cuda", "mps"). Networks of this size gain nothing from a second thread:
     ``threads``, an attribute and no setting since no score depends on it, is 1.
 
-    A subclass gives ``_build``; by default the network forecasts the row ``horizon`` after a window
-    ``(b, c, w)``, is trained on the squared error, and a row's score is the mean over channels of
-    the squared error of its forecast, in scaled units. With ``horizon`` 0 it rebuilds the window,
-    whose last row is scored: `_learner` and `_forecasts`, or the scores, are then the subclass's.
+    A subclass gives ``_build``, ``_learner`` and how rows are scored; ``horizon`` 0 for one that
+    rebuilds windows, whose score begins with the first window's last row.
     """
 
     horizon = 1
@@ -68,11 +66,7 @@ class Neural(Detector):
 
         ``generator`` draws what training draws (dropout).
         """
-
-        def loss(windows: Tensor, target: Tensor) -> Tensor:
-            return mse_loss(network(windows), target)
-
-        return training.Descent(network, loss, training.adam(network, self.learning_rate))
+        raise NotImplementedError
 
     @property
     def plan(self) -> training.Plan:
@@ -107,26 +101,6 @@ class Neural(Detector):
             title=self.name,
         )
         self.network = learner.network
-
-    def forecasts(self, X: Floats) -> Floats:
-        """Forecast rows ``unscored`` to the last of ``(t, c)`` in raw units: ``(t - unscored, c)``.
-
-        Raises as `decision_function` does; `NotImplementedError` where nothing is forecast.
-        """
-        if not self.horizon:
-            raise NotImplementedError(f"{self.name} rebuilds rows, it does not forecast them")
-        rows = self._fitted_rows(X)
-        with self._threads():
-            forecast = self._forecasts(rows)
-        return self._scaling.undone(forecast.cpu().double().numpy())  # MPS has no doubles
-
-    def _forecasts(self, rows: Floats) -> Tensor:
-        """What the network says of rows ``unscored`` to the last, scaled: ``(t - unscored, c)``."""
-        return torch.cat(list(training.outputs(self.network, self._windows(rows))))
-
-    def _score_channels(self, rows: Floats) -> Floats:
-        errors = (self._forecasts(rows) - self._scaled(rows)[self.unscored :]).square_()
-        return errors.cpu().double().numpy()
 
     def _scaled(self, rows: Floats) -> Tensor:
         return torch.from_numpy(self._scaling(rows).astype(np.float32)).to(self.device)
@@ -167,6 +141,40 @@ class Neural(Detector):
     def _restored(self, state: dict[str, np.ndarray]) -> nn.Module:
         """Make the network whose weights ``state`` holds, before they are loaded."""
         return self._build(len(self._scaling.scale), torch.Generator())
+
+
+class Forecaster(Neural):
+    """Forecast the row ``horizon`` after each window ``(b, c, w)``.
+
+    Score of a row: the mean over channels of the squared error of its forecast, in scaled units. A
+    subclass gives ``_build``; and ``_learner``, if it is not trained on the squared error.
+    """
+
+    def _learner(
+        self, network: nn.Module, inputs: Tensor, generator: torch.Generator
+    ) -> training.Learner:
+        def loss(windows: Tensor, target: Tensor) -> Tensor:
+            return mse_loss(network(windows), target)
+
+        return training.Descent(network, loss, training.adam(network, self.learning_rate))
+
+    def forecasts(self, X: Floats) -> Floats:
+        """Forecast rows ``unscored`` to the last of ``(t, c)`` in raw units: ``(t - unscored, c)``.
+
+        Raises as `decision_function` does.
+        """
+        rows = self._fitted_rows(X)
+        with self._threads():
+            forecast = self._forecasts(rows)
+        return self._scaling.undone(forecast.cpu().double().numpy())  # MPS has no doubles
+
+    def _forecasts(self, rows: Floats) -> Tensor:
+        """Forecast rows ``unscored`` to the last, in scaled units."""
+        return torch.cat(list(training.outputs(self.network, self._windows(rows))))
+
+    def _score_channels(self, rows: Floats) -> Floats:
+        errors = (self._forecasts(rows) - self._scaled(rows)[self.unscored :]).square_()
+        return errors.cpu().double().numpy()
 
 
 def prefixed(state: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

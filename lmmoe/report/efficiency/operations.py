@@ -44,10 +44,10 @@ def _by_torch(made: Detector, rows: Floats) -> float:
     Of a forecaster its network as it is written down: a faster way to the same numbers may put
     biases into its products.
     """
-    from lmmoe.detectors.neural import Neural
+    from lmmoe.detectors.neural import Forecaster
 
-    network = isinstance(made, Neural) and made.horizon > 0
-    score = partial(Neural._forecasts, made) if network else made.decision_function
+    network = isinstance(made, Forecaster)
+    score = partial(Forecaster._forecasts, made) if network else made.decision_function
     counts = []
     for count in (1, 1 + PROBE):
         wanted = range(made.min_rows - 1 + count)

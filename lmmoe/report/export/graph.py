@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from lmmoe import paths
 from lmmoe.detectors.base import Detector
-from lmmoe.detectors.neural import Neural
+from lmmoe.detectors.neural import Forecaster
 from lmmoe.errors import DataError
 from lmmoe.report.export import needed
 
@@ -33,7 +33,7 @@ OPSET = 20  # of ONNX operators; read by every ONNX Runtime since 1.17
 class Scoring(nn.Module):
     """Scale pieces, forecast their last row, compare: the detector's scoring as one module."""
 
-    def __init__(self, made: Neural) -> None:
+    def __init__(self, made: Forecaster) -> None:
         super().__init__()
         self.network, self.window = made.network, made.window
         self.register_buffer("shift", torch.from_numpy(made._scaling.shift))
@@ -54,7 +54,7 @@ def write(made: Detector, path: str | Path) -> Path:
     detector is no forecaster, `RuntimeError` where it has not been fitted.
     """
     needed.check(needed.WRITING)
-    if not (isinstance(made, Neural) and made.horizon):
+    if not isinstance(made, Forecaster):
         raise DataError(
             f"{made.name} cannot be exported: it does not forecast with a network",
             hint="Export LightMMoE or another of its family",
@@ -69,7 +69,7 @@ def write(made: Detector, path: str | Path) -> Path:
     return Path(path)
 
 
-def _program(made: Neural) -> torch.onnx.ONNXProgram:
+def _program(made: Forecaster) -> torch.onnx.ONNXProgram:
     module = Scoring(made).cpu().eval()
     # Two pieces: torch.export takes a size of 1 for fixed.
     sample = torch.zeros(2, made.unscored + 1, made.n_features_in_, dtype=torch.float64)
@@ -92,7 +92,7 @@ def _program(made: Neural) -> torch.onnx.ONNXProgram:
         log.setLevel(level)
 
 
-def _facts(made: Neural) -> dict[str, str]:
+def _facts(made: Forecaster) -> dict[str, str]:
     """What a user of the file needs to know, as the texts that ONNX's metadata are."""
     known = {
         "format": FORMAT,

@@ -11,13 +11,13 @@ import torch
 
 from lmmoe import training
 from lmmoe.detectors.base import Floats
-from lmmoe.detectors.neural import Neural
+from lmmoe.detectors.neural import Forecaster
 
 
 class Bfloat16:
     """A fitted forecaster whose network runs in bfloat16; scaling and errors are as before."""
 
-    def __init__(self, made: Neural) -> None:
+    def __init__(self, made: Forecaster) -> None:
         self.made = made
         self.network = copy.deepcopy(made.network).to(torch.bfloat16)
 
