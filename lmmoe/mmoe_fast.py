@@ -22,9 +22,8 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 _below_relu = torch.ops.aten.threshold_backward.grad_input
 _below_softmax = torch.ops.aten._softmax_backward_data.default
 
-FUSED = ("cpu", "cuda")  # devices whose Adam is one kernel
 BATCH = 256  # windows at a time in `forecasts`: the fastest of 96 to 512 on one core here
-DECAYS, EPSILON = (0.9, 0.999), 1e-8  # of Adam's two means, and below its root: its paper's
+DECAYS, EPSILON = (0.9, 0.999), 1e-8  # of Adam's means, and below its root: its paper's
 
 
 def suits(network: MMoE) -> bool:
@@ -66,8 +65,8 @@ class Descent(training.Descent):
         self.weights.join()
         self.dropped = (network.experts.dropout, network.towers.dropout)
         self.memory: dict[int, _Memory] = {}
-        fused = self.weights.flat.device.type in FUSED
-        optimiser = _Adam if fused else training.adam
+        one_kernel = self.weights.flat.device.type in ("cpu", "cuda")
+        optimiser = _Adam if one_kernel else training.adam
         super().__init__(
             network,
             lambda windows, target: loss_of(network(windows), target),
@@ -76,8 +75,7 @@ class Descent(training.Descent):
 
     def step(self, windows: Tensor, target: Tensor) -> Tensor:
         """Learn from windows ``(b, c, w)`` and their target rows ``(b, c)``; give the mean loss."""
-        memory = self.memory.get(len(windows))
-        if memory is None:
+        if (memory := self.memory.get(len(windows))) is None:
             memory = _Memory(self.weights, self.dropped, *windows.shape[:2])
             self.memory[len(windows)] = memory
         memory.take(windows, self.generator)
@@ -136,9 +134,9 @@ class _Weights(nn.Module):
         own, common = self.values.get("own"), self.values.get("common")
         if own is None:
             return common.expand(self.values["tower"].shape[0], -1, -1)
-        return (
-            own if common is None else torch.add(own * (1 - self.shared), common, alpha=self.shared)
-        )
+        if common is None:
+            return own
+        return torch.add(own * (1 - self.shared), common, alpha=self.shared)
 
     def take_gate_slope(self, slope: Tensor) -> None:
         """Hand the slope of `gate` on to the gates that it is mixed of."""
@@ -291,7 +289,8 @@ def forecasts(network: MMoE, rows: Tensor) -> Tensor:
     accepts; ``rows`` have its type and device, and at least w of them are there.
     """
     weights = _Weights(network)
-    windows = training.windows(rows, weights.window)  # (n, c, w)
+    # Time as the last axis in memory makes the copies quick.
+    windows = rows.T.contiguous().unfold(1, weights.window, 1).transpose(0, 1)  # (n, c, w)
     parts, memory = [], None
     for part in windows.split(BATCH):
         if memory is None or len(part) != memory.batch:

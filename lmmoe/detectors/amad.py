@@ -122,7 +122,9 @@ class MultiScale(nn.Module):
         first = torch.addmm(self.first_bias, taps, weights).relu()
 
         apart = first.view(window, batch, count, FIRST).permute(2, 0, 1, 3)
-        second = (_Convolved.apply(apart, self.second) + self.second_bias).relu()
+        taps = _taps(apart).flatten(1, 2)
+        second = torch.bmm(taps, self.second).view(count, window, batch, -1)
+        second = (second + self.second_bias).relu()
 
         # Averaging the values and then weighing them is weighing them by averaged weights.
         averages = [self.get_buffer(f"bins_{size}").T for size in SCALES]
@@ -157,36 +159,11 @@ class MultiScale(nn.Module):
         }
 
 
-class _Convolved(torch.autograd.Function):
-    """Convolution of length 3 along time, padded with zeros, as one product for every group.
-
-    torch's own would have to bring rows and units into another order, and the gradients of slices
-    would be as many arrays of zeros.
-    """
-
-    @staticmethod
-    def forward(ctx, x: Tensor, weights: Tensor) -> Tensor:  # noqa: ANN001
-        """Convolve ``(g, w, b, k)`` with ``(g, 3 k, m)``, the earliest row first: (g, w, b, m)."""
-        taps = _taps(x)
-        ctx.save_for_backward(taps, weights)
-        return torch.bmm(taps.flatten(1, 2), weights).view(*x.shape[:3], -1)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN001
-        taps, weights = ctx.saved_tensors
-        flat = grad.reshape(len(grad), -1, grad.shape[3])
-        slope = torch.bmm(taps.flatten(1, 2).transpose(1, 2), flat)
-        early, same, late = torch.bmm(flat, weights.transpose(1, 2)).view_as(taps).chunk(3, dim=3)
-        down = same.clone()
-        down[:, :-1] += early[:, 1:]  # a row is the earliest of what the next row sees
-        down[:, 1:] += late[:, :-1]
-        return down, slope
-
-
 def _taps(x: Tensor) -> Tensor:
     """Set the rows before and after beside each row of ``(g, w, b, k)``: ``(g, w, b, 3 k)``."""
     padded = functional.pad(x, (0, 0, 0, 0, 1, 1))
-    return torch.cat([padded[:, :-2], padded[:, 1:-1], padded[:, 2:]], dim=3)
+    late, same, early = padded[:, 2:], padded[:, 1:-1], padded[:, :-2]  # so gradients add up
+    return torch.cat([early, same, late], dim=3)
 
 
 def bins(window: int, size: int) -> Tensor:
@@ -204,8 +181,34 @@ def bins(window: int, size: int) -> Tensor:
 def _two(layers: nn.ModuleList, x: Tensor, keep: Tensor | None = None) -> Tensor:
     """Linear, ReLU, dropout with a mask ``keep``, linear: ``(b, n)`` to ``(b, m)``."""
     first, second = layers
-    inner = first(x).relu()
-    return second(inner if keep is None else inner * keep)
+    return _Pair.apply(x, first.weight, first.bias, second.weight, second.bias, keep)
+
+
+class _Pair(torch.autograd.Function):
+    """Two linear layers in one, whose gradient is rounded as in the runs that are published."""
+
+    @staticmethod
+    def forward(
+        ctx,  # noqa: ANN001
+        x: Tensor,
+        first: Tensor,
+        first_bias: Tensor,
+        second: Tensor,
+        second_bias: Tensor,
+        keep: Tensor | None,
+    ) -> Tensor:
+        inner = torch.addmm(first_bias, x, first.T).relu_()
+        inner = inner if keep is None else inner * keep
+        ctx.save_for_backward(x, first, inner, second, keep)
+        return torch.addmm(second_bias, inner, second.T)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN001
+        x, first, inner, second, keep = ctx.saved_tensors
+        down = (grad @ second) * (inner > 0)  # what dropout took away is 0 in ``inner`` too
+        down = down if keep is None else down * keep
+        slopes = (down.T @ x, down.sum(dim=0), grad.T @ inner, grad.sum(dim=0))
+        return down @ first, *slopes, None
 
 
 class AMAD(Neural):
