@@ -1,6 +1,6 @@
 """Learning many entities at once: their networks stacked, one step for all, or one after the other.
 
-Ours takes the steps of `lmmoe.mmoe.byhand`, entity by entity. The yardstick stacks the weights and
+Ours takes the steps of `lmmoe.mmoe_fast`, entity by entity. The yardstick stacks the weights and
 takes one step of autograd for all (`torch.func`), so that a product is a batch of products. It can
 win where cores or a GPU stand idle; the same steps of autograd one by one, in the remarks, tell
 what stacking alone gives. No dropout: it would be drawn in different ways.
@@ -14,10 +14,10 @@ from torch.func import functional_call, grad, stack_module_state, vmap
 
 from benchmarks.given import machine
 from benchmarks.measure import Row, Spread, in_turn, ratio, seconds
-from lmmoe import training
+from lmmoe import mmoe_fast, training
 from lmmoe.detectors import detector
 from lmmoe.detectors.scaling import Scaling
-from lmmoe.mmoe import MMoE, byhand
+from lmmoe.mmoe import MMoE
 
 THREADS = ("one", "all")
 ENTITIES = (1, 4, 16)
@@ -101,7 +101,7 @@ def one_by_one(learners: list[training.Descent]) -> Callable[[Tensor, Tensor], o
 
 def _by_hand(network: MMoE) -> training.Descent:
     mse, dice = nn.functional.mse_loss, torch.Generator()
-    return byhand.Descent(network, mse, learning_rate=RATE, weight_decay=0.0, generator=dice)
+    return mmoe_fast.Descent(network, mse, learning_rate=RATE, weight_decay=0.0, generator=dice)
 
 
 def _by_autograd(network: MMoE) -> training.Descent:

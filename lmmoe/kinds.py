@@ -52,24 +52,3 @@ def _plain(kind: Any) -> str:  # noqa: ANN401
     if origin in (Union, UnionType):
         return " or ".join(map(_plain, get_args(kind)))
     return WORDS.get(origin, str(kind))
-
-
-def whole(least: int = 1, **values: float) -> None:
-    """Raise `ValueError` for a setting that is not a whole number from ``least`` on."""
-    for name, value in values.items():
-        if value != value or value < least or value % 1:
-            raise ValueError(f"{name}={value}: a whole number from {least} on is needed")
-
-
-def share(**values: float) -> None:
-    """Raise `ValueError` for a setting that is not a share from 0 to below 1."""
-    for name, value in values.items():
-        if not 0 <= value < 1:
-            raise ValueError(f"{name}={value}: a share from 0 to below 1 is needed")
-
-
-def positive(**values: float) -> None:
-    """Raise `ValueError` for a setting that is not above 0."""
-    for name, value in values.items():
-        if not 0 < value < float("inf"):
-            raise ValueError(f"{name}={value}: it must be above 0")

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from lmmoe import progress
+
+BATCH = 1024  # windows at a time where nothing is learned: the fastest of 256 to 4096 here
 
 
 @dataclass
@@ -87,6 +90,54 @@ class Descent:
             self.schedule.step()
 
 
+class FlatDescent(Descent):
+    """`Descent` with all weights in one tensor: a clip and a step are then one kernel each.
+
+    The weights of ``network`` become views of that tensor. Those that need no gradient are left
+    alone; all others must have one. ``optimiser`` is `torch.optim.Adam` or `torch.optim.AdamW`,
+    which treat every number by itself; ``schedule`` makes a schedule for it.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss_of: Callable[[Tensor, Tensor], Tensor],
+        optimiser: type[torch.optim.Adam],
+        *,
+        learning_rate: float,
+        weight_decay: float,
+        clip: float,
+        schedule: Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
+        | None = None,
+    ) -> None:
+        self.weights = [each for each in network.parameters() if each.requires_grad]
+        joined = torch.cat([each.detach().flatten() for each in self.weights])
+        parts = joined.split([each.numel() for each in self.weights])
+        for each, part in zip(self.weights, parts, strict=True):
+            each.data = part.view_as(each)
+        self.flat = nn.Parameter(joined)
+        made = optimiser(
+            [self.flat],
+            lr=learning_rate,
+            weight_decay=weight_decay,
+            fused=joined.device.type in ("cpu", "cuda"),
+        )
+        super().__init__(
+            network, loss_of, made, clip=clip, schedule=None if schedule is None else schedule(made)
+        )
+
+    def step(self, windows: Tensor, target: Tensor) -> Tensor:
+        """Go one step down."""
+        loss = self.loss(windows, target)
+        slopes = torch.autograd.grad(loss, self.weights)
+        slope = torch.cat([each.reshape(-1) for each in slopes])
+        # As torch's clip_grad_norm_, which asks every tensor for its norm.
+        slope.mul_((self.clip / (torch.linalg.vector_norm(slope) + 1e-6)).clamp_(max=1))
+        self.flat.grad = slope
+        self.optimiser.step()
+        return loss.detach()
+
+
 def adam(network: nn.Module, learning_rate: float, weight_decay: float = 0.0) -> torch.optim.Adam:
     """Adam (Kingma & Ba, ICLR 2015), in one kernel where the device has it."""
     device = next(network.parameters()).device.type
@@ -130,7 +181,10 @@ def fit(
     history = History()
     watched = history.training if plan.watch == "training" else history.held_out
     watching = plan.watch == "training" or held_out is not None
-    best, pool = None, _pool(rows, plan, generator)
+    count, best = len(examples(rows, plan)[0]), None
+    pool = torch.arange(count, device=rows.device)
+    if plan.most is not None and plan.most < count:
+        pool = torch.randperm(count, generator=generator, device=rows.device)[: plan.most]
     with progress.bar(plan.epochs, title, unit="epoch") as bar:
         for epoch in range(1, plan.epochs + 1):
             learner.network.train()
@@ -154,14 +208,6 @@ def fit(
     learner.network = best or learner.network
     learner.network.eval()
     return history
-
-
-def _pool(rows: Tensor, plan: Plan, generator: torch.Generator) -> Tensor:
-    """Numbers of the windows to learn from."""
-    count = len(examples(rows, plan)[0])
-    if plan.most is None or plan.most >= count:
-        return torch.arange(count, device=rows.device)
-    return torch.randperm(count, generator=generator, device=rows.device)[: plan.most]
 
 
 def _epoch(
@@ -196,7 +242,7 @@ def mean_loss(learner: Learner, rows: Tensor, plan: Plan) -> float:
     return total / len(inputs)
 
 
-def outputs(network: nn.Module, inputs: Tensor, batch: int = 1024) -> Iterator[Tensor]:
+def outputs(network: nn.Module, inputs: Tensor, batch: int = BATCH) -> Iterator[Tensor]:
     """What the network gives on inputs ``(n, ...)``, part by part."""
     network.eval()
     with torch.inference_mode():
@@ -204,4 +250,15 @@ def outputs(network: nn.Module, inputs: Tensor, batch: int = 1024) -> Iterator[T
             yield network(part)
 
 
-BATCH = 1024  # windows at a time where nothing is learned: the fastest of 256 to 4096 here
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch compute on ``count`` threads inside the block, then on as many as before."""
+    before = torch.get_num_threads()
+    if before == count:
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

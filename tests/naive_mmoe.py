@@ -3,9 +3,7 @@
 import torch
 from torch.nn import functional as F  # noqa: N812 torch's own custom
 
-from lmmoe.mmoe import MMoE
-from lmmoe.mmoe.experts import SeriesExperts
-from lmmoe.mmoe.gates import AttentionGate, HierarchicalGate, MeanGate
+from lmmoe.mmoe import AttentionGate, HierarchicalGate, MeanGate, MMoE, SeriesExperts
 
 SIZES = {
     "channels": 4,

@@ -4,7 +4,7 @@ import numpy as np
 
 from lmmoe import detectors
 from lmmoe.data import Cause, Series
-from lmmoe.detectors.norm import MTSExample
+from lmmoe.detectors.baselines import MTSExample
 from lmmoe.report.params import Profile
 
 LIGHT = {

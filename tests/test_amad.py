@@ -6,10 +6,9 @@ import torch
 from small import make, waves
 from torch.nn import functional
 
-from lmmoe import detectors
-from lmmoe.detectors import amad, saving
+from lmmoe.detectors import amad
+from lmmoe.detectors.amad import SCALES, MultiScale, bins
 from lmmoe.errors import DataError
-from lmmoe.networks.amad import SCALES, MultiScale, bins
 
 TRAIN, TEST = waves(240), waves(150, seed=1)
 QUICK = {"window": 12, "epochs": 2}
@@ -74,11 +73,11 @@ def test_the_size_at_38_channels_counts_the_untrained_heads():
     assert made.mix.item() == 1
 
 
-@pytest.mark.parametrize("window", [12, 48, 7])
-def test_the_fast_network_is_the_plain_one(window):
-    made, x = network(window), torch.randn(5, 3, window, generator=seeded(2))
-    torch.testing.assert_close(made(x), plain(made, x), rtol=1e-5, atol=1e-5)
-    same_gradients(made, made(x), plain(made, x))
+def test_the_fast_network_is_the_plain_one():
+    for window in [12, 48, 7]:
+        made, x = network(window), torch.randn(5, 3, window, generator=seeded(2))
+        torch.testing.assert_close(made(x), plain(made, x), rtol=1e-5, atol=1e-5)
+        same_gradients(made, made(x), plain(made, x))
 
 
 def test_with_dropout_too():
@@ -100,23 +99,11 @@ def same_gradients(made, fast, slow):
         )
 
 
-def test_masks_have_their_shares():
-    keep = network().train()._keep(torch.empty(900, 3, 12), seeded())
-    assert {share: [len(mask.T) for mask in masks] for share, masks in keep.items()} == {
-        0.1: [128, 64],
-        0.2: [64, 64],
-    }
-    for share, masks in keep.items():
-        for mask in masks:
-            assert float((mask == 0).float().mean()) == pytest.approx(share, abs=0.01)
-            assert float(mask.max()) == pytest.approx(1 / (1 - share))
-
-
-@pytest.mark.parametrize(("window", "size"), [(48, 8), (48, 48), (12, 8), (7, 16), (50, 24)])
-def test_pooling_is_torchs_adaptive_one(window, size):
-    x = torch.randn(1, 2, window, generator=seeded())
-    expected = functional.adaptive_avg_pool1d(x, size)
-    torch.testing.assert_close(x @ bins(window, size).T, expected, rtol=1e-5, atol=1e-6)
+def test_pooling_is_torchs_adaptive_one():
+    for window, size in [(48, 8), (48, 48), (12, 8), (7, 16), (50, 24)]:
+        x = torch.randn(1, 2, window, generator=seeded())
+        expected = functional.adaptive_avg_pool1d(x, size)
+        torch.testing.assert_close(x @ bins(window, size).T, expected, rtol=1e-5, atol=1e-6)
 
 
 # --- the score ---
@@ -181,12 +168,12 @@ def test_the_corrected_score_shares_the_training(fitted):
     assert np.array_equal(made.rescored(TEST, **dict.fromkeys(OFF, True)), fitted.rescored(TEST))
 
 
-@pytest.mark.parametrize("switch", amad.SWITCHES)
-def test_each_switch_changes_the_score_and_is_a_setting(fitted, switch):
-    changed = fitted.rescored(TEST, **{switch: False})
-    assert not np.allclose(changed, fitted.decision_function(TEST))
-    made = make("AMAD", **QUICK, **{switch: False}).fit(TRAIN)
-    assert np.array_equal(made.decision_function(TEST), changed)
+def test_each_switch_changes_the_score_and_is_a_setting(fitted):
+    for switch in amad.SWITCHES:
+        changed = fitted.rescored(TEST, **{switch: False})
+        assert not np.allclose(changed, fitted.decision_function(TEST))
+        made = make("AMAD", **QUICK, **{switch: False}).fit(TRAIN)
+        assert np.array_equal(made.decision_function(TEST), changed)
 
 
 def test_which_switches_look_ahead(fitted):
@@ -202,11 +189,6 @@ def test_which_switches_look_ahead(fitted):
     assert len(changed["test_scaled"]) > 90
 
 
-def test_without_them_a_score_does_not_depend_on_rows_far_back(fitted):
-    alone = fitted.rescored(TEST[40:100], **OFF)
-    np.testing.assert_allclose(alone[13:], fitted.rescored(TEST, **OFF)[53:100], rtol=1e-3)
-
-
 def test_the_wrong_sign_turns_the_forest_round(fitted):
     errors, heads = np.zeros(5), np.zeros((5, 2))
     normality = np.array([0.1, 0.2, 0.0, 0.3, 0.2])
@@ -217,13 +199,6 @@ def test_the_wrong_sign_turns_the_forest_round(fitted):
     fitted._range = fitted_range
     assert wrong.tolist() == pytest.approx([0.15, 0.3, 0, 0.45, 0.3])
     assert right.tolist() == pytest.approx([0.15, 0, 0.3, -0.15, 0])
-
-
-def test_an_anomaly_stands_out():
-    made = make("AMAD-corrected", window=16, epochs=5).fit(waves(600))
-    test = TEST.copy()
-    test[120, 2] += 60
-    assert made.decision_function(test).argmax() in (120, 121)
 
 
 def test_refusals(fitted):
@@ -239,41 +214,3 @@ def test_refusals(fitted):
 
 
 # --- training ---
-
-
-def test_the_studys_settings():
-    made = make("AMAD")
-    plan, learner = made.plan, made._learner(made._build(4, seeded()), None, seeded())
-    assert (plan.window, plan.stride, plan.epochs, plan.batch) == (48, 6, 40, 16)
-    assert (plan.patience, plan.watch, plan.horizon) == (10, "training", 0)
-    assert isinstance(learner.optimiser, torch.optim.AdamW)
-    (group,) = learner.optimiser.param_groups
-    assert (group["lr"], group["weight_decay"], learner.clip) == (1e-3, 1e-4, 1)
-    assert (learner.schedule.T_max, learner.schedule.eta_min) == (30, 1e-6)
-    corrected = detectors.detector("AMAD-corrected").settings
-    assert corrected == detectors.detector("AMAD").settings | OFF
-
-
-def test_the_heads_stay_as_they_were_drawn(fitted):
-    drawn = fitted._build(4, seeded(fitted.seed))
-    pairs = zip(drawn.named_parameters(), fitted.network.parameters(), strict=True)
-    for (name, before), after in pairs:
-        assert torch.equal(before, after) == name.startswith("heads"), name
-
-
-def test_a_seed_fixes_all_and_touches_no_other_stream(fitted):
-    torch.manual_seed(7)
-    state = np.random.get_state()[1].copy()  # noqa: NPY002 the stream that nothing may touch
-    before = torch.get_rng_state()
-    again = make("AMAD", **QUICK).fit(TRAIN).decision_function(TEST)
-    assert torch.equal(torch.get_rng_state(), before)
-    assert np.array_equal(np.random.get_state()[1], state)  # noqa: NPY002
-    assert np.array_equal(again, fitted.decision_function(TEST))
-    other = make("AMAD", seed=1, **QUICK).fit(TRAIN)
-    assert not np.array_equal(other.decision_function(TEST), again)
-
-
-def test_saved_and_loaded(fitted, tmp_path):
-    again = saving.load(saving.save(fitted, tmp_path / "model"))
-    assert np.array_equal(again.decision_function(TEST), fitted.decision_function(TEST))
-    assert np.array_equal(again.rescored(TEST, **OFF), fitted.rescored(TEST, **OFF))

@@ -10,7 +10,7 @@ from small import FOREIGN, failing, make, series
 from lmmoe import metrics
 from lmmoe.data import Cause
 from lmmoe.detectors import entry, imported, saving
-from lmmoe.detectors.norm import MTSExample
+from lmmoe.detectors.baselines import MTSExample
 from lmmoe.errors import DataError
 from lmmoe.report import cache, runs
 from lmmoe.report.params import Profile

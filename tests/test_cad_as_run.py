@@ -7,7 +7,7 @@ from small import make, waves
 from torch import nn
 
 from lmmoe import training
-from lmmoe.detectors.cad_as_run import FlatMixture
+from lmmoe.detectors.forecasters import FlatMixture
 from lmmoe.report.protocol import PROTOCOLS
 
 TRAIN, TEST = waves(300), waves(200, seed=1)
@@ -70,23 +70,6 @@ def test_it_is_the_plain_one():
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-7)
 
 
-def test_it_drops_nothing_in_training():
-    network = FlatMixture(5, 4, seeded())
-    x = torch.randn(11, 5, 4, generator=seeded(1))
-    assert torch.equal(network.train()(x), network.eval()(x))
-
-
-def test_each_layer_is_drawn_by_its_own_width():
-    network = FlatMixture(38, 16, seeded())
-    widths = {"first.weight": 608, "first.bias": 608, "second": 64, "second_bias": 64}
-    widths |= {"third": 32, "third_bias": 32, "out.weight": 32, "out.bias": 32}
-    drawn = dict(network.named_parameters())
-    assert drawn.keys() == widths.keys()
-    for name, width in widths.items():
-        top = float(drawn[name].detach().abs().max())
-        assert 0.8 / width**0.5 < top <= 1 / width**0.5, name
-
-
 # --- its sample of windows ---
 
 
@@ -101,31 +84,6 @@ def test_the_windows_are_drawn_once(monkeypatch):
     assert len(everything.unique()) == 296 and len(epochs[0].unique()) == 100
     places = torch.isin(everything, epochs[0]).nonzero()
     assert int(places.min()) < 50 and int(places.max()) > 246  # not the first ones
-
-
-def test_another_seed_draws_other_windows(monkeypatch):
-    seen = spied(monkeypatch)
-    for seed in (0, 0, 1):
-        small(examples=32, epochs=1, seed=seed).fit(TRAIN)
-    assert torch.equal(seen[0], seen[1])
-    assert not torch.equal(seen[0].sort().values, seen[2].sort().values)
-
-
-@pytest.mark.parametrize("examples", [296, 10_000])
-def test_where_there_are_no_more_all_are_taken(monkeypatch, examples):
-    seen = spied(monkeypatch)
-    made = small(examples=examples, epochs=1, held_out=0.0).fit(TRAIN)
-    firsts = torch.cat(seen).sort().values
-    assert torch.equal(firsts, made._scaled(TRAIN)[:296, 0].sort().values)
-
-
-def test_the_training_loss_is_the_mean_over_the_drawn_windows():
-    made = small(examples=10, epochs=1, batch=7, held_out=0.0, learning_rate=1e-12).fit(TRAIN)
-    inputs, targets = training.examples(made._scaled(TRAIN), made.plan)
-    pool = training._pool(made._scaled(TRAIN), made.plan, seeded(made.seed))
-    assert len(pool) == 10
-    expected = float((made.network(inputs[pool]) - targets[pool]).square().mean().detach())
-    assert made.history.training == pytest.approx([expected], rel=1e-4)
 
 
 # --- scores ---
@@ -151,14 +109,3 @@ def test_a_score_is_the_mean_squared_error_of_the_forecast():
 
 
 # --- settings ---
-
-
-def test_defaults_are_what_the_study_ran():
-    settings = make("CAD-as-run").settings
-    given = {"window": 16, "batch": 32, "epochs": 8, "examples": 10_000, "learning_rate": 1e-3}
-    assert {name: settings[name] for name in given} == given
-
-
-def test_no_examples_are_refused():
-    with pytest.raises(ValueError, match="^examples=0: a whole number from 1 on is needed"):
-        make("CAD-as-run", examples=0)

@@ -115,7 +115,7 @@ class TestFleet:
 
     def test_draws_no_more_windows_than_allowed(self, monkeypatch):
         steps = []
-        original = fleet.LightMMoE._learner
+        original = fleet.Mixture._learner
 
         def counted(self, *given):
             learner = original(self, *given)
@@ -123,7 +123,7 @@ class TestFleet:
             learner.step = lambda w, t: (steps.append(len(w)), step(w, t))[1]
             return learner
 
-        monkeypatch.setattr(fleet.LightMMoE, "_learner", counted)
+        monkeypatch.setattr(fleet.Mixture, "_learner", counted)
         fleet.train([rows(), rows()], most=100, **SMALL)
         assert sum(steps) == 200  # two epochs
 

@@ -1,24 +1,19 @@
 """What every detector promises, whatever it does: PyOD's contract, and checked input."""
 
-import inspect
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from small import FOREIGN, TINY, tiny, waves
 
 import lmmoe
-from lmmoe import detectors, metrics
-from lmmoe.detectors.base import setting_names
+from lmmoe import detectors
 
 TRAIN, TEST = waves(300), waves(200, seed=1)
 
-ours = pytest.mark.parametrize("name", detectors.names())
-every = pytest.mark.parametrize("name", [*detectors.names(), FOREIGN])
+OURS_CASES = detectors.names()
+EVERY_CASES = [*detectors.names(), FOREIGN]
 
 
 def test_the_names_are_in_order_and_every_preset_has_one():
@@ -48,15 +43,15 @@ def harness(detector, contamination):
     return detector
 
 
-@every
-@pytest.mark.parametrize("contamination", [0.02, 0.1, 0.5])
-def test_ours_pass_pyods_harness(name, contamination):
-    made = harness(tiny(name, contamination=contamination), contamination)
-    assert made.name == name
-    assert made.labels_.sum() <= contamination * 300 + 1
-    assert type(made.threshold_) is float
-    for scores in (made.decision_scores_, made.decision_function(TEST)):
-        assert scores.dtype == np.float64
+def test_ours_pass_pyods_harness():
+    for name in EVERY_CASES:
+        for contamination in [0.02, 0.1, 0.5]:
+            made = harness(tiny(name, contamination=contamination), contamination)
+            assert made.name == name
+            assert made.labels_.sum() <= contamination * 300 + 1
+            assert type(made.threshold_) is float
+            for scores in (made.decision_scores_, made.decision_function(TEST)):
+                assert scores.dtype == np.float64
 
 
 def test_a_detector_of_pyods_passes_it_too():
@@ -65,116 +60,97 @@ def test_a_detector_of_pyods_passes_it_too():
     harness(PCA(contamination=0.1), 0.1)
 
 
-@every
-def test_decision_scores_are_those_of_the_training_rows(name):
-    made = tiny(name).fit(TRAIN)
-    assert np.array_equal(made.decision_function(TRAIN), made.decision_scores_)
+def test_decision_scores_are_those_of_the_training_rows():
+    for name in EVERY_CASES:
+        made = tiny(name).fit(TRAIN)
+        assert np.array_equal(made.decision_function(TRAIN), made.decision_scores_)
 
 
-@every
-def test_a_seed_fixes_every_bit(name):
-    first, second = (tiny(name, seed=3).fit(TRAIN) for _ in range(2))
-    for _ in range(2):  # scoring twice changes nothing either
-        assert np.array_equal(first.decision_function(TEST), second.decision_function(TEST))
-    assert np.array_equal(first.decision_scores_, second.decision_scores_)
-    assert first.threshold_ == second.threshold_
+def test_a_seed_fixes_every_bit():
+    for name in EVERY_CASES:
+        first, second = (tiny(name, seed=3).fit(TRAIN) for _ in range(2))
+        for _ in range(2):  # scoring twice changes nothing either
+            assert np.array_equal(first.decision_function(TEST), second.decision_function(TEST))
+        assert np.array_equal(first.decision_scores_, second.decision_scores_)
+        assert first.threshold_ == second.threshold_
 
 
-@every
-def test_another_seed_differs_where_it_should(name):
-    first, second = (tiny(name, seed=seed).fit(TRAIN) for seed in (0, 1))
-    same = np.array_equal(first.decision_function(TEST), second.decision_function(TEST))
-    assert same != type(first).seeded
+def test_another_seed_differs_where_it_should():
+    for name in EVERY_CASES:
+        first, second = (tiny(name, seed=seed).fit(TRAIN) for seed in (0, 1))
+        same = np.array_equal(first.decision_function(TEST), second.decision_function(TEST))
+        assert same != type(first).seeded
 
 
-@every
-def test_fitting_again_starts_anew(name):
-    once = tiny(name).fit(TRAIN)
-    scores, threshold = once.decision_function(TEST), once.threshold_
-    once.fit(waves(260, channels=3, seed=9))
-    assert once.decision_function(TEST[:, :3]).shape == (200,)
-    once.fit(TRAIN)
-    assert np.array_equal(once.decision_function(TEST), scores)
-    assert once.threshold_ == threshold
+def test_fitting_again_starts_anew():
+    for name in EVERY_CASES:
+        once = tiny(name).fit(TRAIN)
+        scores, threshold = once.decision_function(TEST), once.threshold_
+        once.fit(waves(260, channels=3, seed=9))
+        assert once.decision_function(TEST[:, :3]).shape == (200,)
+        once.fit(TRAIN)
+        assert np.array_equal(once.decision_function(TEST), scores)
+        assert once.threshold_ == threshold
 
 
-@ours
-def test_what_says_that_it_rescales_does_and_nothing_else(name):
+def test_what_says_that_it_rescales_does_and_nothing_else():
     """Whether a spike long after a row changes its score."""
-    if name == "random":
-        pytest.skip("other rows, other numbers: no score is like another")
-    made = tiny(name).fit(TRAIN)
-    spiked = TEST.copy()
-    spiked[190] += 1000
-    alone, beside = (made.decision_function(rows)[50:150] for rows in (TEST, spiked))
-    assert np.allclose(alone, beside, rtol=1e-4, atol=1e-8) != made.rescales
+    for name in OURS_CASES:
+        if name == "random":  # other rows, other numbers: no score is like another
+            continue
+        made = tiny(name).fit(TRAIN)
+        spiked = TEST.copy()
+        spiked[190] += 1000
+        alone, beside = (made.decision_function(rows)[50:150] for rows in (TEST, spiked))
+        assert np.allclose(alone, beside, rtol=1e-4, atol=1e-8) != made.rescales
 
 
-@every
-def test_nothing_outside_is_changed(name):
-    train, test = TRAIN.copy(), TEST.copy()
-    np.random.seed(5)  # noqa: NPY002 the stream that must be left alone
-    numpy_before, torch_before = np.random.get_state()[1].copy(), torch.get_rng_state()  # noqa: NPY002
-    made = tiny(name).fit(train)
-    made.decision_function(test)
-    made.predict(test)
-    assert np.array_equal(train, TRAIN) and np.array_equal(test, TEST)
-    assert np.array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
-    assert torch.equal(torch.get_rng_state(), torch_before)
+def test_locked_rows_and_constant_channels_pass_without_a_warning():
+    for name in OURS_CASES:
+        train = TRAIN.copy()
+        train[:, 1] = 0.1  # the mean of many 0.1 is not 0.1 to the last bit
+        train.flags.writeable = False
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            made = tiny(name).fit(train)
+            scores = made.decision_function(TEST)
+        assert np.isfinite(scores).all() and np.isfinite(made.decision_scores_).all()
 
 
-@ours
-def test_locked_rows_and_constant_channels_pass_without_a_warning(name):
-    train = TRAIN.copy()
-    train[:, 1] = 0.1  # the mean of many 0.1 is not 0.1 to the last bit
-    train.flags.writeable = False
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        made = tiny(name).fit(train)
-        scores = made.decision_function(TEST)
-    assert np.isfinite(scores).all() and np.isfinite(made.decision_scores_).all()
+def test_rows_may_come_in_any_form():
+    for name in EVERY_CASES:
+        for other in [
+            np.asfortranarray,
+            np.ndarray.tolist,
+            pd.DataFrame,
+            lambda rows: np.repeat(rows, 2, 0)[::2],
+        ]:
+            expected = tiny(name).fit(TRAIN).decision_function(TEST)
+            found = tiny(name).fit(other(TRAIN)).decision_function(other(TEST))
+            # Not to the bit: NumPy sums in the order in which values lie in memory.
+            np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
-@every
-@pytest.mark.parametrize(
-    "other",
-    [np.asfortranarray, np.ndarray.tolist, pd.DataFrame, lambda rows: np.repeat(rows, 2, 0)[::2]],
-    ids=["column-major", "list", "frame", "strided"],
-)
-def test_rows_may_come_in_any_form(name, other):
-    expected = tiny(name).fit(TRAIN).decision_function(TEST)
-    found = tiny(name).fit(other(TRAIN)).decision_function(other(TEST))
-    # Not to the bit: NumPy sums in the order in which values lie in memory.
-    np.testing.assert_allclose(found, expected, rtol=1e-4)
+def test_channel_scores_have_the_shape_of_the_rows_or_are_refused():
+    for name in EVERY_CASES:
+        made = tiny(name).fit(TRAIN)
+        try:
+            shares = made.channel_scores(TEST)
+        except NotImplementedError as error:
+            assert name in str(error)
+        else:
+            assert shares.shape == TEST.shape
+            assert np.isfinite(shares).all()
 
 
-@every
-def test_whole_numbers_are_numbers(name):
-    counts = np.round(TRAIN * 10)
-    expected = tiny(name).fit(counts).decision_function(counts)
-    assert np.array_equal(tiny(name).fit(counts.astype(int)).decision_scores_, expected)
-
-
-@every
-def test_channel_scores_have_the_shape_of_the_rows_or_are_refused(name):
-    made = tiny(name).fit(TRAIN)
-    try:
-        shares = made.channel_scores(TEST)
-    except NotImplementedError as error:
-        assert name in str(error)
-    else:
-        assert shares.shape == TEST.shape
-        assert np.isfinite(shares).all()
-
-
-@every
-def test_the_fewest_rows_are_enough(name):
-    made = tiny(name)
-    fewest = made.min_rows
-    made.fit(waves(fewest))
-    assert made.decision_scores_.shape == (fewest,)
-    scores = tiny(name).fit(TRAIN).decision_function(TEST[:fewest])
-    assert scores.shape == (fewest,) and np.isfinite(scores).all()
+def test_the_fewest_rows_are_enough():
+    for name in EVERY_CASES:
+        made = tiny(name)
+        fewest = made.min_rows
+        made.fit(waves(fewest))
+        assert made.decision_scores_.shape == (fewest,)
+        scores = tiny(name).fit(TRAIN).decision_function(TEST[:fewest])
+        assert scores.shape == (fewest,) and np.isfinite(scores).all()
 
 
 def test_mtsexample_by_hand():
@@ -206,95 +182,89 @@ def test_random_blames_no_channel_before_another():
     assert shares.sum(axis=1) == pytest.approx(made.decision_function(TEST), rel=1e-12)
 
 
-@pytest.mark.parametrize(("percent", "expected"), [(100, 2 / 5), (150, 3 / 5)])
-def test_random_reaches_the_hit_rate_of_chance(percent, expected):
-    """All channels are tied: of the places taken, each cause has its share. 3 of 5 at 150 %."""
-    made = tiny("random").fit(waves(50, channels=5))
-    blame = made.channel_scores(waves(30, channels=5)).reshape(3, 10, 5).sum(axis=1)
-    for causes in [(0, 1), (2, 4), (3, 4)]:
-        found = metrics.diagnosis(blame=blame, causes=[causes] * 3, percent=percent)
-        assert found.hit_rate == pytest.approx(expected, rel=1e-12)
-
-
 # --- settings ---
 
 
-@every
-def test_settings_are_kept_under_their_names(name):
-    made = tiny(name, seed=4, contamination=0.2)
-    assert made.get_params() == made.get_params(deep=False) == made.settings
-    assert made.settings["seed"] == 4 and made.settings["contamination"] == 0.2
-    for setting, value in made.settings.items():
-        assert getattr(made, setting) == value
-    again = lmmoe.detector(name, **made.get_params())
-    assert again.settings == made.settings
-    assert np.array_equal(
-        again.fit(TRAIN).decision_function(TEST), made.fit(TRAIN).decision_function(TEST)
-    )
+def test_settings_are_kept_under_their_names():
+    for name in EVERY_CASES:
+        made = tiny(name, seed=4, contamination=0.2)
+        assert made.get_params() == made.get_params(deep=False) == made.settings
+        assert made.settings["seed"] == 4 and made.settings["contamination"] == 0.2
+        for setting, value in made.settings.items():
+            assert getattr(made, setting) == value
+        again = lmmoe.detector(name, **made.get_params())
+        assert again.settings == made.settings
+        assert np.array_equal(
+            again.fit(TRAIN).decision_function(TEST), made.fit(TRAIN).decision_function(TEST)
+        )
 
 
-def constructors(cls):
-    """All that the constructors of a class and of those that it extends take."""
-    own = [vars(base)["__init__"] for base in cls.__mro__[:-1] if "__init__" in vars(base)]
-    taken = [inspect.signature(made).parameters.values() for made in own]
-    return [each for parameters in taken for each in parameters if each.name != "self"]
-
-
-@every
-def test_settings_are_keywords_with_type_hints_and_defaults(name):
-    cls = type(tiny(name))
-    for parameter in constructors(cls):
-        assert parameter.annotation is not parameter.empty
-        # What is passed on to the class above has its names and defaults there.
-        if parameter.kind is not parameter.VAR_KEYWORD:
-            assert parameter.kind is parameter.KEYWORD_ONLY
-            assert parameter.default is not parameter.empty
-    assert set(detectors._kinds(cls)) == set(setting_names(cls)) >= set(tiny(name).settings)
-
-
-@ours
-def test_each_setting_has_one_class_and_so_one_default(name):
-    cls = type(tiny(name))
-    kept = [each.name for each in constructors(cls) if each.kind is each.KEYWORD_ONLY]
-    assert sorted(kept) == sorted(setting_names(cls))
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("AMAD", [48, 40, 16, 10]),
-        ("CAD-as-run", [16, 8, 32, 3]),
-        ("LSTM-AE", [30, 30, 64, 3]),
-        ("LightMMoE", [16, 5, 64, 3]),
-        ("USAD", [16, 30, 256, 3]),
-    ],
-)
-def test_the_studys_window_epochs_batch_and_patience(name, expected):
-    made = lmmoe.detector(name)
-    assert [made.window, made.epochs, made.batch, made.patience] == expected
-    assert (made.learning_rate, made.held_out) == (1e-3, 0.1)
-    assert (made.first_scores, made.device) == ("lowest", "cpu")
-
-
-def test_a_registered_name_may_preset_settings(monkeypatch):
-    monkeypatch.setattr(detectors, "_REGISTRY", dict(detectors._REGISTRY))
-    cls = detectors.entry("LightMMoE").cls
-    detectors.register("Lighter", experts=1, window=4)(cls)
-    detectors.names.cache_clear()
-    try:
-        assert "Lighter" in detectors.names()
-        made = lmmoe.detector("Lighter", window=5)
-    finally:
-        monkeypatch.undo()
-        detectors.names.cache_clear()
+def test_a_preset_is_a_row_of_a_table(monkeypatch):
+    monkeypatch.setitem(detectors.PRESETS, "Lighter", ("mixture.Mixture", {"experts": 1}))
+    made = lmmoe.detector("Lighter", window=5)
+    assert "Lighter" in detectors.names()
     assert (made.name, made.experts, made.window, made.min_rows) == ("Lighter", 1, 5, 6)
-    assert cls.name == "LightMMoE"
-    assert "Lighter" not in detectors.names()
 
 
-@given(st.integers(1, 60), st.floats(0.01, 0.5), st.integers(0, 99))
-def test_labels_never_flag_more_than_asked_for(rows, contamination, seed):
-    made = tiny("random", seed=seed, contamination=contamination).fit(np.zeros((rows, 1)))
-    assert made.labels_.sum() <= np.ceil(contamination * rows)
-    assert (made.decision_scores_[made.labels_ == 1] > made.threshold_).all()
-    assert (made.decision_scores_[made.labels_ == 0] <= made.threshold_).all()
+class Own(detectors.Detector):
+    """A detector of one's own, outside the package."""
+
+    power: int = 2
+
+    def _score_channels(self, rows):
+        return abs(self._scaling(rows)) ** self.power
+
+
+def test_a_class_of_ones_own_is_asked_for_by_its_path():
+    made = harness(lmmoe.detector(f"{__name__}.Own", power=3), 0.1)
+    assert type(made).__name__ == "Own"
+    assert made.settings == {"seed": 0, "contamination": 0.1, "power": 3}
+
+
+REFUSED = {
+    "1-NN": {"neighbours": 0, "held_out": 1.0},
+    "AMAD": {"heads": 1},
+    "IsolationForest": {"trees": 0, "samples": 1},
+    "LSTM-AE": {"window": 1, "hidden": 0, "stride": 0},
+    "LightMMoE": {"tower": [0], "hidden": [], "gate": "none", "shared": 1.1, "clip": -1.0}
+    | {"learning_rate": 0.0, "epochs": -1, "batch": 2.5, "seed": True, "window": "8"}
+    | {"first_scores": "high", "expert_dropout": 1.0, "weight_decay": float("inf")},
+    "PCA": {"score": "sum", "scaling": "none", "components": 0, "contamination": 0.6},
+    "PCA windows": {"ewma": 1.0},
+    "USAD": {"alpha": float("nan"), "latent": 0},
+    "ridge VAR": {"penalty": 0.0},
+}
+
+
+def test_a_bad_value_is_told_by_its_setting():
+    for name, settings in REFUSED.items():
+        for setting, value in settings.items():
+            with pytest.raises(ValueError, match=f"^{setting}=.*: expected"):
+                lmmoe.detector(name, **{setting: value})
+    with pytest.raises(ValueError, match="LightMMoE has no setting 'windows': it has seed"):
+        lmmoe.detector("CAD", windows=3)
+    with pytest.raises(ValueError, match=r"penalty='1e-3': .* write 0.001"):
+        lmmoe.detector("ridge VAR", penalty="1e-3")
+    with pytest.raises(ValueError, match="a hierarchical gate needs an even number"):
+        lmmoe.detector("LightMMoE", gate="hierarchical", experts=3)
+    assert lmmoe.detector("LightMMoE", window=np.int64(8), shared=1).window == 8
+
+
+def test_a_network_uses_one_thread_and_leaves_the_number_as_it_was():
+    import torch
+
+    before, seen = torch.get_num_threads(), []
+
+    class Watched(detectors.entry("linear").cls):
+        def _score_channels(self, rows):
+            seen.append(torch.get_num_threads())
+            return super()._score_channels(rows)
+
+    torch.set_num_threads(3)
+    try:
+        made = Watched(epochs=1).fit(TRAIN)
+        made.threads = 2
+        made.decision_function(TEST)
+        assert seen == [1, 2] and torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

@@ -1,18 +1,9 @@
 """One linear layer: what it forecasts, and that it is trained like LightMMoE."""
 
 import numpy as np
-import pytest
-import torch
 from small import make, waves
 
-from lmmoe import detectors
-
 TRAIN, TEST = waves(300), waves(200, seed=1)
-
-
-def test_it_has_a_weight_for_every_value_and_channel():
-    made = make("linear", epochs=1).fit(waves(40, channels=38))
-    assert made.parameters == 16 * 38 * 38 + 38 == 23_142
 
 
 def test_it_forecasts_with_one_product():
@@ -38,21 +29,3 @@ def test_it_learns_a_linear_recurrence():
     broken = rows.copy()
     broken[500] = 0
     assert made.decision_function(broken)[2:].argmax() + 2 in (500, 501, 502)
-
-
-def test_it_is_trained_like_lightmmoe():
-    shared = ("window", "epochs", "batch", "learning_rate", "held_out", "patience")
-    ours, theirs = (detectors.detector(name).settings for name in ("linear", "LightMMoE"))
-    assert {name: ours[name] for name in shared} == {name: theirs[name] for name in shared}
-
-
-def test_forecasts_before_fit_are_refused():
-    with pytest.raises(RuntimeError, match="linear has not been fitted: call fit first"):
-        make("linear").forecasts(TEST)
-
-
-def test_without_a_generator_nothing_is_drawn():
-    before = torch.get_rng_state()
-    network = make("linear")._build(4)
-    assert all((weights == 0).all() for weights in network.parameters())
-    assert torch.equal(torch.get_rng_state(), before)

@@ -12,7 +12,7 @@ from small import LIGHT, failing, make, series
 
 from lmmoe import code
 from lmmoe.detectors import entry
-from lmmoe.detectors.norm import MTSExample
+from lmmoe.detectors.baselines import MTSExample
 from lmmoe.report import evaluation, protocol, runs
 from lmmoe.report.runs import Run
 

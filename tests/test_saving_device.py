@@ -46,24 +46,3 @@ def test_another_device_can_be_given_and_the_scores_are_the_same(elsewhere):
     assert back.settings["device"] == back.device == "cpu"
     assert back.settings == make("LightMMoE", seed=2).settings
     assert np.array_equal(back.decision_function(TEST), scores)
-
-
-def test_saved_again_it_is_of_the_device_that_was_given(elsewhere, tmp_path):
-    path, scores = elsewhere
-    again = save(load(path, device="cpu"), tmp_path / "again.safetensors")
-    assert np.array_equal(load(again).decision_function(TEST), scores)
-
-
-def test_the_device_that_is_given_wins_over_a_present_one(fitted, tmp_path):
-    path = save(fitted, tmp_path / "model.safetensors")
-    with refused(path):
-        load(path, device=ABSENT)
-    assert load(path, device="cpu").device == load(path).device == "cpu"
-
-
-@pytest.mark.parametrize("name", ["MTSExample", "random"])
-def test_detectors_without_a_device_do_not_mind(name, tmp_path):
-    made = make(name).fit(TRAIN)
-    back = load(save(made, tmp_path / "model.safetensors"), device="cpu")
-    assert back.settings == made.settings and "device" not in back.settings
-    assert np.array_equal(back.decision_function(TEST), made.decision_function(TEST))

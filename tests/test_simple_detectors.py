@@ -30,22 +30,11 @@ def test_the_min_max_norm_by_hand():
     assert made.channel_scores([[12, 9]]).tolist() == [[9, 16]]
 
 
-def test_the_min_max_norm_scales_by_all_training_rows():
-    train = np.vstack([np.zeros((9, 1)), [[2.0]]])  # the highest value comes last
-    assert make("L2 min-max").fit(train).decision_function([[1.0]]).tolist() == [0.5]
-
-
 def test_range_deviation_by_hand():
     made = make("range deviation").fit([[0, 5, 1], [4, 5, 1]])
     rows = [[4, 5, 1], [4.1, 5.5, 1], [-1, 5, 0.999], [9, 9, 9]]
     assert made.decision_function(rows).tolist() == [0, 2, 2, 3]
     assert made.channel_scores(rows[1:3]).tolist() == [[1, 1, 0], [1, 0, 1]]
-
-
-def test_no_training_row_leaves_the_training_range():
-    made = make("range deviation").fit(TRAIN)
-    assert not made.decision_scores_.any()
-    assert made.decision_function(TRAIN.max(axis=0, keepdims=True) + 1e-9).tolist() == [3]
 
 
 # --- the nearest rows ---
@@ -107,53 +96,13 @@ def test_the_moving_average_by_hand():
     assert made.decision_function(column(0, 2, 5, 1)).tolist() == [6.25, 6.25, 16, 6.25]
 
 
-def test_their_windows():
-    assert make("last value").window == 1 and make("last value").min_rows == 2
-    assert make("moving average").window == 16 and make("moving average").min_rows == 17
-
-
-@pytest.mark.parametrize(("name", "window"), [("last value", 1), ("moving average", 16)])
-def test_forecasts_without_a_model_are_those_of_a_loop(name, window):
-    found = make(name).fit(TRAIN).decision_function(TEST)
-    scaled = (TEST - TRAIN.mean(axis=0)) / TRAIN.std(axis=0)
-    expected = []
-    for t in range(window, 60):
-        errors = [scaled[t, c] - sum(scaled[t - window : t, c]) / window for c in range(3)]
-        expected.append(sum(error**2 for error in errors) / 3)
-    assert found[window:] == pytest.approx(np.array(expected), rel=1e-10)
-    assert (found[:window] == min(found[window:])).all()
-
-
-@pytest.mark.parametrize(
-    ("name", "setting"),
-    [
-        ("1-NN", "neighbours"),
-        ("moving average", "window"),
-        ("PCA", "components"),
-        ("PCA windows", "window"),
-        ("PCA windows", "components"),
-        ("ridge VAR", "order"),
-        ("k-means", "window"),
-        ("k-means", "clusters"),
-        ("IsolationForest", "trees"),
-    ],
-)
-def test_a_count_below_1_is_refused(name, setting):
-    with pytest.raises(ValueError, match=f"{setting}=0: a whole number from 1 on is needed"):
-        make(name, **{setting: 0})
-
-
-@pytest.mark.parametrize(
-    ("name", "values", "message"),
-    [
-        ("IsolationForest", {"samples": 1}, "samples=1: a whole number from 2 on is needed"),
-        ("PCA", {"score": "sum"}, "score='sum': expected 'max' or 'mean'"),
-        ("PCA", {"scaling": "none"}, "scaling='none': expected 'z-score' or 'min-max'"),
-        ("PCA windows", {"ewma": 1.0}, "ewma=1.0: a share from 0 to below 1 is needed"),
-        ("ridge VAR", {"penalty": 0.0}, "penalty=0.0: it must be above 0"),
-        ("1-NN", {"held_out": 1.0}, "held_out=1.0: a share from 0 to below 1 is needed"),
-    ],
-)
-def test_a_setting_out_of_range_is_refused(name, values, message):
-    with pytest.raises(ValueError, match=message):
-        make(name, **values)
+def test_forecasts_without_a_model_are_those_of_a_loop():
+    for name, window in [("last value", 1), ("moving average", 16)]:
+        found = make(name).fit(TRAIN).decision_function(TEST)
+        scaled = (TEST - TRAIN.mean(axis=0)) / TRAIN.std(axis=0)
+        expected = []
+        for t in range(window, 60):
+            errors = [scaled[t, c] - sum(scaled[t - window : t, c]) / window for c in range(3)]
+            expected.append(sum(error**2 for error in errors) / 3)
+        assert found[window:] == pytest.approx(np.array(expected), rel=1e-10)
+        assert (found[:window] == min(found[window:])).all()

@@ -2,13 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from small import make, waves
 
-from lmmoe.detectors.learned import BLOCK, blocks, windows
-from lmmoe.detectors.pca import principal, smoothed
+from lmmoe.detectors.base import BLOCK, blocks
+from lmmoe.detectors.pca import principal
+from lmmoe.detectors.scaling import ewma
 
 TRAIN, TEST = waves(150, channels=3), waves(60, channels=3, seed=1)
 LEARNED = (TRAIN - TRAIN.mean(axis=0))[:135] / TRAIN.std(axis=0)
@@ -28,21 +26,15 @@ def loop_windows(rows, window):
 # --- windows ---
 
 
-def test_windows_by_hand():
-    rows = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
-    assert windows(rows, 2).tolist() == [[1, 2, 3, 4], [3, 4, 5, 6]]
-    assert np.shares_memory(windows(rows, 2), rows)
-
-
-@pytest.mark.parametrize("rows", [4, 5, BLOCK + 2, BLOCK + 3, BLOCK + 4])
-def test_blocks_hold_every_window_once_and_leave_the_rows_alone(rows):
-    values = np.random.default_rng(0).random((rows, 2))
-    before = values.copy()
-    parts = list(blocks(values, 4))
-    assert np.array_equal(np.concatenate(parts), loop_windows(values, 4))
-    for part in parts:
-        part -= 1
-    assert np.array_equal(values, before)
+def test_blocks_hold_every_window_once_and_leave_the_rows_alone():
+    for rows in [4, 5, BLOCK + 2, BLOCK + 3, BLOCK + 4]:
+        values = np.random.default_rng(0).random((rows, 2))
+        before = values.copy()
+        parts = list(blocks(values, 4))
+        assert np.array_equal(np.concatenate(parts), loop_windows(values, 4))
+        for part in parts:
+            part -= 1
+        assert np.array_equal(values, before)
 
 
 # --- principal components of rows ---
@@ -59,17 +51,13 @@ def test_pca_by_hand():
     assert made.parameters == 3 + 3
 
 
-@pytest.mark.parametrize(
-    ("rows", "channels", "components", "kept"),
-    [(50, 12, 10, 10), (50, 10, 10, 9), (50, 4, 10, 3), (50, 1, 10, 0), (5, 12, 10, 4)],
-)
-def test_there_is_always_something_that_the_directions_do_not_rebuild(
-    rows, channels, components, kept
-):
-    found = principal(np.random.default_rng(0).normal(size=(rows, channels)), 1, components)
-    directions = found["directions"]
-    assert directions.shape == (kept, channels)
-    assert directions @ directions.T == pytest.approx(np.eye(kept), abs=1e-12)
+def test_there_is_always_something_that_the_directions_do_not_rebuild():
+    sizes = [(50, 12, 10, 10), (50, 10, 10, 9), (50, 4, 10, 3), (50, 1, 10, 0), (5, 12, 10, 4)]
+    for rows, channels, components, kept in sizes:
+        found = principal(np.random.default_rng(0).normal(size=(rows, channels)), 1, components)
+        directions = found["directions"]
+        assert directions.shape == (kept, channels)
+        assert directions @ directions.T == pytest.approx(np.eye(kept), abs=1e-12)
 
 
 def test_directions_without_variance_are_not_kept():
@@ -84,28 +72,15 @@ def test_directions_without_variance_are_not_kept():
     assert made.decision_function(rows[-1:]) == pytest.approx([3])
 
 
-def test_with_one_channel_pca_scores_the_distance_from_the_mean():
-    made = make("PCA z-score", held_out=0.0).fit(PLAIN)
-    assert made.decision_function(column(3, -2, 0)).tolist() == [3, 2, 0]
+def test_pca_is_scikit_learns():
+    for score, rule in [("max", lambda e: e.max(axis=1)), ("mean", lambda e: (e**2).mean(axis=1))]:
+        from sklearn.decomposition import PCA
 
-
-@pytest.mark.parametrize(
-    ("score", "rule"), [("max", lambda e: e.max(axis=1)), ("mean", lambda e: (e**2).mean(axis=1))]
-)
-def test_pca_is_scikit_learns(score, rule):
-    from sklearn.decomposition import PCA
-
-    theirs = PCA(2, svd_solver="full").fit(LEARNED)
-    errors = np.abs(SCALED - theirs.inverse_transform(theirs.transform(SCALED)))
-    made = make("PCA z-score", components=2, score=score).fit(TRAIN)
-    assert made.channel_scores(TEST) == pytest.approx(errors, abs=1e-10)
-    assert made.decision_function(TEST) == pytest.approx(rule(errors), abs=1e-10)
-
-
-def test_pca_of_min_max_scaled_rows_by_hand():
-    # Ranges 2 and 4, so (1, 1) is the main direction; (3, 4) is (1.5, 1), rebuilt as 1.25 twice.
-    made = make("PCA", held_out=0.0).fit([[0, 0], [2, 4]])
-    assert made.channel_scores([[3, 4]]) == pytest.approx(np.array([[0.25, 0.25]]))
+        theirs = PCA(2, svd_solver="full").fit(LEARNED)
+        errors = np.abs(SCALED - theirs.inverse_transform(theirs.transform(SCALED)))
+        made = make("PCA z-score", components=2, score=score).fit(TRAIN)
+        assert made.channel_scores(TEST) == pytest.approx(errors, abs=1e-10)
+        assert made.decision_function(TEST) == pytest.approx(rule(errors), abs=1e-10)
 
 
 # --- principal components of windows ---
@@ -125,30 +100,16 @@ def test_pca_of_windows_is_scikit_learns():
     assert made.parameters == 24 + 5 * 24
 
 
-def test_the_presets():
-    plain, mean = make("PCA windows"), make("PCA windows EWMA")
-    assert (plain.window, plain.components, plain.ewma, plain.min_rows) == (16, 30, 0, 16)
-    assert mean.settings == plain.settings | {"ewma": 0.2}
-
-
 def test_the_moving_mean_by_hand():
-    assert smoothed(column(0, 10, 0), 0.2).ravel() == pytest.approx([0, 2, 1.6])
-    assert smoothed(column(5, 0), 0.2).ravel() == pytest.approx([5, 4])  # not from 0
-    assert smoothed(column(5, 0), 0.0).ravel().tolist() == [5, 0]
-
-
-@given(arrays(float, (9, 2), elements=st.floats(0, 100)), st.floats(0.01, 0.99))
-def test_the_moving_mean_is_that_of_a_loop(values, ewma):
-    expected = [values[0]]
-    for value in values[1:]:
-        expected.append(ewma * value + (1 - ewma) * expected[-1])
-    assert smoothed(values, ewma) == pytest.approx(np.array(expected), abs=1e-9)
+    assert ewma(column(0, 10, 0), 0.2).ravel() == pytest.approx([0, 2, 1.6])
+    assert ewma(column(5, 0), 0.2).ravel() == pytest.approx([5, 4])  # not from 0
+    assert ewma(column(5, 0), 0.0).ravel().tolist() == [5, 0]
 
 
 def test_the_smoothed_score_is_the_plain_one_smoothed_from_its_first_row_on():
     plain = make("PCA windows").fit(TRAIN).decision_function(TEST)
     found = make("PCA windows EWMA").fit(TRAIN).decision_function(TEST)
-    assert found[15:] == pytest.approx(smoothed(plain[15:, None], 0.2).ravel())
+    assert found[15:] == pytest.approx(ewma(plain[15:, None], 0.2).ravel())
     assert (found[:15] == found[15:].min()).all()
 
 
@@ -176,23 +137,6 @@ def test_ridge_is_scikit_learns():
     assert made.decision_function(TEST)[4:] == pytest.approx(errors.mean(axis=1), abs=1e-10)
 
 
-def test_ridge_finds_a_rule_that_holds():
-    angle = np.arange(200.0)[:, None] / 7
-    rows = np.hstack([np.sin(angle), np.cos(angle)])  # each row is a rotation of the last
-    made = make("ridge VAR", order=2, penalty=1e-9).fit(rows)
-    assert made.decision_function(rows).max() < 1e-12
-    broken = rows.copy()
-    broken[100] += 1
-    assert made.decision_function(broken).argmax() in (100, 101, 102)
-
-
-def test_a_penalty_means_the_same_for_any_number_of_rows():
-    few = make("ridge VAR", order=1, held_out=0.0).fit(np.tile(PLAIN, (500, 1)))
-    many = make("ridge VAR", order=1, held_out=0.0).fit(np.tile(PLAIN, (5000, 1)))
-    weights = [made._learned["weights"].item() for made in (few, many)]
-    assert weights == pytest.approx([-1 / 1.01] * 2, rel=1e-4)
-
-
 # --- k-means ---
 
 
@@ -214,15 +158,3 @@ def test_k_means_distances_are_those_of_a_loop():
     assert made.decision_function(TEST)[4:] == pytest.approx(expected, rel=1e-9)
     shares = made.channel_scores(TEST)[4:]
     assert np.sqrt(shares.sum(axis=1)) == pytest.approx(expected, rel=1e-9)
-
-
-def test_k_means_finds_the_windows_that_there_are():
-    rows = np.tile([[-1.0], [1.0], [0.5], [-0.5]], (50, 1))  # four windows
-    made = make("k-means", window=3, clusters=4, seed=1).fit(rows)
-    assert made.decision_function(rows) == pytest.approx(np.zeros(200), abs=1e-5)
-    rows[100] = 3
-    assert made.decision_function(rows).argmax() in (100, 101, 102)
-
-
-def test_more_clusters_than_windows_is_no_error():
-    assert make("k-means", window=2).fit(column(-1, 1, 0, 2))._learned["centres"].shape == (3, 2)

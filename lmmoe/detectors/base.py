@@ -1,50 +1,91 @@
-"""What every detector shares: PyOD's contract, checked input."""
+"""What every detector shares: PyOD's contract, settings that are checked, checked input."""
 
-import inspect
-from abc import ABC, abstractmethod
-from typing import Self
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, Self, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from lmmoe.detectors.scaling import Floats, Scaling
 from lmmoe.errors import DataError
 
-Floats = npt.NDArray[np.float64]
 Bits = npt.NDArray[np.int_]
 
+# Kinds of settings.
+Whole = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Part = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+First = Literal["lowest", "zero"]
 
-class Detector(ABC):
+BLOCK = 2048  # windows at a time: 10 MB at 16 rows of 38 channels, which stays near the cache
+
+
+class Detector:
     """A detector fitted on rows taken as normal; it takes raw rows and owns its scaling.
 
     Axes: t rows, c channels. The contract is PyOD's, so that either's detectors run in the other's
     harness. After ``fit``: ``decision_scores_`` ``(t,)``, the scores of the training rows;
     ``threshold_``, their (1 - ``contamination``) quantile; ``labels_`` ``(t,)``, 1 above it.
-    ``contamination`` is the share of training rows to flag, above 0 and at most 0.5 (PyOD's
-    default, 0.1, is high for a live alarm); ``seed`` fixes all that is random: two runs on one
-    machine give equal bits.
 
-    To add a detector, write one module in this folder: a subclass with ``_fit`` and ``_score`` (or
-    ``_channel_scores``), its own settings as keyword arguments kept under their names, ``**others``
-    for those of the classes that it extends, and ``@register(NAME)`` above it.
+    Settings are the annotated attributes that have a value, here and in subclasses; the value is
+    the default, the annotation is checked. Every detector has ``seed``, which fixes all that is
+    random (two runs on one machine give equal bits), and ``contamination``, the share of training
+    rows to flag (PyOD's default, 0.1, is high for a live alarm). Two more mean the same wherever a
+    subclass has them:
+
+    - ``held_out``: the share of rows at the end that are scaled with the rest and then left out, so
+      that a threshold can be set there and training be stopped by them. Scores of rows that a model
+      was fitted on are too low for either.
+    - ``first_scores``: what the first ``unscored`` rows get, the "lowest" score of the series or
+      "zero", as in the study.
+
+    To add a detector, write a subclass with `_score_channels` or `_score_rows`, and `_learn` if it
+    learns more than its scaling; and a line in `lmmoe.detectors.PRESETS`. Raises `ValueError` for a
+    setting that does not exist, or a value of another type or out of range.
     """
 
     name = ""
-    version: int | str = 1  # raise it with every change that moves a score by more than 1e-6
+    version = 1  # raise it with every change that moves a score by more than 1e-6
     seeded = True  # False where the seed changes nothing: one run then stands for all
     savable = True  # False where what it learned is more than arrays
     rescales = False  # True where scores are scaled over the rows given: no threshold carries over
-    min_rows = 1  # fewest rows that it can be fitted on, and can score
+    scaling: ClassVar[str | None] = "z-score"  # a rule of `Scaling.of`; None: raw rows
+    held_out: ClassVar[float | None] = None  # None: it learns no more than its scaling
+    first_scores: ClassVar[str] = "lowest"
+    unscored = 0  # rows at the start that have no score of their own
 
-    def __init__(self, *, seed: int = 0, contamination: float = 0.1) -> None:
-        if not 0 < contamination <= 0.5:
-            raise ValueError(f"contamination={contamination}: it must be above 0 and at most 0.5")
-        self.seed = seed
-        self.contamination = contamination
+    seed: int = 0
+    contamination: Annotated[float, Field(gt=0, le=0.5)] = 0.1
+
+    def __init__(self, **settings: object) -> None:
+        kinds = self.setting_kinds()
+        for name, value in settings.items():
+            if name not in kinds:
+                raise ValueError(f"{self.name} has no setting {name!r}: it has {', '.join(kinds)}")
+            check(name, value, kinds[name])
+        for name in kinds:
+            setattr(self, name, settings.get(name, getattr(type(self), name)))
+        self._check()
+
+    @classmethod
+    @cache
+    def setting_kinds(cls) -> dict[str, Any]:
+        """Types of the settings by name, those of the base classes first."""
+        hints, names = get_type_hints(cls, include_extras=True), {}
+        for base in reversed(cls.__mro__):
+            own = vars(base).get("__annotations__", {})
+            names |= dict.fromkeys(n for n in own if "ClassVar" not in str(own[n]))
+        return {name: hints[name] for name in names if hasattr(cls, name)}
 
     @property
     def settings(self) -> dict[str, object]:
         """All settings with their values, as given or by default."""
-        return {name: getattr(self, name) for name in setting_names(type(self))}
+        return {name: getattr(self, name) for name in self.setting_kinds()}
 
     # scikit-learn's signature
     def get_params(self, deep: bool = True) -> dict[str, object]:  # noqa: FBT001, FBT002
@@ -59,8 +100,9 @@ class Detector(ABC):
         """
         rows = self._rows(X)
         self.n_features_in_ = rows.shape[1]
-        self._fit(rows)
-        self.decision_scores_ = self._score(rows)
+        with self._threads():
+            self._fit(rows)
+            self.decision_scores_ = self._score(rows)
         self.threshold_ = float(np.quantile(self.decision_scores_, 1 - self.contamination))
         self.labels_ = (self.decision_scores_ > self.threshold_).astype(int)
         return self
@@ -71,7 +113,9 @@ class Detector(ABC):
         Raises `DataError` on rows that are not finite numbers, too few, or of other channels than
         in training; `RuntimeError` before ``fit``.
         """
-        return self._score(self._fitted_rows(X))
+        rows = self._fitted_rows(X)
+        with self._threads():
+            return self._score(rows)
 
     def channel_scores(self, X: npt.ArrayLike) -> Floats:
         """How much each channel adds to each row's score, ``(t, c)``.
@@ -79,7 +123,10 @@ class Detector(ABC):
         Raises `NotImplementedError` where the method has no such share, else as
         `decision_function`.
         """
-        return self._channel_scores(self._fitted_rows(X))
+        rows = self._fitted_rows(X)
+        with self._threads():
+            late = self._score_channels(rows)
+        return np.concatenate([np.zeros((self.unscored, rows.shape[1])), late])
 
     def predict(self, X: npt.ArrayLike) -> Bits:
         """1 where a row's score is above ``threshold_``, else 0, ``(t,)``; raises likewise."""
@@ -92,24 +139,77 @@ class Detector(ABC):
 
     @property
     def parameters(self) -> int:
-        """How many numbers were learned."""
-        return 0
+        """How many numbers were learned, without the scaling; `RuntimeError` before ``fit``."""
+        if not hasattr(self, "_learned"):
+            raise RuntimeError(f"{self.name} has not been fitted: its size depends on the rows")
+        return sum(array.size for array in self._learned.values())
 
-    @abstractmethod
-    def _fit(self, rows: Floats) -> None: ...
+    @property
+    def min_rows(self) -> int:
+        """Fewest rows that it can be fitted on, and can score."""
+        return self.unscored + 1
 
-    @abstractmethod
-    def _score(self, rows: Floats) -> Floats: ...
+    # --- what a subclass may replace ---
 
-    def _channel_scores(self, rows: Floats) -> Floats:
+    def _check(self) -> None:
+        """Refuse settings that do not go together, by `ValueError`."""
+
+    def _learn(self, scaled: Floats) -> dict[str, np.ndarray]:
+        """Learn from scaled rows ``(t, c)``: arrays by name, later in ``_learned``."""
+        return {}
+
+    def _score_channels(self, rows: Floats) -> Floats:
+        """Score each channel of rows ``unscored`` to the last: ``(t - unscored, c)``."""
         raise NotImplementedError(f"{self.name} does not say how much each channel adds")
+
+    def _score_rows(self, rows: Floats) -> Floats:
+        """Score rows ``unscored`` to the last, ``(t - unscored,)``: by default channels' mean."""
+        return self._score_channels(rows).mean(axis=1)
+
+    def _first_score(self, late: Floats) -> float:
+        """What rows without a score of their own get, given those of the others."""
+        return late.min() if self.first_scores == "lowest" else 0.0
+
+    def _fit(self, rows: Floats) -> None:
+        scaling = None if self.scaling is None else Scaling.of(self.scaling, rows)
+        scaled = rows if scaling is None else scaling(rows)
+        cut = len(rows) if self.held_out is None else self._cut(len(rows))
+        self._learned = self._learn(scaled[:cut])
+        self._scaling = scaling
 
     def _state(self) -> dict[str, np.ndarray]:
         """What ``_fit`` learned, as arrays by name."""
-        return {}
+        return self._learned | ({} if self._scaling is None else self._scaling.state)
 
-    def _restore(self, state: dict[str, np.ndarray]) -> None:  # noqa: B027 most need nothing
+    def _restore(self, state: dict[str, np.ndarray]) -> None:
         """Take back what `_state` gave."""
+        self._scaling = None
+        if self.scaling is not None:
+            self._scaling = Scaling(state.pop("shift"), state.pop("scale"))
+        self._learned = state
+
+    def _threads(self) -> AbstractContextManager:
+        """How many threads to fit and to score with: NumPy's own choice."""
+        return nullcontext()
+
+    # --- the rest ---
+
+    def _cut(self, rows: int) -> int:
+        """How many of the training rows it learns from, beyond its scaling.
+
+        All, where fewer than `min_rows` would be left; 0, where it has no ``held_out``.
+        """
+        if self.held_out is None:
+            return 0
+        cut = rows - int(self.held_out * rows)
+        return cut if cut >= self.min_rows else rows
+
+    def _score(self, rows: Floats) -> Floats:
+        """Score all rows: ``(t,)``."""
+        late = self._score_rows(rows)
+        if not self.unscored:
+            return late
+        return np.concatenate([np.full(self.unscored, self._first_score(late)), late])
 
     def _rows(self, X: npt.ArrayLike) -> Floats:
         try:
@@ -140,11 +240,41 @@ class Detector(ABC):
         return rows
 
 
-def setting_names(cls: type) -> list[str]:
-    """The keyword arguments of a detector class and of the classes that it extends."""
-    names: dict[str, None] = {}
-    for base in reversed(cls.__mro__[:-1]):
-        if "__init__" in vars(base):
-            parameters = inspect.signature(base.__init__).parameters.values()
-            names |= dict.fromkeys(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
-    return list(names)
+def check(name: str, value: object, kind: Any) -> None:  # noqa: ANN401 a type is anything
+    """Raise `ValueError` where a setting's value is not of the annotated kind."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    try:
+        _adapter(kind).validate_python(plain)
+    except ValidationError as error:
+        found = error.errors()[0]
+        text = found["msg"].replace("Input should be", "expected")
+        text = text.replace("valid integer", "whole number").replace("valid number", "number")
+        if isinstance(plain, str) and found["type"] == "float_type":
+            text += " (YAML reads 1e-3 as text: write 0.001)"
+        raise ValueError(f"{name}={value!r}: {text}") from error
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter:  # noqa: ANN401
+    return TypeAdapter(kind, config=ConfigDict(strict=True))  # "yes" is no number
+
+
+def windows(rows: Floats, window: int) -> Floats:
+    """View rows ``(t, c)`` as flat windows ``(t - w + 1, w * c)``, oldest row first; no copy.
+
+    ``rows`` must be in one piece of memory, row by row, as `Detector` gives them.
+    """
+    channels = rows.shape[1]
+    flat = np.lib.stride_tricks.sliding_window_view(rows.ravel(), window * channels)
+    return flat[::channels]
+
+
+def blocks(rows: Floats, window: int) -> Iterator[Floats]:
+    """Give the flat windows ``(n, w * c)`` of rows ``(t, c)`` in turn, some at a time, copied.
+
+    All of them at once would be ``w`` times as large as the rows; a product with a matrix is quick
+    on a copy only.
+    """
+    flat = windows(rows, window)
+    for start in range(0, len(flat), BLOCK):
+        yield flat[start : start + BLOCK].copy()

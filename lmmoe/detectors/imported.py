@@ -2,27 +2,25 @@
 
 import hashlib
 import inspect
-from collections.abc import Callable
 from functools import cache
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from lmmoe.detectors.base import Floats
-from lmmoe.detectors.scaling import Scaling
-from lmmoe.detectors.windowed import Learning
+from lmmoe.detectors.base import Detector, Share
+from lmmoe.detectors.scaling import Floats, Scaling
 
 OURS = ("contamination", "random_state")  # given by our own settings where the class takes them
 # What foreign code raises on data or settings that it cannot take.
 FOREIGN = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
 
-class Imported(Learning):
+class Imported(Detector):
     """A detector of another package: ``detector("pyod.models.ecod.ECOD")``.
 
-    It is fitted on the z-scored rows that `Learning` learns from, and scores z-scored rows. The
+    It is fitted on the z-scored rows that `Detector` learns from, and scores z-scored rows. The
     class must keep PyOD's contract (Zhao, Nasrullah and Li, JMLR 2019): ``fit``, and a
     ``decision_function`` that is higher for more anomalous rows; ``decision_scores_`` after ``fit``
     tells it from scikit-learn's classes, whose function has the opposite sign. Its constructor's
@@ -35,30 +33,34 @@ class Imported(Learning):
     """
 
     savable = False
-    foreign: type
-    version = ""  # name and version of the package that it comes from
+    foreign: ClassVar[type]
 
-    def __init__(
-        self,
-        *,
-        held_out: float = 0.1,
-        seed: int = 0,
-        contamination: float = 0.1,
-        **given: Any,  # noqa: ANN401 another package's settings
-    ) -> None:
-        super().__init__(held_out=held_out, seed=seed, contamination=contamination)
+    held_out: Share = 0.1
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 another package's settings
+        ours = self.setting_kinds()
+        given = {name: value for name, value in settings.items() if name not in ours}
+        theirs = [name for name in _arguments(self.foreign) if name not in (*OURS, *ours)]
+        if unknown := sorted(given.keys() - set(theirs)):
+            known = ", ".join([*ours, *theirs])
+            raise ValueError(f"{self.name} has no setting {unknown[0]!r}: it has {known}")
+        super().__init__(**{name: settings[name] for name in settings if name in ours})
         self._given = given
         self._make()  # a bad setting is told at once
 
     @property
     def settings(self) -> dict[str, object]:
         """Our settings, and those given to the foreign class."""
-        ours = {"held_out": self.held_out, "seed": self.seed, "contamination": self.contamination}
-        return ours | self._given
+        return super().settings | self._given
+
+    @property
+    def parameters(self) -> int:
+        """Unknown, so 0."""
+        return 0
 
     def _make(self) -> Any:  # noqa: ANN401
         ours = {"contamination": self.contamination, "random_state": self.seed}
-        taken = inspect.signature(self.foreign).parameters
+        taken = _arguments(self.foreign)
         given = self._given | {name: value for name, value in ours.items() if name in taken}
         try:
             return self.foreign(**given)
@@ -78,7 +80,7 @@ class Imported(Learning):
             )
         self._scaling, self._model = scaling, model
 
-    def _score(self, rows: Floats) -> Floats:
+    def _score_rows(self, rows: Floats) -> Floats:
         try:
             found = self._model.decision_function(self._scaling(rows))
             scores = np.asarray(found, dtype=np.float64)
@@ -98,24 +100,43 @@ class Imported(Learning):
 
 
 @cache
-def imported(path: str) -> type[Imported]:
+def imported(path: str) -> type[Detector]:
     """Make a detector class of the class at an import path, such as "pyod.models.ecod.ECOD".
 
-    Raises `ValueError` where there is no such module or class, or it cannot fit and score. The
-    module is executed: name only code that you trust.
+    A subclass of `Detector` is taken as it is. Raises `ValueError` where there is no such module or
+    class, or it cannot fit and score. The module is executed: name only code that you trust.
     """
-    foreign = _found(path)
-    taken = inspect.signature(foreign).parameters
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(import_module(module), name, None)
+    except (ImportError, TypeError, ValueError) as error:  # the last two: "..x", ".x"
+        raise ValueError(
+            f"no detector {path!r}: module {module!r} cannot be imported ({error}). "
+            "Is its package installed in this environment?"
+        ) from error
+    if not inspect.isclass(found):
+        raise ValueError(f"no detector {path!r}: module {module!r} has no class {name!r}")
+    if issubclass(found, Detector):
+        return found
+    for method in ("fit", "decision_function"):
+        if not callable(getattr(found, method, None)):
+            raise ValueError(f"{path} is no detector: it has no method {method!r}")
     members = {
-        "__doc__": foreign.__doc__,
-        "__module__": __name__,  # by itself ABCMeta would name its own
-        "__init__": _constructor(foreign),
-        "foreign": foreign,
+        "__doc__": found.__doc__,
+        "__module__": __name__,
+        "foreign": found,
         "name": path,
-        "seeded": "random_state" in taken,
+        "seeded": "random_state" in _arguments(found),
         "version": version(path),
     }
-    return type(foreign.__name__, (Imported,), members)
+    return type(found.__name__, (Imported,), members)
+
+
+def _arguments(foreign: type) -> list[str]:
+    """Names of the constructor's arguments."""
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    taken = inspect.signature(foreign).parameters.values()
+    return [each.name for each in taken if each.kind in kinds]
 
 
 def version(path: str) -> str:
@@ -130,40 +151,3 @@ def version(path: str) -> str:
     file = getattr(import_module(module), "__file__", None)
     text = Path(file).read_bytes() if file else b""
     return f"{module} {hashlib.sha256(text).hexdigest()[:10]}"
-
-
-def _found(path: str) -> type:
-    module, _, name = path.rpartition(".")
-    try:
-        found = getattr(import_module(module), name, None)
-    except (ImportError, TypeError, ValueError) as error:  # the last two: "..x", ".x"
-        raise ValueError(
-            f"no detector {path!r}: module {module!r} cannot be imported ({error}). "
-            "Is its package installed in this environment?"
-        ) from error
-    if not inspect.isclass(found):
-        raise ValueError(f"no detector {path!r}: module {module!r} has no class {name!r}")
-    for method in ("fit", "decision_function"):
-        if not callable(getattr(found, method, None)):
-            raise ValueError(f"{path} is no detector: it has no method {method!r}")
-    return found
-
-
-def _constructor(foreign: type) -> Callable[..., None]:
-    """Make an ``__init__`` whose signature names the foreign settings, with no type to check."""
-    one, many = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD
-    own = inspect.signature(Imported.__init__).parameters.values()
-    ours = [each for each in own if each.kind is not many]
-    theirs = [
-        each.replace(kind=one, annotation=Any)
-        for each in inspect.signature(foreign).parameters.values()
-        if each.kind in (one, each.POSITIONAL_OR_KEYWORD)
-        and each.name not in (*OURS, *(mine.name for mine in ours))
-    ]
-
-    def __init__(self: Imported, **settings: Any) -> None:  # noqa: ANN401, N807
-        Imported.__init__(self, **settings)
-
-    __init__.__signature__ = inspect.Signature([*ours, *theirs])
-    __init__.__annotations__ = {each.name: Any for each in theirs}
-    return __init__

@@ -1,17 +1,17 @@
 """How few random cuts isolate a row from the training rows."""
 
-import numpy as np
+from typing import Annotated
 
-from lmmoe import kinds
-from lmmoe.detectors import register
-from lmmoe.detectors.base import Floats
-from lmmoe.detectors.learned import Learned
+import numpy as np
+from pydantic import Field
+
+from lmmoe.detectors.base import Detector, Share, Whole
+from lmmoe.detectors.scaling import Floats
 
 BLOCK = 4096  # rows that walk down all trees together
 
 
-@register("IsolationForest")
-class IsolationForest(Learned):
+class IsolationForest(Detector):
     """Isolation forest on z-scored rows: 2^(-E[h] / c(samples)), from 0 to 1.
 
     Source: Liu, Ting and Zhou, "Isolation Forest" (ICDM 2008), equations 1 and 2: h is the depth at
@@ -24,11 +24,9 @@ class IsolationForest(Learned):
     name = "IsolationForest"
     min_rows = 2
 
-    def __init__(self, *, trees: int = 100, samples: int = 256, **others: object) -> None:
-        super().__init__(**others)
-        kinds.whole(trees=trees)
-        kinds.whole(2, samples=samples)
-        self.trees, self.samples = trees, samples
+    held_out: Share = 0.1
+    trees: Whole = 100
+    samples: Annotated[int, Field(ge=2)] = 256
 
     def _learn(self, scaled: Floats) -> dict[str, np.ndarray]:
         from sklearn import ensemble
@@ -44,7 +42,7 @@ class IsolationForest(Learned):
         steps = nodes.pop("depth").max(keepdims=True)
         return nodes | {"roots": roots, "steps": steps, "unit": expected_depth(np.array([samples]))}
 
-    def _score(self, rows: Floats) -> Floats:
+    def _score_rows(self, rows: Floats) -> Floats:
         # scikit-learn cuts single-precision values; other rounding would change sides at a cut.
         scaled = self._scaling(rows).astype(np.float32)
         parts = [self._depths(scaled[i : i + BLOCK]) for i in range(0, len(scaled), BLOCK)]

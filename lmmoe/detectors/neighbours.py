@@ -1,15 +1,14 @@
-"""The distance to the nearest rows seen in training."""
+"""The distance to the nearest rows, or windows, seen in training."""
+
+import warnings
 
 import numpy as np
 
-from lmmoe import kinds
-from lmmoe.detectors import register
-from lmmoe.detectors.base import Floats
-from lmmoe.detectors.learned import Learned
+from lmmoe.detectors.base import Detector, First, Share, Whole, blocks, windows
+from lmmoe.detectors.scaling import Floats
 
 
-@register("1-NN")
-class NearestNeighbours(Learned):
+class NearestNeighbours(Detector):
     """Euclidean distance of the z-scored row to the nearest learned row.
 
     With ``neighbours`` above 1: the mean of the distances to so many. Source: Ramaswamy et al.
@@ -21,10 +20,8 @@ class NearestNeighbours(Learned):
     name = "1-NN"
     seeded = False
 
-    def __init__(self, *, neighbours: int = 1, **others: object) -> None:
-        super().__init__(**others)
-        kinds.whole(neighbours=neighbours)
-        self.neighbours = neighbours
+    held_out: Share = 0.1
+    neighbours: Whole = 1
 
     @property
     def min_rows(self) -> int:
@@ -52,8 +49,58 @@ class NearestNeighbours(Learned):
         learned = self._learned["rows"]
         return [(scaled - learned[nearest]) ** 2 for nearest in self._nearest(scaled).T]
 
-    def _channel_scores(self, rows: Floats) -> Floats:
+    def _score_channels(self, rows: Floats) -> Floats:
         return np.mean(self._squares(rows), axis=0)
 
-    def _score(self, rows: Floats) -> Floats:
+    def _score_rows(self, rows: Floats) -> Floats:
         return np.mean([np.sqrt(each.sum(axis=1)) for each in self._squares(rows)], axis=0)
+
+
+class KMeansAD(Detector):
+    """Euclidean distance of the window that ends at the row to the nearest of ``clusters`` centres.
+
+    Source: KMeansAD, Yairi et al. (2001), as in Schmidl et al., "Anomaly Detection in Time Series:
+    A Comprehensive Evaluation" (VLDB 2022); a row has the distance of one window, not the mean
+    over all that hold it, so that the score is causal. Windows of ``window`` z-scored rows, stride
+    1. Centres: scikit-learn's MiniBatchKMeans (Sculley, WWW 2010), one start, drawn by ``seed``.
+    A channel's score is its squared distance to the centre over the window.
+    """
+
+    name = "k-means"
+
+    held_out: Share = 0.1
+    first_scores: First = "lowest"
+    window: Whole = 16
+    clusters: Whole = 50
+
+    @property
+    def unscored(self) -> int:
+        """Rows before the last one of the first window."""
+        return self.window - 1
+
+    def _learn(self, scaled: Floats) -> dict[str, np.ndarray]:
+        from sklearn.cluster import MiniBatchKMeans
+        from sklearn.exceptions import ConvergenceWarning
+
+        flat = windows(scaled, self.window).astype(np.float32)  # half the memory
+        clusters = min(self.clusters, len(flat))
+        search = MiniBatchKMeans(clusters, n_init=1, random_state=self.seed)
+        with warnings.catch_warnings():
+            # Fewer distinct windows than clusters: some centres are equal, which harms nothing.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            search.fit(flat)
+        return {"centres": search.cluster_centers_.astype(np.float64)}
+
+    def _score_channels(self, rows: Floats) -> Floats:
+        centres = self._learned["centres"]
+        sizes = (centres**2).sum(axis=1)
+        errors = []
+        for block in blocks(self._scaling(rows), self.window):
+            # |x - m|^2 less |x|^2, which is the same for every centre m.
+            nearest = (sizes - 2 * (block @ centres.T)).argmin(axis=1)
+            squares = (block - centres[nearest]) ** 2
+            errors.append(squares.reshape(len(block), self.window, -1).sum(axis=1))
+        return np.concatenate(errors)
+
+    def _score_rows(self, rows: Floats) -> Floats:
+        return np.sqrt(self._score_channels(rows).sum(axis=1))

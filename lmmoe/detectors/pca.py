@@ -4,12 +4,8 @@ from typing import Literal
 
 import numpy as np
 
-from lmmoe import kinds
-from lmmoe.detectors import register
-from lmmoe.detectors.base import Floats
-from lmmoe.detectors.learned import Learned, blocks, windows
-from lmmoe.detectors.scaling import Scaling
-from lmmoe.detectors.windowed import Windowed
+from lmmoe.detectors.base import Detector, First, Share, Whole, blocks, windows
+from lmmoe.detectors.scaling import Floats, ewma
 
 
 def principal(rows: Floats, window: int, components: int) -> dict[str, np.ndarray]:
@@ -31,9 +27,7 @@ def principal(rows: Floats, window: int, components: int) -> dict[str, np.ndarra
     return {"mean": mean, "directions": vectors[:, ::-1][:, :kept].T.copy()}
 
 
-@register("PCA")
-@register("PCA z-score", scaling="z-score")
-class PCA(Learned):
+class PCA(Detector):
     """Rebuild each scaled row from ``components`` main directions; score what fails.
 
     Source: Sarfraz et al., "Position: Quo Vadis, Unsupervised Time Series Anomaly Detection?"
@@ -47,39 +41,25 @@ class PCA(Learned):
     name = "PCA"
     seeded = False
 
-    def __init__(
-        self,
-        *,
-        components: int = 10,
-        score: Literal["max", "mean"] = "max",
-        scaling: Literal["z-score", "min-max"] = "min-max",
-        **others: object,
-    ) -> None:
-        super().__init__(**others)
-        kinds.whole(components=components)
-        kinds.check("score", score, Literal["max", "mean"])
-        kinds.check("scaling", scaling, Literal["z-score", "min-max"])
-        self.components, self.score, self.scaling = components, score, scaling
-
-    def _scaler(self, rows: Floats) -> Scaling:
-        return Scaling.z_score(rows) if self.scaling == "z-score" else Scaling.min_max(rows)
+    held_out: Share = 0.1
+    components: Whole = 10
+    score: Literal["max", "mean"] = "max"
+    scaling: Literal["z-score", "min-max"] = "min-max"
 
     def _learn(self, scaled: Floats) -> dict[str, np.ndarray]:
         return principal(scaled, 1, self.components)
 
-    def _channel_scores(self, rows: Floats) -> Floats:
+    def _score_channels(self, rows: Floats) -> Floats:
         centred = self._scaling(rows) - self._learned["mean"]
         directions = self._learned["directions"]
         return np.abs(centred - centred @ directions.T @ directions)
 
-    def _score(self, rows: Floats) -> Floats:
-        errors = self._channel_scores(rows)
+    def _score_rows(self, rows: Floats) -> Floats:
+        errors = self._score_channels(rows)
         return errors.max(axis=1) if self.score == "max" else (errors**2).mean(axis=1)
 
 
-@register("PCA windows")
-@register("PCA windows EWMA", ewma=0.2)
-class PCAWindows(Learned, Windowed):
+class PCAWindows(Detector):
     """Rebuild each window of ``window`` z-scored rows from ``components`` main directions.
 
     Score of a row: the mean over channels of the absolute error in the last row of the window that
@@ -93,18 +73,11 @@ class PCAWindows(Learned, Windowed):
     name = "PCA windows"
     seeded = False
 
-    def __init__(
-        self,
-        *,
-        window: int = 16,
-        components: int = 30,
-        ewma: float = 0.0,
-        **others: object,
-    ) -> None:
-        super().__init__(**others)
-        kinds.whole(window=window, components=components)
-        kinds.share(ewma=ewma)
-        self.window, self.components, self.ewma = window, components, ewma
+    held_out: Share = 0.1
+    first_scores: First = "lowest"
+    window: Whole = 16
+    components: Whole = 30
+    ewma: Share = 0.0
 
     @property
     def unscored(self) -> int:
@@ -114,7 +87,7 @@ class PCAWindows(Learned, Windowed):
     def _learn(self, scaled: Floats) -> dict[str, np.ndarray]:
         return principal(scaled, self.window, self.components)
 
-    def _late_channel_scores(self, rows: Floats) -> Floats:
+    def _score_channels(self, rows: Floats) -> Floats:
         mean, directions = self._learned["mean"], self._learned["directions"]
         last = slice(-rows.shape[1], None)  # the window's last row
         errors = []
@@ -122,18 +95,4 @@ class PCAWindows(Learned, Windowed):
             block -= mean
             rebuilt = (block @ directions.T) @ directions[:, last]
             errors.append(np.abs(block[:, last] - rebuilt))
-        return smoothed(np.concatenate(errors), self.ewma)
-
-
-def smoothed(values: Floats, ewma: float) -> Floats:
-    """Exponentially weighted mean down the columns of ``(t, c)``, started at the first row.
-
-    s_0 = x_0, s_t = a x_t + (1 - a) s_(t-1) with a = ``ewma`` (Roberts, Technometrics 1959); 0
-    leaves the values as they are.
-    """
-    from scipy.signal import lfilter
-
-    if ewma == 0:
-        return values
-    start = (1 - ewma) * values[:1]
-    return lfilter([ewma], [1, ewma - 1], values, axis=0, zi=start)[0]
+        return ewma(np.concatenate(errors), self.ewma)

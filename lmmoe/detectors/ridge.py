@@ -2,15 +2,11 @@
 
 import numpy as np
 
-from lmmoe import kinds
-from lmmoe.detectors import register
-from lmmoe.detectors.base import Floats
-from lmmoe.detectors.learned import Learned, blocks
-from lmmoe.detectors.windowed import Windowed
+from lmmoe.detectors.base import Detector, First, Positive, Share, Whole, blocks
+from lmmoe.detectors.scaling import Floats
 
 
-@register("ridge VAR")
-class RidgeVAR(Learned, Windowed):
+class RidgeVAR(Detector):
     """Vector autoregression: each row is forecast linearly from the ``order`` rows before it.
 
     Score: the mean over channels of the squared error in z-scores. Sources: Luetkepohl, "New
@@ -25,11 +21,10 @@ class RidgeVAR(Learned, Windowed):
     name = "ridge VAR"
     seeded = False
 
-    def __init__(self, *, order: int = 16, penalty: float = 0.01, **others: object) -> None:
-        super().__init__(**others)
-        kinds.whole(order=order)
-        kinds.positive(penalty=penalty)
-        self.order, self.penalty = order, penalty
+    held_out: Share = 0.1
+    first_scores: First = "lowest"
+    order: Whole = 16
+    penalty: Positive = 0.01
 
     @property
     def unscored(self) -> int:
@@ -52,7 +47,7 @@ class RidgeVAR(Learned, Windowed):
         weights = solve(left, right, assume_a="pos")
         return {"weights": weights, "intercept": mean[inputs:] - mean[:inputs] @ weights}
 
-    def _late_channel_scores(self, rows: Floats) -> Floats:
+    def _score_channels(self, rows: Floats) -> Floats:
         weights, intercept = self._learned["weights"], self._learned["intercept"]
         scaled = self._scaling(rows)
         past = blocks(scaled[:-1], self.order)

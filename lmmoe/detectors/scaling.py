@@ -1,8 +1,11 @@
-"""How channels are scaled: by training rows only. The rule is the z-score unless a method's own."""
+"""How channels are scaled, by training rows only, and how scores are smoothed and scaled."""
+
+from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from lmmoe.detectors.base import Detector, Floats
+Floats = npt.NDArray[np.float64]
 
 
 class Scaling:
@@ -10,6 +13,11 @@ class Scaling:
 
     def __init__(self, shift: Floats, scale: Floats) -> None:
         self.shift, self.scale = shift, scale
+
+    @classmethod
+    def of(cls, rule: Literal["z-score", "min-max", "none"], rows: Floats) -> "Scaling":
+        """Scale training rows ``(t, c)`` by one of the rules below."""
+        return {"z-score": cls.z_score, "min-max": cls.min_max, "none": cls.none}[rule](rows)
 
     @classmethod
     def z_score(cls, rows: Floats) -> "Scaling":
@@ -47,19 +55,34 @@ class Scaling:
         return {"shift": self.shift, "scale": self.scale}
 
 
-class Scaled(Detector):
-    """A detector that learns only its scaling, z-scores unless it has a ``_scaler`` of its own."""
+def unit(values: Floats) -> Floats:
+    """Scale values ``(t,)`` to their own range, 0 to 1; all 0 where they are equal."""
+    low, high = values.min(), values.max()
+    return (values - low) / (high - low) if high > low else np.zeros(len(values))
 
-    seeded = False
 
-    def _fit(self, rows: Floats) -> None:
-        self._scaling = self._scaler(rows)
+def moving_average(values: Floats, weights: npt.ArrayLike, *, centred: bool = True) -> Floats:
+    """Weighted moving average of values ``(t,)``; ``weights`` are symmetric, of odd length.
 
-    def _scaler(self, rows: Floats) -> Scaling:
-        return Scaling.z_score(rows)
+    ``centred``: a value sees as far ahead as back. Otherwise it sees the past only, and what was
+    the value in the middle comes that much later. At the ends, the values that exist are averaged.
+    """
+    weights = np.asarray(weights, dtype=np.float64)
+    start = len(weights) // 2 if centred else 0
+    part = slice(start, start + len(values))
+    sums = np.convolve(values, weights)[part]
+    return sums / np.convolve(np.ones(len(values)), weights)[part]
 
-    def _state(self) -> dict[str, np.ndarray]:
-        return self._scaling.state
 
-    def _restore(self, state: dict[str, np.ndarray]) -> None:
-        self._scaling = Scaling(state["shift"], state["scale"])
+def ewma(values: Floats, share: float) -> Floats:
+    """Exponentially weighted mean down the columns of ``(t, c)``, started at the first row.
+
+    s_0 = x_0, s_t = a x_t + (1 - a) s_(t-1) with a = ``share`` (Roberts, Technometrics 1959); 0
+    leaves the values as they are.
+    """
+    from scipy.signal import lfilter
+
+    if share == 0:
+        return values
+    start = (1 - share) * values[:1]
+    return lfilter([share], [1, share - 1], values, axis=0, zi=start)[0]

@@ -8,11 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from lmmoe.mmoe import MMoE
-from lmmoe.mmoe.experts import WindowExperts
-from lmmoe.mmoe.gates import SoftmaxGate
-from lmmoe.mmoe.parts import EPSILON, LEAK, BatchNorm
-from lmmoe.mmoe.towers import Towers
+from lmmoe.mmoe import EPSILON, LEAK, BatchNorm, MMoE, SoftmaxGate, Towers, WindowExperts
 
 Singles = npt.NDArray[np.float32]
 Layer = tuple[Singles, Singles]  # weights and biases

@@ -17,7 +17,6 @@ from lmmoe.data import Series
 from lmmoe.data.reading import read_npy
 from lmmoe.data.series import Floats
 from lmmoe.detectors import Detector, saving
-from lmmoe.detectors.windowed import Learning
 from lmmoe.report.protocol import Protocol
 
 MODEL = "model.safetensors"
@@ -101,9 +100,7 @@ def _calibration(made: Detector, protocol: Protocol) -> Floats | None:
     None where the model learned from them, or scales scores over the rows given.
     """
     rows = len(made.decision_scores_)
-    learned_all = isinstance(made, Learning) and made._cut(rows) > rows - int(
-        protocol.calibration * rows
-    )
+    learned_all = made._cut(rows) > rows - int(protocol.calibration * rows)
     if learned_all or made.rescales:
         return None
     return protocol.calibrating(made.decision_scores_)

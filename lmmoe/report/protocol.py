@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from lmmoe.data.series import Bits, Floats, Series
 from lmmoe.detectors import Detector, detector, entry
-from lmmoe.detectors.base import setting_names
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Protocol:
 
     def detector(self, name: str, *, seed: int = 0, **settings: object) -> Detector:
         """Make a detector as this protocol wants it; ``settings`` win."""
-        known = setting_names(entry(name).cls)
+        known = entry(name).cls.setting_kinds()
         imposed = {key: value for key, value in self.settings.items() if key in known}
         return detector(name, seed=seed, **(imposed | settings))
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lmmoe.data.series import Bits, Floats
 from lmmoe.detectors import Detector
-from lmmoe.detectors.pca import smoothed
+from lmmoe.detectors.scaling import ewma
 from lmmoe.metrics import alarms, average_precision, best_f1, quantile
 from lmmoe.report.deployment import kept
 from lmmoe.report.evaluation import SHARE
@@ -84,7 +84,7 @@ def scorings(channels: Floats, *, squared: bool, unscored: int = 0) -> dict[str,
     """Make scores ``(t,)`` of channel scores ``(t, c)``, by each of `SCORINGS` but its own.
 
     The mean over channels of squared or of absolute errors, or of the highest absolute ones; each
-    also as an exponentially weighted mean (`lmmoe.detectors.pca.smoothed`), which waits for no
+    also as an exponentially weighted mean (`lmmoe.detectors.scaling.ewma`), which waits for no
     later row. Rows before ``unscored`` get the lowest score.
     """
     late = channels[unscored:]
@@ -93,7 +93,7 @@ def scorings(channels: Floats, *, squared: bool, unscored: int = 0) -> dict[str,
     highest = np.partition(absolute, -most, axis=1)[:, -most:]
     means = [part.mean(axis=1) for part in (absolute**2, absolute, highest)]
     plain = dict(zip(KINDS, means, strict=True))
-    made = plain | {f"smoothed {kind}": smoothed(one, EWMA) for kind, one in plain.items()}
+    made = plain | {f"smoothed {kind}": ewma(one, EWMA) for kind, one in plain.items()}
     return {name: np.concatenate([np.full(unscored, one.min()), one]) for name, one in made.items()}
 
 

@@ -175,7 +175,7 @@ def channel_errors(model: Mixture, series: Series) -> Array:
     NaN for a channel that does not move there.
     """
     rows = held_out(series, model)
-    errors = model._late_channel_scores(rows).mean(axis=0)
+    errors = model._score_channels(rows).mean(axis=0)
     changes = np.diff(model._scaled(rows).cpu().double().numpy(), axis=0) ** 2
     base = changes[model.unscored - 1 :].mean(axis=0)
     return np.divide(errors, base, out=np.full(len(base), np.nan), where=base > 0)

@@ -51,12 +51,12 @@ def by_hand(settings: str) -> bool:
     """
     import torch
 
+    from lmmoe import mmoe_fast
     from lmmoe.detectors import detector
-    from lmmoe.mmoe import byhand
 
     made, dice = detector(FULL, **json.loads(settings)), torch.Generator()
     learner = made._learner(made._build(1, dice), torch.empty(0), dice)
-    return isinstance(learner, byhand.Descent)
+    return isinstance(learner, mmoe_fast.Descent)
 
 
 def _variant(label: str, settings: dict[str, object]) -> Variant:

@@ -18,7 +18,7 @@ STUDY_SECONDS = {
     ("LightMMoE", "training time"): (5874, 6691, 1565),
     ("LightMMoE", "inference time"): (175, 192, 142),
 }
-# They learn by steps written by hand here, the others by autograd (`lmmoe.mmoe.byhand`).
+# They learn by steps written by hand here, the others by autograd (`lmmoe.mmoe_fast`).
 BY_HAND = ("LightMMoE", "CAD", "CAD-FSE23")
 BY_ITS_PROGRAM = (
     " {} learns by steps written by hand here, several times as fast as the obvious program "

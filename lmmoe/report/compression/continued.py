@@ -8,9 +8,8 @@ from torch import Tensor
 
 from lmmoe import training
 from lmmoe.detectors.base import Floats
-from lmmoe.detectors.hmmoe import HMMoE
-from lmmoe.detectors.lightmmoe import LightMMoE
 from lmmoe.detectors.mixture import Mixture
+from lmmoe.detectors.scaling import Scaling
 from lmmoe.mmoe import MMoE
 from lmmoe.report.compression.pruning import State
 
@@ -18,7 +17,7 @@ SHARE = 0.5  # of the teacher in a student's target; our choice, not tuned
 
 
 class _Given(Mixture):
-    """Begins with weights that another network had; its kin in `_HEIRS` say how it trains."""
+    """Begins with weights that another network had; trains like any."""
 
     state: State
 
@@ -33,15 +32,6 @@ class _Given(Mixture):
         return network
 
 
-class _GivenLight(_Given, LightMMoE): ...
-
-
-class _GivenHeavy(_Given, HMMoE): ...
-
-
-_HEIRS = {"LightMMoE": _GivenLight, "HMMoE": _GivenHeavy}
-
-
 def continued(
     like: Mixture, settings: dict[str, object], state: State, rows: npt.ArrayLike, *, epochs: int
 ) -> Mixture:
@@ -52,12 +42,12 @@ def continued(
 
     Raises as `lmmoe.detectors.Detector.fit` does.
     """
-    made = _HEIRS[like.name](**(settings | {"epochs": epochs}))
+    made = _Given(**(settings | {"epochs": epochs}))
     made.name, made.state = like.name, state
     return made.fit(rows)
 
 
-class Student(LightMMoE):
+class Student(Mixture):
     """A LightMMoE that learns from the truth and from a teacher's forecasts.
 
     Distillation (Hinton, Vinyals & Dean, 2015) for forecasts: the loss is (1 - s) times the squared
@@ -78,7 +68,7 @@ class Student(LightMMoE):
         return self
 
     def _fit(self, rows: Floats) -> None:
-        self._scaling = self._scaler(rows)
+        self._scaling = Scaling.of(self.scaling, rows)
         network = self._build(rows.shape[1], torch.Generator().manual_seed(self.seed))
         generator = torch.Generator().manual_seed(self.seed)
         scaled, cut = self._scaled(rows), self._cut(len(rows))

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from lmmoe.detectors.mixture import Mixture
 from lmmoe.errors import DataError
-from lmmoe.mmoe.experts import WindowExperts
-from lmmoe.mmoe.gates import SoftmaxGate
+from lmmoe.mmoe import SoftmaxGate, WindowExperts
 
 State = dict[str, Tensor]
 NORM = ("weight", "bias", "mean", "variance")  # of batch norm, one number a kernel each

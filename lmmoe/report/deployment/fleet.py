@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lmmoe import training
 from lmmoe.detectors.base import Floats
-from lmmoe.detectors.lightmmoe import LightMMoE
+from lmmoe.detectors.mixture import Mixture
 from lmmoe.detectors.scaling import Scaling
 from lmmoe.errors import DataError
 from lmmoe.mmoe import MMoE
@@ -17,13 +17,13 @@ from lmmoe.mmoe import MMoE
 MOST = 100_000  # windows an epoch, drawn anew for each; our choice: the time of four machines
 
 
-class Shared(LightMMoE):
+class Shared(Mixture):
     """A LightMMoE that begins with a network given: `fit` learns a machine's scaling alone."""
 
     network: MMoE
 
     def _fit(self, rows: Floats) -> None:
-        self._scaling = self._scaler(rows)
+        self._scaling = Scaling.of(self.scaling, rows)
         self.history = training.History()
 
     def _cut(self, rows: int) -> int:
@@ -41,7 +41,7 @@ def train(
 
     Raises `DataError` for no machine, machines of different channels or too few rows.
     """
-    like = LightMMoE(seed=seed, **settings)
+    like = Mixture(seed=seed, **settings)
     rows = [np.asarray(each, dtype=np.float64) for each in machines]
     if not rows or len({each.shape[1:] for each in rows}) != 1:
         raise DataError("machines without rows, or with different channels: no network for all")
@@ -59,7 +59,7 @@ def train(
 def _learn(
     learner: training.Learner,
     scaled: list[Tensor],
-    like: LightMMoE,
+    like: Mixture,
     most: int,
     generator: torch.Generator,
 ) -> None:

@@ -44,7 +44,7 @@ def _by_torch(made: Detector, rows: Floats) -> float:
     Of a forecaster its network as it is written down: a faster way to the same numbers may put
     biases into its products.
     """
-    from lmmoe.detectors.forecaster import Forecaster
+    from lmmoe.detectors.neural import Forecaster
 
     network = isinstance(made, Forecaster)
     score = partial(Forecaster._forecasts, made) if network else made.decision_function

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from lmmoe import paths
 from lmmoe.detectors.base import Detector
-from lmmoe.detectors.forecaster import Forecaster
+from lmmoe.detectors.neural import Forecaster
 from lmmoe.errors import DataError
 from lmmoe.report.export import needed
 

@@ -11,7 +11,7 @@ import torch
 
 from lmmoe import training
 from lmmoe.detectors.base import Floats
-from lmmoe.detectors.forecaster import Forecaster
+from lmmoe.detectors.neural import Forecaster
 
 
 class Bfloat16:

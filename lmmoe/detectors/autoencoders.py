@@ -1,16 +1,101 @@
-"""USAD: two autoencoders that share an encoder and are trained against each other."""
+"""Two autoencoders: LSTM-AE, recurrent, and USAD, trained adversarially."""
+
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.autograd import grad
 from torch.nn.functional import mse_loss
 
-from lmmoe import kinds, training
-from lmmoe.detectors import register
-from lmmoe.detectors.base import Floats
-from lmmoe.detectors.neural import Neural
-from lmmoe.detectors.scaling import Scaling
-from lmmoe.networks.dense import stack
+from lmmoe import training
+from lmmoe.detectors.base import Part, Whole
+from lmmoe.detectors.neural import Neural, dense, draw, stack
+from lmmoe.detectors.scaling import Floats
+
+
+class EncoderDecoder(nn.Module):
+    """Two LSTMs and a linear layer. Axes: b batch, c channels, w window, d hidden units.
+
+    The encoder reads the window; the decoder starts from its last state and gives the rows in
+    reverse order. Section 2.1 of the paper: row w comes straight from the encoder's state, row i
+    from the decoder's after it has read row i + 1.
+    """
+
+    def __init__(
+        self, channels: int, hidden: int, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        self.encoder = _lstm(channels, hidden, generator)
+        self.decoder = _lstm(channels, hidden, generator)
+        self.out = dense(hidden, channels, generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Rebuild windows ``(b, c, w)`` as in training: the decoder reads the true rows."""
+        rows = x.permute(2, 0, 1)  # (w, b, c)
+        _, state = self.encoder(rows)
+        earlier, _ = self.decoder(rows.flip(0)[:-1], state)
+        backwards = self.out(torch.cat([state[0], earlier]))
+        return backwards.flip(0).permute(1, 2, 0)
+
+    def last(self, x: Tensor) -> Tensor:
+        """Rebuild the last rows of windows ``(b, c, w)``, for which no decoder runs: ``(b, c)``."""
+        _, (hidden, _) = self.encoder(x.permute(2, 0, 1))
+        return self.out(hidden[0])
+
+
+def _lstm(channels: int, hidden: int, generator: torch.Generator | None) -> nn.LSTM:
+    """Torch's layer, drawn by its own rule; one thread runs it twice as fast as steps in Python."""
+    layer = nn.LSTM(channels, hidden, device="meta").to_empty(device="cpu")  # draws nothing
+    for weights in layer.parameters():
+        draw(weights, hidden, generator)
+    return layer
+
+
+class LSTMAE(Neural):
+    """EncDec-AD: a window is rebuilt backwards, from what an encoder remembers of it.
+
+    Source: Malhotra et al., "LSTM-based Encoder-Decoder for Multi-sensor Anomaly Detection" (2016).
+    Score of a row: the mean over channels of its squared error as the last row of its window, in
+    z-scores. The paper (section 2.2) takes the Mahalanobis distance of the absolute errors, with
+    mean and covariance from held-out rows; that is left out, since channels that hardly vary there
+    leave the covariance nearly without an inverse. Training feeds the decoder the true rows
+    (section 2.1); in use the paper feeds it its own output: the same for the last row.
+
+    ``hidden`` units; in training a window every ``stride`` rows. ``patience`` counts epochs without
+    a lower loss on the held-out rows or, where nothing is held out, in training. By its preset
+    window (30), units, stride, epochs (30) and patience are the study's; it names neither batch nor
+    learning rate: these are LightMMoE's. Other settings: `Neural`'s.
+    """
+
+    name = "LSTM-AE"
+    horizon = 0
+
+    window: Annotated[int, Field(ge=2)] = 16  # the decoder needs a row to give
+    hidden: Whole = 64
+    stride: Whole = 5
+
+    @property
+    def watch(self) -> str:
+        """Whose loss patience is about."""
+        return "held out" if self.held_out else "training"
+
+    def _build(self, channels: int, generator: torch.Generator | None = None) -> EncoderDecoder:
+        return EncoderDecoder(channels, self.hidden, generator)
+
+    def _learner(
+        self, network: EncoderDecoder, inputs: Tensor, generator: torch.Generator
+    ) -> training.Learner:
+        def loss(windows: Tensor, target: Tensor) -> Tensor:
+            return mse_loss(network(windows), windows)
+
+        return training.Descent(network, loss, training.adam(network, self.learning_rate))
+
+    @torch.inference_mode()
+    def _score_channels(self, rows: Floats) -> Floats:
+        parts = self._windows(rows).split(training.BATCH)
+        errors = [(self.network.last(part) - part[:, :, -1]).square() for part in parts]
+        return torch.cat(errors).cpu().double().numpy()
 
 
 class Autoencoders(nn.Module):
@@ -113,7 +198,6 @@ class Adversaries:
         return self.alpha * rebuilt + (1 - self.alpha) * again
 
 
-@register("USAD", epochs=30, batch=256)
 class USAD(Neural):
     """USAD (Audibert et al., KDD 2020): adversarially trained autoencoders over whole windows.
 
@@ -122,7 +206,7 @@ class USAD(Neural):
     (section 3.2; alpha + beta = 1). Rows are scaled to the range of the training rows (section
     3.3); test rows beyond it are not clipped, though no output can follow them. `Autoencoders` is
     the network, with ``latent`` units inside, `Adversaries` its training; other settings are
-    `Neural`'s. Under this name window, layers, batch (256) and epochs (30) are the study's.
+    `Neural`'s. By its preset window, layers, batch (256) and epochs (30) are the study's.
 
     As defined, the contest has a winner: L2 falls as long as R12 rises, so after a few epochs the
     second decoder saturates and AE2(AE1(W)) is nearly the same whatever W is. Early stopping, where
@@ -132,13 +216,10 @@ class USAD(Neural):
 
     name = "USAD"
     horizon = 0
+    scaling = "min-max"
 
-    def __init__(self, *, latent: int = 40, alpha: float = 0.5, **others: object) -> None:
-        super().__init__(**others)
-        self.latent, self.alpha = latent, alpha
-        kinds.whole(latent=latent)
-        if not 0 <= alpha <= 1:
-            raise ValueError(f"alpha={alpha}: a share from 0 to 1 is needed")
+    latent: Whole = 40
+    alpha: Part = 0.5
 
     def _build(self, channels: int, generator: torch.Generator | None = None) -> Autoencoders:
         return Autoencoders(channels * self.window, self.latent, generator)
@@ -148,17 +229,12 @@ class USAD(Neural):
     ) -> Adversaries:
         return Adversaries(network, self.learning_rate, self.alpha)
 
-    def _scaler(self, rows: Floats) -> Scaling:
-        return Scaling.min_max(rows)
-
-    def _late_channel_scores(self, rows: Floats) -> Floats:
-        parts = [self._errors(part) for part in self._windows(rows).split(training.BATCH)]
-        return torch.cat(parts).cpu().double().numpy()
-
     @torch.inference_mode()
-    def _errors(self, windows: Tensor) -> Tensor:
-        """Mixed squared errors of windows ``(b, c, w)``, means over a window's rows: ``(b, c)``."""
-        flat = windows.flatten(1)
-        rebuilt, again = ((flat - out).square() for out in self.network(flat))
-        mixed = self.alpha * rebuilt + (1 - self.alpha) * again
-        return mixed.view(windows.shape).mean(dim=2)
+    def _score_channels(self, rows: Floats) -> Floats:
+        found = []
+        for part in self._windows(rows).split(training.BATCH):
+            flat = part.flatten(1)
+            rebuilt, again = ((flat - out).square() for out in self.network(flat))
+            mixed = self.alpha * rebuilt + (1 - self.alpha) * again
+            found.append(mixed.view(part.shape).mean(dim=2))
+        return torch.cat(found).cpu().double().numpy()

@@ -3,6 +3,7 @@
 import copy
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ import torch
 from torch.nn.functional import huber_loss, l1_loss, mse_loss
 
 import lmmoe
-from lmmoe import training
-from lmmoe.mmoe import MMoE, byhand, parts
+from lmmoe import mmoe, mmoe_fast, training
+from lmmoe.mmoe import MMoE
 
 SHAPE = {
     "channels": 5,
@@ -39,7 +40,7 @@ def batch(size, seed=0):
 def descent(made, loss_of=mse_loss, seed=3, weight_decay=0.0):
     draw = torch.Generator().manual_seed(seed)
     settings = {"learning_rate": 1e-3, "weight_decay": weight_decay}
-    return byhand.Descent(made, loss_of, generator=draw, **settings)
+    return mmoe_fast.Descent(made, loss_of, generator=draw, **settings)
 
 
 def drawn(memory):
@@ -78,7 +79,7 @@ def test_gradients_equal_autograds(changes, loss_of, monkeypatch):
         windows, target = batch(size, seed=size)
         loss = learner.step(windows, target)
         masks = iter(drawn(learner.memory[size]))
-        monkeypatch.setattr(parts, "keep_mask", lambda x, *_, masks=masks: next(masks))
+        monkeypatch.setattr(mmoe, "keep_mask", lambda x, *_, masks=masks: next(masks))
         expected = loss_of(obvious(windows), target)
         slopes = torch.autograd.grad(expected, list(obvious.parameters()))
         assert next(masks, None) is None
@@ -117,31 +118,23 @@ def stepped(learner, make_optimiser=None, steps=40):
     return flat.detach().clone()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_steps_are_adams_to_the_bit(dtype, weight_decay):
-    def made():
-        return descent(network().to(dtype), weight_decay=weight_decay)
-
-    found = stepped(made())
-    settings = {"lr": 1e-3, "weight_decay": weight_decay, "fused": True}
-    expected = stepped(made(), lambda flat: torch.optim.Adam(flat, **settings))
-    assert torch.equal(found, expected)
-    decoupled = stepped(made(), lambda flat: torch.optim.AdamW(flat, **settings))
-    assert torch.equal(found, decoupled) == (weight_decay == 0)
-    assert not torch.equal(found, made().weights.flat.detach())
+def small_descent(dtype, weight_decay):
+    return descent(network().to(dtype), weight_decay=weight_decay)
 
 
-def test_where_no_kernel_is_the_usual_class_steps(monkeypatch):
-    fast = descent(network(), weight_decay=0.1)
-    monkeypatch.setattr(byhand, "FUSED", ())
-    usual = descent(network(), weight_decay=0.1)
-    assert isinstance(usual.optimiser, torch.optim.Adam)
-    assert not isinstance(fast.optimiser, torch.optim.Adam)
-    for number in range(5):
-        given = batch(6, seed=number)
-        assert torch.equal(fast.step(*given), usual.step(*given))
-    assert torch.equal(fast.weights.flat, usual.weights.flat)
+def test_steps_are_adams_to_the_bit():
+    for dtype in [torch.float32, torch.float64]:
+        for weight_decay in [0.0, 0.1]:
+            made = partial(
+                lambda t, w: descent(network().to(t), weight_decay=w), dtype, weight_decay
+            )
+            found = stepped(made())
+            settings = {"lr": 1e-3, "weight_decay": weight_decay, "fused": True}
+            expected = stepped(made(), partial(torch.optim.Adam, **settings))
+            assert torch.equal(found, expected)
+            decoupled = stepped(made(), partial(torch.optim.AdamW, **settings))
+            assert torch.equal(found, decoupled) == (weight_decay == 0)
+            assert not torch.equal(found, made().weights.flat.detach())
 
 
 def test_a_fit_does_not_load_the_compiler():
@@ -169,9 +162,8 @@ def test_dropped_shares_are_as_asked_for():
     assert learner.memory[16].expert_scale == pytest.approx(1 / (1 - 51 / 256))
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
+def test_other_networks_are_left_to_autograd():
+    for changes in [
         {"hidden": [6, 6]},
         {"kernels": [4, 4]},
         {"tower": []},
@@ -181,19 +173,17 @@ def test_dropped_shares_are_as_asked_for():
         {"temperature": True},
         {"normalise": True},
         {"expert": "series"},
-    ],
-)
-def test_other_networks_are_left_to_autograd(changes):
-    assert byhand.suits(network())
-    assert not byhand.suits(network(**changes))
+    ]:
+        assert mmoe_fast.suits(network())
+        assert not mmoe_fast.suits(network(**changes))
 
 
 @pytest.mark.parametrize("settings", [{}, {"clip": 1.0}, {"plateau": True}, {"gate": "mean"}])
 def test_detector_takes_hand_written_steps_where_it_can(settings, monkeypatch):
     taken = []
-    step = byhand.Descent.step
+    step = mmoe_fast.Descent.step
     monkeypatch.setattr(
-        byhand.Descent, "step", lambda *given: taken.append(1) or step(*given), raising=True
+        mmoe_fast.Descent, "step", lambda *given: taken.append(1) or step(*given), raising=True
     )
     rows = np.random.default_rng(0).normal(size=(120, 3))
     lmmoe.detector("LightMMoE", epochs=1, **settings).fit(rows)

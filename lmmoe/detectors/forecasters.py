@@ -1,18 +1,33 @@
-"""What gave the study's scores of CAD: a mixture of experts over flattened windows."""
+"""Two networks that forecast the next row from the flattened window: one layer, and CAD as run."""
 
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from lmmoe import kinds, training
-from lmmoe.detectors import register
-from lmmoe.detectors.base import Floats
-from lmmoe.detectors.forecaster import Forecaster
-from lmmoe.networks.dense import dense, draw
+from lmmoe import training
+from lmmoe.detectors.base import Whole
+from lmmoe.detectors.neural import Forecaster, dense, drawn
+from lmmoe.detectors.scaling import Floats
 
 EXPERTS = 3
 SIZES = (64, 32, 32)  # of an expert's layers
+
+
+class Linear(Forecaster):
+    """One linear layer from the flattened window to the next row, trained like LightMMoE.
+
+    The question it answers is that of "Are Transformers Effective for Time Series Forecasting?"
+    (Zeng et al., AAAI 2023): how much of a network's result a linear map reaches. Here it sees all
+    channels: 23,142 parameters at 38 channels and the default window. Settings: `Neural`'s, whose
+    defaults are LightMMoE's.
+    """
+
+    name = "linear"
+
+    def _build(self, channels: int, generator: torch.Generator | None = None) -> nn.Module:
+        layer = dense(channels * self.window, channels, generator)
+        return nn.Sequential(nn.Flatten(), layer)
 
 
 class FlatMixture(nn.Module):
@@ -28,12 +43,16 @@ class FlatMixture(nn.Module):
     ) -> None:
         super().__init__()
         first, second, out = SIZES
+
+        def weights(*shape: int, fan_in: int) -> nn.Parameter:
+            return drawn(EXPERTS, *shape, fan_in=fan_in, generator=generator)
+
         # Columns: the first layers of expert after expert, then the gate.
         self.first = dense(channels * window, EXPERTS * first + EXPERTS, generator)
-        self.second = _weights(EXPERTS, first, second, generator=generator)
-        self.second_bias = _weights(EXPERTS, 1, second, generator=generator, fan_in=first)
-        self.third = _weights(EXPERTS, second, out, generator=generator)
-        self.third_bias = _weights(EXPERTS, 1, out, generator=generator, fan_in=second)
+        self.second = weights(first, second, fan_in=first)
+        self.second_bias = weights(1, second, fan_in=first)
+        self.third = weights(second, out, fan_in=second)
+        self.third_bias = weights(1, out, fan_in=second)
         self.out = dense(out, channels, generator)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -46,32 +65,20 @@ class FlatMixture(nn.Module):
         return self.out((shares * experts).sum(dim=0))
 
 
-def _weights(
-    *shape: int, generator: torch.Generator | None, fan_in: int | None = None
-) -> nn.Parameter:
-    weights = nn.Parameter(torch.empty(shape))
-    draw(weights, fan_in or shape[1], generator)
-    return weights
-
-
-@register("CAD-as-run", epochs=8, batch=32)
 class CADAsRun(Forecaster):
     """The network that gave the study's CAD scores, which is not the CAD that it describes.
 
     Neither convolutions nor a gate and a tower per channel: `FlatMixture`, 129,417 parameters at 38
     channels and 16 rows. It is trained on 10,000 windows (``examples``) drawn once at random,
-    without dropout; under this name in batches of 32 for 8 epochs. Other settings: `Neural`'s.
-    Where ``first_scores`` is "zero", as under the study's protocol, the first ``window`` rows get
-    what they got there: the mean of all later scores, not 0. This looks ahead. CAD itself is in
-    `lmmoe.detectors.lightmmoe`.
+    without dropout; by its preset in batches of 32 for 8 epochs. Other settings: `Neural`'s. Where
+    ``first_scores`` is "zero", as under the study's protocol, the first ``window`` rows get what
+    they got there: the mean of all later scores, not 0. This looks ahead. CAD itself is a preset of
+    `lmmoe.detectors.mixture`.
     """
 
     name = "CAD-as-run"
 
-    def __init__(self, *, examples: int = 10_000, **others: object) -> None:
-        super().__init__(**others)
-        self.examples = examples
-        kinds.whole(examples=examples)
+    examples: Whole = 10_000
 
     @property
     def plan(self) -> training.Plan:
@@ -81,8 +88,5 @@ class CADAsRun(Forecaster):
     def _build(self, channels: int, generator: torch.Generator | None = None) -> FlatMixture:
         return FlatMixture(channels, self.window, generator)
 
-    def _score(self, rows: Floats) -> Floats:
-        scores = super()._score(rows)
-        if self.first_scores == "zero":
-            scores[: self.unscored] = scores[self.unscored :].mean()
-        return scores
+    def _first_score(self, late: Floats) -> float:
+        return late.min() if self.first_scores == "lowest" else late.mean()

@@ -1,8 +1,10 @@
-"""Training steps of the light networks with gradients written out by hand.
+"""Training steps and forecasts of the light networks, written out by hand; for speed only.
 
 The networks are so small that autograd, copies between layouts and fresh memory cost more than the
 arithmetic. Here every product writes into memory that is kept from step to step, in the layout that
 the next one reads, and all weights lie in one tensor, as do their gradients.
+
+Skip this file on a first reading: `lmmoe.mmoe` says what is computed, and tests hold both equal.
 
 Axes: b batch, c channels, w window, e experts, k kernels, d hidden, o expert output, t tower.
 """
@@ -13,22 +15,19 @@ import torch
 from torch import Tensor, nn
 
 from lmmoe import training
-from lmmoe.mmoe import MMoE
-from lmmoe.mmoe.experts import WindowExperts
-from lmmoe.mmoe.gates import SoftmaxGate
-from lmmoe.mmoe.towers import Towers
+from lmmoe.mmoe import MMoE, SoftmaxGate, Towers, WindowExperts
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 # Through autograd's own kernels, which other functions of torch do not offer with "out".
 _below_relu = torch.ops.aten.threshold_backward.grad_input
 _below_softmax = torch.ops.aten._softmax_backward_data.default
 
-FUSED = ("cpu", "cuda")  # devices whose Adam is one kernel
-DECAYS, EPSILON = (0.9, 0.999), 1e-8  # of Adam's two means, and below its root: its paper's
+BATCH = 256  # windows at a time in `forecasts`: the fastest of 96 to 512 on one core here
+DECAYS, EPSILON = (0.9, 0.999), 1e-8  # of Adam's means, and below its root: its paper's
 
 
 def suits(network: MMoE) -> bool:
-    """Whether `Descent` knows the network: one layer of each kind, a softmax gate, no norms."""
+    """Whether this file knows the network: one layer of each kind, a softmax gate, no norms."""
     experts, gate, towers = network.experts, network.gate, network.towers
     return (
         isinstance(experts, WindowExperts)
@@ -63,10 +62,11 @@ class Descent(training.Descent):
     ) -> None:
         self.loss_of, self.generator = loss_of, generator
         self.weights = _Weights(network)
+        self.weights.join()
         self.dropped = (network.experts.dropout, network.towers.dropout)
         self.memory: dict[int, _Memory] = {}
-        fused = self.weights.flat.device.type in FUSED
-        optimiser = _Adam if fused else training.adam
+        one_kernel = self.weights.flat.device.type in ("cpu", "cuda")
+        optimiser = _Adam if one_kernel else training.adam
         super().__init__(
             network,
             lambda windows, target: loss_of(network(windows), target),
@@ -75,21 +75,22 @@ class Descent(training.Descent):
 
     def step(self, windows: Tensor, target: Tensor) -> Tensor:
         """Learn from windows ``(b, c, w)`` and their target rows ``(b, c)``; give the mean loss."""
-        memory = self.memory.get(len(windows))
-        if memory is None:
+        if (memory := self.memory.get(len(windows))) is None:
             memory = _Memory(self.weights, self.dropped, *windows.shape[:2])
             self.memory[len(windows)] = memory
         memory.take(windows, self.generator)
         forecast = memory.forward(self.weights).requires_grad_()
         loss = self.loss_of(forecast.T, target)
         (slope,) = torch.autograd.grad(loss, forecast)
-        memory.backward(self.weights, slope.contiguous())  # else its product is one by one
+        memory.backward(
+            self.weights, slope.unsqueeze(2).contiguous()
+        )  # else its product is one by one
         self.optimiser.step()
         return loss.detach()
 
 
 class _Weights(nn.Module):
-    """All weights of a network side by side in one tensor; ``slopes`` are views of its gradient."""
+    """All weights of a network, as the products want them."""
 
     def __init__(self, network: MMoE) -> None:
         super().__init__()
@@ -108,20 +109,24 @@ class _Weights(nn.Module):
             "head": towers.weights[1],
             "head_bias": towers.biases[1],
         }
-        given = {name: each for name, each in named.items() if each is not None}
-        self.flat = nn.Parameter(torch.cat([each.detach().flatten() for each in given.values()]))
+        self.named = {name: each for name, each in named.items() if each is not None}
+        self.values = {name: each.detach() for name, each in self.named.items()}
+        self.kernels = torch.cat([self.values["conv"], self.values["conv_bias"][None]])
+        self.window, self.shared, self.experts = len(experts.conv), gate.shared, experts.count
+
+    def join(self) -> None:
+        """Lay all weights side by side in one tensor; ``slopes`` are views of its gradient."""
+        self.flat = nn.Parameter(torch.cat([each.flatten() for each in self.values.values()]))
         self.flat.grad = torch.zeros_like(self.flat)
-        sizes = [each.numel() for each in given.values()]
+        sizes = [each.numel() for each in self.values.values()]
         values, slopes = self.flat.detach().split(sizes), self.flat.grad.split(sizes)
-        self.values, self.slopes = {}, {}
-        for (name, each), value, slope in zip(given.items(), values, slopes, strict=True):
+        self.slopes = {}
+        for (name, each), value, slope in zip(self.named.items(), values, slopes, strict=True):
             each.data = self.values[name] = value.view_as(each)
             self.slopes[name] = slope.view_as(each)
-        self.window, width = experts.conv.shape
-        rows = self.window + 1
-        self.kernels = self.flat.detach()[: rows * width].view(rows, width)  # (w + 1, e k)
-        self.kernel_slopes = self.flat.grad[: rows * width].view(rows, width)
-        self.shared, self.experts = gate.shared, experts.count
+        shape, size = self.kernels.shape, self.kernels.numel()  # (w + 1, e k)
+        self.kernels = self.flat.detach()[:size].view(shape)
+        self.kernel_slopes = self.flat.grad[:size].view(shape)
 
     @property
     def gate(self) -> Tensor:
@@ -129,9 +134,9 @@ class _Weights(nn.Module):
         own, common = self.values.get("own"), self.values.get("common")
         if own is None:
             return common.expand(self.values["tower"].shape[0], -1, -1)
-        return (
-            own if common is None else torch.add(own * (1 - self.shared), common, alpha=self.shared)
-        )
+        if common is None:
+            return own
+        return torch.add(own * (1 - self.shared), common, alpha=self.shared)
 
     def take_gate_slope(self, slope: Tensor) -> None:
         """Hand the slope of `gate` on to the gates that it is mixed of."""
@@ -170,7 +175,7 @@ class _Memory:
     """
 
     def __init__(self, weights: _Weights, dropped: tuple[float, float], b: int, c: int) -> None:
-        value = weights.values
+        value, self.batch = weights.values, b
         e, _, d = value["hidden"].shape
         k, o, t = weights.kernels.shape[1] // e, value["out"].shape[2], value["tower"].shape[2]
         empty = value["hidden"].new_empty
@@ -185,10 +190,7 @@ class _Memory:
         self.units_slope, self.hidden_slope = torch.empty_like(self.units), empty(e, b, d)
         self.outputs_slope, self.shares_slope = empty(b, e, o), empty(b, c, e)
         self.mixed_slope, self.tower_slope = self.mixed.view(c, b, o), empty(c, b, t)
-        self._plan_dropout(dropped)
-
-    def _plan_dropout(self, dropped: tuple[float, float]) -> None:
-        """Lay out a byte for each element, and masks where slopes lie later."""
+        # Dropout: a byte for each element, and masks where slopes lie later.
         units, tower = (min(round(256 * share), 255) for share in dropped)
         self.drop_units, self.drop_tower = units > 0, tower > 0
         self.expert_scale, self.tower_scale = 256 / (256 - units), 256 / (256 - tower)
@@ -244,13 +246,7 @@ class _Memory:
         return torch.baddbmm(value["head_bias"], head, tower, alpha=self.tower_scale).squeeze(1)
 
     def backward(self, weights: _Weights, slope: Tensor) -> None:
-        """Write the gradient, given the slope ``(c, b)`` of the loss by the forecast."""
-        mixed = self._below_towers(weights, slope.unsqueeze(2))
-        self._below_gate(weights, mixed)
-        self._below_experts(weights, self.outputs_slope.transpose(0, 1))
-
-    def _below_towers(self, weights: _Weights, slope: Tensor) -> Tensor:
-        """From the forecast ``(c, b, 1)`` to the mixtures ``(b, c, o)``."""
+        """Write the gradient, given the slope ``(c, b, 1)`` of the loss by the forecast."""
         value, out, scale = weights.values, weights.slopes, self.tower_scale
         torch.sum(slope, 1, keepdim=True, out=out["head_bias"])
         row = slope.transpose(1, 2)
@@ -261,19 +257,17 @@ class _Memory:
         torch.bmm(self.mixed.permute(1, 2, 0), self.tower_slope, out=out["tower"])
         tower = value["tower"].transpose(1, 2)
         torch.bmm(self.tower_slope, tower, out=self.mixed_slope)  # over the mixtures
-        return self.mixed_slope.transpose(0, 1)
+        mixed = self.mixed_slope.transpose(0, 1)  # (b, c, o)
 
-    def _below_gate(self, weights: _Weights, mixed: Tensor) -> None:
-        """From the mixtures to the experts' outputs, and to the gates' weights."""
+        # To the experts' outputs, and to the gates' weights.
         torch.bmm(self.shares.transpose(1, 2), mixed, out=self.outputs_slope)
         torch.bmm(mixed, self.outputs.permute(1, 2, 0), out=self.shares_slope)
         shares = self.shares_slope.permute(1, 2, 0).contiguous()
         logits = _below_softmax(shares, self.softmax, 1, shares.dtype)
         weights.take_gate_slope(torch.bmm(logits, self.windows[:-1].permute(1, 2, 0)))
 
-    def _below_experts(self, weights: _Weights, outputs: Tensor) -> None:
-        """From the experts' outputs ``(e, b, o)`` to their weights."""
-        value, out, scale = weights.values, weights.slopes, self.expert_scale
+        # From the experts' outputs to their weights.
+        outputs, scale = self.outputs_slope.transpose(0, 1), self.expert_scale  # (e, b, o)
         torch.sum(outputs, 1, keepdim=True, out=out["out_bias"])
         out["out"].baddbmm_(self.hidden.transpose(1, 2), outputs, beta=0, alpha=scale)
         hidden, units = self.hidden_slope, self.units_slope
@@ -285,3 +279,22 @@ class _Memory:
         _below_relu(units, self.units, 0, grad_input=self.maps.transpose(1, 2))
         windows = self.windows.flatten(1)
         torch.mm(windows, self.maps.view(-1, windows.shape[1]).T, out=weights.kernel_slopes)
+
+
+@torch.inference_mode()
+def forecasts(network: MMoE, rows: Tensor) -> Tensor:
+    """Forecast from every window of consecutive rows ``(t, c)``: ``(t - w + 1, c)``.
+
+    Up to rounding what ``network`` itself gives in scoring mode. It must be one that `suits`
+    accepts; ``rows`` have its type and device, and at least w of them are there.
+    """
+    weights = _Weights(network)
+    # Time as the last axis in memory makes the copies quick.
+    windows = rows.T.contiguous().unfold(1, weights.window, 1).transpose(0, 1)  # (n, c, w)
+    parts, memory = [], None
+    for part in windows.split(BATCH):
+        if memory is None or len(part) != memory.batch:
+            memory = _Memory(weights, (0.0, 0.0), *part.shape[:2])
+        memory.take(part, None)
+        parts.append(memory.forward(weights).T)
+    return torch.cat(parts)

@@ -1,0 +1,185 @@
+"""Detectors that learn a scaling at most: floors, norms, naive forecasts, a statistical mixture."""
+
+from zlib import crc32
+
+import numpy as np
+
+from lmmoe.detectors.base import Detector, First, Share, Whole
+from lmmoe.detectors.scaling import Floats, unit
+from lmmoe.errors import DataError
+
+SHARES = (0.6, 0.25, 0.15)  # of level, spread and change in SmartSimpleAD's score: the study's
+SMOOTHED, SIGMA = 0.15, 0.8  # share and width, in rows, of its smoothed score: the study's
+
+
+class Random(Detector):
+    """Independent uniform numbers in [0, 1), whatever the rows; others for other rows."""
+
+    name = "random"
+    scaling = None
+
+    def _score_rows(self, rows: Floats) -> Floats:
+        # By itself a seed would give training and test rows, and all entities, the same numbers.
+        data = crc32((rows + 0.0).tobytes())  # -0.0 becomes 0.0
+        return np.random.default_rng([self.seed, data]).random(len(rows))
+
+    def _score_channels(self, rows: Floats) -> Floats:
+        """No channel before another: each the same share."""
+        return np.repeat(self._score_rows(rows)[:, None] / rows.shape[1], rows.shape[1], axis=1)
+
+
+class RowIndex(Detector):
+    """The position of a row in its series, from 0: what a late row gains by being late.
+
+    Wu and Keogh, "Current Time Series Anomaly Detection Benchmarks are Flawed" (TKDE 2021),
+    found the anomalies of several benchmarks mostly near the end ("run-to-failure bias").
+    """
+
+    name = "row index"
+    seeded = False
+    scaling = None
+
+    def _score_rows(self, rows: Floats) -> Floats:
+        return np.arange(len(rows), dtype=np.float64)
+
+
+class MTSExample(Detector):
+    """Sum over channels of the squared z-score, the literature's squared L2 norm.
+
+    The study's repository calls it MTSExample, and it is that study's top scorer.
+    """
+
+    name = "MTSExample"
+    seeded = False
+
+    def _score_channels(self, rows: Floats) -> Floats:
+        return self._scaling(rows) ** 2
+
+    def _score_rows(self, rows: Floats) -> Floats:
+        return self._score_channels(rows).sum(axis=1)
+
+
+class L2MinMax(Detector):
+    """Euclidean norm of the row after min-max scaling by the training rows.
+
+    Source: Sarfraz et al., "Position: Quo Vadis, Unsupervised Time Series Anomaly Detection?"
+    (ICML 2024), baseline "L2-norm". A channel at its lowest training value adds nothing. A channel
+    adds the square of its scaled value to the squared score; `channel_scores` gives these squares.
+    The range is that of all training rows, so that thresholds from the last of them are a little
+    low.
+    """
+
+    name = "L2 min-max"
+    seeded = False
+    scaling = "min-max"
+
+    def _score_channels(self, rows: Floats) -> Floats:
+        return self._scaling(rows) ** 2
+
+    def _score_rows(self, rows: Floats) -> Floats:
+        return np.sqrt(self._score_channels(rows).sum(axis=1))
+
+
+class RangeDeviation(Detector):
+    """How many channels of the row lie outside their range in the training rows learned from.
+
+    Source: Sarfraz et al. (ICML 2024), baseline "sensor range deviation"; theirs is 1 where any
+    channel does, and sees no step of a constant channel that is shorter than 1 in its raw unit.
+    """
+
+    name = "range deviation"
+    seeded = False
+    scaling = None
+    parameters = 0  # a range is no more than a scaling
+
+    held_out: Share = 0.1
+
+    def _learn(self, scaled: Floats) -> dict[str, np.ndarray]:
+        return {"low": scaled.min(axis=0), "high": scaled.max(axis=0)}
+
+    def _score_channels(self, rows: Floats) -> Floats:
+        low, high = self._learned["low"], self._learned["high"]
+        return ((rows < low) | (rows > high)).astype(np.float64)
+
+    def _score_rows(self, rows: Floats) -> Floats:
+        return self._score_channels(rows).sum(axis=1)
+
+
+class MovingAverage(Detector):
+    """Forecast each row as the mean of the ``window`` rows before it; 1 repeats the last value.
+
+    Score: the mean over channels of the squared error in z-scores, the rule of the study's
+    forecasters, so that only the forecast differs (Hyndman and Athanasopoulos, "Forecasting:
+    Principles and Practice", 3rd edition, section 5.2, the naive method). Only the scaling is
+    learned: ``held_out`` changes nothing.
+    """
+
+    name = "moving average"
+    seeded = False
+
+    held_out: Share = 0.1
+    first_scores: First = "lowest"
+    window: Whole = 16
+
+    @property
+    def unscored(self) -> int:
+        """Rows before the first one that can be forecast."""
+        return self.window
+
+    def _score_channels(self, rows: Floats) -> Floats:
+        scaled = self._scaling(rows)
+        past = np.lib.stride_tricks.sliding_window_view(scaled[:-1], self.window, axis=0)
+        return (scaled[self.window :] - past.mean(axis=-1)) ** 2
+
+
+class SmartSimpleAD(Detector):
+    """The study's mixture of level, spread and change, not causal: a score sees 6 rows ahead.
+
+    Each scaled over the rows that are scored, so a score depends on all of these:
+
+    - level: the squared norm of the weighted z-scores,
+    - spread: their population variance in a centred window of 3 rows, summed over channels,
+    - change: the variance of the differences inside a centred window of 7 rows, likewise.
+
+    Windows are clipped at both ends. A channel weighs the root of its share of the variance of the
+    scaled training rows, the weights summing to 1: so all channels weigh the same, but for constant
+    ones, which weigh nothing. Source: the study's definition; equals its published results per
+    machine on SMD under its protocol.
+    """
+
+    name = "SmartSimpleAD"
+    seeded = False
+    min_rows = 2
+    rescales = True
+    parameters = 0  # weights tell which channels vary, no more
+
+    def _learn(self, scaled: Floats) -> dict[str, np.ndarray]:
+        variance = np.where(np.ptp(scaled, axis=0) > 0, scaled.var(axis=0), 0.0)
+        if not variance.any():
+            raise DataError(f"no channel varies in training, and {self.name} weighs by variance")
+        roots = np.sqrt(variance / variance.sum())
+        return {"weights": roots / roots.sum()}
+
+    def _score_rows(self, rows: Floats) -> Floats:
+        from scipy.ndimage import gaussian_filter1d
+
+        weighted = self._scaling(rows) * self._learned["weights"]
+        parts = (
+            (weighted**2).sum(axis=1),
+            _variances(weighted, 3, 1),
+            # 7 rows hold 6 differences: 3 before the row in the middle and 3 after.
+            _variances(np.diff(weighted, axis=0), 6, 3),
+        )
+        mixed = sum(share * unit(part) for share, part in zip(SHARES, parts, strict=True))
+        return (1 - SMOOTHED) * mixed + SMOOTHED * gaussian_filter1d(mixed, SIGMA)
+
+
+def _variances(values: Floats, window: int, before: int) -> Floats:
+    """Population variance of ``(t, c)`` in windows that start ``before`` values early.
+
+    Summed over channels; windows reach beyond both ends by ``before`` values and are clipped.
+    """
+    gap = np.full((before, values.shape[1]), np.nan)
+    padded = np.concatenate([gap, values, gap])
+    views = np.lib.stride_tricks.sliding_window_view(padded, window, axis=0)
+    return np.nanvar(views, axis=-1).sum(axis=1)

@@ -1,1 +1,0 @@
-"""Networks of the deep detectors: the mathematics alone, without training or scores."""
