@@ -8,11 +8,13 @@ from small import LIGHT, failing, series, waves
 
 from lmmoe import costs
 from lmmoe.metrics import best_f1
+from lmmoe.report import pitfall_outcomes as outcomes
 from lmmoe.report import pitfall_tables as tables
 from lmmoe.report import pitfalls
 from lmmoe.report.evaluation import COLUMNS
 from lmmoe.report.params import Profile
-from lmmoe.report.pitfall_tables import DETECTORS, Measured, Panel, catalogue, measure
+from lmmoe.report.pitfall_outcomes import Panel, catalogue
+from lmmoe.report.pitfall_tables import DETECTORS, Measured, measure
 from lmmoe.report.pitfalls import Scored
 from lmmoe.report.plots import pitfalls as plots
 from lmmoe.report.runs import Run
@@ -48,7 +50,7 @@ def test_there_are_twenty_and_each_says_what_it_must():
         assert callable(getattr(pitfalls, title.replace(" ", "_")))
         assert one["metric"] in COLUMNS and one["reported"] in {*COLUMNS, "f1"}
         assert one["wrong"].endswith(".") and one["question"].endswith("?") and one["source"]
-        assert bool(one["before"] and one["after"]) != (title in tables.COMPARED)
+        assert bool(one["before"] and one["after"]) != (title in outcomes.COMPARED)
 
 
 # --- What is compared ---
@@ -56,15 +58,15 @@ def test_there_are_twenty_and_each_says_what_it_must():
 
 def test_means_of_what_was_drawn():
     values, counts = np.array([1.0, 2.0, 6.0]), np.array([[1, 1, 1], [0, 2, 1], [3, 0, 0]])
-    assert tables.mean_over(values, counts) == pytest.approx([3, 10 / 3, 1])
-    some = tables.mean_over(values, counts, among=[False, True, True])
+    assert outcomes.mean_over(values, counts) == pytest.approx([3, 10 / 3, 1])
+    some = outcomes.mean_over(values, counts, among=[False, True, True])
     assert some[:2] == pytest.approx([4, 10 / 3]) and np.isnan(some[2])  # none of them drawn
-    assert tables.mean_over(np.array([1.0, np.nan]), np.array([[2, 0]])) == [1]
+    assert outcomes.mean_over(np.array([1.0, np.nan]), np.array([[2, 0]])) == [1]
 
 
 def test_an_entity_that_lacks_a_setting_counts_for_none():
     made = panel({"a": [1.0, 2.0, np.nan, 3], "b": [3.0, 3.0, 5.0, 9], "c": [0, 0, 0, np.nan]})
-    found = tables.compared(made, "a", "b")
+    found = outcomes.compared(made, "a", "b")
     assert found.known.tolist() == [True, True, False, False]
     everyone = found.known[None].astype(float)
     assert (found.before(everyone), found.after(everyone)) == ([1.5], [3])
@@ -79,7 +81,7 @@ def test_resamples_draw_known_entities_only():
     assert (counts.sum(axis=1) == 3).all() and (counts[:, 1] == 0).all()
     assert counts.mean(axis=0)[[0, 2, 3]] == pytest.approx([1, 1, 1], abs=0.15)
     values = np.random.default_rng(0).normal(size=18)
-    means = tables.mean_over(values, tables.resamples(np.ones(18, dtype=bool)))
+    means = outcomes.mean_over(values, tables.resamples(np.ones(18, dtype=bool)))
     found = bootstrap_mean(values)
     assert np.quantile(means, [0.025, 0.975]) == pytest.approx([found.low, found.high], abs=0.02)
 
@@ -88,7 +90,7 @@ def test_settings_by_group_are_those_with_the_best_mean():
     fixed = "0.98 / 0.0001"
     values = {fixed: [0.5, 0.1, 0.1, np.nan], "other": [0.1, 0.4, 0.3, np.nan]}
     values["odd"] = [0.2, 0.2, 0.2, 0.9]
-    found = tables.best_of_each_group(panel(values, groups=["a", "a", "b", "b"]))
+    found = outcomes.best_of_each_group(panel(values, groups=["a", "a", "b", "b"]))
     # Group a: fixed .3, other .25. Group b, of what is known: odd (.2 + .9) / 2.
     assert found.before(np.eye(4))[:3] == pytest.approx([0.5, 0.1, 0.1])
     assert found.after(np.eye(4))[:3] == pytest.approx([0.5, 0.1, 0.2])
@@ -99,31 +101,31 @@ def test_one_threshold_for_all_is_the_best_of_all_rows_drawn():
     labels = [np.array([0, 1, 0]), np.array([0, 1, 0])]
     scores = [np.array([0.1, 0.9, 0.2]), np.array([5.0, 7.0, 6.0])]
     values = {"quantile": [0.0, 0.2], "best": [1, 1]}
-    found = tables.quantile_or_best(panel(values, labels=labels, scores=[scores]))
+    found = outcomes.quantile_or_best(panel(values, labels=labels, scores=[scores]))
     assert found.after(np.ones((1, 2))) == [1]
     # From 7 on: one hit of two. From .9 on: both events, two false: 2/3 too, but the highest wins.
     assert tried(found)["best, one for all"] == pytest.approx((0 + 1) / 2)
     assert tried(found, [1, 0])["best, one for all"] == 1
-    lacking = tables.quantile_or_best(panel(values, labels=labels, scores=[[scores[0], None]]))
+    lacking = outcomes.quantile_or_best(panel(values, labels=labels, scores=[[scores[0], None]]))
     assert np.isnan(tried(lacking)["best, one for all"])
 
 
 def test_the_best_epoch_of_each_entity():
     values = {"held-out rows": [0.8, 0.6], "1": [0.4, 0.9], "9": [0.7, 0.2], "10": [0.3, 0.5]}
-    found = tables.best_epoch(panel(values))
+    found = outcomes.best_epoch(panel(values))
     assert found.before(np.eye(2)) == pytest.approx([0.3, 0.5])  # all ten, not "9"
     assert found.after(np.eye(2)) == pytest.approx([0.7, 0.9])
-    alone = tables.best_epoch(panel({"held-out rows": [0.5, 0.6]}))
+    alone = outcomes.best_epoch(panel({"held-out rows": [0.5, 0.6]}))
     assert alone.after(np.eye(2)) == pytest.approx([0.5, 0.6])
 
 
 def test_settings_are_chosen_on_the_first_of_each_group():
     values = {"a": [0.9, 0.1, 0.2, 0.3], "b": [0.1, 0.8, 0.2, 0.7], "c": [0.5, 0.4, 0.3, 0.2]}
-    found = tables.best_of_each_series(panel(values, groups=["x", "x", "y", "y"]))
+    found = outcomes.best_of_each_series(panel(values, groups=["x", "x", "y", "y"]))
     assert found.known.tolist() == [False, True, False, True]  # those that did not choose
     judged = np.array([[0, 1, 0, 1]])
     assert (found.before(judged), found.after(judged)) == (pytest.approx([0.2]), [0.75])
-    alone = tables.best_of_each_series(panel({"a": [0.4], "b": [0.6]}))
+    alone = outcomes.best_of_each_series(panel({"a": [0.4], "b": [0.6]}))
     assert alone.before(np.ones((1, 1))) == alone.after(np.ones((1, 1))) == [0.6]
 
 
@@ -173,7 +175,7 @@ def test_the_five_averages_are_the_obvious_ones_of_the_entities_drawn():
         )
     values = {name: [part[name] for part in parts] for name in parts[0]}
     labels, scores = (list(part) for part in zip(*FLEET, strict=True))
-    found = tables.highest_average(panel(values, groups=GROUPS, labels=labels, scores=[scores]))
+    found = outcomes.highest_average(panel(values, groups=GROUPS, labels=labels, scores=[scores]))
     for counts in ([1, 1, 1, 1, 1], [2, 0, 1, 1, 1], [0, 0, 5, 0, 0], [1, 3, 0, 0, 1]):
         expected = five_averages(np.repeat(np.arange(5), counts))
         assert list(tried(found, counts).values()) == pytest.approx(expected)
@@ -182,7 +184,7 @@ def test_the_five_averages_are_the_obvious_ones_of_the_entities_drawn():
     for row in values.values():
         row[2] = np.nan
     scores[2] = None
-    found = tables.highest_average(panel(values, groups=GROUPS, labels=labels, scores=[scores]))
+    found = outcomes.highest_average(panel(values, groups=GROUPS, labels=labels, scores=[scores]))
     assert found.known.tolist() == [True, True, False, True, True]
     assert list(tried(found).values()) == pytest.approx(five_averages([0, 1, 3, 4]))
 
@@ -190,17 +192,19 @@ def test_the_five_averages_are_the_obvious_ones_of_the_entities_drawn():
 def test_some_of_the_machines():
     values = {"average precision": [0.3, 0.6, 0.9, np.nan], "drift": [1.0, 2.0, 3.0, 0.0]}
     made = panel(values)
-    found = tables.some_entities(made)
+    found = outcomes.some_entities(made)
     assert found.known.tolist() == [True, True, True, False]
     assert found.after(found.known[None]) == pytest.approx([0.45])  # the calmer half
     made.entities[:] = ["machine-1-1", "machine-2-3", "machine-3-8", "machine-3-7"]
-    found = tables.some_entities(made)
+    found = outcomes.some_entities(made)
     assert found.after(found.known[None]) == pytest.approx([0.6])  # InterFusion's: 1-1 and 3-8
     assert tried(found)["TSB-AD's (3 of 20 at hand)"] == pytest.approx(0.75)
 
 
 def test_the_best_seed_is_best_over_the_entities_drawn():
-    found = tables.best_of_seeds(panel({"average precision": [[0.1, 0.9], [0.4, 0.5], [0.3, 0.3]]}))
+    found = outcomes.best_of_seeds(
+        panel({"average precision": [[0.1, 0.9], [0.4, 0.5], [0.3, 0.3]]})
+    )
     counts = np.array([[1, 1], [2, 0], [0, 2]])
     assert found.before(counts) == pytest.approx([2.5 / 6, 0.8 / 3, 1.7 / 3])
     assert found.after(counts) == pytest.approx([0.5, 0.4, 0.9])
@@ -210,13 +214,13 @@ def test_the_best_seed_is_best_over_the_entities_drawn():
 def test_all_rows_but_the_subjects_are_copied():
     values, one = {"same rules": [0.8], "other rules": [0.7]}, np.ones((1, 1))
     for detector, after in (("LightMMoE", 0.8), ("PCA", 0.7)):
-        found = tables.others_copied(panel(values, detector=detector))
+        found = outcomes.others_copied(panel(values, detector=detector))
         assert (found.before(one), found.after(one)) == ([0.8], [after])
 
 
 def test_the_settings_tell_what_one_entity_decides():
     values = {"all events": [0.2, 0.4, 0.9], "longest left out": [0.1, 0.3, 0.5]}
-    found = tables.without_the_longest(panel(values))
+    found = outcomes.without_the_longest(panel(values))
     helps, harms = (f"without the entity that {how} most" for how in ("helps", "harms"))
     assert tried(found)[helps] == pytest.approx(0.3)
     assert tried(found)[harms] == pytest.approx(0.65)
@@ -277,7 +281,7 @@ def test_every_pitfall_is_made_with_every_detector(whole):
             seeds = 1 if one["first_seed_only"] else seeds
             assert {values.shape for values in made.values.values()} == {(seeds, 3)}
             # One of the good ones may have chosen the settings for the other.
-            assert tables.outcome(made, one).known[1:].any(), f"{title}, {made.detector}"
+            assert outcomes.outcome(made, one).known[1:].any(), f"{title}, {made.detector}"
     assert list(found.floors) == ["constant", "row index", *DETECTORS]
     light = found.panels["best seed"][0]
     assert light.values["average precision"][:, 1].tolist() == expected

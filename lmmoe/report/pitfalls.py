@@ -1,8 +1,8 @@
 """Twenty usual pitfalls of evaluation, each a function from a scored series to numbers by setting.
 
-Two of the settings are the number before the pitfall and the number after it. Titles, sources and
-what to ask of a paper stand in ``published/pitfalls.csv``; `report.pitfall_tables` runs all of them
-on a profile's entities and says which numbers are compared.
+Titles, sources and what to ask of a paper stand in ``published/pitfalls.csv``. Two of the numbers
+are compared, before and after (`report.pitfall_outcomes`); `report.pitfall_tables` makes all pitfalls
+on a profile's entities.
 """
 
 from dataclasses import dataclass, replace
