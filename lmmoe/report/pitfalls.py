@@ -1,8 +1,8 @@
 """Twenty usual pitfalls of evaluation, each a function from a scored series to numbers by setting.
 
 Titles, sources and what to ask of a paper stand in ``published/pitfalls.csv``. Two of the numbers
-are compared, before and after (`report.pitfall_outcomes`); `report.pitfall_tables` makes all pitfalls
-on a profile's entities.
+are compared (`report.pitfall_outcomes`); `report.pitfall_tables` makes all pitfalls on the entities
+of a profile.
 """
 
 from dataclasses import dataclass, replace
