@@ -124,7 +124,7 @@ rule data_exploration:
         table=f"{FIGURES}/data.csv",
         figures=expand(
             f"{FIGURES}/{{name}}.png",
-            name=["events", "channels", "event", "correlations", "shifts"],
+            name=["events", "event", "correlations", "shifts"],
         ),
     log:
         f"{RESULTS}/01_data_exploration.log",

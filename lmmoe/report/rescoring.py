@@ -14,7 +14,7 @@ from lmmoe.metrics import alarms, average_precision, best_f1, quantile
 from lmmoe.report.deployment import kept
 from lmmoe.report.evaluation import SHARE
 from lmmoe.report.params import Profile
-from lmmoe.report.pitfalls.scored import judgeable
+from lmmoe.report.pitfalls import judgeable
 from lmmoe.report.runs import Run, result
 
 PROTOCOL = "ours"

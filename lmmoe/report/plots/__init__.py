@@ -5,7 +5,6 @@ from lmmoe.report.plots.comparison import forest, heatmap, what_adjustment_hides
 from lmmoe.report.plots.cost import quality_and_cost
 from lmmoe.report.plots.data import (
     caused_by,
-    channel_image,
     closeup,
     correlations,
     event_map,
@@ -19,7 +18,6 @@ from lmmoe.report.plots.study import against_study, study_differences
 from lmmoe.report.plots.training import (
     attribution,
     forecasts,
-    gate_use,
     learning_curve,
     score_lanes,
 )
@@ -28,7 +26,6 @@ __all__ = [
     "against_study",
     "attribution",
     "caused_by",
-    "channel_image",
     "claims_by_document",
     "closeup",
     "correlations",
@@ -39,7 +36,6 @@ __all__ = [
     "forecasts",
     "forest",
     "found_by",
-    "gate_use",
     "heatmap",
     "learning_curve",
     "model_or_scoring",

@@ -3,23 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lmmoe.data import Series
 from lmmoe.data.series import Floats
-from lmmoe.report.plots.data import caused_by
-from lmmoe.report.plots.style import (
-    EVENT,
-    canvas,
-    colour,
-    log_scale,
-    shade_events,
-    styled,
-    time_axis,
-    title,
-)
+from lmmoe.report.plots import style
+from lmmoe.report.plots.data import caused_by, lanes
+from lmmoe.report.plots.style import EVENT, canvas, colour, shade_events, styled, time_axis
 from lmmoe.training import History
 
 
@@ -40,29 +31,16 @@ def learning_curve(history: History) -> Figure:
 
 @styled
 def forecasts(
-    series: Series,
-    forecast: Floats,
-    event: tuple[int, int],
-    *,
-    channels: Sequence[int],
-    around: int = 90,
+    series: Series, forecast: Floats, event: tuple[int, int], *, channels: Sequence[int]
 ) -> Figure:
     """Forecast against truth around one event; ``forecast`` ``(t, c)``, NaN where there is none."""
-    start, stop = max(event[0] - around, 0), min(event[1] + around, len(series.test))
-    figure, axes = canvas(
-        len(channels), height=0.7 + 0.85 * len(channels), sharex=True, squeeze=False
-    )
-    time, unit = time_axis(series, np.arange(start, stop))
-    for ax, channel in zip(axes[:, 0], channels, strict=True):
-        ax.plot(time, series.test[start:stop, channel], color="#37474F", label="observed")
-        model = {"color": colour("LightMMoE"), "ls": "--", "lw": 0.9, "label": "forecast"}
-        ax.plot(time, forecast[start:stop, channel], **model)
-        shade_events(ax, series, start=start, stop=stop)
-        ax.set_ylabel(series.channels[channel], rotation=0, ha="right", va="center", fontsize=7)
-        ax.tick_params(labelsize=6)
-    axes[0, 0].legend(ncols=2, fontsize=7, loc="lower right", bbox_to_anchor=(1, 1))
-    axes[0, 0].set_title("the next row: forecast and observed")
-    axes[-1, 0].set_xlabel(unit)
+    figure, axes, rows, time = lanes(series, event, channels, around=90)
+    for ax, channel in zip(axes, channels, strict=True):
+        ax.plot(time, series.test[rows, channel], color="#37474F", label="observed")
+        look = {"color": colour("LightMMoE"), "ls": "--", "lw": 0.9}
+        ax.plot(time, forecast[rows, channel], label="forecast", **look)
+    axes[0].legend(ncols=2, fontsize=7, loc="lower right", bbox_to_anchor=(1, 1))
+    axes[0].set_title("the next row: forecast and observed")
     return figure
 
 
@@ -77,36 +55,15 @@ def score_lanes(
         floor = np.quantile(values, 0.01)
         ax.plot(time, np.maximum(values, floor), color=colour(name), lw=0.5)
         if floor > 0:
-            log_scale(ax)  # scores of a forecaster span several powers of ten
+            style.log_scale(ax)  # scores of a forecaster span several powers of ten
         shade_events(ax, series)
         if thresholds and name in thresholds:
             ax.axhline(thresholds[name], color="black", lw=0.7, ls="--")
-        ax.set_title(title(name), fontsize=9, color=colour(name))
+        ax.set_title(style.title(name), fontsize=9, color=colour(name))
         ax.tick_params(labelsize=7)
         ax.margins(x=0)
     axes[-1, 0].set_xlabel(f"{unit} of the test half of {series.entity} (shaded: labelled events)")
     figure.supylabel("score", fontsize=8)
-    return figure
-
-
-@styled
-def gate_use(weights: Floats, channels: Sequence[str]) -> Figure:
-    """Mean share of each expert in each channel's forecast, ``(t, c, e)`` averaged over time."""
-    share = weights.mean(axis=0)  # (c, e)
-    figure, ax = canvas(height=2.2, width=10)
-    sns.heatmap(
-        share.T,
-        ax=ax,
-        cmap="crest",
-        vmin=0,
-        vmax=1,
-        xticklabels=list(channels),
-        yticklabels=[f"expert {number + 1}" for number in range(share.shape[1])],
-        cbar_kws={"label": "mean share"},
-    )
-    ax.tick_params(axis="x", labelsize=6, rotation=90, length=0)
-    ax.tick_params(axis="y", rotation=0, length=0)
-    ax.set_title("which channel uses which expert")
     return figure
 
 

@@ -9,7 +9,7 @@ from lmmoe.report.statistics import bootstrap_mean
 from lmmoe.report.tables.means import entity_means
 
 PROTOCOL = "ours"
-REBUILT = "Sarfraz et al., ICML 2024"  # whose way `lmmoe.report.pitfalls.quovadis` repeats
+REBUILT = "Sarfraz et al., ICML 2024"  # whose way `lmmoe.report.as_published.quovadis` repeats
 
 
 def printed() -> pd.DataFrame:
@@ -27,7 +27,7 @@ def beside(rows: pd.DataFrame, rebuilt: pd.DataFrame) -> pd.DataFrame:
 
     Adds ``ours``, its 95 % bootstrap interval over entities (``low``, ``high``; NaN for one),
     their number (``entities``), and ``rebuilt``, ours scored and judged in their way, from
-    `lmmoe.report.pitfalls.quovadis.rebuilt`.
+    `lmmoe.report.as_published.quovadis`.
     """
     means, lines = entity_means(rows, PROTOCOL), []
     known = means.index.unique("detector")

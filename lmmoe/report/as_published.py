@@ -1,0 +1,160 @@
+"""Two published programs judged as they are: AMAD with its mistakes, and QuoVadis' evaluation."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+
+import numpy as np
+import pandas as pd
+
+from lmmoe import paths, progress
+from lmmoe.data import Series
+from lmmoe.data.series import Bits, Floats
+from lmmoe.detectors import detector
+from lmmoe.detectors.amad import SWITCHES
+from lmmoe.metrics import average_precision, best_f1
+from lmmoe.report import evaluation
+from lmmoe.report.params import Profile
+from lmmoe.report.pitfalls import AHEAD, BACK, FLOOR, Scored, adjusted_f1, judgeable, moving_mean
+from lmmoe.report.protocol import PROTOCOLS
+from lmmoe.report.runs import FAILURES, Run
+from lmmoe.report.statistics import DIGITS, bootstrap_mean
+
+# AMAD as published, with each mistake mended alone, and with all mended; the fit is the same.
+VARIANTS: dict[str, dict[str, bool]] = {
+    "as published": {},
+    "no untrained heads": {"heads": False},
+    "forest's sign right": {"wrong_sign": False},
+    "causal average": {"centred": False},
+    "not scaled over test rows": {"test_scaled": False},
+    "all mended": dict.fromkeys(SWITCHES, False),
+}
+
+
+def amad(profile: Profile, entities: list[str] | None = None) -> pd.DataFrame:
+    """Score the AMAD runs that the profile plans under the study's protocol with switches changed.
+
+    A row per variant, and random scores: ``machines``, and the means over entities (seeds averaged
+    first) of average precision, best F1 (both on the labels as published) and the study's Point F1
+    (PA), with the 95 % bootstrap interval (``_low``, ``_high``) of the difference (``_gain``) to
+    "as published". Empty where no AMAD is planned or nothing is labelled; an entity on which a run
+    fails is left out.
+    """
+    planned = [
+        (entity, seed)
+        for entity in entities or profile.present
+        for name, protocol, seed in profile.plan(entity)
+        if (name, protocol) == ("AMAD", "study")
+    ]
+    found = []
+    with progress.bar(len(planned), "AMAD's switches", unit="run") as bar:
+        for entity, seed in planned:
+            series = profile.load(entity)
+            runs = [
+                Run(series, name, "study", seed, profile.detectors[name])
+                for name in ("AMAD", "random")
+            ]
+            with suppress(*FAILURES):
+                if judgeable(series):
+                    found.append(_variants(profile, *runs))
+            bar.update()
+    if not found:
+        return pd.DataFrame()
+    lines = pd.concat(found)
+    metrics = list(lines.columns[3:])
+    means = lines.groupby(["variant", "entity"], sort=False)[metrics].mean()
+    rows = {}
+    for name, part in means.groupby("variant", sort=False):
+        ours, rows[name] = part.droplevel("variant"), {"machines": len(part)}
+        for metric in metrics:
+            gain = bootstrap_mean((ours - means.loc["as published"])[metric].round(DIGITS))
+            ends = {f"{metric}_{end}": getattr(gain, end) for end in ("low", "high")}
+            rows[name] |= {metric: ours[metric].mean(), f"{metric}_gain": gain.mean} | ends
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("variant")
+
+
+def _variants(profile: Profile, run: Run, chance: Run) -> pd.DataFrame:
+    """A line per variant of one run; kept under ``results/``, since each scores the rows anew."""
+    asked = json.dumps([run.key, chance.key, evaluation.VERSION, VARIANTS])
+    name = f"amad-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.csv"
+    path = paths.results(profile.profile) / "pitfalls" / name
+    if not path.is_file():
+        one, series = Scored(run), run.series
+        changed = {
+            variant: one.result.detector.rescored(series.test, **given)
+            for variant, given in VARIANTS.items()
+            if given
+        }
+        scored = {"as published": one.scores} | changed | {"random": Scored(chance).scores}
+        study = PROTOCOLS["study"].labels(series)
+        lines = [
+            {
+                "variant": variant,
+                "entity": series.entity,
+                "seed": run.seed,
+                "average_precision": average_precision(labels=series.labels, scores=scores),
+                "best_f1": best_f1(labels=series.labels, scores=scores).f1,
+                "point_f1_pa": adjusted_f1(study, scores),
+            }
+            for variant, scores in scored.items()
+        ]
+        with paths.replacing(path) as part:
+            pd.DataFrame(lines).to_csv(part, index=False)
+    return pd.read_csv(path, dtype={"entity": str}, keep_default_na=False)  # one may be called NA
+
+
+def quovadis(fleet: Iterable[Series]) -> pd.DataFrame:
+    """Score and judge PCA and the range deviation as a published comparison on SMD does it.
+
+    Means over entities: detectors down, ``best_f1`` and ``average_precision`` across; entities
+    without an event, or without a normal row, are left out. Source: Sarfraz et al., "Position: Quo
+    Vadis, Unsupervised Time Series Anomaly Detection?" (ICML 2024), and the program published with
+    it. Its numbers for these two are the farthest from ours; what it makes of a detector's errors
+    and how it takes an area explain them.
+    """
+    chosen = [series for series in fleet if judgeable(series)]
+    made: dict[str, list[tuple[float, float]]] = {"PCA": [], "range deviation": []}
+    with progress.bar(len(chosen), "judged as QuoVadis does", unit="entity") as bar:
+        for series in chosen:
+            errors = detector("PCA").fit(series.train).channel_scores(series.test)
+            made["PCA"].append(best_normalisation(series.labels, errors))
+            outside = detector("range deviation").fit(series.train).decision_function(series.test)
+            made["range deviation"].append(judged(series.labels, (outside > 0).astype(float)))
+            bar.update()
+    means = {name: np.mean(found, axis=0) for name, found in made.items() if found}
+    return pd.DataFrame.from_dict(means, orient="index", columns=["best_f1", "average_precision"])
+
+
+def best_normalisation(labels: Bits, errors: Floats) -> tuple[float, float]:
+    """Judge errors ``(t, c)`` in three ways; give the one of highest best F1 on these labels.
+
+    Each channel's errors as they are, or normalised on these very rows by mean and deviation, or
+    by median and interquartile range (0.01 added); then their mean over rows i - 5 to i + 3, 0 for
+    the first five; then the highest of all channels.
+    """
+    smooth = np.stack([moving_mean(channel, BACK, AHEAD) for channel in errors.T], axis=1)
+    low, middle, high = np.quantile(errors, [0.25, 0.5, 0.75], axis=0)
+    deviation = errors.std(axis=0)
+    found = []
+    for shift, scale in (
+        (0.0, 1.0),
+        (errors.mean(axis=0), np.where(deviation > 0, deviation, 1.0)),
+        (middle, high - low + FLOOR),
+    ):
+        scores = ((smooth - shift) / scale).max(axis=1)  # a mean of normalised errors is the same
+        scores[:BACK] = 0
+        found.append(judged(labels, scores))
+    return max(found)
+
+
+def judged(labels: Bits, scores: Floats) -> tuple[float, float]:
+    """Give the best F1, and the area under the precision-recall curve by trapezoids.
+
+    Trapezoids count what no threshold reaches (Davis and Goadrich, ICML 2006): that of a score of
+    two values begins at a precision of 1 with a recall of 0.
+    """
+    from sklearn.metrics import auc, precision_recall_curve
+
+    precision, recall, _ = precision_recall_curve(labels, scores)
+    return best_f1(labels=labels, scores=scores).f1, float(auc(recall, precision))
