@@ -23,7 +23,7 @@ import numpy as np
 import psutil
 
 from lmmoe import detector, live, paths, progress
-from lmmoe.live.metrics import serve
+from lmmoe.live.pipe import Metrics
 from lmmoe.live.watch import Watch
 
 CHANNELS, STEP = 38, 60.0
@@ -76,13 +76,13 @@ def soak(seconds: float, seed: int = 0) -> dict[str, object]:
     with (
         tempfile.TemporaryDirectory() as folder,
         progress.bar(LOOKS, f"{seconds:.0f} s of rows", unit="%") as bar,
-        closing(serve(made, 0)) as server,
+        closing(Metrics(made, 0)) as server,
     ):
         state = Path(folder, "state.safetensors")
         for number, line in enumerate(faulty(seed)):
             start = time.perf_counter()
             alarm = made.feed(line)
-            server.observe(time.perf_counter() - start)
+            server.latency.observe(time.perf_counter() - start)
             if alarm is not None:
                 alarms += bool(json.loads(json.dumps(alarm, allow_nan=False)))
             if number % PAUSE == 0:
@@ -121,7 +121,7 @@ def _served(made: Watch, port: int) -> None:
 
 def _add_up(made: Watch, alarms: int) -> None:
     """Raise `AssertionError` where the counts of a watch do not fit."""
-    taken = made.rows - made.skipped.total()
+    taken = made.rows - made.counts["skipped"].total()
     if made.stream.rows != taken or alarms != made.alarms or made.scored < 0:
         raise AssertionError(made.report())
 

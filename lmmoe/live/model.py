@@ -8,14 +8,18 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
+from lmmoe.data import reading, times
+from lmmoe.data.labels import marked_note
+from lmmoe.data.table import TIMES, Table, read_table
 from lmmoe.detectors import Detector, saving
+from lmmoe.detectors import detector as make
 from lmmoe.errors import DataError
-from lmmoe.live import checksum
-from lmmoe.live.checks import above_zero
-from lmmoe.report.protocol import PROTOCOLS
+from lmmoe.live import outputs
 
 Floats = npt.NDArray[np.float64]
+CALIBRATION = 0.1  # share at the end of the training rows whose scores set thresholds
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,6 @@ class Facts:
             raise ValueError("two channels of one name")
         if not all(map(math.isfinite, self.means)):
             raise ValueError("a mean is not a finite number")
-        if not all(text is None or isinstance(text, str) for text in (self.time, self.pattern)):
-            raise ValueError("time and pattern must be texts")
         for value in (*self.deviations, self.step, self.rows_per_day):
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"{value}: deviations, step and rows_per_day must be above 0")
@@ -65,7 +67,7 @@ class Facts:
         spread = values.std(axis=0)
         spread[np.ptp(values, axis=0) == 0] = 1.0
         return cls(
-            channels or unnamed(values.shape[1]),
+            channels or _numbered(values.shape[1]),
             tuple(values.mean(axis=0).tolist()),
             tuple(spread.tolist()),
             named=channels is not None,
@@ -74,7 +76,7 @@ class Facts:
         )
 
 
-def unnamed(count: int) -> tuple[str, ...]:
+def _numbered(count: int) -> tuple[str, ...]:
     """Names for channels without one, as `lmmoe.data.Series` gives them."""
     return tuple(f"channel {number + 1}" for number in range(count))
 
@@ -98,7 +100,7 @@ class Model:
     @property
     def channels(self) -> tuple[str, ...]:
         """The channels' names, or numbers where they have none."""
-        return self.facts.channels if self.facts else unnamed(self.detector.n_features_in_)
+        return self.facts.channels if self.facts else _numbered(self.detector.n_features_in_)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -112,12 +114,10 @@ class Model:
         None where it learned from them as well, or scales scores over the rows given: then nothing
         in the model can set a threshold.
         """
-        made, protocol = self.detector, PROTOCOLS["ours"]
-        rows = len(made.decision_scores_)
+        made, rows = self.detector, len(self.detector.decision_scores_)
+        first = rows - int(CALIBRATION * rows)
         learned = made._cut(rows) if hasattr(made, "_cut") else 0
-        if made.rescales or learned > rows - int(protocol.calibration * rows):
-            return None
-        return protocol.calibrating(made.decision_scores_)
+        return None if made.rescales or learned > first else made.decision_scores_[first:]
 
     @cached_property
     def normal(self) -> float:
@@ -126,10 +126,9 @@ class Model:
 
     def day(self, rows: float | None = None) -> float | None:
         """Rows a day: those given, else the facts'; None if unknown, `DataError` for 0 or less."""
-        if rows is not None:
-            above_zero("rows_per_day", rows)
-            return rows
-        return self.facts.rows_per_day if self.facts else None
+        if rows is not None and not 0 < rows < math.inf:
+            raise DataError(f"rows_per_day={rows}: a number above 0 is needed")
+        return rows or (self.facts.rows_per_day if self.facts else None)
 
     def save(self, path: str | Path) -> Path:
         """Write one file with a checksum, else as `lmmoe.save_detector` does; raises as that does.
@@ -139,8 +138,7 @@ class Model:
         known = asdict(self.facts) if self.facts else None
         with TemporaryDirectory(prefix="lmmoe-") as folder:
             plain = saving.save(self.detector, Path(folder, "model.safetensors"), facts=known)
-            arrays, head = checksum.read(plain)
-        return checksum.write(Path(path), arrays, head)
+            return outputs.write(path, *outputs.read(plain, checked=False))
 
     @classmethod
     def load(cls, path: str | Path) -> "Model":
@@ -149,14 +147,15 @@ class Model:
         What `save` wrote is held against its checksum; a plain detector has none. It is run on the
         processor, wherever it was fitted: for single rows nothing else pays.
         """
-        made, kept = saving.load(path, device="cpu"), saving.facts(path)
-        if kept is not None or has_checksum(path):
-            checksum.check(*checksum.read(path), path)
-        if kept is None:
+        known = saving.facts(path)
+        if known is not None or has_checksum(path):
+            outputs.read(path)
+        made = saving.load(path, device="cpu")
+        if known is None:
             return cls(made)
-        known = {each.name for each in fields(Facts)}
+        names = {each.name for each in fields(Facts)}
         try:
-            return cls(made, Facts(**{name: kept[name] for name in known & kept.keys()}))
+            return cls(made, Facts(**{name: known[name] for name in names & known.keys()}))
         except (TypeError, ValueError) as error:
             raise DataError(
                 f"the facts beside the model do not fit it ({error})", file=path, hint="Fit it anew"
@@ -165,4 +164,91 @@ class Model:
 
 def has_checksum(path: str | Path) -> bool:
     """Whether damage to a model's file would show; raises `DataError` for another file."""
-    return checksum.NAME in saving.header(path)
+    return outputs.SUM in saving.header(path)
+
+
+def fit(
+    path: str | Path,
+    *,
+    detector: str = "LightMMoE",
+    seed: int = 0,
+    time: str | None = None,
+    label: str | None = None,
+    missing: str = "error",
+    rows_per_day: float | None = None,
+    settings: dict[str, object] | None = None,
+) -> tuple[Model, list[str]]:
+    """Fit a detector on the rows of a CSV or Parquet file, taken as normal.
+
+    The file is read as `lmmoe.data.own` reads one: ``time`` and ``label`` name those columns if
+    they are others, labels are dropped, ``missing="fill"`` repeats a channel's last value where a
+    cell is empty. ``rows_per_day`` is for rows without times. ``settings`` are the detector's. Also
+    gives notes about what was mended.
+
+    Raises `DataError` for rows or settings that cannot be used, for a detector that has no live
+    score (`lmmoe.live.stream`) or cannot be saved, and where training diverges.
+    """
+    from lmmoe.live.stream import scorer
+
+    if missing not in ("error", "fill"):
+        raise DataError(f"missing is {missing!r}, neither 'error' nor 'fill'")
+    try:
+        made = make(detector, seed=seed, **(settings or {}))
+    except ValueError as error:
+        raise DataError(str(error)) from error
+    if not made.savable or made.rescales:
+        why = "its scores depend on all rows given" if made.savable else "it cannot be saved"
+        raise DataError(f"nothing can watch with {made.name}: {why}")
+    table = read_table(Path(path), time=time, label=label, fill=missing == "fill", need_label=False)
+    rows, holes = reading.fill_gaps(table.values)
+    notes = [*table.notes, *reading.filled_note(holes, table.path)]
+    if table.labels is not None:
+        notes += marked_note(table.labels, len(rows), table.path)
+    known = _time_facts(table, time)
+    if rows_per_day is not None:
+        known["rows_per_day"] = rows_per_day
+    try:
+        model = Model(made.fit(rows), Facts.of(rows, table.channels, **known))
+    except (RuntimeError, ValueError) as error:  # a DataError among them
+        raise DataError(str(error), file=path) from error
+    scorer(model)
+    return model, notes
+
+
+def _time_facts(table: Table, given: str | None) -> dict[str, object]:
+    """What a table's time column says, as fields of `Facts`; ``given`` is its name, if any."""
+    if table.times is None or len(table.times) < 2:
+        return {}
+    dates = table.times.dtype.kind == "M"
+    steps = np.diff(table.times)
+    step = float(np.median(steps / np.timedelta64(1, "s") if dates else steps))
+    known = {"step": step, "dates": dates, "rows_per_day": times.rows_per_day(table.times)}
+    if table.path.suffix.lower() == ".parquet":
+        from pyarrow.parquet import read_schema
+
+        names = [str(name) for name in read_schema(table.path).names]
+    else:
+        first = next((row for row in reading.first_rows(table.path, 5) if any(row)), [])
+        names = [name.strip() for name in first]
+    place = 0
+    if given is not None:
+        place = names.index(given) if given in names else int(given)
+    elif table.channels is not None:
+        place = next((n for n, name in enumerate(names) if name.lower() in TIMES), 0)
+    if table.channels is not None and names[place] not in table.channels:
+        known["time"] = names[place]
+    if dates and table.path.suffix.lower() != ".parquet":
+        known["pattern"] = _pattern(table, place)
+    return known
+
+
+def _pattern(table: Table, place: int) -> str | None:
+    """Give the pattern by which all cells of a column are the table's times; None for ISO 8601."""
+    header = None if table.channels is None else 0
+    frame = reading.read_frame(table.path, header=header, usecols=[place], dtype=str)
+    text = frame.iloc[:, 0].str.strip()
+    for each in times.FORMATS:
+        read = pd.to_datetime(text, format=each, utc=True, errors="coerce").dt.tz_convert(None)
+        if np.array_equal(read.to_numpy(), table.times):
+            return None if each == "ISO8601" else each
+    return None

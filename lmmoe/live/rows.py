@@ -8,20 +8,23 @@ known by their names (those of times and labels are `lmmoe.data.own`'s): one tha
 left out, a channel without one has no values.
 """
 
+import csv
 import json
+import math
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from lmmoe.data.table import LABELS, TIMES
-from lmmoe.live import cells
+from lmmoe.data.table import GAPS, LABELS, TIMES
 
 LONGEST = 1_000_000  # bytes of a line; a longer one is no row
 TOLD = 20  # changes of columns that are told; more are counted
 SHOWN = 100  # characters of a time that are passed on
+WORDS = {"true": 1.0, "false": 0.0} | dict.fromkeys(GAPS, math.nan)
 
 
 class Skipped(ValueError):
@@ -50,7 +53,7 @@ class Reader:
     ``named`` says whether the model knows their names from data. ``time`` names the time column;
     without it, that is ``known_time``, the training rows', or else one of a common name.
     ``pattern`` says how dates are written, where not as in ISO 8601. ``counts`` counts what was
-    odd, ``tell`` gets a sentence about each change of the columns.
+    odd, ``tell`` gets a message about each change of the columns.
     """
 
     def __init__(
@@ -61,19 +64,25 @@ class Reader:
         time: str | None = None,
         known_time: str | None = None,
         pattern: str | None = None,
+        counts: Counter[str] | None = None,
         tell: Callable[[str], None] = print,
     ) -> None:
         self.channels, self.named, self.tell = channels, named, tell
         self.pattern, self._given = pattern, time is not None
         self._wanted = time or known_time  # None where its loss is nothing to tell
-        self.times = _time_names(channels, time, known_time)
         self.known = frozenset(channels)
-        self.counts: Counter[str] = Counter()
+        # Names of the time column in small letters, the likeliest first.
+        taken = {name.lower() for name in channels}
+        common = [known_time.lower()] if known_time else []
+        common += [name for name in TIMES if name not in taken]
+        self.times = [time.lower()] if time is not None else common
+        self.counts: Counter[str] = Counter() if counts is None else counts
         self.lines = 0
         self.header: list[str] | None = None
         self.dates: bool | None = None  # whether times are dates; the first one decides
         self._order: list[int] | None = None  # cell of each channel, -1 without one
-        self._time, self._only_dates = None, False
+        self._time: int | None = None  # cell of the time
+        self._only_dates = False  # a time column that was found by its place
         self._names: list[str] = []  # as last seen
         self._columns: list[str] = list(channels)  # those of them that are neither time nor label
 
@@ -87,7 +96,20 @@ class Reader:
         self.lines += 1
         if text[0] in "{[":
             return self._from_json(text)
-        return self._from_cells(cells.split(text))
+        try:
+            cells = next(csv.reader([text])) if '"' in text else text.split(",")
+        except csv.Error:  # a cell beyond the module's limit: no number in any case
+            cells = text.split(",")
+        if self._is_header(cells):
+            self.take_header([cell.strip() for cell in cells])
+            return None
+        if self._order is None:
+            return self._by_position(cells)
+        if len(cells) != len(self.header):
+            detail = f"{len(cells)}, the header has {len(self.header)}"
+            raise Skipped("wrong number of cells", detail)
+        values = [cells[place] if place >= 0 else None for place in self._order]
+        return self._row(values, None if self._time is None else cells[self._time])
 
     def _from_json(self, text: str) -> Row:
         try:
@@ -95,84 +117,75 @@ class Reader:
         except (ValueError, RecursionError) as error:
             raise Skipped("not JSON", type(error).__name__) from error
         if isinstance(found, list):
-            return self._row(*self._by_position(found))
+            return self._by_position(found)
         names = list(found)
         place = self._time_place(names)
         if place is None:
             self._lost_time()
-        self._compare(names, None if place is None else names[place])
+        time = None if place is None else names[place]
+        self._compare(names, time)
         values = [found.get(name) for name in self.channels]
-        return self._row(values, None if place is None else found[names[place]])
+        return self._row(values, None if time is None else found[time])
 
-    def _from_cells(self, found: list[str]) -> Row | None:
-        if self._is_header(found):
-            self.take_header([cell.strip() for cell in found])
-            return None
-        if self._order is None:
-            return self._row(*self._by_position(found))
-        if len(found) != len(self.header):
-            detail = f"{len(found)}, the header has {len(self.header)}"
-            raise Skipped("wrong number of cells", detail)
-        values = [found[place] if place >= 0 else None for place in self._order]
-        return self._row(values, None if self._time is None else found[self._time])
-
-    def _by_position(self, found: list) -> tuple[list, object]:
-        """Values and time of cells without names."""
-        extra = len(found) - len(self.channels)
+    def _by_position(self, cells: list) -> Row:
+        """Take cells without names: those of the channels, perhaps a time before them."""
+        extra = len(cells) - len(self.channels)
         if extra not in (0, 1):
-            detail = f"{len(found)}, expected {len(self.channels)}, or the time and these"
+            detail = f"{len(cells)}, expected {len(self.channels)}, or the time and these"
             raise Skipped("wrong number of cells", detail)
-        return found[extra:], found[0] if extra else None
+        return self._row(cells[extra:], cells[0] if extra else None)
 
-    def _row(self, values: list, time: object) -> Row:
-        found, text = cells.numbers(values)
-        if text:
-            self.counts["cells of text"] += text
+    def _row(self, cells: list, time: object) -> Row:
+        try:
+            values = np.array([float(cell) for cell in cells])
+        except (TypeError, ValueError, OverflowError):
+            found = [number(cell) for cell in cells]
+            values = np.array([math.nan if value is None else value for value in found])
+            if text := found.count(None):
+                self.counts["cells of text"] += text
         if time is None:
-            return Row(found)
-        written = time[:SHOWN] if isinstance(time, str) else cells.finite(time)
-        when = cells.moment(time, self.pattern)
+            return Row(values)
+        when = moment(time, self.pattern)
+        written = time[:SHOWN] if isinstance(time, str) else when and when[0]
         if when is None or self.dates not in (None, when[1]) or (self._only_dates and not when[1]):
             self.counts["times not understood"] += 1
-            return Row(found, None, written)
+            return Row(values, None, written)
         self.dates = when[1]
-        return Row(found, when[0], written)
+        return Row(values, when[0], written)
 
-    def _is_header(self, found: list[str]) -> bool:
-        if cells.finite(found[-1]) is not None:  # nearly all rows: no need to look further
+    def _is_header(self, cells: list[str]) -> bool:
+        last = number(cells[-1])
+        if last is not None and math.isfinite(last):  # nearly all rows: no need to look further
             return False
-        words = [word for word in map(str.strip, found) if word.lower() not in cells.WORDS]
+        words = [word for word in map(str.strip, cells) if word.lower() not in WORDS]
         # A greeting before the rows is no header: there are too few cells in it.
-        enough = len(found) >= max(len(self.channels), 1 + self.named)
+        enough = len(cells) >= max(len(self.channels), 1 + self.named)
         if self.known.isdisjoint(words) and not (self.lines == 1 and enough):
             return False
-        dates = (cells.date_of(word, self.pattern) for word in words)
-        return bool(words) and not any(dates) and all(cells.number(w) is None for w in words)
+        dates = (moment(word, self.pattern) for word in words)
+        return bool(words) and not any(dates) and all(number(word) is None for word in words)
 
-    def take_header(self, names: list[str]) -> None:
+    def take_header(self, names: list[str], *, compare: bool = True) -> None:
         """Find each channel's cell, and the time's."""
         time = self._time_place(names)
         rest = [n for n, name in enumerate(names) if n != time and name.lower() not in LABELS]
         # As lmmoe.data.own has it: a first column of dates is the time, if no other is named.
-        first = (
-            time is None
-            and not self._given
-            and rest[:1] == [0]
-            and names[0] not in self.known
-            and len(names) > 1
-        )
+        first = time is None and not self._given and rest[:1] == [0] and len(names) > 1
+        first = first and names[0] not in self.known
         if time is None and not first:
             self._lost_time()
         self.header, self._time, self._only_dates = names, 0 if first else time, first
+        self._order = [names.index(name) if name in names else -1 for name in self.channels]
         if not self.named and self.known.isdisjoint(names):  # of names the model knows nothing
-            if len(rest) == len(self.channels):
+            channels = len(self.channels)
+            if len(rest) == channels:
                 self._order, self._time = rest, time
                 return
-            if first and len(rest) == len(self.channels) + 1:
+            if first and len(rest) == channels + 1:
                 self._order = rest[1:]
                 return
-        self._order = [names.index(name) if name in names else -1 for name in self.channels]
-        self._compare(names, None if self._time is None else names[self._time])
+        if compare:
+            self._compare(names, None if self._time is None else names[self._time])
 
     def _time_place(self, names: list[str]) -> int | None:
         lower = [name.lower() for name in names]
@@ -192,21 +205,43 @@ class Reader:
         columns = [name for name in names if name != time and name.lower() not in LABELS]
         old, self._columns, self._names = self._columns, columns, names
         for kind, those in (
-            ("new column", set(columns) - self.known - set(old)),
-            ("lost column", self.known.intersection(old).difference(columns)),
+            ("new columns", set(columns) - self.known - set(old)),
+            ("lost columns", self.known.intersection(old).difference(columns)),
         ):
             if those:
-                self.counts[f"{kind}s"] += len(those)
-                if self.counts[f"{kind}s"] <= TOLD:
-                    left = "left out" if kind == "new column" else "its last values stand in"
-                    shown = ", ".join(sorted(map(repr, those))[:5])
-                    self.tell(f"{kind}: {shown} ({left})")
+                self.counts[kind] += len(those)
+                if self.counts[kind] <= TOLD:
+                    self.tell(f"{kind}: {', '.join(sorted(map(repr, those))[:5])}")
 
 
-def _time_names(channels: tuple[str, ...], time: str | None, known: str | None) -> tuple[str, ...]:
-    """Names of the time column in small letters, the likeliest first."""
-    if time is not None:
-        return (time.lower(),)
-    taken = {name.lower() for name in channels}
-    common = tuple(name for name in TIMES if name not in taken)
-    return common if known is None else (known.lower(), *common)
+def number(cell: object) -> float | None:
+    """Give a cell's value, NaN for a gap; None for what is no number."""
+    try:
+        return float(cell)
+    except OverflowError:  # a whole number with hundreds of digits
+        return math.inf if cell > 0 else -math.inf
+    except (TypeError, ValueError):
+        if cell is None:
+            return math.nan
+        return WORDS.get(cell.strip().lower()) if isinstance(cell, str) else None
+
+
+def moment(cell: object, pattern: str | None = None) -> tuple[float, bool] | None:
+    """When a row was taken: a number as it is, or a date as seconds since 1970 (True).
+
+    Dates are ISO 8601, or as ``pattern`` has it (`datetime.strptime`); one without a zone is taken
+    as UTC. None for anything else: a date that reads in two ways would put rows in the wrong order
+    without a word.
+    """
+    found = number(cell)
+    if found is not None:
+        return (found, False) if math.isfinite(found) else None
+    if not isinstance(cell, str):
+        return None
+    text = cell.strip()
+    try:
+        date = datetime.strptime(text, pattern) if pattern else datetime.fromisoformat(text)
+    except ValueError:
+        return moment(cell) if pattern else None
+    date = date if date.tzinfo else date.replace(tzinfo=UTC)
+    return date.timestamp(), True

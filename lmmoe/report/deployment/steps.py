@@ -17,10 +17,10 @@ import pandas as pd
 from lmmoe import progress
 from lmmoe.data import Series
 from lmmoe.data.series import Floats
-from lmmoe.live.measure import model_of
 from lmmoe.live.model import Model
 from lmmoe.live.stream import Stream
 from lmmoe.report.deployment import kept
+from lmmoe.report.deployment.alarms_measured import model_of
 from lmmoe.report.deployment.watching import PROTOCOL
 from lmmoe.report.efficiency import hardware
 from lmmoe.report.export.graph import write

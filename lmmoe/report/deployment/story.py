@@ -11,9 +11,9 @@ import pandas as pd
 from lmmoe.data import Series
 from lmmoe.data.series import Floats
 from lmmoe.errors import DataError
-from lmmoe.live.measure import episodes
 from lmmoe.live.model import Model
 from lmmoe.live.stream import Stream
+from lmmoe.report.deployment.alarms_measured import episodes
 from lmmoe.report.export import Runtime, write
 from lmmoe.report.params import Profile
 

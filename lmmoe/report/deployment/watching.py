@@ -6,7 +6,7 @@ import pandas as pd
 
 from lmmoe import progress
 from lmmoe.data import Series
-from lmmoe.live import measure
+from lmmoe.report.deployment import alarms_measured as measure
 from lmmoe.report.deployment import kept
 from lmmoe.report.params import Profile
 from lmmoe.report.runs import Run
@@ -24,7 +24,7 @@ COLUMNS = (
 def table(profile: Profile) -> pd.DataFrame:
     """Watch every labelled entity with the profile's `DETECTORS`: a row per entity, detector, rule.
 
-    Columns as in `lmmoe.live.measure`. Empty where a day's rows are not known. What the published
+    Columns as in `alarms_measured`. Empty where a day's rows are not known. What the published
     table knows is not watched again.
     """
     keep, rows = kept.Kept(profile.profile, "live"), []
@@ -57,5 +57,5 @@ def _watched(
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Join a `table`'s entities (`lmmoe.live.measure.summary`): a row per detector and rule."""
+    """Join a `table`'s entities (`alarms_measured.summary`): a row per detector and rule."""
     return rows if rows.empty else measure.summary(rows)

@@ -12,12 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lmmoe.errors import DataError
-from lmmoe.live import statefile, thresholds
-from lmmoe.live.alarm import RELEASE, bar
-from lmmoe.live.clock import BRIDGE
+from lmmoe.live import alarms, outputs
+from lmmoe.live.alarms import RELEASE, bar, checked_rule
 from lmmoe.live.model import Model
-from lmmoe.live.scorers import Floats, Judged, Scorer, scorer
-from lmmoe.live.stream import ENOUGH, RULE, Step, blame
+from lmmoe.live.stream import ENOUGH, Floats, Judged, Scorer, Step, scorer
+from lmmoe.live.watch import BRIDGE
 from lmmoe.metrics.alarms import APART
 
 
@@ -58,7 +57,7 @@ class Fleet:
         models: Model | Sequence[Model],
         streams: int | None = None,
         *,
-        threshold: str | float | npt.ArrayLike = RULE,
+        threshold: str | float | npt.ArrayLike = "budget",
         release: float = RELEASE,
         rows_per_day: float | None = None,
         centres: npt.ArrayLike | None = None,
@@ -67,20 +66,20 @@ class Fleet:
         self.models = [models] * (streams or 0) if isinstance(models, Model) else list(models)
         self.blocks = _blocks(self.models)
         scorers = [made for made, part in self.blocks for _ in range(part.stop - part.start)]
-        count, channels = len(scorers), len(scorers[0].centre)
-        own = np.array([m.centre for m in scorers]), np.array([m.spread for m in scorers])
-        self.centres, self.spreads = (
-            values if given is None else np.array(given, dtype=np.float64)
-            for values, given in zip(own, (centres, spreads), strict=True)
-        )
-        self.own = None if centres is spreads is None else own  # the scale to bring rows to
-        if not self.centres.shape == self.spreads.shape == (count, channels):
-            raise ValueError(f"centres and spreads must be of shape {(count, channels)}")
         self.scorer, self.release = scorers[0], release
+        own = np.array([m.centre for m in scorers]), np.array([m.spread for m in scorers])
+        self.centres = own[0] if centres is None else np.array(centres, dtype=np.float64)
+        self.spreads = own[1] if spreads is None else np.array(spreads, dtype=np.float64)
+        self.own = None if centres is spreads is None else own  # the scale to bring rows to
+        if not self.centres.shape == self.spreads.shape == own[0].shape:
+            raise ValueError(f"centres and spreads must be of shape {own[0].shape}")
         if self.own is not None and not (self.scorer.masks or all(m.facts for m in self.models)):
             problem = "the models do not say the training means that rows are to be brought to"
             raise DataError(problem, hint="Fit them with lmmoe.live.fit, or give facts")
-        self.threshold = self._thresholds(threshold, rows_per_day)
+        if isinstance(threshold, str):
+            threshold = self._thresholds(threshold, rows_per_day)
+        count, channels = own[0].shape
+        self.threshold = np.broadcast_to(np.asarray(threshold, dtype=np.float64), count)
         self.normal = np.array([model.normal for model in self.models])
         shape = self.scorer.context, channels, count
         self.window, self.place = np.zeros(shape, self.scorer.dtype), 0  # a ring, and its oldest
@@ -88,19 +87,15 @@ class Fleet:
         self.seen, self.gone, self.quiet = (np.zeros(count, dtype=np.int64) for _ in range(3))
         self.open = np.zeros(count, dtype=bool)
 
-    def _thresholds(
-        self, rule: str | npt.ArrayLike, rows_per_day: float | None
-    ) -> npt.NDArray[np.float64]:
-        if not isinstance(rule, str):
-            return np.broadcast_to(np.asarray(rule, dtype=np.float64), len(self.models)).copy()
-        if thresholds.checked_rule(rule)[0] == "spot":
+    def _thresholds(self, rule: str, rows_per_day: float | None) -> list[float]:
+        if checked_rule(rule)[0] == "spot":
             raise DataError("a fleet's thresholds do not learn", hint="Use pot in place of spot")
-        found: dict[int, float] = {}
-        for model in self.models:
-            if id(model) not in found:
-                day = model.day(rows_per_day)
-                found[id(model)] = thresholds.threshold(rule, model.calibration, day)
-        return np.array([found[id(model)] for model in self.models])
+        different = {id(model): model for model in self.models}
+        found = {
+            key: alarms.threshold(rule, model.calibration, model.day(rows_per_day))
+            for key, model in different.items()
+        }
+        return [found[id(model)] for model in self.models]
 
     def step(self, rows: npt.ArrayLike) -> Tick:
         """Take the next raw row of each stream ``(n, c)``; `ValueError` for another shape."""
@@ -188,46 +183,39 @@ class Fleet:
         self.quiet[was & known & ~loud] += 1
         self.quiet[opened | (was & loud)] = 0
         ended = was & (self.quiet >= APART)
-        self.open = (was & ~ended) | opened
+        self.open[:] = (was & ~ended) | opened
         return np.flatnonzero(opened), np.flatnonzero(ended)
 
     def explain(self, tick: Tick, stream: int, top: int = 5) -> list[dict[str, object]]:
         """Name the channels with the largest shares in a stream's score, as `Stream.explain`."""
         if tick.errors is None:
             return []
-        step = Step(
-            float(tick.scores[stream]),
-            errors=tick.errors[:, stream],
-            missing=tick.missing.get(stream),
-        )
+        score, missing = float(tick.scores[stream]), tick.missing.get(stream)
+        step = Step(score, errors=tick.errors[:, stream], missing=missing)
         forecast = None
         if tick.forecasts is not None:  # in scaled units, whoever makes them
-            scaled = tick.forecasts[:, stream]
-            forecast = scaled * self.spreads[stream] + self.centres[stream]
-        return blame(self.models[stream].channels, step, forecast, self.held[stream], top)
+            forecast = tick.forecasts[:, stream] * self.spreads[stream] + self.centres[stream]
+        return step.blame(self.models[stream].channels, forecast, self.held[stream], top)
 
     def save(self, path: str | Path) -> Path:
         """Write all that the next rows depend on besides models and settings, as one file."""
         facts = {"models": self._fingerprints(), "place": self.place}
-        return statefile.write(path, self._arrays(), facts)
+        return outputs.write_state(path, self._arrays(), facts)
 
     def load(self, path: str | Path) -> None:
         """Go on from what `save` wrote; `DataError` where it is damaged or of other models."""
-        arrays, facts = statefile.read(path)
+        arrays, facts = outputs.read_state(path)
         if facts.get("models") != self._fingerprints():
             raise DataError("the state is that of a fleet with other models", file=path)
-        try:
-            statefile.fill(arrays, self._arrays())
-            self.place = int(facts["place"]) % max(len(self.window), 1)
-        except statefile.UNFIT as error:
-            raise DataError(f"the state does not fit the fleet ({error})", file=path) from error
+        outputs.fill(arrays, self._arrays())
+        self.place = facts["place"]
 
     def _fingerprints(self) -> list[list[str | int]]:
         """Each model's fingerprint, and how many neighbours have it."""
         runs = [list(run) for _, run in groupby(self.models, key=id)]
         return [[run[0].fingerprint, len(run)] for run in runs]
 
-    def _arrays(self) -> statefile.Arrays:
+    def _arrays(self) -> outputs.Arrays:
         names = ("window", "held", "carry", "seen", "gone", "quiet", "open")
         return {name: getattr(self, name) for name in names}
 
@@ -239,18 +227,14 @@ def _blocks(models: Sequence[Model]) -> list[tuple[Scorer, slice]]:
     """
     if not models:
         raise ValueError("no streams: give their number, or a model for each")
-    made: dict[int, Scorer] = {}
-    blocks, start = [], 0
-    for key, run in groupby(models, key=id):
-        same = list(run)
-        end = start + len(same)
-        if key not in made:
-            made[key] = scorer(same[0])
-        scores = made[key]
-        for first in range(start, end, scores.block):
-            blocks.append((scores, slice(first, min(first + scores.block, end))))
-        start = end
+    made = {key: scorer(model) for key, model in {id(model): model for model in models}.items()}
     kinds = {(type(each), each.context, len(each.centre), each.ewma) for each in made.values()}
     if len(kinds) > 1:
         raise ValueError("the models look back differently, or have other numbers of channels")
+    blocks, start = [], 0
+    for key, run in groupby(models, key=id):
+        end = start + len(list(run))
+        size = made[key].block
+        blocks += [(made[key], slice(n, min(n + size, end))) for n in range(start, end, size)]
+        start = end
     return blocks

@@ -15,11 +15,10 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 from test_live_watch import INCIDENT, quiet
-from watched import TEST, csv, model
+from watched import TEST, csv, model, stamp
 
 from lmmoe.errors import DataError
-from lmmoe.live import pipes, run
-from lmmoe.live.metrics import serve
+from lmmoe.live import pipe
 from lmmoe.live.watch import Watch
 
 LINES = b"\n".join(csv(INCIDENT)) + b"\n"
@@ -56,9 +55,15 @@ def here(path, lines, sink, **options):
     try:
         os.write(write, lines)  # less than a pipe holds
         os.close(write)
-        return run.watch(path, source=read, sink=sink, threshold=QUIET, **options)
+        return pipe.watch(path, source=read, sink=sink, threshold=QUIET, **options)
     finally:
         os.close(read)
+
+
+def loaded(path):
+    made = Watch(model(), threshold=1.0)
+    made.load(path)
+    return made
 
 
 class Pipe:
@@ -84,63 +89,58 @@ def test_in_a_pipe_it_writes_json_lines_only_and_exits_with_0(path):
     done = subprocess.run(command(path), input=LINES, capture_output=True, timeout=120)
     assert done.returncode == 0
     assert [alarm["row"] for alarm in alarms(done.stdout)] == [100]
-    said = done.stderr.decode().splitlines()
-    assert said[-2:] == ["rows 200, scored 192, alarms 1", "unscored: warming up 8"]
+    counts = {"rows": 200, "scored": 192, "alarms": 1, "unscored": {"warming up": 8}}
+    assert json.loads(done.stderr.splitlines()[-1]) == counts
 
 
-def test_no_rows_are_no_error(path, out, capfd):
-    assert here(path, b"", out.write) == 0
-    assert out.found() == b"" and capfd.readouterr().err == "rows 0, scored 0, alarms 0\n"
-
-
-def test_a_last_line_without_an_end_counts(path, out, capfd):
-    assert here(path, LINES.rstrip(b"\n"), out.write) == 0
-    assert "rows 200," in capfd.readouterr().err
-
-
-@pytest.mark.parametrize("cut", [1, 60, 105, 199])
-def test_with_a_state_a_restart_in_the_middle_changes_nothing(path, out, tmp_path, cut, capfd):
+def test_with_a_state_a_restart_in_the_middle_changes_nothing(path, out, tmp_path, capfd):
     lines = csv(INCIDENT)
-    state = tmp_path / "deep" / "state.safetensors"
-    first, second = b"\n".join(lines[:cut]), b"\n".join(lines[cut:])
-    assert here(path, first, out.write, state=state) == 0
-    assert here(path, second, out.write, state=state) == 0
-    assert [alarm["row"] for alarm in alarms(out.found())] == [100]
-    said = capfd.readouterr().err
-    assert f"going on from {state}, after row {cut - 2}" in said
-    assert said.endswith("rows 200, scored 192, alarms 1\nunscored: warming up 8\n")
+    for cut in (1, 105, 199):  # the last line has no end
+        state = tmp_path / f"{cut}" / "state.safetensors"
+        assert here(path, b"\n".join(lines[:cut]), out.write, state=state) == 0
+        assert here(path, b"\n".join(lines[cut:]), out.write, state=state) == 0
+        assert [alarm["row"] for alarm in alarms(out.found())] == [100]
+        assert f"going on from {state}, after row {cut - 2}" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("damage", [b"", b"lmmoe live state 1, cut", None])
-def test_a_damaged_or_foreign_state_is_told_and_replaced(path, out, tmp_path, damage, capfd):
+def test_killed_it_goes_on_from_its_last_state_and_rows_sent_again_are_left_out(path, tmp_path):
+    state, lines = tmp_path / "state.safetensors", csv(INCIDENT)
+    watching = command(path, "--state", str(state), "--save-every", "20")
+    killed = subprocess.Popen(watching, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    killed.stdin.write(b"\n".join(lines[:91]) + b"\n")
+    killed.stdin.flush()
+    until(lambda: state.exists() and loaded(state).rows == 80)
+    killed.kill()
+    killed.wait()
+    done = subprocess.run(watching, input=b"\n".join(lines), capture_output=True, timeout=120)
+    assert [alarm["time"] for alarm in alarms(done.stdout)] == [stamp(100)]
+    assert json.loads(done.stderr.splitlines()[-1])["scored"] == 192
+
+
+def test_a_damaged_or_foreign_state_is_told_and_replaced(path, out, tmp_path, capfd):
     state = tmp_path / "state.safetensors"
-    if damage is None:
+    for damage in (b"", b"lmmoe live state 1, cut", None):
         Watch(model("CAD"), threshold=1.0).save(state)
-    else:
-        state.write_bytes(damage)
-    assert here(path, LINES, out.write, state=state) == 0
-    assert len(alarms(out.found())) == 1
-    assert ": starting afresh" in capfd.readouterr().err
-    made = Watch(model(), threshold=1.0)
-    made.load(state)
-    assert made.rows == 200
+        if damage is not None:
+            state.write_bytes(damage)
+        assert here(path, LINES, out.write, state=state) == 0
+        assert len(alarms(out.found())) == 1
+        assert ": starting afresh" in capfd.readouterr().err and loaded(state).rows == 200
 
 
-def test_the_state_is_saved_on_the_way(path, out, tmp_path, monkeypatch):
-    saved = []
-    monkeypatch.setattr(Watch, "save", lambda self, path: saved.append(self.rows))
-    assert here(path, LINES, out.write, state=tmp_path / "s.safetensors", save_every=60) == 0
-    assert saved == [60, 120, 180, 200]
+def test_the_state_is_saved_on_the_way_and_a_full_disk_does_not_end_the_watch(
+    path, out, tmp_path, monkeypatch, capfd
+):
+    tried = []
 
-
-def test_a_full_disk_does_not_end_the_watch(path, out, tmp_path, monkeypatch, capfd):
     def full(self, path):
+        tried.append(self.rows)
         raise OSError("no space left")
 
     monkeypatch.setattr(Watch, "save", full)
-    assert here(path, LINES, out.write, state=tmp_path / "s.safetensors", save_every=100) == 0
-    assert len(alarms(out.found())) == 1
-    assert capfd.readouterr().err.count("the state cannot be saved: no space left") == 3
+    assert here(path, LINES, out.write, state=tmp_path / "s.safetensors", save_every=60) == 0
+    assert tried == [60, 120, 180, 200] and len(alarms(out.found())) == 1
+    assert capfd.readouterr().err.count("the state cannot be saved: no space left") == 4
 
 
 @contextmanager
@@ -183,9 +183,9 @@ def test_signals_save_the_state_while_it_waits_for_rows(
     read, write = os.pipe()  # stays open: no end of the rows
     os.write(write, b"\n".join(csv(INCIDENT)[:151]) + b"\n")
     with meanwhile(when, lambda: waiting(out.read) > 100, number):
-        status = run.watch(path, source=read, sink=out.write, threshold=QUIET, state=state)
+        status = pipe.watch(path, source=read, sink=out.write, threshold=QUIET, state=state)
     os.close(read), os.close(write)
-    assert status == expected and "rows 150," in capfd.readouterr().err
+    assert status == expected and '"rows": 150,' in capfd.readouterr().err
     assert signal.getsignal(number) is before
     made = Watch(model(), threshold=1.0)
     made.load(state)
@@ -206,7 +206,7 @@ def test_a_slow_reader_is_waited_for_and_loses_nothing(path, out):
 
     def read_late():
         until(lambda: waiting(out.read) > 100)
-        time.sleep(3 * pipes.PAUSE)  # it blocks all the while
+        time.sleep(3 * pipe.PAUSE)  # it blocks all the while
         while len(alarms(b"".join(got))) < 30:
             got.append(os.read(out.read, 100))
             while not got[-1].endswith(b"\n"):
@@ -241,27 +241,23 @@ def test_a_gone_reader_ends_it_with_1_and_the_alarm_is_kept(path, tmp_path, out,
     said = capfd.readouterr().err
     assert "the reader of the alarms is gone\n" in said
     assert "1 alarms were not taken: kept for the next start\n" in said
-    assert "rows 101," in said  # it ends with the row that could not be told
+    assert '"rows": 101,' in said  # it ends with the row that could not be told
     assert here(path, b"", out.write, state=state) == 0
     assert [alarm["row"] for alarm in alarms(out.found())] == [100]
 
 
-def test_metrics_are_off_unless_asked_for():
-    code = "import sys; from lmmoe.live import run; print('prometheus_client' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
-
-
 def test_metrics_say_what_came_by():
-    made = Watch(model(), threshold=float(QUIET), tell=lambda text: None)
-    server = serve(made, 0)
+    made = Watch(model(), threshold=float(QUIET), tell=str)
+    server = pipe.Metrics(made, 0)
     try:
         for line in [*csv(INCIDENT), b"garbage"]:
             made.feed(line)
-            server.observe(2e-4)
+            server.latency.observe(2e-4)
         url = f"http://127.0.0.1:{server.port}/metrics"
         with urllib.request.urlopen(url, timeout=10) as answer:
             text = answer.read().decode()
+        with pytest.raises(DataError, match=f"no metrics on 127.0.0.1 port {server.port}: "):
+            pipe.Metrics(made, server.port)
     finally:
         server.close()
     for line in (
@@ -273,19 +269,17 @@ def test_metrics_say_what_came_by():
         'lmmoe_row_seconds_bucket{le="0.0001"} 0.0',
         "lmmoe_row_seconds_count 202.0",
         "lmmoe_alarm_open 0.0",
+        f"lmmoe_threshold {float(QUIET)}",
     ):
         assert line in text.splitlines(), line
-    assert f"lmmoe_threshold {float(QUIET)}" in text
 
 
-def test_metrics_need_a_free_port_and_the_package(path, monkeypatch):
-    made = Watch(model(), threshold=1.0)
-    server = serve(made, 0)
-    try:
-        with pytest.raises(DataError, match=f"no metrics on 127.0.0.1 port {server.port}: "):
-            serve(made, server.port)
-    finally:
-        server.close()
+def test_metrics_are_loaded_when_asked_for_and_need_the_package(path, monkeypatch, capfd):
+    code = "import sys; from lmmoe.live import pipe; sys.exit('prometheus_client' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    with open(os.devnull, "wb") as sink:
+        assert here(path, LINES, sink.fileno(), metrics=0) == 0
+    assert "metrics: http://127.0.0.1:" in capfd.readouterr().err
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(DataError, match="need the package prometheus-client. pip install"):
-        run.watch(path, metrics=0)
+        pipe.watch(path, metrics=0)

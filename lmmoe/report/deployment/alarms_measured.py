@@ -11,10 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from lmmoe.data import Series
-from lmmoe.live.alarm import RELEASE, Alarm
+from lmmoe.live.alarms import RELEASE, Alarm, Tail, checked_rule, threshold
 from lmmoe.live.model import Facts, Model
 from lmmoe.live.stream import Stream
-from lmmoe.live.thresholds import Tail, checked_rule, threshold
 from lmmoe.report.runs import Run, result
 
 Floats = npt.NDArray[np.float64]

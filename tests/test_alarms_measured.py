@@ -7,8 +7,8 @@ from watched import NAMES
 
 from lmmoe import detector, metrics
 from lmmoe.data import Series
-from lmmoe.live import measure
 from lmmoe.live.model import Facts, Model
+from lmmoe.report.deployment import alarms_measured as measure
 from lmmoe.report.runs import Run
 
 LABELS = np.zeros(100, dtype=int)

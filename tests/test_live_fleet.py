@@ -44,18 +44,15 @@ def compare(fleet, streams, rows):
     assert np.allclose(fleet.held, [one.held for one in streams])
 
 
-@pytest.mark.parametrize("missing", [0.0, 0.2])
-@pytest.mark.parametrize(
-    "name", ["LightMMoE", "CAD-FSE23", "HMMoE", "PCA windows EWMA", "k-means", "MTSExample"]
-)
-def test_one_model_for_all(name, missing):
-    made = model(name)
-    count = 70 if name == "LightMMoE" else 5  # more than one block
-    fleet = live.Fleet(made, count, threshold=RULE)
-    streams = [live.Stream(made, threshold=RULE) for _ in range(count)]
-    rows = data(count, 60, missing)
-    rows[..., 0] = np.nan_to_num(rows[..., 0], nan=5.0)  # a row without any value is a gap here
-    compare(fleet, streams, rows)
+def test_one_model_for_all():
+    for name in ("LightMMoE", "HMMoE", "PCA windows EWMA", "k-means", "MTSExample"):
+        made = model(name)
+        count = 70 if name == "LightMMoE" else 5  # more than one block
+        fleet = live.Fleet(made, count, threshold=RULE)
+        streams = [live.Stream(made, threshold=RULE) for _ in range(count)]
+        rows = data(count, 60, missing=0.1)
+        rows[..., 0] = np.nan_to_num(rows[..., 0], nan=5.0)  # a row without any value is a gap here
+        compare(fleet, streams, rows)
 
 
 def test_one_model_each():
@@ -176,12 +173,6 @@ def test_models_must_look_back_equally_far():
         live.Fleet(model(), threshold=1.0)
     with pytest.raises(ValueError, match=r"centres and spreads must be of shape \(2, 4\)"):
         live.Fleet(model(), 2, threshold=1.0, centres=np.zeros((2, 3)))
-
-
-@pytest.mark.parametrize("shape", [(3, 4), (2, 3), (4,)])
-def test_rows_of_another_shape_are_an_error(shape):
-    with pytest.raises(ValueError, match=r"expected \(2, 4\)"):
-        live.Fleet(model(), 2, threshold=1.0).step(np.zeros(shape))
 
 
 def test_the_callers_rows_are_left_alone_and_huge_ones_do_no_harm():
