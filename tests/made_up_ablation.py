@@ -8,8 +8,7 @@ from made_up_rows import line
 
 from lmmoe.detectors import entry
 from lmmoe.report import runs
-from lmmoe.report.ablation import variants
-from lmmoe.report.ablation.plans import named
+from lmmoe.report.ablation import named, variants
 from lmmoe.report.evaluation import COLUMNS
 
 NINE = [f"machine-{group}-{number}" for group in (1, 2, 3) for number in (1, 2, 3)]
@@ -28,14 +27,14 @@ def ablation_rows(plan=None, *, entities=tuple(NINE), seeds=1, dataset="smd"):
     plan = plan or named("ablation")
     rng = np.random.default_rng(0)
     lines, errors = [], {}
-    for one in variants(plan):
+    for one in variants(plan).itertuples():
         drawn = rng.normal(0, 0.02), rng.uniform(0.4, 0.9), rng.uniform(3, 30)
-        moved, error, seconds = MOVED.get(one.label, drawn)
+        moved, error, seconds = MOVED.get(one.Index, drawn)
         for protocol in plan.protocols:
             for number, entity in enumerate(entities):
                 for seed in range(seeds if entry(one.detector).cls.seeded else 1):
                     value = np.clip(0.2 + 0.05 * number + moved + rng.normal(0, 0.02), 0.01, 1)
-                    key = f"{one.label} {protocol} {entity} {seed}"
+                    key = f"{one.Index} {protocol} {entity} {seed}"
                     lines.append(_line(one, protocol, entity, seed, value, seconds, key, dataset))
                     if protocol == "ours" and one.detector != "MTSExample" != "random":
                         errors[key] = error * rng.uniform(0.8, 1.2)

@@ -9,7 +9,7 @@ from lmmoe import paths
 from lmmoe.errors import DataError
 from lmmoe.report import claims, params, runs, tables
 from lmmoe.report.plots.style import COST_TITLES, METRIC_TITLES, title
-from lmmoe.report.tables import ablation_words, efficiency_words, speed
+from lmmoe.report.tables import efficiency_words, speed
 
 SPEED = "bench"  # where benchmarks leave what they measured, beside the profiles
 OTHERS = ("asd", "smap", "msl")  # further data sets, by the profiles that report on them
@@ -65,9 +65,6 @@ def rendered(text: str, profile: str) -> str:
             _published(folder, "limits"),
         ),
         "speed": f"{_markdown(speed.targets(measured))}\n\n{speed.where(measured)}",
-        "ablation": ablation_words.findings(
-            _published(folder, "ablation", "variant"), chosen.dataset
-        ),
     }
     for name, block in blocks.items():
         pattern = rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)"
