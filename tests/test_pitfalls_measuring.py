@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from small import LIGHT, failing, waves
 
-from lmmoe import costs
 from lmmoe.detectors.amad import SWITCHES
+from lmmoe.report import measure as costs
 from lmmoe.report.evaluation import COLUMNS
 from lmmoe.report.params import Profile
 from lmmoe.report.pitfalls import DETECTORS, EXPERIMENTS, GROUPS, MISTAKES, amad, measure, measuring
