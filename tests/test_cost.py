@@ -298,7 +298,7 @@ def test_sizes():
     # 16 times 316 numbers are too many for a matrix of all their pairs.
     assert found[found["detector"] == "PCA windows"]["channels"].max() == 100
     quick = pd.DataFrame(cost.sizes(cost.QUICK))
-    assert len(quick) < len(found) / 2 and quick["channels"].max() == 1000
+    assert len(quick) < len(found) / 2 and quick["channels"].max() == 316
 
 
 def test_a_size_is_measured():

@@ -27,7 +27,7 @@ FLOAT = 4  # bytes of a number in single precision
 BATCHES = {"quick": (1, 64, 1024), "full": (1, 4, 16, 64, 256, 1024, 4096)}
 ROUNDS = {"quick": 2, "full": 7}
 EPOCHS = {"quick": (1, 2), "full": (1, 4)}  # of two fits, whose difference is training alone
-STEPS, FEWEST, MOST = 16, 256, 2048  # of a training epoch: steps; and windows, or one batch
+STEPS, FEWEST, MOST = 16, 64, 2048  # of a training epoch: steps; and windows, or one batch
 # Operations of training a row, in those of scoring it: its forward pass, and twice that for the
 # gradients of inputs and of weights (Kaplan et al., "Scaling Laws for Neural Language Models",
 # 2020, section 2.1).
