@@ -249,7 +249,7 @@ rule efficiency:
         ),
         figures=expand(
             f"{FIGURES}/{{name}}.png",
-            name=["costs", "roofline", "growth", "quality_and_measured_cost", "fleet"],
+            name=["costs", "roofline", "growth", "quality_and_measured_cost"],
         ),
     threads: workflow.cores  # all: what runs beside a measurement disturbs it
     log:

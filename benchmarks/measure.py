@@ -106,7 +106,7 @@ def ratio(above: list[float], below: list[float]) -> Spread:
 
 def environment() -> dict[str, object]:
     """Where and when: versions, processor, threads, other work on the machine, date."""
-    from lmmoe.report.efficiency.hardware import cpu_name
+    from lmmoe.report.measure import cpu_name
     from lmmoe.report.provenance import commit
 
     return {

@@ -7,7 +7,7 @@ from made_up import make_root
 from made_up_claims import study
 from mirror import FILES, Mirror
 
-from lmmoe import costs
+from lmmoe.report import measure
 from lmmoe.report.claims import published
 
 
@@ -38,7 +38,7 @@ def own_cache(tmp_path, monkeypatch):
 @pytest.fixture
 def small_runs(monkeypatch):
     """Giving memory back is slow beside runs as small as the tests'."""
-    monkeypatch.setattr(costs, "_give_back", lambda: None)
+    monkeypatch.setattr(measure, "_give_back", lambda: None)
 
 
 @pytest.fixture(autouse=True)

@@ -5,9 +5,8 @@ import math
 import pandas as pd
 
 from lmmoe.report.compression import measuring
-from lmmoe.report.efficiency import roofline
-from lmmoe.report.efficiency.measurements import COLUMNS
-from lmmoe.report.efficiency.scaling import exponents
+from lmmoe.report.cost import COLUMNS, exponents
+from lmmoe.report.roofline import held_to
 
 HEAD = {"dataset": "smd", "entity": "machine-1-1", "device": "a processor"}
 NAMES = ("LightMMoE", "MTSExample", "random", "HMMoE")
@@ -57,7 +56,8 @@ def limits():
         {"limit": "sgemv", "gflops": math.nan, "megabytes": mb, "gigabytes_per_second": rate}
         for mb, rate in sizes
     ]
-    return roofline.roofline({"points": points, "limits": found, "device": "a processor"})
+    points, found = pd.DataFrame(points).set_index(["work", "batch"]), pd.DataFrame(found)
+    return held_to(points, found), found
 
 
 def growth():

@@ -8,7 +8,8 @@ import time
 import pytest
 from tqdm import std
 
-from lmmoe import costs, progress
+from lmmoe import progress
+from lmmoe.report import measure as costs
 
 # --- costs ---
 

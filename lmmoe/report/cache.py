@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from lmmoe import costs, paths
+from lmmoe import paths
 from lmmoe.data import Series
 from lmmoe.data.reading import read_npy
 from lmmoe.data.series import Floats
 from lmmoe.detectors import Detector, saving
+from lmmoe.report.measure import measured
 from lmmoe.report.protocol import Protocol
 
 MODEL = "model.safetensors"
@@ -64,9 +65,9 @@ def kept(folder: Path) -> Result:
 
 def compute(made: Detector, series: Series, protocol: Protocol, folder: Path) -> None:
     """Fit a detector, score the test half, and write the result in place of an earlier one."""
-    with costs.measured() as training:
+    with measured() as training:
         made.fit(protocol.train(series))
-    with costs.measured() as scoring:
+    with measured() as scoring:
         scores = made.decision_function(series.test)
     arrays = {
         "scores": scores,

@@ -9,9 +9,7 @@ from lmmoe import paths
 from lmmoe.errors import DataError
 from lmmoe.report import claims, params, runs, tables
 from lmmoe.report.plots.style import COST_TITLES, METRIC_TITLES, title
-from lmmoe.report.tables import efficiency_words, speed
 
-SPEED = "bench"  # where benchmarks leave what they measured, beside the profiles
 OTHERS = ("asd", "smap", "msl")  # further data sets, by the profiles that report on them
 SHOWN = {  # column of the honest table: digits
     "vus_pr": 3,
@@ -43,7 +41,7 @@ def update(path: Path, profile: str) -> bool:
 
 def rendered(text: str, profile: str) -> str:
     """Give the text with every block made from ``figures/<profile>``."""
-    folder, measured = paths.figures(profile), paths.figures(SPEED)
+    folder = paths.figures(profile)
     chosen = params.load(paths.home() / "params" / f"{profile}.yaml")
     rows = tables.of_profile(runs.read(folder / "runs.csv"), chosen)
     if rows.empty:
@@ -59,12 +57,6 @@ def rendered(text: str, profile: str) -> str:
         "others": tables.others.in_words(_published(folder, "others")),
         "study": _study(rows),
         "claims": claims.in_words(claims.audit_at_hand(chosen.dataset, rows=rows)[0]),
-        "cost": efficiency_words.in_words(
-            _published(folder, "efficiency", "detector"),
-            _published(folder, "limit_points", ["work", "batch"]),
-            _published(folder, "limits"),
-        ),
-        "speed": f"{_markdown(speed.targets(measured))}\n\n{speed.where(measured)}",
     }
     for name, block in blocks.items():
         pattern = rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)"

@@ -28,14 +28,14 @@ def audit_at_hand(dataset: str, **measured: pd.DataFrame | None) -> tuple[pd.Dat
 
 
 def _published() -> dict[str, pd.DataFrame | None]:
-    from lmmoe.report import efficiency, runs  # which import this package
+    from lmmoe.report import cost, runs  # which import this package
     from lmmoe.report.deployment import kept
 
     smd = paths.figures("smd")
     return {
         "rows": runs.read(smd / "runs.csv"),
         "ablation": runs.read(paths.figures("ablation") / "runs.csv"),
-        "efficiency": efficiency.evidence(efficiency.published("smd")),
+        "efficiency": cost.evidence(cost.read(smd / "efficiency.csv")),
         "compressed": kept.read(smd / "compression.csv"),
         "generalisation": kept.read(smd / "generalisation.csv"),
     }

@@ -9,7 +9,7 @@ from lmmoe.data import Series
 from lmmoe.report.compression import measuring
 from lmmoe.report.compression.methods import AS_IS, DESIGN, DISTILLING, LARGE, METHODS, SMALL
 from lmmoe.report.deployment import kept
-from lmmoe.report.efficiency import hardware
+from lmmoe.report.measure import cpu_name
 from lmmoe.report.params import Profile
 from lmmoe.report.protocol import PROTOCOLS
 from lmmoe.report.runs import Run, result
@@ -66,7 +66,7 @@ def _entity(profile: Profile, series: Series, keep: kept.Kept) -> list[dict[str,
             seed=seed,
             methods=methods,
         )
-        return [kept.plain(line | {"device": hardware.cpu_name()}) for line in found]
+        return [kept.plain(line | {"device": cpu_name()}) for line in found]
 
     shown = {"dataset": series.dataset, "entity": series.entity, "protocol": PROTOCOL}
     hidden = {

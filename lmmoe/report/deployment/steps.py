@@ -22,10 +22,10 @@ from lmmoe.live.stream import Stream
 from lmmoe.report.deployment import kept
 from lmmoe.report.deployment.alarms_measured import model_of
 from lmmoe.report.deployment.watching import PROTOCOL
-from lmmoe.report.efficiency import hardware
 from lmmoe.report.export.graph import write
 from lmmoe.report.export.integers import quantise
 from lmmoe.report.export.runtime import Runtime
+from lmmoe.report.measure import cpu_name
 from lmmoe.report.params import Profile, detector_of
 from lmmoe.report.runs import FAILURES, Run
 
@@ -69,7 +69,7 @@ def _kept(run: Run, keep: kept.Kept) -> list[dict[str, object]]:
 
 def _timed(run: Run) -> list[dict[str, object]]:
     """Time one detector in each way that it has."""
-    device = {"device": hardware.cpu_name()}
+    device = {"device": cpu_name()}
     try:
         model = model_of(run)
         lines = [{"way": STEP} | _live(model, run.series)]
