@@ -6,11 +6,8 @@ over the three lower ones every average is one point (in percent) below the whol
 
 import pandas as pd
 
-from lmmoe.report.claims import published, registry
-from lmmoe.report.claims.evidence import Evidence
+from lmmoe.report import claims
 
-HOLDS, FAILS = "holds", "fails"
-CONTRADICTED, UNTESTED = "contradicted within the study", "cannot be tested here"
 LOW = ("machine-1-1", "machine-2-1", "machine-3-1")
 HIGH = ("machine-1-2", "machine-2-2", "machine-3-2")
 ALL = (*LOW, *HIGH)
@@ -41,7 +38,7 @@ def theirs(name, machine):
 
 
 def study():
-    """A table as `lmmoe.report.claims.published.results` gives it."""
+    """A table as `lmmoe.report.study.results` gives it."""
     lines = []
     for name in ("LightMMoE", *AVERAGES):
         for machine in ALL:
@@ -80,16 +77,10 @@ def frame(*groups):
     return pd.DataFrame([line for group in groups for line in group])
 
 
-class Judged:
-    """Judgements by claim id, made when asked for: a whole audit takes its time."""
-
-    def __init__(self, rows, **others):
-        self.evidence = Evidence(rows, **others)
-
-    def __getitem__(self, name):
-        claim = next(one for one in published.claims() if one.id == name)
-        return registry.judgement(claim, self.evidence)
-
-
 def judged(*groups, **others):
-    return Judged(frame(*groups), **others)
+    """The audit of some runs, by claim: measured, verdict, reason."""
+    return claims.audit(frame(*groups), **others).set_index("id")
+
+
+def verdicts(table, *names):
+    return table.loc[list(names), "verdict"].tolist()

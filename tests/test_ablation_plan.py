@@ -15,8 +15,8 @@ from lmmoe.report import ablation, params, runs
 from lmmoe.report.ablation import plans
 from lmmoe.report.ablation.definitions import GROUPS, VARIANTS
 from lmmoe.report.ablation.variants import CLAIMED
-from lmmoe.report.claims.evidence import spelled
 from lmmoe.report.params import Profile
+from lmmoe.report.study import spelled
 
 WHOLE = plans.named("ablation")
 LABEL = "LightMMoE / experts / 8 experts"
@@ -111,7 +111,7 @@ def test_every_committed_variant_can_be_made_and_is_defined(name):
         detectors.detector(one.detector, **json.loads(one.settings))
         assert one.definition.meaning and one.definition.source
         assert one.label in plan.detectors
-    changed = [spelled("LightMMoE", one.settings) for one in found if one.detector == "LightMMoE"]
+    changed = [spelled(one.settings) for one in found if one.detector == "LightMMoE"]
     assert changed.count("{}") == 1, "a variant that is the full model"
     assert set(plan.detectors) <= set(WHOLE.detectors)
 

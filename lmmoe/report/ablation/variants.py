@@ -4,14 +4,21 @@ import json
 from typing import NamedTuple
 
 from lmmoe.report.ablation.definitions import GROUPS, VARIANTS, Definition
-from lmmoe.report.claims import ablations
-from lmmoe.report.claims.evidence import spelled
 from lmmoe.report.params import LABEL, Profile, detector_of
+from lmmoe.report.study import spelled
 
 FULL = "LightMMoE"
 YARDSTICKS = "yardsticks"
 # What the study says something about: the variants of its claims, and the ends of its sweeps.
-CLAIMED = (*ablations.VARIANTS.values(), {"experts": 2}, {"experts": 8}, {"shared": 1})
+STUDIED = {
+    "one expert": {"experts": 1},
+    "mean gate": {"gate": "mean"},
+    "no shared gate": {"shared": 0},
+    "specific gate only": {"shared": 0},
+    "no towers": {"tower": []},
+    "extreme lightweight": {"experts": 2, "kernels": 4, "hidden": 64, "out": 32, "tower": 8},
+}
+CLAIMED = (*STUDIED.values(), {"experts": 2}, {"experts": 8}, {"shared": 1})
 
 
 class Variant(NamedTuple):
@@ -26,8 +33,8 @@ class Variant(NamedTuple):
     @property
     def claimed(self) -> bool:
         """Whether the study claims something about it."""
-        texts = {spelled(FULL, json.dumps(settings)) for settings in CLAIMED}
-        return self.detector == FULL and spelled(FULL, self.settings) in texts
+        texts = {spelled(json.dumps(settings)) for settings in CLAIMED}
+        return self.detector == FULL and spelled(self.settings) in texts
 
     @property
     def definition(self) -> Definition:

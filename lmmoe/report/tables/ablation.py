@@ -5,15 +5,13 @@ import json
 import numpy as np
 import pandas as pd
 
-from lmmoe.report.ablation.variants import FULL, YARDSTICKS, variants
-from lmmoe.report.claims import ablations
-from lmmoe.report.claims.design import DEFAULTS
-from lmmoe.report.claims.evidence import group_average, spelled
-from lmmoe.report.claims.published import claims
+from lmmoe.report import study
+from lmmoe.report.ablation.variants import FULL, STUDIED, YARDSTICKS, variants
 from lmmoe.report.evaluation import ADJUSTED
 from lmmoe.report.params import Profile
 from lmmoe.report.plots.style import METRIC_TITLES, title
 from lmmoe.report.statistics import holm, paired
+from lmmoe.report.study import group_average, spelled
 from lmmoe.report.tables.means import SPENT, counts, entity_means
 from lmmoe.report.tables.study import STUDY_METRICS
 
@@ -151,7 +149,7 @@ def printed(table: pd.DataFrame) -> pd.DataFrame:
     said = _said()
     lines = {}
     for name, line in table.iterrows():
-        text = spelled(FULL, line["settings"])
+        text = spelled(line["settings"])
         if name != "random" and (line["group"] == YARDSTICKS or text not in said):
             continue
         found = said[text] if name != "random" else {}
@@ -190,17 +188,20 @@ def sweeps(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(both, columns=made.columns).sort_values(["setting", "value"])
 
 
-BASE = DEFAULTS | {"horizon": 1}  # the full model's
+BASE = {
+    **{"window": 16, "experts": 4, "kernels": 8, "hidden": 128, "out": 64, "tower": 16},
+    **{"shared": 0.7, "gate": "mixed", "epochs": 5, "batch": 64, "horizon": 1},
+}  # the full model's
 
 
 def _said() -> dict[str, dict[str, float]]:
     """The study's printed averages by settings and kind."""
-    names = {"full": {}} | ablations.VARIANTS
+    names = {"full": {}} | STUDIED
     said: dict[str, dict[str, float]] = {}
-    for claim in claims():
+    for claim in study.printed():
         name = claim.subject.removeprefix("ablation: ")
         if claim.subject.startswith("ablation: ") and claim.metric == "point_f1":
-            text = spelled(FULL, json.dumps(names[name]))
+            text = spelled(json.dumps(names[name]))
             said.setdefault(text, {})[claim.kind] = claim.number
     return said
 
