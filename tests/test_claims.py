@@ -6,8 +6,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawing import drawn
-from made_up_claims import ALL, HIGH, LOW, copied, flat, frame, judged, run, runs, study, verdicts
-from made_up_costs import compressed_models
+from made_up_claims import (
+    ALL,
+    HIGH,
+    LOW,
+    compressed_models,
+    copied,
+    flat,
+    frame,
+    judged,
+    run,
+    runs,
+    study,
+    verdicts,
+)
 
 from lmmoe import paths
 from lmmoe.report import claims

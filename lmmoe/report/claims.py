@@ -165,9 +165,8 @@ class Evidence:
         made = np.atleast_1d(calculate(query, values))
         machines = frozenset[str]().union(*(one.machines for one in numbers.values()))
         ours = Number(float(made[0]), float(np.sqrt(((made[1:] - made[0]) ** 2).sum())), machines)
-        return (
-            self._with_theirs(Found(ours), query, scored, common, whole) if scored else Found(ours)
-        )
+        found = Found(ours)
+        return self._with_theirs(found, query, scored, common, whole) if scored else found
 
     def _with_theirs(
         self,
