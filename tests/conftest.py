@@ -5,11 +5,10 @@ import sys
 import pytest
 from keeping import watched
 from made_up import make_root
-from made_up_claims import study
+from made_up_claims import study, use
 from mirror import FILES, Mirror
 
 from lmmoe import costs
-from lmmoe.report import study as studies
 
 
 def pytest_collection_modifyitems(items):
@@ -58,8 +57,7 @@ def mirror():
 @pytest.fixture
 def made_up_study(monkeypatch):
     """Results of a study in which every verdict can be worked out by hand."""
-    monkeypatch.setattr(studies, "results", study)
-    monkeypatch.setattr(studies, "_lookup", studies._lookup.__wrapped__)  # not kept
+    use(monkeypatch, study())
 
 
 @pytest.fixture

@@ -4,9 +4,12 @@ Each group has two machines, one a point below the printed group mean and one a 
 over the three lower ones every average is one point (in percent) below the whole.
 """
 
+from functools import cache
+
 import pandas as pd
 
 from lmmoe.report import claims
+from lmmoe.report import study as studies
 
 LOW = ("machine-1-1", "machine-2-1", "machine-3-1")
 HIGH = ("machine-1-2", "machine-2-2", "machine-3-2")
@@ -77,9 +80,28 @@ def frame(*groups):
     return pd.DataFrame([line for group in groups for line in group])
 
 
-def judged(*groups, **others):
-    """The audit of some runs, by claim: measured, verdict, reason."""
-    return claims.audit(frame(*groups), **others).set_index("id")
+class Judged:
+    """The audit of some runs like a table by claim; a line is made when asked for."""
+
+    def __init__(self, *groups, **others):
+        self.evidence = claims.Evidence(frame(*groups), **others)
+        self.loc = self
+
+    def __getitem__(self, key):
+        names, columns = key if isinstance(key, tuple) else (key, slice(None))
+        if isinstance(names, list):
+            return pd.Series([self[name, columns] for name in names], names)
+        claim = next(one for one in studies.printed() if one.id == names)
+        return pd.Series(claims.judgement(claim, self.evidence), dtype=object)[columns]
+
+
+judged = Judged
+
+
+def use(monkeypatch, table):
+    """Let a made-up table stand for the results of the study's own runs."""
+    monkeypatch.setattr(studies, "results", lambda: table)
+    monkeypatch.setattr(studies, "_lookup", cache(studies._lookup.__wrapped__))
 
 
 def verdicts(table, *names):

@@ -18,6 +18,7 @@ from made_up_claims import (
     run,
     runs,
     study,
+    use,
     verdicts,
 )
 
@@ -205,7 +206,7 @@ def test_variants_move_as_lightmmoe_moves(monkeypatch):
     # Where the study's MMoEs drift apart by 2 points, as much is in doubt.
     table = study()
     table.loc[[("HMMoE", name) for name in HIGH], "point_f1"] += 4
-    monkeypatch.setattr(studies, "results", lambda: table)
+    use(monkeypatch, table)
     doubtful = judged(flat("LightMMoE", 86, LOW, **one))
     assert verdicts(doubtful, "B031", "A024") == [UNTESTABLE, BETTER]
 
@@ -252,7 +253,7 @@ def test_ranks(monkeypatch):
     assert verdicts(found, "C085") == [CONTRADICTED]
     table = study()
     table.loc["HMMoE", "point_f1"] = table.loc["HMMoE", "point_f1"].to_numpy() + 0.2
-    monkeypatch.setattr(studies, "results", lambda: table)
+    use(monkeypatch, table)
     rows[1] = copied("HMMoE", ALL, plus=0.2)
     assert judged(*rows).loc["B019", ["measured", "verdict"]].tolist() == [3, REPRODUCED]
     rows[2] = copied("LightMMoE", ALL, plus=-0.8)

@@ -350,16 +350,18 @@ def audit(rows: pd.DataFrame, **tables: pd.DataFrame | None) -> pd.DataFrame:
     `VERDICTS`) and ``reason``.
     """
     evidence = Evidence(rows, **tables)
-    lines = []
-    for claim in printed():
-        line = dict(zip(claim._fields, claim, strict=True))
-        line = {name: line[name] for name in claim._fields[: claim._fields.index("test")]}
-        measured, verdict, facts = math.nan, claim.query.removeprefix("stated: "), {}
-        if verdict not in VERDICTS:
-            measured, verdict, facts = judged(claim, evidence)
-        reason = _filled(claim.reason, facts, evidence)
-        lines.append(line | {"measured": measured, "verdict": verdict, "reason": reason})
-    return pd.DataFrame(lines)
+    return pd.DataFrame([judgement(claim, evidence) for claim in printed()])
+
+
+def judgement(claim: Claim, evidence: Evidence) -> dict[str, object]:
+    """Judge one claim: a line of `audit`."""
+    line = claim._asdict()
+    line = {name: line[name] for name in claim._fields[: claim._fields.index("test")]}
+    measured, verdict, facts = math.nan, claim.query.removeprefix("stated: "), {}
+    if verdict not in VERDICTS:
+        measured, verdict, facts = judged(claim, evidence)
+    reason = _filled(claim.reason, facts, evidence)
+    return line | {"measured": measured, "verdict": verdict, "reason": reason}
 
 
 def _filled(reason: str, facts: dict[str, float], evidence: Evidence) -> str:
