@@ -4,11 +4,10 @@ import sys
 
 import pytest
 from made_up import make_root
-from made_up_claims import study
+from made_up_claims import study, use
 from mirror import FILES, Mirror
 
 from lmmoe.report import measure
-from lmmoe.report.claims import published
 
 
 def pytest_collection_modifyitems(items):
@@ -57,7 +56,7 @@ def mirror():
 @pytest.fixture
 def made_up_study(monkeypatch):
     """Results of a study in which every verdict can be worked out by hand."""
-    monkeypatch.setattr(published, "results", study)
+    use(monkeypatch, study())
 
 
 @pytest.fixture

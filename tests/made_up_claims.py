@@ -4,13 +4,13 @@ Each group has two machines, one a point below the printed group mean and one a 
 over the three lower ones every average is one point (in percent) below the whole.
 """
 
+from functools import cache
+
 import pandas as pd
 
-from lmmoe.report.claims import published, registry
-from lmmoe.report.claims.evidence import Evidence
+from lmmoe.report import claims
+from lmmoe.report import study as studies
 
-HOLDS, FAILS = "holds", "fails"
-CONTRADICTED, UNTESTED = "contradicted within the study", "cannot be tested here"
 LOW = ("machine-1-1", "machine-2-1", "machine-3-1")
 HIGH = ("machine-1-2", "machine-2-2", "machine-3-2")
 ALL = (*LOW, *HIGH)
@@ -41,7 +41,7 @@ def theirs(name, machine):
 
 
 def study():
-    """A table as `lmmoe.report.claims.published.results` gives it."""
+    """A table as `lmmoe.report.study.results` gives it."""
     lines = []
     for name in ("LightMMoE", *AVERAGES):
         for machine in ALL:
@@ -81,15 +81,44 @@ def frame(*groups):
 
 
 class Judged:
-    """Judgements by claim id, made when asked for: a whole audit takes its time."""
+    """The audit of some runs like a table by claim; a line is made when asked for."""
 
-    def __init__(self, rows, **others):
-        self.evidence = Evidence(rows, **others)
+    def __init__(self, *groups, **others):
+        self.evidence = claims.Evidence(frame(*groups), **others)
+        self.loc = self
 
-    def __getitem__(self, name):
-        claim = next(one for one in published.claims() if one.id == name)
-        return registry.judgement(claim, self.evidence)
+    def __getitem__(self, key):
+        names, columns = key if isinstance(key, tuple) else (key, slice(None))
+        if isinstance(names, list):
+            return pd.Series([self[name, columns] for name in names], names)
+        claim = next(one for one in studies.printed() if one.id == names)
+        return pd.Series(claims.judgement(claim, self.evidence), dtype=object)[columns]
 
 
-def judged(*groups, **others):
-    return Judged(frame(*groups), **others)
+judged = Judged
+
+
+def use(monkeypatch, table):
+    """Let a made-up table stand for the results of the study's own runs."""
+    monkeypatch.setattr(studies, "results", lambda: table)
+    monkeypatch.setattr(studies, "_lookup", cache(studies._lookup.__wrapped__))
+
+
+def verdicts(table, *names):
+    return table.loc[list(names), "verdict"].tolist()
+
+
+def compressed_models():
+    """What ways to make a network smaller keep, as ``compression.csv`` tells it."""
+    lines = [
+        ("HMMoE", "as it is", "HMMoE", 1000, 0.9),
+        ("HMMoE", "pruning", "half of the experts", 400, 0.81),
+        ("HMMoE", "pruning", "units, not trained on", 100, 0.1),
+        ("HMMoE", "int8", "int8, dynamic", 1000, 0.9),
+        ("HMMoE", "distillation", "taught", 300, 0.45),
+        ("LightMMoE", "as it is", "LightMMoE", 75, 0.9),
+        ("LightMMoE", "pruning", "half of the kernels", 30, 0.1),
+        ("", "control", "random", 0, 0.72),
+    ]
+    names = ["base", "kind", "method", "parameters", "point_f1_pa"]
+    return pd.DataFrame(lines, columns=names).assign(entity="m", error=None)

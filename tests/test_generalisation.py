@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawing import drawn
-from made_up_claims import FAILS, HOLDS, UNTESTED, judged
+from made_up_claims import judged
 from small import TwoSeries, series
 
 from lmmoe.detectors import detector
@@ -104,10 +104,10 @@ class TestClaim:
     @pytest.mark.parametrize(
         ("learned", "unseen", "verdict"),
         [
-            (0.5, 1.2, HOLDS),  # better where it learned, worse where it did not
-            (0.5, 0.9, FAILS),
-            (1.1, 1.2, FAILS),  # worse everywhere is no overfitting
-            (1.1, 0.9, FAILS),
+            (0.5, 1.2, "reproduced"),  # better where it learned, worse where it did not
+            (0.5, 0.9, "better than claimed"),
+            (1.1, 1.2, "better than claimed"),  # worse everywhere is no overfitting
+            (1.1, 0.9, "better than claimed"),
         ],
     )
     def test_both_conditions(self, learned, unseen, verdict):
@@ -116,13 +116,14 @@ class TestClaim:
         rows += [line("HMMoE", "c", 0.5 * learned, 80.0), line("HMMoE", "d", 9, 9)]
         rows += [line("HMMoE", "a", 7, 7, error="failed")]
         rows += [line("HMMoE", "a", 7, 7) | {"settings": '{"epochs": 1}'}]  # another network
-        found = judged(generalisation=pd.DataFrame(rows))["C088"]
-        assert found.verdict == verdict and found.measured == pytest.approx(unseen)
-        assert "medians of 3 machines" in found.why
+        found = judged(generalisation=pd.DataFrame(rows)).loc["C088"]
+        assert found["verdict"] == verdict
+        assert found["measured"] == pytest.approx(min(1 / learned, unseen))
+        assert "median over 3 machines" in found["reason"]
 
     def test_untested_without_both(self):
         for rows in (None, pd.DataFrame(columns=["key"]), pd.DataFrame([line("HMMoE")])):
-            found = judged(generalisation=rows)["C088"]
-            assert found.verdict == UNTESTED and "not run yet" in found.why
+            found = judged(generalisation=rows).loc["C088"]
+            assert found["verdict"] == "not testable here"
         apart = pd.DataFrame([line("HMMoE", "a"), line("LightMMoE", "b")])
-        assert judged(generalisation=apart)["C088"].verdict == UNTESTED
+        assert judged(generalisation=apart).loc["C088", "verdict"] == "not testable here"

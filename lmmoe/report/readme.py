@@ -56,7 +56,7 @@ def rendered(text: str, profile: str) -> str:
         "elsewhere": _elsewhere(profile),
         "others": tables.others.in_words(_published(folder, "others")),
         "study": _study(rows),
-        "claims": claims.in_words(claims.audit_at_hand(chosen.dataset, rows=rows)[0]),
+        "claims": _claims(claims.audit_at_hand(chosen.dataset, rows=rows)),
     }
     for name, block in blocks.items():
         pattern = rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)"
@@ -85,6 +85,12 @@ def _results(rows: pd.DataFrame) -> str:
         lines.append([title(name), first, *numbers])
     notes = f"{tables.ahead_in_words(table)} {tables.seeds_in_words(rows)}".strip()
     return f"{_markdown(lines)}\n\n{notes}"
+
+
+def _claims(audit: pd.DataFrame) -> str:
+    table = claims.summary(audit)
+    lines = [[name, *map(str, line)] for name, *line in table.itertuples()]
+    return _markdown([["document", *table.columns], *lines])
 
 
 def _scoring(folder: Path) -> str:

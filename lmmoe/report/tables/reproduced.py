@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from lmmoe.report.claims.evidence import Evidence
+from lmmoe.report import study
 from lmmoe.report.plots.style import METRIC_TITLES, title
 from lmmoe.report.tables.study import STUDY_METRICS, study_headline
 
@@ -38,15 +38,16 @@ def beyond(rows: pd.DataFrame) -> pd.DataFrame:
     ``spread_of``, whose it is. Without any spread nothing is known to be larger.
     """
     rows = rows[rows["settings"] == "{}"]
-    evidence, lines = Evidence(rows), []
+    ours, lines = study.Runs(rows), []
     headline = study_headline(rows)
     ran = headline[headline["entities"] > 0]
     for metric in STUDY_METRICS:
         for name, difference in ran[f"{metric}_difference"].dropna().items():
-            mine = evidence.average(name, metric, evidence.fleet)
+            mine = ours.average(name, metric, study.machines())
+            whose = "its own over seeds" if mine.own else "LightMMoE's over seeds"
             known = not np.isnan(mine.spread)
             if known and abs(100 * difference) > max(SAME, 2 * mine.spread):
-                lines.append([name, metric, 100 * difference, mine.spread, mine.spread_of])
+                lines.append([name, metric, 100 * difference, mine.spread, whose])
     names = ["detector", "metric", "difference", "spread", "spread_of"]
     return pd.DataFrame(lines, columns=names)
 

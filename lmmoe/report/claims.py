@@ -1,0 +1,441 @@
+"""The study's printed claims, each held against results: ``published/claims.csv``, evaluated.
+
+A line of the file says what is printed and, in `Claim`'s last columns, how it is tested. A query is
+arithmetic over printed numbers (by a claim's id) and over what stands between backquotes:
+
+==================================  ============================================================
+``point_f1 LightMMoE experts=1``    average of a score of ours, in percent; settings if not its own
+``rank point_f1 A of B, C``         rank of A, 1 is best; by the mean of scores joined by ``+``
+``best point_f1 experts=4``         the setting's value that scores best; 4 is the default
+``lead point_f1 experts=4``         by how much the best value leads the default
+``parameters HMMoE``                how many numbers it learned in our runs
+``train_seconds A / B``             median over machines of seconds (``score_seconds``), or a ratio
+``latency_p50_ms CAD``              a column of the table of costs
+``kept parameters pruning``         share of HMMoE's that the smallest made by a method has
+``overfit HMMoE / LightMMoE``       ratio of forecast errors (`Evidence._overfit`)
+==================================  ============================================================
+
+A claim whose query starts with ``stated:`` is judged by people: the reason says why.
+"""
+
+import ast
+import json
+import math
+import operator
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from lmmoe import paths
+from lmmoe.report import runs, study
+from lmmoe.report.study import Claim, Number, printed
+
+VERDICTS = (
+    "reproduced",
+    "better than claimed",
+    "worse than claimed",
+    "contradicted within the study",
+    "not testable here",
+)
+REPRODUCED, BETTER, WORSE, CONTRADICTED, UNTESTABLE = VERDICTS
+# How a claim calls a score: our column (point-adjusted, a share of 1), and the study's own file's.
+SCORES = {
+    "point_f1": ("point_f1_pa", "point_f1"),
+    "point_precision": ("point_precision_pa", "point_precision"),
+    "point_recall": ("point_recall_pa", "point_recall"),
+    "event_f1_log": ("event_f1_pa_log", "event_log_f1"),
+    "event_f1_squeeze": ("event_f1_pa_squeeze", "event_squeeze_f1"),
+}
+UNITLESS = ("text", "count", "ratio", "rank")  # units that are not written behind a number
+CLOSE = 1e-9  # numbers nearer than this are equal: sums of printed decimals are not exact
+
+_QUOTED = re.compile(r"`([^`]+)`")
+_OPERATORS = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
+}
+
+
+def calculate(query: str, values: dict[str, float | np.ndarray]) -> float | np.ndarray:
+    """Evaluate a query: arithmetic over ``values`` (by quoted text) and printed numbers (by id).
+
+    Raises `ValueError` for anything but numbers, names and ``+ - * / **``.
+    """
+    quoted = list(dict.fromkeys(_QUOTED.findall(query)))
+    names = {one.id: np.float64(one.number) for one in printed()}
+    names |= {f"quoted_{i}": values[text] for i, text in enumerate(quoted)}
+    plain = _QUOTED.sub(lambda found: f"quoted_{quoted.index(found[1])}", query)
+
+    def walk(node: ast.expr) -> float | np.ndarray:
+        match node:
+            case ast.Constant(value=int() | float() as number):
+                return np.float64(number)
+            case ast.Name(id=name) if name in names:
+                return names[name]
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                return -walk(operand)
+            case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
+                return _OPERATORS[type(op)](walk(left), walk(right))
+        raise ValueError(f"{query!r} is no arithmetic over numbers")
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return walk(ast.parse(plain, mode="eval").body)
+
+
+class Scored(NamedTuple):
+    """What stands quoted in a query about scores; its runs are (detector, settings)."""
+
+    kind: str  # "mean", "rank", "best" or "lead"
+    metrics: tuple[str, ...]
+    runs: tuple[tuple[str, str], ...]  # the first is the one in question
+    values: tuple[float, ...] = ()  # of the setting that is swept, one for each run
+
+    def made(self, average: Callable[[str, tuple[str, str]], float]) -> float:
+        """Make one number of the runs' averages, in percent, of a metric."""
+        found = [np.mean([average(metric, run) for metric in self.metrics]) for run in self.runs]
+        if self.kind == "rank":
+            return 1.0 + sum(other > found[0] for other in found[1:])
+        if self.kind == "best":
+            return self.values[int(np.argmax(found))]
+        return float(max(found) - found[0] if self.kind == "lead" else found[0])
+
+
+class Found(NamedTuple):
+    """What a query gives; NaN where unknown.
+
+    ``study`` and ``same`` are what the study's own runs give for it, over all machines of the
+    claim and over ours; ``own`` says whether the study ran just that, else a relative of it.
+    ``doubt`` is how far ours may move with the machines that are missing.
+    """
+
+    ours: Number
+    study: float = math.nan
+    same: float = math.nan
+    own: bool = False
+    doubt: float = 0.0
+
+
+class Evidence:
+    """What claims are held against; tables that are missing make claims untestable, not wrong.
+
+    ``rows`` and ``ablation`` are runs (`lmmoe.report.runs`), of which those under the protocol
+    ``study`` on SMD count. Of ``measured``, ``efficiency`` has what was measured by ``detector``,
+    ``compressed`` smaller models with their ``base``, ``kind`` and ``method``, ``generalisation``
+    forecast errors on rows that were ``seen`` in training and ``unseen`` ones.
+    """
+
+    def __init__(
+        self,
+        rows: pd.DataFrame,
+        ablation: pd.DataFrame | None = None,
+        **measured: pd.DataFrame | None,
+    ) -> None:
+        self.runs = study.Runs(rows, ablation)
+        self.tables = {
+            name: table[table["error"].isna()] if "error" in table else table
+            for name, table in measured.items()
+            if table is not None
+        }
+
+    def find(self, query: str, whole: frozenset[str]) -> Found:
+        """Evaluate a query on those machines of ``whole`` that all its runs have in common."""
+        quoted = {text: self._scored(text) for text in _QUOTED.findall(query)}
+        scored = {text: one for text, one in quoted.items() if one}
+        tables = [
+            self.runs.by_seed(name, SCORES[metric][0], settings)
+            for one in scored.values()
+            for metric in one.metrics
+            for name, settings in one.runs
+        ]
+        common = whole.intersection(*(table.index for table in tables))
+        numbers = {
+            text: self._score(one, common) if one else self._measured(text)
+            for text, one in quoted.items()
+        }
+        # Each moved by its spread, one at a time: the effects add up as those of independent ones.
+        values = {text: np.full(1 + len(quoted), one.value) for text, one in numbers.items()}
+        for i, (text, one) in enumerate(numbers.items(), start=1):
+            values[text][i] += one.spread
+        made = np.atleast_1d(calculate(query, values))
+        machines = frozenset[str]().union(*(one.machines for one in numbers.values()))
+        ours = Number(float(made[0]), float(np.sqrt(((made[1:] - made[0]) ** 2).sum())), machines)
+        found = Found(ours)
+        return self._with_theirs(found, query, scored, common, whole) if scored else found
+
+    def _with_theirs(
+        self,
+        found: Found,
+        query: str,
+        scored: dict[str, Scored],
+        common: frozenset[str],
+        whole: frozenset[str],
+    ) -> Found:
+        """Add what the study's own runs give for a query about scores."""
+        runs_of = [run for one in scored.values() for run in one.runs]
+        relatives = {run: study.relative(*run) for run in runs_of}
+        column = SCORES[next(iter(scored.values())).metrics[0]][1]
+        if None in relatives.values():  # at most as far as any average of the study moves
+            moves = study.moves(study.results().index.unique("detector"), column, common, whole)
+            return found._replace(doubt=max(map(abs, moves)))
+
+        def theirs(chosen: frozenset[str]) -> float:
+            def average(metric: str, run: tuple[str, str]) -> float:
+                return study.average(relatives[run], SCORES[metric][1], chosen)
+
+            made = {text: one.made(average) for text, one in scored.items()}
+            other = [text for text in _QUOTED.findall(query) if text not in scored]
+            return float(calculate(query, made | {text: self._measured(text)[0] for text in other}))
+
+        exact = all(settings == "{}" and name not in study.RELATIVES for name, settings in runs_of)
+        moves = study.moves(study.KIN, column, common, whole)  # no gap moves by more
+        return found._replace(
+            study=theirs(whole),
+            same=theirs(common),
+            own=exact and set(scored) == set(_QUOTED.findall(query)),
+            doubt=0.0 if exact else max(moves) - min(moves),
+        )
+
+    def _scored(self, text: str) -> Scored | None:
+        """Read what is quoted; None where it is not about scores."""
+        kind, _, rest = text.partition(" ")
+        if kind in SCORES:
+            return Scored("mean", (kind,), (_run(rest),))
+        if kind not in ("rank", "best", "lead"):
+            return None
+        metrics, _, rest = rest.partition(" ")
+        if kind == "rank":
+            names = re.split(" of |, ", rest)
+            return Scored(kind, tuple(metrics.split("+")), tuple(_run(name) for name in names))
+        setting, _, default = rest.partition("=")
+        light = self.runs.rows[self.runs.rows["detector"] == "LightMMoE"]
+        given = {text: json.loads(text) for text in sorted({"{}", *light["settings"]})}
+        swept = {"{}": float(default)} | {
+            text: one[setting]
+            for text, one in given.items()
+            if set(one) == {setting} and isinstance(one[setting], int | float)
+        }
+        tried = tuple(("LightMMoE", text) for text in swept)
+        return Scored(kind, (metrics,), tried, tuple(swept.values()))
+
+    def _score(self, scored: Scored, common: frozenset[str]) -> Number:
+        """Give our number for what is quoted; NaN where a run is missing."""
+        if not common or len(scored.values) == 1:  # of a setting with one value none is the best
+            return Number(machines=common)
+        spreads = [0.0]
+
+        def average(metric: str, run: tuple[str, str]) -> float:
+            found = self.runs.average(run[0], SCORES[metric][0], common, run[1])
+            spreads.append(found.spread)
+            return found.value
+
+        return Number(scored.made(average), float(np.nanmax(spreads)), common)
+
+    def _measured(self, text: str) -> Number:
+        """Give our number for what is quoted and is no score."""
+        kind, _, rest = text.partition(" ")
+        names = rest.split(" / ")
+        if kind == "parameters":
+            return Number(self.runs.parameters(rest))
+        if kind in ("train_seconds", "score_seconds"):
+            return self.runs.seconds(kind, *names)
+        if kind == "kept":
+            return self._kept(*rest.split(" "))
+        if kind == "overfit":
+            return self._overfit(*names)
+        table = self.tables.get("efficiency", pd.DataFrame())
+        if kind not in table or "detector" not in table:
+            return Number()
+        chosen = table.loc[table["detector"] == rest, kind]
+        return Number(float(pd.to_numeric(chosen).median()))
+
+    def _kept(self, column: str, kind: str) -> Number:
+        """Divide HMMoE's smallest model of a kind, trained on if it was pruned, by HMMoE."""
+        table = self.tables.get("compressed", pd.DataFrame())
+        if column not in table:
+            return Number()
+        whole = table[table["method"] == "HMMoE"].set_index("entity")[column]
+        table = table[table["base"].isin(["HMMoE", ""]) | table["base"].isna()]  # random has none
+        table = table[~table["method"].str.contains("not trained")]
+        table = table[(table["kind"] == kind) | (table["method"] == kind)]
+        if table.empty:
+            return Number()
+        sizes = table.groupby("method", sort=False)["parameters"].mean().fillna(0)
+        mine = table[table["method"] == sizes.idxmin()].set_index("entity")[column]
+        value = float(mine.mean() / whole.reindex(mine.index).mean())
+        return Number(value, machines=frozenset(mine.index))
+
+    def _overfit(self, name: str, smaller: str) -> Number:
+        """Ratio of forecast errors: that on unseen rows, or the inverse of that on seen ones.
+
+        The lower of the two: above 1 only for a network that overfits, which has the lower error on
+        rows that it learned from and the higher one on others. Medians over machines.
+        """
+        table = self.tables.get("generalisation", pd.DataFrame())
+        if "detector" not in table or not {name, smaller} <= set(table["detector"]):
+            return Number()
+        table = table[table["settings"] == "{}"].set_index(["entity", "detector"])
+        errors = table[["seen", "unseen"]].unstack("detector")
+        ratios = errors.xs(name, axis=1, level=1) / errors.xs(smaller, axis=1, level=1)
+        seen, unseen = ratios.dropna().median()
+        return Number(min(1 / seen, unseen), machines=frozenset(ratios.dropna().index))
+
+
+def _run(text: str) -> tuple[str, str]:
+    """Read "LightMMoE experts=1 tower=[]": the detector, and its settings as JSON."""
+    words = text.split(" ")
+    settings = {}
+    for key, _, value in (word.partition("=") for word in words if "=" in word):
+        settings[key] = value if value.isalpha() else json.loads(value)
+    return " ".join(word for word in words if "=" not in word), study.spelled(json.dumps(settings))
+
+
+def judged(claim: Claim, evidence: Evidence) -> tuple[float, str, dict[str, float]]:
+    """Give our number, the verdict of `VERDICTS`, and what the reason may show.
+
+    First comes what the study's own material gives: a printed number that it excludes is
+    contradicted, unless it was a forecast. Then our number, moved as the study's own moves from our
+    machines to all, is held against what counts as the printed one: ``low`` to ``high``, or twice
+    the seed spread around the study's unrounded number. Where a forecast's machines are not all
+    there, the study's own number stands for ours. Between reproduced and not, within what the
+    missing machines may change, a claim is not testable.
+    """
+    whole = study.machines(claim.scope)
+    found = evidence.find(claim.query, whole) if claim.query else Found(Number())
+    tested = evidence.find(claim.test, whole) if claim.test not in ("", "none") else found
+    facts = {"ours": found.ours.value, "same": tested.same, "doubt": tested.doubt}
+    theirs = tested.study if tested.own else math.nan
+    if claim.study:
+        theirs = float(calculate(claim.study, {}))
+    value, spread = tested.ours.value, tested.ours.spread
+    if not math.isnan(tested.study):
+        value += tested.study - tested.same
+    if claim.forecast and tested.own and tested.ours.machines < whole:
+        value, spread = theirs, 0.0
+    printed_so = claim.low - CLOSE <= theirs <= claim.high + CLOSE
+    low, high = claim.low, claim.high
+    if math.isfinite(low) and math.isfinite(high):  # a bound has no slack
+        middle = (low + high) / 2 if claim.test else claim.number
+        middle = theirs if tested.own and printed_so else middle
+        low, high = min(low, middle - 2 * spread), max(high, middle + 2 * spread)
+    facts |= {"tested": value, "study": theirs, "slack": 2 * spread, "low": low, "high": high}
+    facts |= {"machines": len(tested.ours.machines), "fleet": len(whole)}
+    if metric := next((name for name in SCORES if name in claim.query), None):
+        floor = evidence.runs.average("random", SCORES[metric][0], tested.ours.machines)
+        facts["chance"] = floor.value if floor else math.nan
+    low, high, doubt = low - CLOSE, high + CLOSE, tested.doubt
+    if not (math.isnan(theirs) or printed_so or claim.forecast):
+        verdict = CONTRADICTED
+    elif claim.test == "none" or math.isnan(value):
+        verdict = UNTESTABLE
+    elif low + doubt <= value <= high - doubt:
+        verdict = REPRODUCED
+    elif low - doubt <= value <= high + doubt:
+        verdict = UNTESTABLE
+    else:
+        verdict = BETTER if (value > high) == (claim.better == "higher") else WORSE
+    return found.ours.value, verdict, facts
+
+
+def audit(rows: pd.DataFrame, **tables: pd.DataFrame | None) -> pd.DataFrame:
+    """Hold every printed claim against the results: one line per claim, always all of them.
+
+    ``rows`` and the keywords are those of `Evidence`. Columns: those of `Claim` up to ``query``,
+    ``measured`` (our number in the claim's unit, NaN where there is none), ``verdict`` (one of
+    `VERDICTS`) and ``reason``.
+    """
+    evidence = Evidence(rows, **tables)
+    return pd.DataFrame([judgement(claim, evidence) for claim in printed()])
+
+
+def judgement(claim: Claim, evidence: Evidence) -> dict[str, object]:
+    """Judge one claim: a line of `audit`."""
+    line = claim._asdict()
+    line = {name: line[name] for name in claim._fields[: claim._fields.index("test")]}
+    measured, verdict, facts = math.nan, claim.query.removeprefix("stated: "), {}
+    if verdict not in VERDICTS:
+        measured, verdict, facts = judged(claim, evidence)
+    reason = _filled(claim.reason, facts, evidence)
+    return line | {"measured": measured, "verdict": verdict, "reason": reason}
+
+
+def _filled(reason: str, facts: dict[str, float], evidence: Evidence) -> str:
+    """Write the numbers in a reason: ``{ours}`` and other facts of `judged`, or ``{`query`}``."""
+
+    def number(found: re.Match[str]) -> str:
+        query = found[1]
+        value = facts.get(query, math.nan)
+        if "`" in query:
+            value = evidence.find(query, study.machines()).ours.value
+        return shown_number(value)
+
+    return re.sub(r"\{([^}]+)\}", number, reason)
+
+
+def shown_number(value: float) -> str:
+    """Write a number for people."""
+    if not math.isfinite(value):
+        return "unknown"
+    if abs(value) >= 1000 or abs(value - round(value)) < CLOSE:
+        return f"{value:,.0f}"
+    return f"{value:.2f}" if abs(value) >= 0.01 else f"{value:.4g}"
+
+
+def audit_at_hand(dataset: str, **measured: pd.DataFrame | None) -> pd.DataFrame:
+    """Audit what a report on SMD measured; for other data, read the audit published on SMD.
+
+    ``measured`` are `audit`'s tables; what a notebook did not measure itself is taken from
+    ``figures/smd``, so that all notebooks of its report judge a claim alike.
+    """
+    file = paths.figures("smd") / "claims.csv"
+    if dataset != "smd" and file.is_file():
+        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        return table.assign(measured=pd.to_numeric(table["measured"]))
+    stems = {"efficiency": "efficiency", "compressed": "compression"}
+    stems["generalisation"] = "generalisation"
+    tables = {name: file.with_name(f"{stem}.csv") for name, stem in stems.items()}
+    given = {name: pd.read_csv(path) for name, path in tables.items() if path.is_file()}
+    given["rows"] = runs.read(file.with_name("runs.csv"))
+    given["ablation"] = runs.read(paths.figures("ablation") / "runs.csv")
+    return audit(**given | {k: t for k, t in measured.items() if t is not None and len(t)})
+
+
+def chance(rows: pd.DataFrame) -> dict[str, float]:
+    """What random scores reach on the machines at hand, in percent, by the claims' metric.
+
+    Without a run of them a metric is missing: no adjusted number should then be shown.
+    """
+    ours = study.Runs(rows)
+    found = {
+        m: ours.average("random", column, study.machines()) for m, (column, _) in SCORES.items()
+    }
+    return {metric: one.value for metric, one in found.items() if one}
+
+
+def summary(audit: pd.DataFrame) -> pd.DataFrame:
+    """Count claims by document (rows, "all" last) and verdict (columns, always all)."""
+    table = pd.crosstab(audit["document"], audit["verdict"]).reindex(columns=list(VERDICTS))
+    table = table.fillna(0).astype(int).loc[list(dict.fromkeys(audit["document"]))]
+    table.loc["all"] = table.sum()
+    return table.rename_axis(index="document", columns=None)
+
+
+def shown(audit: pd.DataFrame) -> pd.DataFrame:
+    """Choose what people read of an audit: claim, printed, ours, verdict and reason, by id."""
+    scope = audit["scope"].map(lambda text: "" if text == "-" else f" ({text})")
+    unit = audit["unit"].map(lambda text: "" if text in UNITLESS else f" {text}")
+    table = pd.DataFrame(
+        {
+            "claim": audit["subject"] + ": " + audit["metric"] + scope,
+            "printed": audit["value"] + unit,
+            "ours": [shown_number(v) if math.isfinite(v) else "" for v in audit["measured"]],
+            "verdict": audit["verdict"],
+            "reason": audit["reason"],
+        }
+    )
+    return table.set_axis(audit["id"])
