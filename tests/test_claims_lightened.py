@@ -8,7 +8,7 @@ from made_up_costs import compressed_models, costs
 from lmmoe import paths
 from lmmoe.report import claims, runs
 from lmmoe.report.claims import published
-from lmmoe.report.compression.shares import kept_shares
+from lmmoe.report.compress import kept_shares
 
 
 def test_shares_of_the_base():

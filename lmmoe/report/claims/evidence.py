@@ -50,7 +50,7 @@ class Evidence:
     ``rows`` and ``ablation`` are tables of runs; ``efficiency`` is a table with a column
     "detector" and any of "latency_ms" (one sample, median), "samples_per_second" (in batches),
     "inference_mb" (beyond the libraries; "process_mb" with them); ``compressed`` is
-    `lmmoe.report.compression.table.table`, ``generalisation`` `lmmoe.report.generalisation.table`.
+    `lmmoe.report.compress.table`, ``generalisation`` `lmmoe.report.generalisation.table`.
     """
 
     rows: pd.DataFrame

@@ -16,13 +16,13 @@ def lightened(claim: Claim, evidence: Evidence) -> Finding:
     "Performance kept" is by Point F1 (PA), the study's headline; beside it stand what random
     scores keep, and average precision. More than the printed share is no failure.
     """
-    from lmmoe.report.compression.methods import (  # imports torch
+    from lmmoe.report.compress import (  # imports torch
         DISTILLING,
         INTEGERS,
         LARGE,
         PRUNING,
+        kept_shares,
     )
-    from lmmoe.report.compression.shares import kept_shares
 
     kind = dict(zip(METHODS, (PRUNING, DISTILLING, INTEGERS), strict=True))[claim.subject]
     table = evidence.compressed

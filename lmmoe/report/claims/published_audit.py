@@ -28,8 +28,7 @@ def audit_at_hand(dataset: str, **measured: pd.DataFrame | None) -> tuple[pd.Dat
 
 
 def _published() -> dict[str, pd.DataFrame | None]:
-    from lmmoe.report import efficiency, runs  # which import this package
-    from lmmoe.report.deployment import kept
+    from lmmoe.report import efficiency, kept, runs  # which import this package
 
     smd = paths.figures("smd")
     return {
