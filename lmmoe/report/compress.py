@@ -10,6 +10,7 @@ one thread, and the median of the turns' ratios to the base is told. Other work 
 """
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,9 +44,9 @@ TINY = {"experts": 2, "kernels": 4, "hidden": 64, "out": 32, "tower": 8}  # "ext
 CONTROLS = ("MTSExample", "random")
 AS_IS, PRUNING, DISTILLING, DESIGN = "as it is", "pruning", "distillation", "design"
 INTEGERS, HALVES = "int8", "other arithmetic"
-KINDS = (AS_IS, PRUNING, DISTILLING, DESIGN, INTEGERS, HALVES)
 TURNS, ROWS = 5, 1000  # of the timing
 PROTOCOL = "study"  # the large detector trains for minutes, and has been run under this one
+DEAR = tuple((LARGE, kind) for kind in (PRUNING, INTEGERS, HALVES))
 # One machine of each group of SMD; of other data the first entity, the large detector trained
 # briefly and few methods of it, so that the way is shown in seconds.
 CHOSEN = {"smd": ("machine-1-1", "machine-2-1", "machine-3-2")}
@@ -128,25 +129,23 @@ def _cut_units(state: State, kernels: float, hidden: float) -> dict[str, list[in
     layers = sum(name.startswith("experts.layers.weights.") for name in state)
     # Each layer's weights (e, units in, units out), and the vectors of its units.
     norm = ("weight", "bias", "mean", "variance")
-    chain = [("experts.conv", ["experts.conv_bias", *(f"experts.norm.{n}" for n in norm)])]
+    chain = {"experts.conv": ["experts.conv_bias", *(f"experts.norm.{n}" for n in norm)]}
     for number in range(deep):
-        vectors = [f"experts.deeper_norms.{number}.{n}" for n in norm]
-        vectors.append(f"experts.deeper_biases.{number}")
-        chain.append((f"experts.deeper.{number}", vectors))
+        norms = [f"experts.deeper_norms.{number}.{n}" for n in norm]
+        chain[f"experts.deeper.{number}"] = [f"experts.deeper_biases.{number}", *norms]
     for number in range(layers):
-        chain.append((f"experts.layers.weights.{number}", [f"experts.layers.biases.{number}"]))
+        chain[f"experts.layers.weights.{number}"] = [f"experts.layers.biases.{number}"]
     shares = [kernels] * (1 + deep) + [hidden] * (layers - 1)
-    for (name, vectors), (after, _), share in zip(chain, chain[1:], shares, strict=False):
+    for name, after, share in zip(list(chain)[:-1], list(chain)[1:], shares, strict=True):
         units = state[name].shape[-1]
         stay = _highest(state[name].abs().sum(dim=1), share)  # (e, units')
-        for part in (name, *vectors):
-            if part in state:
-                places = stay.view(len(stay), *[1] * (state[part].ndim - 2), -1)
-                state[part] = state[part].take_along_dim(places, dim=-1)
+        for part in state.keys() & {name, *chain[name]}:
+            places = stay.view(len(stay), *[1] * (state[part].ndim - 2), -1)
+            state[part] = state[part].take_along_dim(places, dim=-1)
         # The first dense layer takes each channel's kernels side by side: (e, c, units, out).
         grouped = state[after].unflatten(1, (-1, units))
         state[after] = grouped.take_along_dim(stay[:, None, :, None], dim=2).flatten(1, 2)
-    left = [state[name].shape[-1] for name, _ in chain]
+    left = [state[name].shape[-1] for name in chain]
     return {"kernels": left[: 1 + deep], "hidden": left[1 + deep : -1]}
 
 
@@ -159,14 +158,9 @@ def continued(
     (0: not at all). It can be saved like any other. Raises as `lmmoe.detectors.Detector.fit` does.
     """
     made = detector(like.name, **(settings | {"epochs": epochs}))
-    build = made._build
-
-    def with_weights(*given: object) -> torch.nn.Module:
-        network = build(*given)
-        network.load_state_dict(state)
-        return network
-
-    made._build = with_weights
+    network = made._build(np.shape(rows)[1], torch.Generator())
+    network.load_state_dict(state)
+    made._build = lambda *_: network  # in place of one with new weights
     return made.fit(rows)
 
 
@@ -238,6 +232,13 @@ class Made(NamedTuple):
     bytes: int
 
 
+def made_of(made: Mixture) -> Made:
+    """Give a detector with the bytes of its file, without the training rows' scores in it."""
+    arrays = made._state().items()
+    size = sum(array.nbytes for name, array in arrays if not name.startswith("history."))
+    return Made(made, made.parameters, size)
+
+
 @dataclass(frozen=True, eq=False)
 class Compressor:
     """Ways to make a fitted base smaller, by the raw ``rows`` ``(t, c)`` that the bases learned."""
@@ -248,26 +249,26 @@ class Compressor:
 
     def as_is(self, base: str) -> Made:
         """The base itself."""
-        return self._of(self.bases[base])
+        return made_of(self.bases[base])
 
     def cut(self, base: str, *, epochs: int = 1, **shares: float) -> Made:
         """Prune to shares, then train on for some epochs."""
         like = self.bases[base]
         settings, state = pruned(like, self.rows, **shares)
-        return self._of(continued(like, settings, state, self.rows, epochs=epochs))
+        return made_of(continued(like, settings, state, self.rows, epochs=epochs))
 
     def taught(self, base: str, **settings: object) -> Made:
         """Distil the base into LightMMoE, with other settings than its own where given."""
         student = Student(**(self.bases[SMALL].settings | settings))
         student.teacher = self.bases[base]
-        return self._of(student.fit(self.rows))
+        return made_of(student.fit(self.rows))
 
     def light(self, base: str, **settings: object) -> Made:
         """LightMMoE in place of the base, with other settings where given: a student's control."""
         own = self.bases[SMALL]
         if settings:
             own = detector(SMALL, **(own.settings | settings)).fit(self.rows)
-        return self._of(own)
+        return made_of(own)
 
     def onnx(self, base: str, *, int8: str = "") -> Made:
         """The base by ONNX Runtime: single precision, or int8 ``"dynamic"`` or ``"static"``."""
@@ -283,12 +284,6 @@ class Compressor:
         """The base in bfloat16: as many numbers, half the bytes."""
         made = self.as_is(base)
         return Made(Bfloat16(self.bases[base]), made.parameters, made.bytes // 2)
-
-    def _of(self, made: Mixture) -> Made:
-        # Without the training rows' scores, which only loading needs.
-        arrays = made._state().items()
-        size = sum(array.nbytes for name, array in arrays if not name.startswith("history."))
-        return Made(made, made.parameters, size)
 
 
 class Method(NamedTuple):
@@ -333,12 +328,6 @@ METHODS = tuple(
     }.items()
     for line in lines
 )
-FEW = tuple(
-    method
-    for method in METHODS
-    if not method.name.startswith("half")
-    and (method.base == SMALL or method.kind in (AS_IS, DESIGN, DISTILLING))
-)
 
 # --- measuring ---
 
@@ -352,9 +341,9 @@ def table(profile: Profile) -> pd.DataFrame:
     wanted = CHOSEN.get(profile.dataset, ())
     entities = [entity for entity in wanted if entity in profile.present] or profile.present[:1]
     whole, seed = profile.dataset in CHOSEN, profile.seeds[0]
-    methods, trained = (METHODS, {}) if whole else (FEW, BRIEF)
-    if profile.dataset == "synthetic":
-        trained = BRIEFER
+    few = [m for m in METHODS if not m.name.startswith("half") and (m.base, m.kind) not in DEAR]
+    methods, trained = (METHODS, {}) if whole else (few, BRIEF)
+    trained = BRIEFER if profile.dataset == "synthetic" else trained
     with progress.bar(len(entities), "compression", unit="entity") as bar:
         for entity in entities:
             series = profile.load(entity)
@@ -386,7 +375,7 @@ def table(profile: Profile) -> pd.DataFrame:
 def measured(
     series: Series,
     bases: dict[str, Mixture],
-    methods: tuple[Method, ...] = METHODS,
+    methods: Sequence[Method] = METHODS,
     *,
     vus_window: int,
     seed: int = 0,
@@ -428,10 +417,7 @@ def measured(
 def speeds(
     scorers: dict[tuple[str, str], Scorer], rows: Floats
 ) -> dict[tuple[str, str], dict[str, float]]:
-    """Time scorers by base and method on ``rows``: microseconds a row, times the base's speed.
-
-    ``score_us`` and ``speed``; without its base a method has none.
-    """
+    """Give each scorer, by base and method, ``score_us`` a row and ``speed``, times its base's."""
     taken: dict[tuple[str, str], list[float]] = {name: [] for name in scorers}
     for _ in range(TURNS + 1):
         for name, scorer in scorers.items():

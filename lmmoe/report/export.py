@@ -18,6 +18,8 @@ Needs the packages of the extra ``export`` (``pip install -e .[export]``); scori
 ``onnxruntime`` alone, and loads no torch.
 """
 
+from __future__ import annotations
+
 import argparse
 import copy
 import json
@@ -32,19 +34,19 @@ from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from lmmoe import paths
 from lmmoe.errors import DataError
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     from torch import nn
 
     from lmmoe.detectors import Detector
     from lmmoe.detectors.forecaster import Forecaster
 
-Floats = npt.NDArray[np.float64]
+    Floats = npt.NDArray[np.float64]
+
 FORMAT = "lmmoe onnx 1"
 OPSET = 20  # of ONNX operators; read by every ONNX Runtime since 1.17
 BATCH = 256  # pieces a call: the fastest of 64 to 4096
@@ -53,7 +55,7 @@ PIECES = 1024  # of the training rows, evenly spaced, that the ranges of static 
 PART = 128  # of them in a call
 
 
-def write(made: "Detector", path: str | Path) -> Path:
+def write(made: Detector, path: str | Path) -> Path:
     """Write a fitted forecaster (the MMoE family and its like) as ONNX, complete or not there.
 
     By `torch.export`. Raises `DataError` where a package is missing or the detector is no
@@ -98,7 +100,7 @@ def write(made: "Detector", path: str | Path) -> Path:
     return Path(path)
 
 
-def _scoring(made: "Forecaster") -> "nn.Module":
+def _scoring(made: Forecaster) -> nn.Module:
     """The detector's scoring as one module: scale pieces, forecast their last row, compare."""
     import torch
     from torch import Tensor, nn
@@ -129,6 +131,7 @@ def quantise(path: str | Path, out: str | Path, *, rows: npt.ArrayLike | None = 
     missing, the file is of another kind, or the rows do not fit it.
     """
     _need("onnx", "onnxruntime", "onnxscript")
+    import numpy as np
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -203,6 +206,8 @@ class Runtime:
 
         Raises `DataError` for rows of another shape or too few of them.
         """
+        import numpy as np
+
         pieces, scores = self.pieces(X), []
         for start in range(0, len(pieces), BATCH):
             given = np.ascontiguousarray(pieces[start : start + BATCH])
@@ -211,6 +216,8 @@ class Runtime:
 
     def pieces(self, X: npt.ArrayLike) -> Floats:
         """Cut rows ``(t, c)`` into pieces, a view ``(t - unscored, w + h, c)``; raises as above."""
+        import numpy as np
+
         rows = np.asarray(X, dtype=np.float64)
         if rows.ndim != 2 or rows.shape[1] != self.channels or len(rows) <= self.unscored:
             raise DataError(
@@ -228,7 +235,7 @@ class Bfloat16:
     it is slower than single precision.
     """
 
-    def __init__(self, made: "Forecaster") -> None:
+    def __init__(self, made: Forecaster) -> None:
         import torch
 
         self.made = made
@@ -248,8 +255,10 @@ class Bfloat16:
         return _with_first(late.cpu().double().numpy(), made)
 
 
-def _with_first(late: Floats, made: "Runtime | Forecaster") -> Floats:
+def _with_first(late: Floats, made: Runtime | Forecaster) -> Floats:
     """Put the scores of the rows without a forecast before the others ``(t - unscored,)``."""
+    import numpy as np
+
     first = late.min() if made.first_scores == "lowest" else 0.0
     return np.concatenate([np.full(made.unscored, first), late])
 
