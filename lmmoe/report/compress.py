@@ -177,7 +177,7 @@ class Student(LightMMoE):
     must have been fitted on the same rows, so that they scale alike.
     """
 
-    teacher: Mixture
+    teacher = None  # a fitted `Mixture`
     share = 0.5  # of the teacher in the target, from 0 to 1; our choice, not tuned
     _taught = False  # whether rows hold, as further channels, what to forecast them as
 

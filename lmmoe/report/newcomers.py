@@ -45,8 +45,6 @@ COLUMNS = ("dataset", "entity", "group", "learned", "rows", "method", *QUALITY, 
 class Shared(LightMMoE):
     """A LightMMoE that begins with a network given: `fit` learns a machine's scaling alone."""
 
-    network: MMoE
-
     def _fit(self, rows: Floats) -> None:
         self._scaling = self._scaler(rows)
         self.history = training.History()
