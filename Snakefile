@@ -297,7 +297,7 @@ rule deployment:
         table=f"{FIGURES}/deployment_choice.csv",
         figures=expand(
             f"{FIGURES}/deployment_{{name}}.png",
-            name=["day", "alarm", "thresholds", "steps", "compression", "newcomers"],
+            name=["alarm", "steps", "compression", "newcomers"],
         ),
     threads: workflow.cores  # as notebook 04
     log:

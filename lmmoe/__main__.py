@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from lmmoe.live import command as live
-    from lmmoe.report.export import command as exporting
+    from lmmoe.report import export
 
     parser = argparse.ArgumentParser(
         prog="python -m lmmoe", description="Anomaly detection in multivariate time series."
@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     _add_data_commands(commands)
     live.add(commands)
-    exporting.add(commands)
+    export.add(commands)
     _add_report_commands(commands)
     _add_upkeep_commands(commands)
     return parser

@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-from lmmoe.report.compression import measuring
+from lmmoe.report import compress
 from lmmoe.report.cost import COLUMNS, exponents
 from lmmoe.report.roofline import held_to
 
@@ -73,7 +73,7 @@ def growth():
 
 
 def compressed_models():
-    """What ways to make a network smaller keep, as `lmmoe.report.compression.table` tells it."""
+    """What ways to make a network smaller keep, as `lmmoe.report.compress.table` tells it."""
     lines = [
         ("HMMoE", "as it is", "HMMoE", 1000, 4000, 0.4, 0.9, 100.0, 1.0),
         ("HMMoE", "pruning", "half of the experts", 400, 1600, 0.3, 0.81, 50.0, 2.0),
@@ -88,4 +88,4 @@ def compressed_models():
     names = ["base", "kind", "method", "parameters", "bytes", "average_precision", "point_f1_pa"]
     table = pd.DataFrame(lines, columns=[*names, "score_us", "speed"])
     table = table.assign(entity="m", best_f1=0.5, event_f1_pa_log=0.5, event_f1_pa_squeeze=0.5)
-    return table.reindex(columns=list(measuring.COLUMNS))
+    return table.reindex(columns=list(compress.COLUMNS))

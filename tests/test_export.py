@@ -10,7 +10,6 @@ from lmmoe.detectors import detector
 from lmmoe.errors import DataError
 from lmmoe.live import Facts, Model
 from lmmoe.report import export
-from lmmoe.report.export import needed
 
 SMALL = {"experts": 2, "kernels": 3, "hidden": 8, "out": 4, "tower": 3, "window": 6, "epochs": 1}
 MANY = {"kernels": [3, 4], "hidden": [8, 6], "tower": [4, 3], "window": 5, "epochs": 1}
@@ -43,13 +42,14 @@ def light(tmp_path_factory):
 
 
 class TestTheSameScores:
-    @pytest.mark.parametrize("count", [9, 240, 700])  # one piece, one call, several calls
-    def test_of_every_row(self, pair, count):
+    def test_of_every_row(self, pair):
         made, runtime = pair
-        given = 3 * rows(count, seed=1)
-        np.testing.assert_allclose(
-            runtime.decision_function(given), made.decision_function(given), rtol=1e-5, atol=1e-5
-        )
+        assert (runtime.name, runtime.channels) == (made.name, 4)
+        assert (runtime.threshold, runtime.unscored) == (made.threshold_, made.unscored)
+        for count in (9, 240, 700):  # one piece, one call, several calls
+            given = 3 * rows(count, seed=1)
+            scores, expected = (one.decision_function(given) for one in pair[::-1])
+            np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-5)
 
     def test_errors_and_forecasts(self, pair):
         made, runtime = pair
@@ -61,12 +61,6 @@ class TestTheSameScores:
         np.testing.assert_allclose(errors, made.channel_scores(given)[late], rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(forecast, made.forecasts(given), rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(score, errors.mean(axis=1), rtol=1e-5)
-
-    def test_what_the_file_tells(self, pair):
-        made, runtime = pair
-        assert (runtime.name, runtime.channels) == (made.name, 4)
-        assert runtime.threshold == made.threshold_
-        assert runtime.unscored == made.unscored
 
 
 def test_a_channel_of_large_values_loses_nothing(tmp_path):
@@ -92,7 +86,7 @@ class TestInt8:
             np.testing.assert_allclose(scores, expected, rtol=0.2, atol=0.2)
 
     def test_refuses_rows_that_do_not_fit(self, light, tmp_path):
-        with pytest.raises(DataError, match=r"shape \(30, 3\) for static int8: 4 channels and at"):
+        with pytest.raises(DataError, match=r"shape \(30, 3\): 4 channels and at"):
             export.quantise(light[1], tmp_path / "x.onnx", rows=np.zeros((30, 3)))
         assert not list(tmp_path.iterdir())
 
@@ -109,7 +103,7 @@ def test_bfloat16_is_near_and_not_equal():
 
 class TestRefuses:
     def test_where_packages_are_missing(self, monkeypatch, tmp_path, light):
-        monkeypatch.setattr(needed, "find_spec", {"onnx": 1, "onnxscript": 1}.get)
+        monkeypatch.setattr(export, "find_spec", {"onnx": 1, "onnxscript": 1}.get)
         wanted = "ONNX needs onnxruntime, not installed here. Install the extra: pip install"
         for call in (
             lambda: export.write(light[0], tmp_path / "x.onnx"),
@@ -119,15 +113,11 @@ class TestRefuses:
             with pytest.raises(DataError, match=wanted):
                 call()
 
-    def test_detectors_without_a_network(self, tmp_path):
+    def test_what_is_no_fitted_forecaster_or_no_model(self, tmp_path):
         with pytest.raises(DataError, match="PCA cannot be exported: it does not forecast"):
             export.write(detector("PCA").fit(rows()), tmp_path / "x.onnx")
-
-    def test_what_was_not_fitted(self, tmp_path):
         with pytest.raises(RuntimeError, match="has not been fitted"):
             export.write(detector("LightMMoE"), tmp_path / "x.onnx")
-
-    def test_files_that_are_no_models(self, tmp_path):
         (tmp_path / "text.onnx").write_text("not a model")
         for name in ("text.onnx", "none.onnx"):
             with pytest.raises(DataError, match=f"{name}: not a readable ONNX file"):
@@ -147,19 +137,16 @@ class TestRefuses:
             export.Runtime(light[1]).decision_function(np.zeros((6, 4)))
 
 
-class TestCommand:
-    def test_writes_a_file(self, light, tmp_path, capsys):
-        model = Model(light[0], Facts.of(rows())).save(tmp_path / "model.safetensors")
-        assert main(["export", str(model), str(tmp_path / "m.onnx"), "--int8"]) == 0
-        size = (tmp_path / "m.onnx").stat().st_size
-        assert f"m.onnx: written, {size:,} bytes" in capsys.readouterr().out
-        assert size < 0.8 * light[1].stat().st_size
-        assert export.Runtime(tmp_path / "m.onnx").name == "LightMMoE"
-
-    def test_says_what_it_cannot_export(self, tmp_path, capsys):
-        model = Model(detector("PCA").fit(rows())).save(tmp_path / "model.safetensors")
-        assert main(["export", str(model), str(tmp_path / "m.onnx")]) == 1
-        assert "PCA cannot be exported" in capsys.readouterr().err
+def test_command(light, tmp_path, capsys):
+    model = Model(light[0], Facts.of(rows())).save(tmp_path / "model.safetensors")
+    assert main(["export", str(model), str(tmp_path / "m.onnx"), "--int8"]) == 0
+    size = (tmp_path / "m.onnx").stat().st_size
+    assert f"m.onnx: written, {size:,} bytes" in capsys.readouterr().out
+    assert size < 0.8 * light[1].stat().st_size
+    assert export.Runtime(tmp_path / "m.onnx").name == "LightMMoE"
+    model = Model(detector("PCA").fit(rows())).save(tmp_path / "model.safetensors")
+    assert main(["export", str(model), str(tmp_path / "n.onnx")]) == 1
+    assert "PCA cannot be exported" in capsys.readouterr().err
 
 
 def test_scoring_a_file_needs_no_torch(light):
@@ -167,7 +154,7 @@ def test_scoring_a_file_needs_no_torch(light):
     import subprocess
 
     code = (
-        "import sys, numpy; from lmmoe.report.export.runtime import Runtime;"
+        "import sys, numpy; from lmmoe.report.export import Runtime;"
         f"Runtime({str(light[1])!r}).decision_function(numpy.zeros((9, 4)));"
         "sys.exit('torch' in sys.modules)"
     )

@@ -10,8 +10,7 @@ from made_up_claims import judged
 from small import TwoSeries, series
 
 from lmmoe.detectors import detector
-from lmmoe.report import generalisation
-from lmmoe.report.deployment import kept
+from lmmoe.report import generalisation, kept
 from lmmoe.report.plots.generalisation import errors_by_size
 from lmmoe.report.protocol import PROTOCOLS
 from lmmoe.report.tables import generalisation as by_size

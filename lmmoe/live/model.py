@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lmmoe.data import reading, times
-from lmmoe.data.labels import marked_note
-from lmmoe.data.table import TIMES, Table, read_table
+from lmmoe.data import reading
+from lmmoe.data.table import FORMATS, TIMES, Table, read_table
 from lmmoe.detectors import Detector, saving
 from lmmoe.detectors import detector as make
 from lmmoe.errors import DataError
@@ -200,10 +199,10 @@ def fit(
         why = "its scores depend on all rows given" if made.savable else "it cannot be saved"
         raise DataError(f"nothing can watch with {made.name}: {why}")
     table = read_table(Path(path), time=time, label=label, fill=missing == "fill", need_label=False)
-    rows, holes = reading.fill_gaps(table.values)
-    notes = [*table.notes, *reading.filled_note(holes, table.path)]
+    rows, filled = reading.fill_gaps(table.values, table.path.name)
+    notes = [*table.notes, *filled]
     if table.labels is not None:
-        notes += marked_note(table.labels, len(rows), table.path)
+        notes += reading.marked_note(table.labels, len(rows), table.path)
     known = _time_facts(table, time)
     if rows_per_day is not None:
         known["rows_per_day"] = rows_per_day
@@ -222,7 +221,7 @@ def _time_facts(table: Table, given: str | None) -> dict[str, object]:
     dates = table.times.dtype.kind == "M"
     steps = np.diff(table.times)
     step = float(np.median(steps / np.timedelta64(1, "s") if dates else steps))
-    known = {"step": step, "dates": dates, "rows_per_day": times.rows_per_day(table.times)}
+    known = {"step": step, "dates": dates, "rows_per_day": table.rows_per_day}
     if table.path.suffix.lower() == ".parquet":
         from pyarrow.parquet import read_schema
 
@@ -247,7 +246,7 @@ def _pattern(table: Table, place: int) -> str | None:
     header = None if table.channels is None else 0
     frame = reading.read_frame(table.path, header=header, usecols=[place], dtype=str)
     text = frame.iloc[:, 0].str.strip()
-    for each in times.FORMATS:
+    for each in FORMATS:
         read = pd.to_datetime(text, format=each, utc=True, errors="coerce").dt.tz_convert(None)
         if np.array_equal(read.to_numpy(), table.times):
             return None if each == "ISO8601" else each

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lmmoe.data.series import Floats
-from lmmoe.report.deployment import kept
+from lmmoe.report import kept
 from lmmoe.report.params import Profile
 from lmmoe.report.protocol import PROTOCOLS
 from lmmoe.report.runs import Run, result

@@ -11,7 +11,7 @@ from lmmoe.data.series import Bits, Floats
 from lmmoe.detectors import Detector
 from lmmoe.detectors.scaling import ewma
 from lmmoe.metrics import alarms, average_precision, best_f1, quantile
-from lmmoe.report.deployment import kept
+from lmmoe.report import kept
 from lmmoe.report.evaluation import SHARE
 from lmmoe.report.params import Profile
 from lmmoe.report.pitfalls import judgeable

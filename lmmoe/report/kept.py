@@ -40,7 +40,7 @@ class Kept:
         key = records.key({"table": self.name} | shown | hidden)
         if key in self.known:
             return self.known[key]
-        found = records.kept(key, lambda: {"lines": compute()})["lines"]
+        found = records.kept(key, lambda: {"lines": [plain(line) for line in compute()]})["lines"]
         return [{"key": key} | shown | line for line in found]
 
 
@@ -77,7 +77,7 @@ def _of_run(
     shown = {name: run.identity[name] for name in names}
     hidden = {"run": run.key} | hidden
     try:
-        return keep.lines(shown, hidden, lambda: [plain(line) for line in measure(run)])
+        return keep.lines(shown, hidden, lambda: measure(run))
     except FAILURES as error:
         return [shown | {"error": f"{type(error).__name__}: {error}"}]
 
