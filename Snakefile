@@ -211,19 +211,8 @@ rule ablation:
         # Not what is inside a model, nor its pictures: on data that none can be fitted to there are
         # none.
         notebook=f"{RESULTS}/03_ablation.ipynb",
-        tables=expand(
-            f"{FIGURES}/{{name}}.csv", name=["ablation", "ablation_printed", "ablation_opinions"]
-        ),
-        figures=expand(
-            f"{FIGURES}/{{name}}.png",
-            name=[
-                "ablation",
-                "ablation_sweeps",
-                "ablation_forecast_and_size",
-                "ablation_printed",
-                "ablation_opinions",
-            ],
-        ),
+        tables=f"{FIGURES}/ablation.csv",
+        figures=f"{FIGURES}/ablation.png",
     log:
         f"{RESULTS}/03_ablation.log",
     params:

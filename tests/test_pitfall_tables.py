@@ -6,8 +6,8 @@ import pytest
 from drawing import drawn
 from small import LIGHT, failing, series, waves
 
-from lmmoe.report import measure
 from lmmoe.metrics import best_f1
+from lmmoe.report import measure as measuring
 from lmmoe.report import pitfall_outcomes as outcomes
 from lmmoe.report import pitfall_tables as tables
 from lmmoe.report import pitfalls
@@ -262,7 +262,7 @@ def whole(tmp_path_factory):
     profile = Profile(dataset=str(home), detectors=SETTINGS)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LMMOE_CACHE", str(home / "cache"))
-        patch.setattr(measure, "_give_back", lambda: None)
+        patch.setattr(measuring, "_give_back", lambda: None)
         runs = [
             Run(profile.load("pump"), "LightMMoE", "ours", seed, SETTINGS["LightMMoE"])
             for seed in range(5)

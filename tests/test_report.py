@@ -144,7 +144,7 @@ def rows():
             "entity": [entity for entity, _, _ in runs_of],
             "data": [f"id of {entity}" for entity, _, _ in runs_of],
             "detector": [detector for _, detector, _ in runs_of],
-            "code": [f"code of {detector}" for _, detector, _ in runs_of],
+            "version": [f"version of {detector}" for _, detector, _ in runs_of],
             "seed": [seed for _, _, seed in runs_of],
             "train_seconds": [1.0, 2.25, np.nan],
             "score_seconds": [0.5, 0.5, np.nan],
@@ -158,7 +158,10 @@ def test_the_record_holds_what_makes_a_result_again(home, rows):
     facts = provenance.record(Profile(seeds=[0, 1]), rows)
     assert facts["parameters"] == overrides(Profile(seeds=[0, 1]))
     assert facts["data"] == {"a": "id of a", "b": "id of b"}
-    assert facts["code"] == {"MTSExample": "code of MTSExample", "random": "code of random"}
+    assert facts["detector_versions"] == {
+        "MTSExample": "version of MTSExample",
+        "random": "version of random",
+    }
     assert facts["seeds"] == [0, 1]
     assert (facts["runs"], facts["failed"]) == (3, 1)
     assert facts["seconds"] == {"train_seconds": 3.2, "score_seconds": 1.0}

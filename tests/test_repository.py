@@ -48,7 +48,7 @@ class TestNotebooks:
             kinds = (ast.FunctionDef, ast.ClassDef, ast.Lambda)
             assert not [node for node in nodes if isinstance(node, kinds)], cell.source
             if "parameters" not in cell.metadata.get("tags", []):
-                assert len(cell.source.splitlines()) <= 15, cell.source
+                assert len(cell.source.splitlines()) <= 20, cell.source
 
     def test_begins_with_a_title_and_ends_with_a_reading(self, path):
         cells = nbformat.read(path, as_version=4).cells
@@ -89,7 +89,7 @@ def test_conda_and_pip_install_the_same():
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_modules_stay_small(path):
     text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 300
+    assert len(text.splitlines()) <= 540
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             start = node.body[1 if ast.get_docstring(node) else 0 :]

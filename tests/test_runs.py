@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from small import LIGHT, failing, make, series
 
-from lmmoe import code
 from lmmoe.detectors import entry
 from lmmoe.detectors.baselines import MTSExample
 from lmmoe.report import evaluation, protocol, runs
@@ -134,21 +133,9 @@ def test_another_run_has_another_key(changes):
     assert replace(run, **changes).key != run.key
 
 
-@pytest.fixture
-def later_process(monkeypatch):
-    """Give a function after which the code's keys are other ones, as in a process started later."""
-
-    def begin():
-        monkeypatch.setattr(code, "key", lambda *modules: "another one")
-        runs._module_key.cache_clear()
-
-    yield begin
-    runs._module_key.cache_clear()
-
-
-def test_other_code_has_another_key(later_process):
+def test_another_version_of_a_detector_has_another_key(monkeypatch):
     before = Run(SERIES, "MTSExample").key
-    later_process()
+    monkeypatch.setattr(MTSExample, "version", 2)
     assert Run(SERIES, "MTSExample").key != before
 
 
@@ -226,16 +213,14 @@ def test_rows_from_before_a_column_was_added_are_no_longer_known(monkeypatch):
     assert runs.judged(SERIES, 7) != before
 
 
-def test_what_metrics_depend_on_is_code_window_causes_and_the_length_of_a_day(monkeypatch):
+def test_what_metrics_depend_on_is_version_window_causes_and_the_length_of_a_day(monkeypatch):
     found = runs.judged(SERIES, 7)
     assert list(found) == ["metrics", "vus_window"] and found["vus_window"] == 7
     assert runs.judged(SERIES, 8) == found | {"vus_window": 8}
     assert runs.judged(series(rows_per_day=100), 7) != found
     assert runs.judged(replace(SERIES, causes=None), 7) != found
-    asked = []
-    monkeypatch.setattr(code, "key", lambda *modules: asked.extend(modules) or "other")
+    monkeypatch.setattr(evaluation, "VERSION", -1)
     assert runs.judged(SERIES, 7) != found
-    assert asked == ["lmmoe.report.evaluation", "lmmoe.report.protocol"]
 
 
 def test_rows_without_labels_have_no_metrics_and_no_error():

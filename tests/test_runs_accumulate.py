@@ -34,11 +34,11 @@ def test_old_rows_stay_and_the_same_run_is_replaced(tmp_path):
     path = tmp_path / "runs.csv"
     runs.accumulate(lines(entity="01"), path)
     runs.accumulate(lines(entity="1"), path)
-    runs.accumulate(lines(entity="01", code="newer", data="other", roc_auc=0.5), path)
+    runs.accumulate(lines(entity="01", version="newer", data="other", roc_auc=0.5), path)
     table = runs.read(path).set_index("entity")
     assert table.index.tolist() == ["01", "1"]
-    assert table.loc["01", ["code", "roc_auc"]].tolist() == ["newer", 0.5]
-    assert table.loc["1", "code"] == "1e5"
+    assert table.loc["01", ["version", "roc_auc"]].tolist() == ["newer", 0.5]
+    assert table.loc["1", "version"] == "1e5"
 
 
 @pytest.mark.parametrize(

@@ -29,9 +29,9 @@ from lmmoe.detectors.mixture import Mixture
 from lmmoe.errors import DataError
 from lmmoe.mmoe import SoftmaxGate, WindowExperts
 from lmmoe.report import kept
-from lmmoe.report.measure import cpu_name
 from lmmoe.report.evaluation import evaluate
 from lmmoe.report.export import Bfloat16, Runtime, quantise, write
+from lmmoe.report.measure import cpu_name
 from lmmoe.report.params import Profile
 from lmmoe.report.protocol import PROTOCOLS
 from lmmoe.report.runs import Run, result

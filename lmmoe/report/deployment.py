@@ -26,8 +26,8 @@ from lmmoe.live.alarms import RELEASE, Alarm, Tail, checked_rule, threshold
 from lmmoe.live.model import Facts, Model
 from lmmoe.live.stream import Stream
 from lmmoe.report import kept
-from lmmoe.report.measure import cpu_name
 from lmmoe.report.export import Runtime, quantise, write
+from lmmoe.report.measure import cpu_name
 from lmmoe.report.params import Profile, detector_of
 from lmmoe.report.runs import FAILURES, Run, result
 from lmmoe.report.statistics import bootstrap_mean, largest_block

@@ -24,6 +24,9 @@ def run(notebook: Path, out: Path, *, profile: Profile, extra: dict[str, object]
     without_grammars()
     import papermill
 
+    # Notebook 03 takes the profile's file; the others take each of its keys.
+    known = papermill.inspect_notebook(notebook)["profile"]["default"]
+    file = {"profile": f"params/{profile.profile}.yaml"} if ".yaml" in known else {}
     title = " ".join([notebook.stem, str(extra.get("entity", ""))]).strip()
     log_progress(out.with_suffix(".log"), title)
     failed = out.with_name(f"{out.stem}.failed.ipynb")
@@ -32,7 +35,7 @@ def run(notebook: Path, out: Path, *, profile: Profile, extra: dict[str, object]
             papermill.execute_notebook(
                 notebook,
                 part,
-                parameters=overrides(profile) | extra,
+                parameters=overrides(profile) | file | extra,
                 cwd=notebook.parent,
                 kernel_name="python3",
                 progress_bar=False,
