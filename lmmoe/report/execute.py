@@ -25,7 +25,7 @@ def run(notebook: Path, out: Path, *, profile: Profile, extra: dict[str, object]
     import papermill
 
     # Notebook 03 takes the profile's file; the others take each of its keys.
-    known = papermill.inspect_notebook(notebook)["profile"]["default"]
+    known = papermill.inspect_notebook(notebook).get("profile", {}).get("default", "")
     file = {"profile": f"params/{profile.profile}.yaml"} if ".yaml" in known else {}
     title = " ".join([notebook.stem, str(extra.get("entity", ""))]).strip()
     log_progress(out.with_suffix(".log"), title)
