@@ -321,7 +321,11 @@ def holding(name: str, root: Path, *, check: bool = False, progress: Progress = 
 def _array_shapes(files: set[Path]) -> list[tuple[int, int]]:
     """Shapes of the halves, from the heads of ``.npy`` files; none at all if one is bad."""
     try:
-        arrays = [np.load(file, mmap_mode="r") for file in files if file.suffix == ".npy"]
+        arrays = [
+            np.load(file, mmap_mode="r", allow_pickle=False)
+            for file in files
+            if file.suffix == ".npy"
+        ]
     except (ValueError, OSError, EOFError):
         return []
     return [array.shape for array in arrays if array.ndim == 2]  # labels have one axis
