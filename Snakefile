@@ -88,7 +88,7 @@ checkpoint known:
     message:
         "look which runs the published table knows"
     shell:
-        "{COMMAND}.missing {PARAMS} {output:q}"
+        "{COMMAND}.report.missing {PARAMS} {output:q}"
 
 
 # One rule per pass, for the priority: a pass begins once nothing of an earlier one is waiting.
@@ -171,7 +171,7 @@ checkpoint known_ablation:
     message:
         "look which runs the published table of {wildcards.plan} knows"
     shell:
-        "{COMMAND}.missing {input.profile:q} {output:q}"
+        "{COMMAND}.report.missing {input.profile:q} {output:q}"
 
 
 # After the report's own runs; pass by pass, SMD before the other data.
