@@ -181,7 +181,8 @@ def _notebook(options: argparse.Namespace) -> int:
     execute.die_with_parent()
     extra = {"out": options.figures} | ({"entity": options.entity} if options.entity else {})
     profile = params.load(options.params)
-    execute.run(options.notebook, options.out, profile=profile, extra=extra)
+    file = str(Path(options.params).resolve())
+    execute.run(options.notebook, options.out, profile=profile, extra=extra, file=file)
     return 0
 
 

@@ -241,7 +241,7 @@ def test_a_bad_value_is_told_by_its_setting():
         for setting, value in settings.items():
             with pytest.raises(ValueError, match=f"^{setting}=.*: expected"):
                 lmmoe.detector(name, **{setting: value})
-    with pytest.raises(ValueError, match="LightMMoE has no setting 'windows': it has seed"):
+    with pytest.raises(ValueError, match="CAD has no setting 'windows': it has seed"):
         lmmoe.detector("CAD", windows=3)
     with pytest.raises(ValueError, match=r"penalty='1e-3': .* write 0.001"):
         lmmoe.detector("ridge VAR", penalty="1e-3")

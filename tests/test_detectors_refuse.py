@@ -1,7 +1,6 @@
 """What every detector refuses, and how it says so."""
 
 import re
-from functools import partial
 
 import numpy as np
 import pytest
@@ -98,7 +97,9 @@ def test_a_refused_fit_leaves_the_earlier_one(name):
 @every
 @pytest.mark.parametrize("bad", [0, -0.1, 0.51, 1, float("nan")])
 def test_a_bad_contamination_is_refused(name, bad):
-    with told(ValueError, f"contamination={bad}: "):
+    # NaN fails the upper bound.
+    wrong = "greater than 0" if bad <= 0 else "less than or equal to 0.5"
+    with told(ValueError, f"contamination={bad}: expected {wrong}"):
         tiny(name, contamination=bad)
 
 
@@ -115,13 +116,34 @@ def test_an_unknown_foreign_class_is_told_apart():
         lmmoe.detector("pyod.models.ecod.Thing")
 
 
-def test_a_setting_that_a_detector_does_not_have_is_refused_with_those_that_it_has():
-    given = {"MTSExample": "held_out", "PCA": "first_scores", "LSTM-AE": "watch"}
+def test_an_unknown_setting_is_told_the_known_ones():
     for name in detectors.names():
-        setting = given.get(name, "windows")
-        for make in (partial(lmmoe.detector, name), detectors.entry(name).cls):
-            with told(ValueError, f"has no setting {setting!r}: it has", "seed, contamination"):
-                make(**{setting: 3})
+        with told(ValueError, f"{name} has no setting 'windows': it has", "seed, contamination"):
+            lmmoe.detector(name, windows=3)
+        cls = detectors.entry(name).cls
+        with told(ValueError, "has no setting 'windows': it has", "seed, contamination"):
+            cls(windows=3)
+        with told(TypeError, "takes 1 positional argument"):
+            cls(3)
+
+
+def test_another_detectors_setting_is_refused():
+    others = {
+        "MTSExample": "held_out",
+        "random": "held_out",
+        "PCA": "first_scores",
+        "1-NN": "window",
+        "IsolationForest": "first_scores",
+        "last value": "epochs",
+        "k-means": "device",
+        "linear": "horizon",
+        "LSTM-AE": "watch",
+    }
+    for name, setting in others.items():
+        with told(ValueError, f"{name} has no setting {setting!r}: it has"):
+            lmmoe.detector(name, **{setting: 1})
+        with told(ValueError, f"has no setting {setting!r}: it has"):
+            detectors.entry(name).cls(**{setting: 1})
 
 
 @pytest.mark.parametrize("name", ["LightMMoE", "HMMoE", "linear", "PCA"])
@@ -131,16 +153,22 @@ def test_there_are_no_parameters_to_count_before_fitting(name):
 
 
 def test_a_bad_setting_is_named():
-    bad = {
-        "epochs": 1.5,
-        "window": 0,
-        "patience": -1,
-        "held_out": 1,
-        "expert_dropout": 1.0,
-        "shared": 1.1,
-        "learning_rate": 0,
-        "device": 0,
-    }
-    for setting, value in bad.items():
-        with told(ValueError, f"{setting}={value}: "):
-            lmmoe.detector("LightMMoE", **{setting: value})
+    bad = [
+        ({"window": "16"}, "window='16': expected a whole number"),
+        ({"window": 16.0}, "window=16.0: expected a whole number"),
+        ({"experts": True}, "experts=True: expected a whole number"),
+        ({"epochs": None}, "epochs=None: expected a whole number"),
+        ({"learning_rate": "1e-3"}, "learning_rate='1e-3': expected a number"),
+        ({"device": 0}, "device=0: expected a text"),
+        ({"first_scores": "none"}, "first_scores='none': expected 'lowest' or 'zero'"),
+        ({"window": 0}, "window=0: expected greater than or equal to 1"),
+        ({"patience": -1}, "patience=-1: expected greater than or equal to 1"),
+        ({"held_out": 1}, "held_out=1: expected less than 1"),
+        ({"expert_dropout": 1.0}, "expert_dropout=1.0: expected less than 1"),
+        ({"tower_dropout": -0.1}, "tower_dropout=-0.1: expected greater than or equal to 0"),
+        ({"shared": 1.1}, "shared=1.1: expected less than or equal to 1"),
+        ({"learning_rate": 0}, "learning_rate=0: expected greater than 0"),
+    ]
+    for settings, message in bad:
+        with told(ValueError, message):
+            lmmoe.detector("LightMMoE", **settings)

@@ -173,7 +173,10 @@ def test_overrides_are_plain_and_complete(tmp_path):
             "detectors: {LightMMoE: {shared: yes}}",
             ["detectors.LightMMoE: shared=True: expected a number"],
         ),
-        ("detectors: {LightMMoE: {epochs: -1}}", ["detectors.LightMMoE: epochs=-1: expected"]),
+        (
+            "detectors: {LightMMoE: {epochs: -1}}",
+            ["detectors.LightMMoE: epochs=-1: expected greater"],
+        ),
         ("detectors: {random: {seed: 3}}", ["detectors.random.seed: give 'seeds'"]),
         ("protocols: [theirs]", ["protocols: 'theirs' is none of ours, study"]),
         ("protocols: [study, study]", ["protocols=['study', 'study']: something stands there"]),

@@ -14,6 +14,22 @@ from lmmoe.report import readme
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+# Modules above 300 lines, none of which may grow.
+LARGER = {
+    "ablation.py": 320,
+    "amad.py": 360,
+    "claims.py": 441,
+    "compress.py": 462,
+    "cost.py": 499,
+    "deployment.py": 449,
+    "export.py": 318,
+    "fetch.py": 358,
+    "mmoe.py": 525,
+    "pitfalls.py": 423,
+    "stream.py": 395,
+    "synthetic.py": 439,
+    "table.py": 314,
+}
 MODULES = sorted((ROOT / "lmmoe").rglob("*.py"))
 
 
@@ -48,7 +64,7 @@ class TestNotebooks:
             kinds = (ast.FunctionDef, ast.ClassDef, ast.Lambda)
             assert not [node for node in nodes if isinstance(node, kinds)], cell.source
             if "parameters" not in cell.metadata.get("tags", []):
-                assert len(cell.source.splitlines()) <= 20, cell.source
+                assert len(cell.source.splitlines()) <= 15, cell.source
 
     def test_begins_with_a_title_and_ends_with_a_reading(self, path):
         cells = nbformat.read(path, as_version=4).cells
@@ -89,7 +105,7 @@ def test_conda_and_pip_install_the_same():
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_modules_stay_small(path):
     text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 540
+    assert len(text.splitlines()) <= LARGER.get(path.name, 300)
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             start = node.body[1 if ast.get_docstring(node) else 0 :]

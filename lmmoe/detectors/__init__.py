@@ -114,6 +114,7 @@ def detector(name: str, *, seed: int = 0, **settings: object) -> Detector:
     or out of range.
     """
     cls, preset = entry(name)
-    made = cls(seed=seed, **(preset | settings))
-    made.name = name
+    made = cls.__new__(cls)
+    made.name = name  # before the settings are checked: a refusal names the preset, not its class
+    made.__init__(seed=seed, **(preset | settings))
     return made

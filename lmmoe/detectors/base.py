@@ -246,9 +246,11 @@ def check(name: str, value: object, kind: Any) -> None:  # noqa: ANN401 a type i
     try:
         _adapter(kind).validate_python(plain)
     except ValidationError as error:
-        found = error.errors()[0]
+        # Of "a number or a list of them", the last says what is wrong with a list.
+        found = error.errors()[-1 if isinstance(plain, list) else 0]
         text = found["msg"].replace("Input should be", "expected")
         text = text.replace("valid integer", "whole number").replace("valid number", "number")
+        text = text.replace("valid string", "text").replace("List should have", "expected")
         if isinstance(plain, str) and found["type"] == "float_type":
             text += " (YAML reads 1e-3 as text: write 0.001)"
         raise ValueError(f"{name}={value!r}: {text}") from error

@@ -19,8 +19,7 @@ from scipy import stats
 from lmmoe import data, progress
 from lmmoe.detectors import Detector, detector, entry, saving
 from lmmoe.detectors.base import Floats
-from lmmoe.report import kept
-from lmmoe.report.efficiency import records
+from lmmoe.report import kept, records
 from lmmoe.report.measure import cpu_name, isolated, measured, once, repeated
 from lmmoe.report.params import Profile
 from lmmoe.report.protocol import PROTOCOLS

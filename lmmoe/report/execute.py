@@ -14,7 +14,9 @@ from lmmoe.report.params import Profile, overrides
 LOOK_AGAIN = 0.5  # seconds
 
 
-def run(notebook: Path, out: Path, *, profile: Profile, extra: dict[str, object]) -> None:
+def run(
+    notebook: Path, out: Path, *, profile: Profile, extra: dict[str, object], file: str = ""
+) -> None:
     """Execute ``notebook`` with a profile's parameters (and ``extra``), and write it to ``out``.
 
     Raises papermill's error where a cell fails; the notebook then lies beside ``out`` as
@@ -24,9 +26,9 @@ def run(notebook: Path, out: Path, *, profile: Profile, extra: dict[str, object]
     without_grammars()
     import papermill
 
-    # Notebook 03 takes the profile's file; the others take each of its keys.
+    # Notebook 03 takes the profile's ``file``; the others take each of its keys.
     known = papermill.inspect_notebook(notebook).get("profile", {}).get("default", "")
-    file = {"profile": f"params/{profile.profile}.yaml"} if ".yaml" in known else {}
+    given = {"profile": file} if ".yaml" in known else overrides(profile)
     title = " ".join([notebook.stem, str(extra.get("entity", ""))]).strip()
     log_progress(out.with_suffix(".log"), title)
     failed = out.with_name(f"{out.stem}.failed.ipynb")
@@ -35,7 +37,7 @@ def run(notebook: Path, out: Path, *, profile: Profile, extra: dict[str, object]
             papermill.execute_notebook(
                 notebook,
                 part,
-                parameters=overrides(profile) | file | extra,
+                parameters=given | extra,
                 cwd=notebook.parent,
                 kernel_name="python3",
                 progress_bar=False,

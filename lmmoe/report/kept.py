@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from lmmoe import paths, progress
-from lmmoe.report.efficiency import records
+from lmmoe.report import records
 from lmmoe.report.params import Profile
 from lmmoe.report.runs import FAILURES, Run, planned
 

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from lmmoe.detectors import Detector, detector, entry
+from lmmoe.report import records
 from lmmoe.report.cost import QUICK, Effort, per_row, rows_for
-from lmmoe.report.efficiency import records
 from lmmoe.report.measure import cpu_name, isolated, once
 
 VERSION = 2  # raise it when what this module measures changes
