@@ -1,68 +1,48 @@
 # From data to report. `make report` starts it, with a profile from params/.
 #
-# Snakemake decides which notebook runs: its inputs are its code (not its outputs), the module, the
-# parameters and the data. What is expensive comes from the cache that lmmoe.report.runs keeps.
+#   run (an entity) -> collect (figures/NAME/runs.csv) -> notebooks -> page
+#
+# What is expensive is kept by lmmoe.report.store: a job whose rows are published computes nothing.
 
-import json
 import shlex
 import sys
-from functools import partial
 from pathlib import Path
 
-from lmmoe.report import ablation, params
-from lmmoe.report import workflow as steps  # Snakemake has a "workflow" of its own
+from lmmoe.report import ablation, execute, profile
 
-PROFILE_FILE = config.get("params", "params/quick.yaml")
-PROFILE = params.load(PROFILE_FILE)
-ENTITIES = PROFILE.present
-PARAMS = shlex.quote(PROFILE_FILE)
+FILE = config.get("params", "params/quick.yaml")
+PROFILE = profile.load(FILE)
 RESULTS = f"results/{PROFILE.profile}"
 FIGURES = f"figures/{PROFILE.profile}"
-LMMOE = steps.package_files()
-PARTS = range(len(PROFILE.passes) or 1)
-RUNS = f"{RESULTS}/runs/{{part}}/{{entity}}.csv"  # a profile's passes are its parts
-OF_STUDY = PROFILE.dataset == "smd"  # the study ran on nothing else
-DATA = {entity: [str(file) for file in PROFILE.files(entity)] for entity in ENTITIES}
+# Each profile whose runs the report shows, with its file: its own, and those of the ablation.
+PROFILES = {PROFILE.profile: (FILE, PROFILE)}
+PROFILES |= {each.profile: (f"params/{each.profile}.yaml", each) for each in ablation.whole(PROFILE)}
+MODULE = execute.code_of_module()  # any change makes every job anew
 # Jobs die with Snakemake, even when it is killed: "exec" leaves no shell in between to outlive it.
 COMMAND = f"exec {shlex.quote(sys.executable)} -m lmmoe"
+NOTEBOOKS = [
+    "01_data_exploration",
+    "03_ablation",
+    "04_efficiency",
+    "05_comparison",
+    "06_evaluation_pitfalls",
+    "07_deployment",
+]
+COLLECTED = [f"figures/{name}/runs.csv" for name in PROFILES]
+# What stands in a notebook that others must have written before.
+AFTER = {"05_comparison": ["03_ablation", "04_efficiency", "07_deployment"]}
+MEASURING = ["04_efficiency", "07_deployment"]  # what runs beside a measurement disturbs it
 
 
-def runs_with_work(entities):
-    """Tables of the jobs that must run before anything about these entities is told.
-
-    Which these are is known once the rule `known` has looked for rows in the published table.
-    """
-    with checkpoints.known.get().output[0].open() as file:
-        jobs = json.load(file)
-    return [RUNS.format(part=part, entity=one) for part, one in jobs if one in entities]
+def data_of(wildcards):
+    """Files that hold the entity of a job."""
+    return [str(file) for file in PROFILES[wildcards.profile][1].files(wildcards.entity)]
 
 
-# The ablation's plans have files, passes and tables of runs of their own.
-ABLATION = ablation.plan(PROFILE)
-ABLATIONS = {plan.profile: plan for plan in ablation.whole(PROFILE)}
-
-
-def ablation_data(plan, wildcards):
-    """Files that hold the entity of an ablation's job, or without one all of the plan."""
-    named = getattr(wildcards, "entity", None)
-    entities = [named] if named else plan.present
-    return [str(file) for entity in entities for file in plan.files(entity)]
-
-
-def ablation_runs_with_work(wildcards):
-    """Tables of the ablation's jobs that must run before its notebook."""
-    found = runs_with_work(ABLATION.present)
-    for name in ABLATIONS:
-        with checkpoints.known_ablation.get(plan=name).output[0].open() as file:
-            jobs = json.load(file)
-        found += [f"results/{name}/runs/{part}/{entity}.csv" for part, entity in jobs]
-    return found
-
-
-def notebook(name):
-    """What a notebook's rule depends on besides files."""
-    code = steps.code_of(Path("notebooks", f"{name}.ipynb"))
-    return {"profile": params.overrides(PROFILE), "code": code}
+def notebook_inputs(wildcards):
+    """What a notebook reads besides the data."""
+    before = [f"{RESULTS}/{name}.ipynb" for name in AFTER.get(wildcards.name, [])]
+    return before if wildcards.name == "01_data_exploration" else [*COLLECTED, *before]
 
 
 onsuccess:
@@ -74,295 +54,87 @@ rule all:
         f"{RESULTS}/report.html",
 
 
-checkpoint known:
+rule run:
     input:
-        LMMOE,
-        data=sum(DATA.values(), []),
+        params=lambda wildcards: PROFILES[wildcards.profile][0],
+        data=data_of,
     output:
-        f"{RESULTS}/runs/missing.json",
+        "results/{profile}/runs/{entity}.csv",
     log:
-        f"{RESULTS}/runs/missing.log",
-    priority: len(PARTS) + 1
+        "results/{profile}/runs/{entity}.log",
     params:
-        profile=params.overrides(PROFILE),
+        module=MODULE,
     message:
-        "look which runs the published table knows"
+        "fit and score the detectors of {wildcards.profile} on {wildcards.entity}"
     shell:
-        "{COMMAND}.report.missing {PARAMS} {output:q}"
+        "{COMMAND} run {input.params:q} {wildcards.entity:q} {output:q} --log {log:q}"
 
 
-# One rule per pass, for the priority: a pass begins once nothing of an earlier one is waiting.
-for number in PARTS:
-
-    rule:
-        name:
-            f"runs_{number}"
-        priority: len(PARTS) - number
-        input:
-            LMMOE,
-            data=lambda wildcards: DATA[wildcards.entity],
-        output:
-            RUNS.format(part=number, entity="{entity}"),
-        log:
-            f"{RESULTS}/runs/{number}/{{entity}}.log",
-        params:
-            profile=params.overrides(PROFILE),
-            part=number,
-        message:
-            "fit and score the detectors on {wildcards.entity}, pass {params.part}"
-        shell:
-            "{COMMAND} run {PARAMS} {wildcards.entity:q} {output:q} --part {params.part}"
-            " --log {log:q}"
-
-
-rule data_exploration:
+rule collect:
     input:
-        LMMOE,
-        data=sum(DATA.values(), []),
+        lambda wildcards: [
+            f"results/{wildcards.profile}/runs/{entity}.csv"
+            for entity in PROFILES[wildcards.profile][1].present
+        ],
     output:
-        notebook=f"{RESULTS}/01_data_exploration.ipynb",
-        table=f"{FIGURES}/data.csv",
-        figures=expand(
-            f"{FIGURES}/{{name}}.png",
-            name=["events", "event", "correlations", "shifts"],
-        ),
-    log:
-        f"{RESULTS}/01_data_exploration.log",
-    params:
-        **notebook("01_data_exploration"),
+        update("figures/{profile}/runs.csv"),
     message:
-        "notebook 01, the data"
+        "collect the runs of {wildcards.profile}"
     shell:
-        "{COMMAND} notebook {PARAMS} notebooks/01_data_exploration.ipynb {output.notebook:q}"
+        "{COMMAND} collect {output:q} {input:q}"
+
+
+rule notebook:
+    input:
+        notebook_inputs,
+        params=FILE,
+        data=[str(file) for entity in PROFILE.present for file in PROFILE.files(entity)],
+    output:
+        # Its figures and tables lie under figures/; they are kept, whatever becomes of this rule.
+        f"{RESULTS}/{{name}}.ipynb",
+    wildcard_constraints:
+        name="|".join(NOTEBOOKS),
+    log:
+        f"{RESULTS}/{{name}}.log",
+    params:
+        module=MODULE,
+        code=lambda wildcards: execute.code_of(f"notebooks/{wildcards.name}.ipynb"),
+    threads: lambda wildcards: workflow.cores if wildcards.name in MEASURING else 1
+    message:
+        "notebook {wildcards.name}"
+    shell:
+        "{COMMAND} notebook {input.params:q} notebooks/{wildcards.name}.ipynb {output:q}"
         " --figures {FIGURES}"
 
 
 rule training:
     input:
-        LMMOE,
-        data=lambda wildcards: DATA[wildcards.entity],
-        runs=lambda wildcards: runs_with_work([wildcards.entity]),
+        f"results/{PROFILE.profile}/runs/{{entity}}.csv",
+        params=FILE,
     output:
-        # Its figures lie in a folder beside it; an entity that no model can be fitted to has none.
-        notebook=f"{RESULTS}/02_training/{{entity}}.ipynb",
+        f"{RESULTS}/02_training/{{entity}}.ipynb",
     log:
         f"{RESULTS}/02_training/{{entity}}.log",
     params:
-        **notebook("02_training"),
+        module=MODULE,
+        code=execute.code_of("notebooks/02_training.ipynb"),
     message:
-        "notebook 02, training on {wildcards.entity}"
+        "notebook 02_training on {wildcards.entity}"
     shell:
-        "{COMMAND} notebook {PARAMS} notebooks/02_training.ipynb {output.notebook:q}"
+        "{COMMAND} notebook {input.params:q} notebooks/02_training.ipynb {output:q}"
         " --figures {RESULTS}/02_training/{wildcards.entity:q} --entity {wildcards.entity:q}"
-
-
-checkpoint known_ablation:
-    input:
-        LMMOE,
-        "params/ablation.yaml",
-        profile="params/{plan}.yaml",
-        data=lambda wildcards: ablation_data(ABLATIONS[wildcards.plan], wildcards),
-    output:
-        "results/{plan}/runs/missing.json",
-    wildcard_constraints:
-        plan="ablation[a-z-]*",
-    log:
-        "results/{plan}/runs/missing.log",
-    message:
-        "look which runs the published table of {wildcards.plan} knows"
-    shell:
-        "{COMMAND}.report.missing {input.profile:q} {output:q}"
-
-
-# After the report's own runs; pass by pass, SMD before the other data.
-for number, (plan, part) in enumerate(
-    (plan, part) for plan in ABLATIONS.values() for part in range(len(plan.passes) or 1)
-):
-
-    rule:
-        name:
-            f"{plan.profile.replace('-', '_')}_runs_{part}"
-        priority: -number
-        input:
-            LMMOE,
-            "params/ablation.yaml",
-            profile=f"params/{plan.profile}.yaml",
-            data=partial(ablation_data, plan),
-        output:
-            f"results/{plan.profile}/runs/{part}/{{entity}}.csv",
-        log:
-            f"results/{plan.profile}/runs/{part}/{{entity}}.log",
-        params:
-            part=part,
-            plan=plan.profile,
-        message:
-            "{params.plan}: fit and score the variants on {wildcards.entity}, pass {params.part}"
-        shell:
-            "{COMMAND} run {input.profile:q} {wildcards.entity:q} {output:q} --part {params.part}"
-            " --log {log:q}"
-
-
-rule ablation:
-    input:
-        LMMOE,
-        sorted(str(file) for file in Path("params").glob("ablation*.yaml")),
-        runs=ablation_runs_with_work,
-    output:
-        # Not what is inside a model, nor its pictures: on data that none can be fitted to there are
-        # none.
-        notebook=f"{RESULTS}/03_ablation.ipynb",
-        tables=f"{FIGURES}/ablation.csv",
-        figures=f"{FIGURES}/ablation.png",
-    log:
-        f"{RESULTS}/03_ablation.log",
-    params:
-        **notebook("03_ablation"),
-    message:
-        "notebook 03, the ablation"
-    shell:
-        "{COMMAND} notebook {PARAMS} notebooks/03_ablation.ipynb {output.notebook:q}"
-        " --figures {FIGURES}"
-
-
-rule efficiency:
-    input:
-        LMMOE,
-        runs=lambda wildcards: runs_with_work(ENTITIES),
-    output:
-        # Not efficiency.csv: rows that still hold are read from it, and Snakemake removes outputs
-        # before it makes them anew.
-        notebook=f"{RESULTS}/04_efficiency.ipynb",
-        tables=expand(
-            f"{FIGURES}/{{name}}.csv",
-            name=["limits", "limit_points", "growth", "exponents", "fleet"],
-        ),
-        figures=expand(
-            f"{FIGURES}/{{name}}.png",
-            name=["costs", "roofline", "growth", "quality_and_measured_cost"],
-        ),
-    threads: workflow.cores  # all: what runs beside a measurement disturbs it
-    log:
-        f"{RESULTS}/04_efficiency.log",
-    params:
-        **notebook("04_efficiency"),
-    message:
-        "notebook 04, what detectors cost"
-    shell:
-        "{COMMAND} notebook {PARAMS} notebooks/04_efficiency.ipynb {output.notebook:q}"
-        " --figures {FIGURES}"
-
-
-rule pitfalls:
-    input:
-        LMMOE,
-        runs=lambda wildcards: runs_with_work(ENTITIES),
-    output:
-        # Not pitfalls_amad.csv, which only profiles with AMAD have.
-        notebook=f"{RESULTS}/06_evaluation_pitfalls.ipynb",
-        tables=expand(f"{FIGURES}/{{name}}.csv", name=["pitfalls", "pitfalls_settings"]),
-        figures=expand(
-            f"{FIGURES}/{{name}}.png",
-            name=["pitfalls", "pitfalls_settings", "pitfalls_adjustment"],
-        ),
-    log:
-        f"{RESULTS}/06_evaluation_pitfalls.log",
-    params:
-        **notebook("06_evaluation_pitfalls"),
-    message:
-        "notebook 06, mistakes made on purpose"
-    shell:
-        "{COMMAND} notebook {PARAMS} notebooks/06_evaluation_pitfalls.ipynb {output.notebook:q}"
-        " --figures {FIGURES}"
-
-
-rule deployment:
-    input:
-        LMMOE,
-        runs=lambda wildcards: runs_with_work(ENTITIES),
-        measured=rules.efficiency.output if OF_STUDY else [],  # the audit takes it
-    output:
-        # Not live, live_steps, compression and new_machine, which are read back.
-        notebook=f"{RESULTS}/07_deployment.ipynb",
-        table=f"{FIGURES}/deployment_choice.csv",
-        figures=expand(
-            f"{FIGURES}/deployment_{{name}}.png",
-            name=["alarm", "steps", "compression", "newcomers"],
-        ),
-    threads: workflow.cores  # as notebook 04
-    log:
-        f"{RESULTS}/07_deployment.log",
-    params:
-        **notebook("07_deployment"),
-    message:
-        "notebook 07, deployment"
-    shell:
-        "{COMMAND} notebook {PARAMS} notebooks/07_deployment.ipynb {output.notebook:q}"
-        " --figures {FIGURES}"
-
-
-rule comparison:
-    input:
-        LMMOE,
-        runs=lambda wildcards: runs_with_work(ENTITIES),
-        # The audit of the study's claims takes what these publish.
-        measured=[*rules.ablation.output, *rules.efficiency.output, *rules.deployment.output]
-        if OF_STUDY
-        else [],
-    output:
-        # Not runs.csv, rescoring.csv and generalisation.csv, which are read back: Snakemake removes
-        # outputs before it makes them anew.
-        notebook=f"{RESULTS}/05_comparison.ipynb",
-        tables=expand(
-            f"{FIGURES}/{{name}}.csv",
-            name=[
-                "honest",
-                "summary",
-                "significance",
-                "hard_events",
-                *(["study_headline", "study_by_machine", "others", "claims"] if OF_STUDY else []),
-            ],
-        ),
-        figures=expand(
-            f"{FIGURES}/{{name}}.png",
-            name=[
-                "forest",
-                "ranks",
-                "adjustment",
-                "by_entity",
-                "quality_and_cost",
-                "rescoring",
-                "scores",
-                "events_found",
-                "events_of_all",
-                "found_by",
-                *(["study", "study_differences", "claims", "claims_f1"] if OF_STUDY else []),
-            ],
-        ),
-        provenance=f"{FIGURES}/provenance.json",
-    log:
-        f"{RESULTS}/05_comparison.log",
-    params:
-        **notebook("05_comparison"),
-    message:
-        "notebook 05, the comparison"
-    shell:
-        "{COMMAND} notebook {PARAMS} notebooks/05_comparison.ipynb {output.notebook:q}"
-        " --figures {FIGURES}"
 
 
 rule page:
     input:
-        LMMOE,
-        rules.data_exploration.output,
-        expand(rules.training.output.notebook, entity=ENTITIES),
-        rules.ablation.output,
-        rules.efficiency.output,
-        rules.comparison.output,
-        rules.pitfalls.output,
-        rules.deployment.output,
+        expand(f"{RESULTS}/{{name}}.ipynb", name=NOTEBOOKS),
+        expand(f"{RESULTS}/02_training/{{entity}}.ipynb", entity=PROFILE.present),
+        params=FILE,
     output:
         f"{RESULTS}/report.html",
+    params:
+        module=MODULE,
     message:
         "the page"
     shell:
-        "{COMMAND} page {PARAMS} {output:q}"
+        "{COMMAND} page {input.params:q} {output:q}"

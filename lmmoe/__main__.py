@@ -89,6 +89,10 @@ def _add_report_commands(commands: argparse._SubParsersAction) -> None:
 
     run = commands.add_parser("run", help="fit and score a profile's detectors on one entity")
     run.set_defaults(run=_run)
+    collect = commands.add_parser("collect", help="add tables of runs to a published one")
+    collect.add_argument("out", type=Path, help="the published table (.csv)")
+    collect.add_argument("tables", type=Path, nargs="+", help="tables that `run` wrote")
+    collect.set_defaults(run=_collect)
     notebook = commands.add_parser("notebook", help="execute one notebook with a profile")
     notebook.set_defaults(run=_notebook)
     page = commands.add_parser("page", help="join executed notebooks to one HTML page")
@@ -98,7 +102,6 @@ def _add_report_commands(commands: argparse._SubParsersAction) -> None:
 
     run.add_argument("entity", help="which entity")
     run.add_argument("out", type=Path, help="the table to write (.csv)")
-    run.add_argument("--part", type=int, help="only this pass of the profile, counted from 0")
     run.add_argument("--log", type=Path, help="write progress there, and to the terminal as lines")
     notebook.add_argument("notebook", type=Path, help="the notebook to execute")
     notebook.add_argument("out", type=Path, help="the executed notebook to write")
@@ -111,10 +114,6 @@ def _add_upkeep_commands(commands: argparse._SubParsersAction) -> None:
     refresh = commands.add_parser("refresh", help="execute the committed notebooks in place")
     refresh.add_argument("notebooks", type=Path, nargs="+", help="the notebooks")
     refresh.set_defaults(run=_refresh)
-
-    readme = commands.add_parser("readme", help="write the README's numbers from published tables")
-    readme.add_argument("--profile", default="smd", help="whose tables (default: smd)")
-    readme.set_defaults(run=_readme)
 
 
 def _fetch(options: argparse.Namespace) -> int:
@@ -151,45 +150,50 @@ def _data(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from lmmoe.report import params, workflow
+    from lmmoe.report import execute, profile
 
-    profile = params.load(options.params)
-    print(f"profile {profile.profile}: {len(profile.present)} entities of {profile.dataset}")
+    chosen = profile.load(options.params)
+    print(f"profile {chosen.profile}: {len(chosen.present)} entities of {chosen.dataset}")
     how = {"cores": options.cores, "dry_run": options.dry_run, "fresh": options.fresh}
-    return workflow.start(Path(options.params), **how)
+    return execute.start(Path(options.params), **how)
 
 
 def _run(options: argparse.Namespace) -> int:
-    from lmmoe import paths
-    from lmmoe.report import execute, params, runs
+    from lmmoe.report import execute, experiment, measure, profile, store
 
-    execute.die_with_parent()
-    profile = params.load(options.params)
+    measure.die_with_parent()
     if options.log:
         execute.log_progress(options.log, options.entity)
-    rows = runs.table(profile, [options.entity], options.part)
-    with paths.replacing(options.out) as part:
-        rows.to_csv(part, index=False)
+    rows = experiment.table(profile.load(options.params), [options.entity])
+    store.write(rows, options.out)
     for error in rows["error"].dropna():
         print(f"{options.entity}: a run failed: {error}", file=sys.stderr)
     return 0
 
 
-def _notebook(options: argparse.Namespace) -> int:
-    from lmmoe.report import execute, params
+def _collect(options: argparse.Namespace) -> int:
+    from lmmoe.report import experiment, measure, store
 
-    execute.die_with_parent()
-    extra = {"out": options.figures} | ({"entity": options.entity} if options.entity else {})
-    profile = params.load(options.params)
-    file = str(Path(options.params).resolve())
-    execute.run(options.notebook, options.out, profile=profile, extra=extra, file=file)
+    measure.die_with_parent()
+    tables = [store.read(table, experiment.ALL) for table in options.tables]
+    experiment.collect(tables, options.out)
+    return 0
+
+
+def _notebook(options: argparse.Namespace) -> int:
+    from lmmoe.report import execute, measure
+
+    measure.die_with_parent()
+    given = {"profile": str(Path(options.params).resolve()), "out": options.figures}
+    given |= {"entity": options.entity} if options.entity else {}
+    execute.run(options.notebook, options.out, parameters=given)
     return 0
 
 
 def _page(options: argparse.Namespace) -> int:
-    from lmmoe.report import params, workflow
+    from lmmoe.report import page, profile
 
-    workflow.build_page(params.load(options.params), options.out)
+    page.build(profile.load(options.params), options.out)
     return 0
 
 
@@ -198,15 +202,6 @@ def _refresh(options: argparse.Namespace) -> int:
 
     for notebook in options.notebooks:
         execute.refresh(notebook)
-    return 0
-
-
-def _readme(options: argparse.Namespace) -> int:
-    from lmmoe import paths
-    from lmmoe.report import readme
-
-    changed = readme.update(paths.home() / "README.md", options.profile)
-    print("README.md: " + ("written anew" if changed else "up to date"))
     return 0
 
 

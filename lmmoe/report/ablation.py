@@ -7,7 +7,6 @@ model.
 
 import json
 from contextlib import suppress
-from dataclasses import replace
 from importlib.resources import files
 
 import numpy as np
@@ -18,9 +17,9 @@ from lmmoe.data import Series
 from lmmoe.detectors import detector
 from lmmoe.detectors.scaling import Scaling
 from lmmoe.errors import DataError
-from lmmoe.report import cache, params, runs
-from lmmoe.report.params import LABEL, Profile, detector_of
-from lmmoe.report.protocol import PROTOCOLS
+from lmmoe.report import experiment, store
+from lmmoe.report.experiment import PROTOCOLS
+from lmmoe.report.profile import LABEL, Profile, detector_of, load
 from lmmoe.report.statistics import holm, paired
 
 FULL = "LightMMoE"
@@ -41,20 +40,22 @@ def plan(report: Profile) -> Profile:
     if report.profile == report.dataset == "smd":
         here, found, passes = report.present, named(WHOLE), []
         for each in found.passes:  # without machines that are not here
-            machines = [name for name in each.get("entities", here) if name in here]
+            machines = [name for name in each.entities or here if name in here]
             if machines:
-                passes.append(each | ({"entities": machines} if "entities" in each else {}))
-        return replace(found, entities=here, passes=passes, root=report.root)
-    own = ("profile", "dataset", "root", "reading", "vus_window")
-    kept = {name: getattr(report, name) for name in own}
-    return replace(named(SMALL), **kept, entities=report.present[:2])
+                own = {"entities": machines} if each.entities else {}
+                passes.append(each.model_copy(update=own))
+        given = {"entities": here, "passes": passes, "root": report.root}
+        return found.model_copy(update=given)
+    names = ("profile", "dataset", "root", "reading", "vus_window")
+    given = {name: getattr(report, name) for name in names} | {"entities": report.present[:2]}
+    return named(SMALL).model_copy(update=given)
 
 
 def on_other_data(plan: Profile) -> list[Profile]:
     """Give the plans of the same variants on other data; none beside a small ablation."""
     if plan.profile != WHOLE:
         return []
-    return [replace(named(name), root=plan.root) for name in OTHER_DATA]
+    return [named(name).model_copy(update={"root": plan.root}) for name in OTHER_DATA]
 
 
 def whole(report: Profile) -> list[Profile]:
@@ -66,12 +67,12 @@ def whole(report: Profile) -> list[Profile]:
 def rows_of(plan: Profile) -> pd.DataFrame:
     """Give the rows of all runs of a plan: without its data the published ones, else computed."""
     published = paths.figures(plan.profile) / "runs.csv"
-    return runs.table(plan) if _present(plan) else runs.read(published)
+    return experiment.table(plan) if _present(plan) else store.read(published, experiment.ALL)
 
 
 def named(name: str) -> Profile:
     """Read ``params/NAME.yaml``."""
-    return params.load(paths.home() / "params" / f"{name}.yaml")
+    return load(f"params/{name}.yaml")
 
 
 def _present(plan: Profile) -> bool:
@@ -161,7 +162,7 @@ def forecast_errors(rows: pd.DataFrame, plan: Profile, *, publish: bool = False)
         scores = {}
         for key in part["key"]:
             with suppress(OSError, ValueError):  # not in the cache
-                scores[key] = cache.kept(paths.cache() / key).calibration
+                scores[key] = experiment.kept(paths.cache() / key).calibration
         if scores:
             base = last_value_error(plan.load(entity))
             found |= {key: float(np.mean(errors)) / base for key, errors in scores.items()}
@@ -192,7 +193,7 @@ def by_variant(plan: Profile, rows: pd.DataFrame, errors: pd.Series) -> pd.DataF
     average precision; ``holm_p`` is corrected within a family: the variants that the study says
     something about (``claimed``), and all others.
     """
-    from lmmoe.report.tables.means import counts, entity_means  # slow: the workflow has no tables
+    from lmmoe.report.tables import counts, entity_means  # slow: the workflow has no tables
 
     known, rows = variants(plan), labelled(rows, plan)
     ours = rows[rows["protocol"] == "ours"]

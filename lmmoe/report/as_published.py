@@ -15,10 +15,9 @@ from lmmoe.detectors import detector
 from lmmoe.detectors.amad import SWITCHES
 from lmmoe.metrics import average_precision, best_f1
 from lmmoe.report import evaluation
-from lmmoe.report.params import Profile
+from lmmoe.report.experiment import FAILURES, PROTOCOLS, Run
 from lmmoe.report.pitfalls import AHEAD, BACK, FLOOR, Scored, adjusted_f1, judgeable, moving_mean
-from lmmoe.report.protocol import PROTOCOLS
-from lmmoe.report.runs import FAILURES, Run
+from lmmoe.report.profile import Profile
 from lmmoe.report.statistics import DIGITS, bootstrap_mean
 
 # AMAD as published, with each mistake mended alone, and with all mended; the fit is the same.

@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 
 from lmmoe import paths
-from lmmoe.report import runs, study
+from lmmoe.report import experiment, store, study
 from lmmoe.report.study import Claim, Number, printed
 
 VERDICTS = (
@@ -400,8 +400,8 @@ def audit_at_hand(dataset: str, **measured: pd.DataFrame | None) -> pd.DataFrame
     stems["generalisation"] = "generalisation"
     tables = {name: file.with_name(f"{stem}.csv") for name, stem in stems.items()}
     given = {name: pd.read_csv(path) for name, path in tables.items() if path.is_file()}
-    given["rows"] = runs.read(file.with_name("runs.csv"))
-    given["ablation"] = runs.read(paths.figures("ablation") / "runs.csv")
+    given["rows"] = store.read(file.with_name("runs.csv"), experiment.ALL)
+    given["ablation"] = store.read(paths.figures("ablation") / "runs.csv", experiment.ALL)
     return audit(**given | {k: t for k, t in measured.items() if t is not None and len(t)})
 
 

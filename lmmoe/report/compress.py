@@ -28,13 +28,12 @@ from lmmoe.detectors import Detector, detector
 from lmmoe.detectors.mixture import Mixture
 from lmmoe.errors import DataError
 from lmmoe.mmoe import SoftmaxGate, WindowExperts
-from lmmoe.report import kept
+from lmmoe.report import store
 from lmmoe.report.evaluation import evaluate
+from lmmoe.report.experiment import PROTOCOLS, Run, result
 from lmmoe.report.export import Bfloat16, Runtime, quantise, write
 from lmmoe.report.measure import cpu_name
-from lmmoe.report.params import Profile
-from lmmoe.report.protocol import PROTOCOLS
-from lmmoe.report.runs import Run, result
+from lmmoe.report.profile import Profile
 
 VERSION = 1  # raise it when what this module measures changes
 LARGE, SMALL = "HMMoE", "LightMMoE"
@@ -335,7 +334,7 @@ def table(profile: Profile) -> pd.DataFrame:
 
     What the published table knows is not measured again. A method that fails has ``error``.
     """
-    keep, lines = kept.Kept(profile.profile, "compression"), []
+    keep, lines = store.Table(profile.profile, "compression"), []
     wanted = CHOSEN.get(profile.dataset, ())
     entities = [entity for entity in wanted if entity in profile.present] or profile.present[:1]
     whole, seed = profile.dataset in CHOSEN, profile.seeds[0]

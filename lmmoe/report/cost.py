@@ -19,11 +19,10 @@ from scipy import stats
 from lmmoe import data, progress
 from lmmoe.detectors import Detector, detector, entry, saving
 from lmmoe.detectors.base import Floats
-from lmmoe.report import kept, records
+from lmmoe.report import store
+from lmmoe.report.experiment import FAILURES, PROTOCOLS, Run
 from lmmoe.report.measure import cpu_name, isolated, measured, once, repeated
-from lmmoe.report.params import Profile
-from lmmoe.report.protocol import PROTOCOLS
-from lmmoe.report.runs import FAILURES, Run
+from lmmoe.report.profile import Profile
 
 VERSION = 1  # raise it when what is measured changes
 BATCHES = (1, 16, 256, 4096)  # rows scored by one call
@@ -117,7 +116,7 @@ def table(
     names = list(profile.detectors)
     if effort.name == QUICK.name:
         names = [name for name in names if name in FEW] or names
-    keep, rows = kept.Kept(profile.profile, "efficiency"), []
+    keep, rows = store.Table(profile.profile, "efficiency"), []
     with progress.bar(len(names), "efficiency", unit="detector") as bar:
         for name in names:
             bar.set_postfix_str(name, refresh=False)
@@ -129,7 +128,7 @@ def table(
             work = partial(_measured, make, *halves, effort, other, device_name)
             try:
                 hidden = {"second": device_name} if other else {}
-                [line] = keep.lines(head, hidden, lambda work=work: [kept.plain(work())])
+                [line] = keep.lines(head, hidden, lambda work=work: [store.plain(work())])
                 rows.append(
                     line | head
                 )  # the head once more: a table read back may have changed it
@@ -142,7 +141,7 @@ def table(
 
 def read(path: Path) -> pd.DataFrame:
     """Read a table that `table` gave, by detector; an empty one where there is no file."""
-    return kept.read(path).reindex(columns=list(COLUMNS)).set_index("detector")
+    return store.read(path).reindex(columns=list(COLUMNS)).set_index("detector")
 
 
 def _measured(
@@ -371,7 +370,7 @@ def growth(effort: Effort) -> tuple[pd.DataFrame, pd.DataFrame]:
     identity = {"what": "growth", "measured": VERSION, "effort": effort.name, "sizes": wanted}
     identity |= {"device": cpu_name(), "torch": version("torch").partition("+")[0]}
     identity |= {"versions": [entry(name).cls.version for name in names]}
-    found = records.kept(records.key(identity), lambda: isolated(costs_at, wanted, effort))
+    found = store.cached(store.key(identity), lambda: isolated(costs_at, wanted, effort))
     points = pd.DataFrame(found["points"])
     return points, exponents(points)
 
@@ -489,7 +488,7 @@ TITLES = {
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
     """Choose, scale, round and name the columns of `table` or `fleet` that people read."""
-    from lmmoe.report.plots.style import title  # matplotlib has no place in a measuring process
+    from lmmoe.report.names import title
 
     columns = {
         name: (pd.to_numeric(table[column]) * factor).round(digits)

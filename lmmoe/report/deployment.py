@@ -8,7 +8,7 @@ training has seen in `lmmoe.report.newcomers`.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import cycle, islice
 from pathlib import Path
@@ -25,13 +25,13 @@ from lmmoe.errors import DataError
 from lmmoe.live.alarms import RELEASE, Alarm, Tail, checked_rule, threshold
 from lmmoe.live.model import Facts, Model
 from lmmoe.live.stream import Stream
-from lmmoe.report import kept
+from lmmoe.report import store
+from lmmoe.report.experiment import FAILURES, Run, result
 from lmmoe.report.export import Runtime, quantise, write
 from lmmoe.report.measure import cpu_name
-from lmmoe.report.params import Profile, detector_of
-from lmmoe.report.runs import FAILURES, Run, result
+from lmmoe.report.profile import Profile, detector_of
 from lmmoe.report.statistics import bootstrap_mean, largest_block
-from lmmoe.report.tables.means import by_entity
+from lmmoe.report.tables import by_entity
 
 VERSION = 1  # raise it when what this module measures changes
 PROTOCOL = "ours"  # the one that holds rows back, by which thresholds are set
@@ -54,7 +54,7 @@ def alarms(profile: Profile) -> pd.DataFrame:
     the others are `counted`'s. Empty where a day's rows are not known. What the published table
     knows is not watched again.
     """
-    keep, lines = kept.Kept(profile.profile, "live"), []
+    keep, lines = store.Table(profile.profile, "live"), []
     names = [name for name in (SUBJECT, "MTSExample") if name in profile.detectors]
     with progress.bar(len(profile.present), "live streams", unit="entity") as bar:
         for entity in profile.present:
@@ -198,7 +198,7 @@ def steps(profile: Profile, rows: pd.DataFrame) -> pd.DataFrame:
     the published table knows is not timed again.
     """
     entity = profile.present[0]
-    series, keep, lines = profile.load(entity), kept.Kept(profile.profile, "live_steps"), []
+    series, keep, lines = profile.load(entity), store.Table(profile.profile, "live_steps"), []
     good = rows[rows["error"].isna() & (rows["protocol"] == PROTOCOL) & (rows["entity"] == entity)]
     names = [n for n in profile.detectors if n == detector_of(n) and n in set(good["detector"])]
     calls = FEW if profile.dataset == "synthetic" else CALLS
@@ -404,7 +404,7 @@ def with_models(profile: Profile, rows: pd.DataFrame) -> Profile:
     entities = [entity for entity in profile.present if good.get(entity, default=False)]
     if not entities:
         raise DataError("no entity that LightMMoE could be fitted to", file=profile.profile)
-    return replace(profile, entities=entities)
+    return profile.model_copy(update={"entities": entities})
 
 
 def watch(model: Model, series: Series, rule: str) -> Day:

@@ -1,35 +1,98 @@
-"""Running one notebook in batch: papermill, with progress, and nothing left behind when killed."""
+"""Running the workflow and its notebooks: progress, and nothing left behind when killed."""
 
+import fcntl
+import hashlib
+import json
 import os
+import shutil
 import sys
 import threading
 import time
 from pathlib import Path
 
-import psutil
-
 from lmmoe import paths
-from lmmoe.report.params import Profile, overrides
+from lmmoe.errors import DataError
+from lmmoe.report import ablation, experiment, store
+from lmmoe.report.profile import load
 
 LOOK_AGAIN = 0.5  # seconds
+# Kernels talk through files, not ports: between choice and use, another kernel may take a port.
+SOCKETS = {"ConnectionFileMixin": {"transport": "ipc"}}
 
 
-def run(
-    notebook: Path, out: Path, *, profile: Profile, extra: dict[str, object], file: str = ""
-) -> None:
-    """Execute ``notebook`` with a profile's parameters (and ``extra``), and write it to ``out``.
+def start(params_file: Path, *, cores: int, dry_run: bool = False, fresh: bool = False) -> int:
+    """Become Snakemake on a checked profile; a second start beside a running one is refused.
+
+    ``fresh`` computes every run here instead of taking what holds from the published table.
+
+    The lock is held by the kernel for this process alone, so ``kill -9`` frees it: Snakemake's own
+    lock files would have to be removed by hand.
+    """
+    home = paths.home()
+    if not (home / "Snakefile").is_file():
+        raise DataError("no Snakefile here", file=home, hint="Run this inside the repository")
+    lock = os.open(home / ".report.lock", os.O_CREAT | os.O_RDWR)
+    # Survives exec, but not the start of a child, which closes what it does not know.
+    os.set_inheritable(lock, True)  # noqa: FBT003
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise DataError(
+            "a report is being made here already", file=home, hint="Wait for it, or stop it"
+        ) from error
+    words = ["-m", "snakemake", "--cores", str(cores), "--nolock", "--rerun-incomplete"]
+    words += ["--quiet", "host", "reason", "--keep-going"]
+    words += ["--config", f"params={params_file.resolve()}"]
+    if fresh:
+        os.environ["LMMOE_FRESH"] = "1"
+    if not dry_run:
+        profile = load(params_file)
+        for each in (profile, *ablation.whole(profile)):
+            _forget(each.profile, everything=fresh)
+    if os.environ.get("LMMOE_DATA"):  # jobs start in other folders
+        os.environ["LMMOE_DATA"] = str(Path(os.environ["LMMOE_DATA"]).expanduser().resolve())
+    os.chdir(home)
+    os.execv(sys.executable, [sys.executable, *words, *(["--dry-run"] if dry_run else [])])
+
+
+def _forget(profile: str, *, everything: bool) -> None:
+    """Delete job tables that hold a run to try again; the cache keeps all scores.
+
+    Bad data fails the same way until it changes; a lack of memory may have passed.
+    """
+    if everything:
+        shutil.rmtree(paths.results(profile) / "runs", ignore_errors=True)
+    for path in experiment.job_tables(profile):
+        errors = store.read(path, experiment.ALL)["error"].dropna()
+        if not errors.str.startswith(DataError.__name__).all():
+            path.unlink()
+
+
+def code_of_module() -> str:
+    """Hash the files of lmmoe that a result may depend on."""
+    kinds = (".py", ".csv", ".mplstyle", ".j2", ".css", ".js")
+    home = paths.home()
+    found = sorted(path for path in (home / "lmmoe").rglob("*") if path.suffix in kinds)
+    parts = [str(path.relative_to(home)).encode() + path.read_bytes() for path in found]
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+
+
+def code_of(notebook: str | Path) -> str:
+    """Hash a notebook's cells without their outputs: running it in place changes nothing."""
+    cells = json.loads(Path(notebook).read_bytes())["cells"]  # nbformat takes 2 s to import
+    text = "\n".join(f"{cell['cell_type']}\n{''.join(cell['source'])}" for cell in cells)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def run(notebook: Path, out: Path, *, parameters: dict[str, object]) -> None:
+    """Execute ``notebook`` with ``parameters``, and write it to ``out``.
 
     Raises papermill's error where a cell fails; the notebook then lies beside ``out`` as
     ``*.failed.ipynb``. Only a `DataError` leaves a notebook as far as it came: one bad entity must
     not cost the report of the others.
     """
-    without_grammars()
-    import papermill
-
-    # Notebook 03 takes the profile's ``file``; the others take each of its keys.
-    known = papermill.inspect_notebook(notebook).get("profile", {}).get("default", "")
-    given = {"profile": file} if ".yaml" in known else overrides(profile)
-    title = " ".join([notebook.stem, str(extra.get("entity", ""))]).strip()
+    papermill = _papermill()
+    title = " ".join([notebook.stem, str(parameters.get("entity", ""))]).strip()
     log_progress(out.with_suffix(".log"), title)
     failed = out.with_name(f"{out.stem}.failed.ipynb")
     with paths.replacing(out) as part:
@@ -37,12 +100,13 @@ def run(
             papermill.execute_notebook(
                 notebook,
                 part,
-                parameters=given | extra,
+                parameters=parameters,
                 cwd=notebook.parent,
                 kernel_name="python3",
                 progress_bar=False,
                 extra_arguments=["--log-level=ERROR"],  # the kernel's own, not the cells'
                 shutdown_kernel="immediate",
+                config=_sockets(),
             )
         except papermill.PapermillExecutionError as error:
             _say(title, f"{error.ename}: {error.evalue}")
@@ -53,20 +117,57 @@ def run(
     failed.unlink(missing_ok=True)
 
 
-def without_grammars() -> None:
-    """Keep nbformat, not imported yet, from compiling the grammars of addresses for two seconds.
+def refresh(notebook: Path) -> None:
+    """Execute a notebook in place at its defaults, without what changes from run to run.
 
-    It brings jsonschema, which does without this package where it is missing.
+    Times, paths and versions would make every run a difference; outputs and counts stay, since
+    nbval compares nothing in a notebook without them.
+    """
+    papermill = _papermill()
+    import nbformat
+
+    os.environ["LMMOE_PROGRESS"] = "off"
+    with paths.replacing(notebook) as part:
+        papermill.execute_notebook(
+            notebook, part, cwd=notebook.parent, progress_bar=False, config=_sockets()
+        )
+        book = nbformat.read(part, as_version=4)
+        names = {"kernelspec": {"display_name": "Python 3", "language": "python"}}
+        names["kernelspec"]["name"] = "python3"
+        book.metadata = nbformat.from_dict(names | {"language_info": {"name": "python"}})
+        for cell in book.cells:
+            tags = cell.metadata.get("tags")
+            cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        nbformat.write(book, part)
+
+
+def _papermill() -> object:
+    """Import papermill, but not the grammars of addresses, which compile for two seconds.
+
+    nbformat brings jsonschema, which does without this package where it is missing.
     """
     sys.modules.setdefault("rfc3987_syntax", None)
+    import papermill
+
+    return papermill
+
+
+def _sockets() -> object:
+    from traitlets.config import Config
+
+    return Config(SOCKETS)
 
 
 def log_progress(log: Path, title: str) -> None:
-    """Send the progress bars of this process and its children to ``log`` and to standard error."""
+    """Send the progress bars of this process and its children to ``log``.
+
+    On a terminal they are shown as lines, too.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("", encoding="utf-8")
     os.environ["LMMOE_PROGRESS"] = str(log.resolve())
-    threading.Thread(target=_follow, args=(log, title), daemon=True).start()
+    if sys.stderr.isatty():
+        threading.Thread(target=_follow, args=(log, title), daemon=True).start()
 
 
 def _follow(log: Path, title: str) -> None:
@@ -83,43 +184,3 @@ def _say(title: str, text: str) -> None:
     """Print a line; in one write, so that lines of parallel jobs do not mix."""
     sys.stderr.write(f"  {title}: {text}\n")
     sys.stderr.flush()
-
-
-def die_with_parent() -> None:
-    """End this process and its children as soon as the parent is gone, even killed with -9.
-
-    A watching thread rather than Linux's prctl, so that macOS behaves alike.
-    """
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(LOOK_AGAIN)
-        for child in psutil.Process().children(recursive=True):
-            child.kill()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def refresh(notebook: Path) -> None:
-    """Execute a notebook in place at its defaults, without what changes from run to run.
-
-    Times, paths and versions would make every run a difference; outputs and counts stay, since
-    nbval compares nothing in a notebook without them.
-    """
-    without_grammars()
-    import nbformat
-    import papermill
-
-    os.environ["LMMOE_PROGRESS"] = "off"
-    with paths.replacing(notebook) as part:
-        papermill.execute_notebook(notebook, part, cwd=notebook.parent, progress_bar=False)
-        book = nbformat.read(part, as_version=4)
-        names = {"kernelspec": {"display_name": "Python 3", "language": "python"}}
-        names["kernelspec"]["name"] = "python3"
-        book.metadata = nbformat.from_dict(names | {"language_info": {"name": "python"}})
-        for cell in book.cells:
-            tags = cell.metadata.get("tags")
-            cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
-        nbformat.write(book, part)

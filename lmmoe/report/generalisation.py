@@ -7,57 +7,61 @@ is never learned from: later rows, taken as normal, of the same machine.
 import numpy as np
 import pandas as pd
 
-from lmmoe.data.series import Floats
-from lmmoe.report import kept
-from lmmoe.report.params import Profile
-from lmmoe.report.protocol import PROTOCOLS
-from lmmoe.report.runs import Run, result
+from lmmoe.report import experiment
+from lmmoe.report.experiment import PROTOCOLS, Run, result
+from lmmoe.report.profile import Profile
 
-PROTOCOL = "study"
 # Under this protocol each scores a row by its mean squared forecast error, in z-scores.
 FORECASTERS = ("linear", "CAD-as-run", "LightMMoE", "CAD", "HMMoE")
 BASE = "last value"
 FIRST = 20  # rows that are left out at the start, more where a window is longer
-COLUMNS = (
-    *("dataset", "entity", "detector", "settings", "seed"),
-    *("parameters", "seen", "unseen", "error"),
-)
+NUMBERS = ("parameters", "seen", "unseen")
+COLUMNS = ("dataset", "entity", "detector", "settings", "seed", *NUMBERS, "error")
 
 
 def table(profile: Profile) -> pd.DataFrame:
-    """Measure every forecaster that the profile runs, with its first seed: `COLUMNS`.
+    """Measure every forecaster that the profile runs, with its first seed: key and `COLUMNS`.
 
     ``seen`` and ``unseen`` are mean squared errors over the rows that were learned from (CAD-as-run
     draws 10,000 windows of them) and over the later ones, as shares of what repeating the last
-    value gives there. A detector that fails has ``error``. What the published table knows is not
-    measured again.
+    value gives there; NaN where these rows do not move. A detector that fails has ``error``. What
+    the published table knows is not measured again.
     """
-    title = "forecast errors"
-    found = kept.of_runs(profile, "generalisation", title, _wanted, _hidden, _measured)
-    return kept.table(found, COLUMNS)
 
+    def wanted(run: Run) -> bool:
+        return run.protocol == "study" and run.detector in FORECASTERS
 
-def _wanted(run: Run) -> bool:
-    return run.protocol == PROTOCOL and run.detector in FORECASTERS
+    def hidden(run: Run) -> dict[str, object]:
+        base = Run(run.series, BASE, run.protocol)
+        return {"base": base.key, "first": FIRST, "columns": COLUMNS}
 
-
-def _hidden(run: Run) -> dict[str, object]:
-    base = Run(run.series, BASE, run.protocol)
-    return {"base": base.key, "first": FIRST, "columns": COLUMNS}
+    found = experiment.measurements(profile, "generalisation", wanted, hidden, _measured)
+    return pd.DataFrame(found).reindex(columns=["key", *COLUMNS])
 
 
 def _measured(run: Run) -> list[dict[str, object]]:
     protocol, rows = PROTOCOLS[run.protocol], run.series.train
-    fitted = result(run).detector
-    plain = protocol.detector(BASE).fit(protocol.train(run.series))
-    cut = len(protocol.train(run.series))
-    errors = [one.decision_function(rows) for one in (fitted, plain)]
-    first = max(FIRST, fitted.unscored)
-    parts = {"seen": slice(first, cut), "unseen": slice(cut, None)}
-    shares = {name: share(*(one[part] for one in errors)) for name, part in parts.items()}
-    return [{"parameters": fitted.parameters} | shares]
+    learned, fitted = protocol.train(run.series), result(run).detector
+    base = protocol.detector(BASE).fit(learned).decision_function(rows)
+    errors, first, cut = fitted.decision_function(rows), fitted.unscored, len(learned)
+    line: dict[str, object] = {"parameters": fitted.parameters}
+    for name, part in (("seen", slice(max(FIRST, first), cut)), ("unseen", slice(cut, None))):
+        least = base[part].mean()
+        line[name] = float(errors[part].mean() / least) if least > 0 else np.nan
+    return [line]
 
 
-def share(errors: Floats, base: Floats) -> float:
-    """Divide one mean error by another; NaN where the other is 0, on rows that do not move."""
-    return float(errors.mean() / base.mean()) if base.mean() > 0 else np.nan
+def summary(measured: pd.DataFrame) -> pd.DataFrame:
+    """Medians over the entities of all, by detector with its own settings, the smallest first.
+
+    Columns ``parameters``, ``seen``, ``unseen``, ``gap`` (unseen over learned) and ``entities``.
+    A median, since on a machine whose load changed any forecast may be off by any factor.
+    """
+    good = measured[measured["error"].isna() & (measured["settings"] == "{}")]
+    good = good.assign(gap=good["unseen"] / good["seen"]).dropna(subset=["seen", "unseen"])
+    counts = good.groupby("entity")["detector"].nunique()
+    good = good[good["entity"].isin(counts.index[counts == good["detector"].nunique()])]
+    groups = good.groupby("detector")
+    medians = groups[[*NUMBERS, "gap"]].median()
+    medians["entities"] = groups["entity"].nunique()
+    return medians.sort_values("parameters", kind="stable")

@@ -14,10 +14,9 @@ from lmmoe import progress
 from lmmoe.data import Series
 from lmmoe.detectors.mixture import Mixture
 from lmmoe.errors import DataError
-from lmmoe.report import ablation, runs
-from lmmoe.report.params import Profile
-from lmmoe.report.protocol import PROTOCOLS
-from lmmoe.report.runs import Run
+from lmmoe.report import ablation, experiment
+from lmmoe.report.experiment import PROTOCOLS, Run
+from lmmoe.report.profile import Profile
 
 Array = npt.NDArray[np.floating]
 SAMPLE = 2000  # rows for similarities: enough for three digits
@@ -30,7 +29,7 @@ def fitted(series: Series, seed: int = 0) -> tuple[Mixture, Mixture]:
     From the cache, or fitted now; raises `DataError` where a fit fails.
     """
     names = (ablation.FULL, f"untrained {ablation.FULL}")
-    model, start = (runs.needed(Run(series, name, seed=seed)).detector for name in names)
+    model, start = (experiment.needed(Run(series, name, seed=seed)).detector for name in names)
     return model, start
 
 

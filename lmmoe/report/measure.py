@@ -23,8 +23,6 @@ from unittest.mock import patch
 import numpy as np
 import psutil
 
-from lmmoe.report.execute import die_with_parent
-
 INTERVAL = 0.01  # seconds between two looks at the memory: shorter peaks go unseen
 # What libraries of linear algebra read when they are loaded, so that it must be set before.
 ONE_THREAD = dict.fromkeys(
@@ -147,3 +145,20 @@ def cpu_name() -> str:
             if key.strip() == "model name":
                 return f"{name.strip()} ({platform.machine()})"
     return platform.processor() or platform.machine()
+
+
+def die_with_parent() -> None:
+    """End this process and its children as soon as the parent is gone, even killed with -9.
+
+    A watching thread rather than Linux's prctl, so that macOS behaves alike.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        for child in psutil.Process().children(recursive=True):
+            child.kill()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

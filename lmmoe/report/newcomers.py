@@ -24,10 +24,10 @@ from lmmoe.detectors.scaling import Scaling
 from lmmoe.errors import DataError
 from lmmoe.metrics import alarm_budget, alarms, average_precision, best_f1s, vus
 from lmmoe.mmoe import MMoE
-from lmmoe.report import kept
+from lmmoe.report import store
 from lmmoe.report.evaluation import PER_DAY
-from lmmoe.report.params import Profile
-from lmmoe.report.runs import FAILURES, Run, result
+from lmmoe.report.experiment import FAILURES, Run, result
+from lmmoe.report.profile import Profile
 
 VERSION = 1  # raise it when what this module measures changes
 AMOUNTS = {"first hour": 1 / 24, "first day": 1.0, "first week": 7.0}  # days
@@ -135,7 +135,7 @@ def table(profile: Profile) -> pd.DataFrame:
         rows = [one.train for name, one in usable.items() if group_of[name] != without]
         return train(rows, seed=seed, most=most)
 
-    keep, lines = kept.Kept(profile.profile, "new_machine"), []
+    keep, lines = store.Table(profile.profile, "new_machine"), []
     with progress.bar(len(usable), "new machines", unit="entity") as bar:
         for entity, one in usable.items():
             bar.set_postfix_str(entity, refresh=False)

@@ -1,14 +1,22 @@
-"""What a notebook leaves behind: named figures and tables in one folder."""
+"""What a notebook leaves behind: figures, tables, and a record of what they were made from."""
 
 import json
-from pathlib import Path
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from lmmoe import paths
-from lmmoe.report.params import Profile
 from lmmoe.report.plots import style
+from lmmoe.report.profile import Profile
+
+PACKAGES = (
+    *("lmmoe", "torch", "numpy", "pandas", "scikit-learn", "scipy"),
+    *("matplotlib", "papermill", "snakemake"),
+)
 
 
 class Report:
@@ -36,11 +44,46 @@ class Report:
             table.to_csv(part, float_format="%.10g")
         return table.round(digits)
 
-    def facts(self, facts: dict[str, object], name: str) -> None:
-        """Write ``name``.json."""
-        with paths.replacing(self.folder / f"{name}.json") as part:
+    def provenance(self, profile: Profile, rows: pd.DataFrame) -> None:
+        """Write ``provenance.json``: what a reader needs to get the same tables again."""
+        seconds = rows[["train_seconds", "score_seconds"]].sum()
+        facts = {
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "commit": commit(),
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "versions": {name: _version(name) for name in PACKAGES},
+            "parameters": profile.model_dump(exclude_none=True),
+            "data": dict(zip(rows["entity"], rows["data"], strict=True)),
+            "seeds": sorted({int(seed) for seed in rows["seed"]}),
+            "detector_versions": dict(zip(rows["detector"], rows["version"], strict=True)),
+            "runs": len(rows),
+            "failed": int(rows["error"].notna().sum()),
+            "seconds": {name: round(float(value), 1) for name, value in seconds.items()},
+        }
+        with paths.replacing(self.folder / "provenance.json") as part:
             part.write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
 
-    def file(self, name: str) -> Path:
-        """Where a file of this report lies."""
-        return self.folder / name
+
+def commit() -> str:
+    """The commit of the working tree, ``-dirty`` where code differs from it, else "unknown"."""
+    try:
+        head = _git("rev-parse", "HEAD")
+        changed = _git("status", "--porcelain", "--", "lmmoe", "notebooks", "params", "Snakefile")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{head}-dirty" if changed else head
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(
+        ["git", *words], cwd=paths.home(), capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -12,11 +12,11 @@ from lmmoe.data.series import Bits, Floats
 from lmmoe.detectors import entry
 from lmmoe.report import pitfalls
 from lmmoe.report.evaluation import ADJUSTED, RANKING, evaluate
-from lmmoe.report.params import Profile
+from lmmoe.report.experiment import FAILURES, Run
+from lmmoe.report.names import METRIC_TITLES, title
 from lmmoe.report.pitfall_outcomes import Outcome, Panel, catalogue, outcome
 from lmmoe.report.pitfalls import Scored, composite_f1, judgeable
-from lmmoe.report.plots.style import METRIC_TITLES, title
-from lmmoe.report.runs import FAILURES, Run
+from lmmoe.report.profile import Profile
 from lmmoe.report.statistics import DIGITS
 
 DETECTORS = ("LightMMoE", "MTSExample", "PCA", "random")

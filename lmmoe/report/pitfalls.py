@@ -26,10 +26,9 @@ from lmmoe.metrics import (
     quantile,
     roc_auc,
 )
-from lmmoe.report import runs
+from lmmoe.report import experiment
 from lmmoe.report.evaluation import PER_DAY, SHARE
-from lmmoe.report.protocol import PROTOCOLS, widened
-from lmmoe.report.runs import Run
+from lmmoe.report.experiment import PROTOCOLS, Run, widened
 from lmmoe.segments import segments
 
 CHANCE, HELD_OUT = "random", "held-out rows"
@@ -47,7 +46,7 @@ class Scored:
 
     def __post_init__(self) -> None:
         self.series, self.labels = self.run.series, self.run.series.labels
-        self.result = runs.result(self.run)
+        self.result = experiment.result(self.run)
         self.scores = self.result.scores
         self.average_precision = self.precision_of(self.scores)
 

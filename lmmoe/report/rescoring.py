@@ -7,17 +7,15 @@ few publications vary one without the other.
 import numpy as np
 import pandas as pd
 
-from lmmoe.data.series import Bits, Floats
-from lmmoe.detectors import Detector
+from lmmoe.data.series import Floats
 from lmmoe.detectors.scaling import ewma
 from lmmoe.metrics import alarms, average_precision, best_f1, quantile
-from lmmoe.report import kept
+from lmmoe.report import experiment
 from lmmoe.report.evaluation import SHARE
-from lmmoe.report.params import Profile
-from lmmoe.report.pitfalls import judgeable
-from lmmoe.report.runs import Run, result
+from lmmoe.report.experiment import Run, result
+from lmmoe.report.profile import Profile
+from lmmoe.report.statistics import largest_block
 
-PROTOCOL = "ours"
 # Models that forecast or rebuild the last row, and score it by the mean or the maximum of the
 # channels' errors; the L2 norm's is the mean. Whose channel scores are squared errors, and whose
 # absolute ones (tests hold them to it). Random scores are the floor.
@@ -32,8 +30,9 @@ MOST = 4  # channels in a mean of the highest: SMD's events touch 4 in the media
 EWMA = 0.2  # that of "PCA windows EWMA", singled out by trials on SMD
 KINDS = ("squares", "absolute errors", f"highest {MOST}")
 SCORINGS = (OWN, *KINDS, *(f"smoothed {kind}" for kind in KINDS))
+SHARED = "smoothed absolute errors"  # the scoring of "PCA windows EWMA", given to all
 METRICS = ("average_precision", "event_f1_pa_squeeze", "quantile_f1")
-COLUMNS = ("dataset", "entity", "detector", "settings", "seed", "scoring", *METRICS, "error")
+COLUMNS = ("key", "dataset", "entity", "detector", "settings", "seed", "scoring", *METRICS, "error")
 
 
 def table(profile: Profile) -> pd.DataFrame:
@@ -43,41 +42,36 @@ def table(profile: Profile) -> pd.DataFrame:
     ``error``. Entities without an event, or without a normal row, have none. What the published
     table knows is not measured again.
     """
-    title = "models and scorings"
-    found = kept.of_runs(profile, "rescoring", title, _wanted, _hidden, _measured)
-    return kept.table(found, COLUMNS)
 
+    def wanted(run: Run) -> bool:
+        labels = run.series.labels
+        known = run.detector in (*SQUARED, *ABSOLUTE, CHANCE)
+        return known and run.protocol == "ours" and labels is not None and len(set(labels)) == 2
 
-def _wanted(run: Run) -> bool:
-    known = run.detector in (*SQUARED, *ABSOLUTE, CHANCE)
-    return run.protocol == PROTOCOL and known and judgeable(run.series)
+    def hidden(run: Run) -> dict[str, object]:
+        given = {"scorings": SCORINGS, "metrics": METRICS, "ewma": EWMA, "share": SHARE}
+        return given | {"squared": run.detector in SQUARED}
 
-
-def _hidden(run: Run) -> dict[str, object]:
-    hidden = {"scorings": SCORINGS, "metrics": METRICS, "ewma": EWMA, "share": SHARE}
-    return hidden | {"squared": run.detector in SQUARED}
+    found = experiment.measurements(profile, "rescoring", wanted, hidden, _measured)
+    return pd.DataFrame(found).reindex(columns=list(COLUMNS))
 
 
 def _measured(run: Run) -> list[dict[str, object]]:
-    found = result(run)
-    how = {"squared": run.detector in SQUARED, "unscored": first(found.detector)}
-    test, train = (
-        scorings(found.detector.channel_scores(rows), **how)
-        for rows in (run.series.test, run.series.train)
-    )
-    held_out = dict.fromkeys(SCORINGS)
-    if found.calibration is not None:
-        held_out = {name: scores[-len(found.calibration) :] for name, scores in train.items()}
-    test[OWN], held_out[OWN] = found.scores, found.calibration
-    return [
-        {"scoring": name} | judged(run.series.labels, test[name], held_out[name])
-        for name in SCORINGS
-    ]
-
-
-def first(fitted: Detector) -> int:
-    """The first row that a fitted detector scores."""
-    return getattr(fitted, "unscored", 0)
+    found, lines = result(run), []
+    fitted = found.detector
+    how = {"squared": run.detector in SQUARED, "unscored": getattr(fitted, "unscored", 0)}
+    test = scorings(fitted.channel_scores(run.series.test), **how) | {OWN: found.scores}
+    train = scorings(fitted.channel_scores(run.series.train), **how)
+    for name in SCORINGS:
+        data = {"labels": run.series.labels, "scores": test[name]}
+        flagged = np.nan
+        if found.calibration is not None:
+            held_out = train.get(name, found.calibration)[-len(found.calibration) :]
+            flagged = alarms(**data, threshold=quantile(held_out, SHARE)).f1
+        squeezed = best_f1(**data, adjust="squeeze").f1
+        values = (average_precision(**data), squeezed, flagged)
+        lines.append({"scoring": name} | dict(zip(METRICS, values, strict=True)))
+    return lines
 
 
 def scorings(channels: Floats, *, squared: bool, unscored: int = 0) -> dict[str, Floats]:
@@ -97,11 +91,19 @@ def scorings(channels: Floats, *, squared: bool, unscored: int = 0) -> dict[str,
     return {name: np.concatenate([np.full(unscored, one.min()), one]) for name, one in made.items()}
 
 
-def judged(labels: Bits, scores: Floats, held_out: Floats | None) -> dict[str, float]:
-    """Give `METRICS` for scores ``(t,)``; without held-out scores the last is NaN."""
-    data = {"labels": labels, "scores": scores}
-    flagged = np.nan
-    if held_out is not None:
-        flagged = alarms(**data, threshold=quantile(held_out, SHARE)).f1
-    squeezed = best_f1(**data, adjust="squeeze").f1
-    return dict(zip(METRICS, (average_precision(**data), squeezed, flagged), strict=True))
+def summary(measured: pd.DataFrame, metric: str = METRICS[0]) -> pd.DataFrame:
+    """Means over entities: detectors down, the best under its own scoring first; `SCORINGS` across.
+
+    Detectors and entities are those of `statistics.largest_block`; a detector's settings are the
+    first that it has in the table. Empty where there is nothing to average.
+    """
+    first = measured.groupby("detector")["settings"].transform("first")
+    good = measured[measured["error"].isna() & (measured["settings"] == first)]
+    table = good.pivot_table(index="entity", columns=["detector", "scoring"], values=metric)
+    whole = table.notna().T.groupby(level="detector").all().T  # under every scoring
+    block = largest_block(whole.where(whole, np.nan).astype(float))
+    table = table.loc[block.index, table.columns.isin(list(block.columns), level="detector")]
+    if table.empty:
+        return pd.DataFrame(columns=list(SCORINGS))
+    means = table.mean().unstack("scoring").reindex(columns=list(SCORINGS))
+    return means.sort_values(OWN, ascending=False, kind="stable")

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from lmmoe.detectors import Detector, detector, entry
-from lmmoe.report import records
+from lmmoe.report import store
 from lmmoe.report.cost import QUICK, Effort, per_row, rows_for
 from lmmoe.report.measure import cpu_name, isolated, once
 
@@ -50,7 +50,7 @@ def limits(effort: Effort) -> tuple[pd.DataFrame, pd.DataFrame]:
     identity = {"what": "roofline", "effort": name, "device": cpu_name(), "measured": VERSION}
     identity |= {"torch": version("torch").partition("+")[0]}
     identity |= {"detector": entry("LightMMoE").cls.version}
-    found = records.kept(records.key(identity), lambda: isolated(measure, name))
+    found = store.cached(store.key(identity), lambda: isolated(measure, name))
     found = {part: pd.DataFrame(lines) for part, lines in found.items()}
     limits = found["limits"].assign(device=cpu_name())
     return held_to(found["points"].set_index(["work", "batch"]), limits), limits

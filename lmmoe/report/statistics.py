@@ -165,47 +165,27 @@ def mean_ranks(
 
     Equal values share their mean rank. Only complete entities count (`largest_block`). Friedman's
     statistic is corrected for ties; its p comes from chi squared with k - 1 degrees of freedom,
-    which is rough below 10 entities or 5 detectors (Demsar, 3.2.2). The critical difference is
-    Nemenyi's: q sqrt(k (k + 1) / (6 N)) for k detectors on N entities, q from the studentized
-    range with infinite degrees of freedom, divided by sqrt 2. All NaN with fewer than two
-    detectors or entities.
+    which is rough below 10 entities or 5 detectors (Demsar, 3.2.2); both are NaN for two detectors,
+    and where all are tied. The critical difference is Nemenyi's: q sqrt(k (k + 1) / (6 N)) for k
+    detectors on N entities, q from the studentized range with infinite degrees of freedom, divided
+    by sqrt 2. All NaN with fewer than two detectors or entities.
     """
-    from scipy.stats import rankdata
+    from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
     block = largest_block(table)
     left_out = tuple(name for name in table if name not in block)
     values = block.to_numpy(dtype=float).round(DIGITS)
     ranks = rankdata(-values if higher_is_better else values, axis=1) if values.size else values
     means = pd.Series(ranks.mean(axis=0) if values.size else [], index=block.columns, dtype=float)
-    statistic, p = _friedman(ranks)
-    critical = _nemenyi(*ranks.shape, alpha)
+    statistic = p = critical = np.nan
+    if min(ranks.shape) >= 2:
+        n, k = ranks.shape
+        q = studentized_range.ppf(1 - alpha, k, np.inf) / np.sqrt(2)
+        critical = float(q * np.sqrt(k * (k + 1) / (6 * n)))
+        if k > 2 and np.ptp(ranks) > 0:  # all tied: nothing tells the detectors apart
+            statistic, p = map(float, friedmanchisquare(*ranks.T))
     means = means.sort_values(kind="stable")
     return MeanRanks(means, len(block), left_out, statistic, p, critical, alpha)
-
-
-def _friedman(ranks: Floats) -> tuple[float, float]:
-    """Friedman's statistic of ranks ``(n, k)``, corrected for ties, and its p."""
-    from scipy.stats import chi2
-
-    n, k = ranks.shape
-    if n < 2 or k < 2:
-        return np.nan, np.nan
-    # As the between-detector share of all variance of the ranks, so that ties are counted in.
-    spread = ((ranks - (k + 1) / 2) ** 2).sum() / (n * (k - 1))
-    if spread == 0:  # all tied everywhere: nothing tells the detectors apart
-        return 0.0, 1.0
-    between = n * ((ranks.mean(axis=0) - (k + 1) / 2) ** 2).sum()
-    statistic = float(between / spread)
-    return statistic, float(chi2.sf(statistic, k - 1))
-
-
-def _nemenyi(n: int, k: int, alpha: float) -> float:
-    from scipy.stats import studentized_range
-
-    if n < 2 or k < 2:
-        return np.nan
-    q = studentized_range.ppf(1 - alpha, k, np.inf) / np.sqrt(2)
-    return float(q * np.sqrt(k * (k + 1) / (6 * n)))
 
 
 def _known(values: npt.ArrayLike) -> Floats:

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
-from lmmoe.report.plots.style import canvas, colour, note, styled, title
+from lmmoe.report.names import colour, title
+from lmmoe.report.plots.style import canvas, note, styled
 
 # Okabe and Ito's colours, and one more; a group has one in every figure.
 GROUPS = {

@@ -5,7 +5,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lmmoe.report.claims import VERDICTS, summary
-from lmmoe.report.plots.style import METRIC_TITLES, canvas, note, styled
+from lmmoe.report.names import METRIC_TITLES
+from lmmoe.report.plots.style import canvas, note, styled
 
 # Okabe and Ito's colours; grey for what cannot be tested. Each verdict has its mark too.
 COLOURS = dict(zip(VERDICTS, ("#009E73", "#56B4E9", "#D55E00", "#CC79A7", "#BBBBBB"), strict=True))

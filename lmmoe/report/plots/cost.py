@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
+from lmmoe.report.names import METRIC_TITLES, colour, title
 from lmmoe.report.plots import style
-from lmmoe.report.plots.labels import label_dots
-from lmmoe.report.plots.style import canvas, colour, styled
+from lmmoe.report.plots.style import canvas, label_dots, styled
 
 # Each panel of `costs`: from a column to another, what the axis says, and the factor to its unit.
 PANELS = (
@@ -158,7 +158,7 @@ def growth(points: pd.DataFrame, laws: pd.DataFrame) -> Figure:
         ax.set_xlabel("rows in the window" if axis == "window" else axis)
     words = "how cost grows (log scales; exponent of the upper half)"
     figure.suptitle(words, x=0.01, ha="left", fontsize=10, fontweight="bold")
-    handles = [Line2D([], [], label=style.title(name), **look[name]) for name in names]
+    handles = [Line2D([], [], label=title(name), **look[name]) for name in names]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(names), fontsize=8)
     return figure
 
@@ -203,7 +203,7 @@ def quality_and_cost(
         ax.margins(x=0.12, y=0.15)
         ax.set_ylim(bottom=0)
         ax.grid(alpha=0.25)
-        ax.set(xlabel=QUALITY_AGAINST[cost], ylabel=style.METRIC_TITLES[metric])
+        ax.set(xlabel=QUALITY_AGAINST[cost], ylabel=METRIC_TITLES[metric])
         places.append(dict(zip(known.index, zip(x, y, strict=True), strict=True)))
     for ax, dots in zip(axes[:, 0], places, strict=True):
         label_dots(ax, dots)  # last: it needs the figure's final layout

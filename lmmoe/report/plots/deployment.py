@@ -8,17 +8,16 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from lmmoe.data import Series
 from lmmoe.report.deployment import STEP, Day, Explained
+from lmmoe.report.names import colour, title
 from lmmoe.report.newcomers import ALL, AMOUNTS, OWN, SEEN, UNSEEN
 from lmmoe.report.plots.style import (
     EVENT,
     canvas,
-    colour,
     log_scale,
     named_ticks,
     note,
     shade_events,
     styled,
-    title,
 )
 
 GREY = "#7F7F7F"

@@ -6,8 +6,9 @@ from matplotlib.figure import Figure
 
 from lmmoe.data import Series
 from lmmoe.data.series import Floats
+from lmmoe.report.names import colour
 from lmmoe.report.plots.ablation import ratio_axis
-from lmmoe.report.plots.style import canvas, colour, note, shade_events, styled, time_axis
+from lmmoe.report.plots.style import canvas, note, shade_events, styled, time_axis
 
 # Okabe and Ito's colours, in turn.
 EXPERTS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#7F7F7F")

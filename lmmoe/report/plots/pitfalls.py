@@ -9,8 +9,9 @@ from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 from lmmoe.data import Series
 from lmmoe.data.series import Floats
 from lmmoe.metrics import alarms, best_f1
+from lmmoe.report.names import METRIC_TITLES, colour, title
 from lmmoe.report.plots import style
-from lmmoe.report.plots.style import METRIC_TITLES, canvas, colour, styled
+from lmmoe.report.plots.style import canvas, styled
 from lmmoe.segments import runs
 
 NONE = "No labelled events: no pitfall can be shown with them."
@@ -52,7 +53,7 @@ def ranking(made: pd.DataFrame) -> Figure:
 
 
 def _with_legend(figure: Figure, detectors: list[str]) -> Figure:
-    dots = [Line2D([], [], color=colour(d), label=style.title(d), marker="o") for d in detectors]
+    dots = [Line2D([], [], color=colour(d), label=title(d), marker="o") for d in detectors]
     figure.legend(handles=dots, loc="outside lower center", ncols=len(dots), fontsize=8)
     return figure
 
@@ -117,7 +118,7 @@ def adjustment(series: Series, scores: Floats, detector: str = "random") -> Figu
     ax.axhline(best.threshold, color="black", ls="--", lw=0.8)
     ax.scatter(place[flagged[rows]], scores[rows][flagged[rows]], color="black", s=14, zorder=3)
     ax.set(ylabel="score")
-    shown = f"{style.title(detector)} on {series.entity}"
+    shown = f"{title(detector)} on {series.entity}"
     ax.set_title(f"{shown}: an event (shaded), flagged rows (dots)")
     scale = series.rows_per_day or 1
     for level, (bits, shade) in enumerate(((flagged, "black"), (counted, style.EVENT))):

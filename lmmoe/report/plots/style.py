@@ -8,93 +8,18 @@ from typing import ParamSpec
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from adjustText import adjust_text
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from lmmoe.data import Series
+from lmmoe.report.names import COST_TITLES, FAMILIES, colour, family, title
 
 EVENT = "#C62828"
-TITLES = {
-    "MTSExample": "L2 norm (MTSExample)",
-    "random": "random scores",
-    "OmniAnomaly": "OmniAnomaly (published, not run)",
-}
-
-# Okabe and Ito's colours, which people with colour blindness tell apart; one per family, since
-# nobody tells 28 colours apart.
-FAMILIES = {
-    "the study's networks": "#0072B2",
-    "the study's simple ones": "#D55E00",
-    "simple ones added here": "#009E73",
-    "controls: chance, nothing learned": "#7F7F7F",
-    "others": "#CC79A7",
-}
-_NETWORKS, _STUDY_SIMPLE, _ADDED, _CONTROLS, _OTHERS = FAMILIES
-FAMILY_OF = {
-    **dict.fromkeys(("LightMMoE", "CAD", "CAD-as-run", "CAD-FSE23", "HMMoE"), _NETWORKS),
-    **dict.fromkeys(("MTSMixer", "MTSMixerLighter", "USAD", "LSTM-AE"), _NETWORKS),
-    **dict.fromkeys(("AMAD", "AMAD-corrected", "OmniAnomaly"), _NETWORKS),
-    **dict.fromkeys(("MTSExample", "SmartSimpleAD", "IsolationForest"), _STUDY_SIMPLE),
-    **dict.fromkeys(("L2 min-max", "range deviation", "1-NN", "k-means", "linear"), _ADDED),
-    **dict.fromkeys(("PCA", "PCA z-score", "PCA windows", "PCA windows EWMA"), _ADDED),
-    **dict.fromkeys(("last value", "moving average", "ridge VAR"), _ADDED),
-    **dict.fromkeys(("random", "row index", "untrained LightMMoE"), _CONTROLS),
-}
-
-# The columns of results as people read them; what point adjustment flatters comes last.
-METRIC_TITLES = {
-    "average_precision": "average precision",
-    "roc_auc": "ROC AUC",
-    "vus_pr": "VUS-PR",
-    "vus_roc": "VUS-ROC",
-    "best_f1": "best F1",
-    "best_affiliation_f1": "best affiliation F1",
-    "quantile_f1": "F1, quantile",
-    "quantile_precision": "precision, quantile",
-    "quantile_recall": "recall, quantile",
-    "pot_f1": "F1, POT",
-    "pot_precision": "precision, POT",
-    "pot_recall": "recall, POT",
-    "budget_f1": "F1, alarm budget",
-    "budget_events_found": "events found, alarm budget",
-    "budget_false_alarms_per_day": "false alarms a day, alarm budget",
-    "budget_delay": "delay (rows), alarm budget",
-    "hit_rate_100": "HitRate@100%",
-    "hit_rate_150": "HitRate@150%",
-    "ndcg_100": "NDCG@100%",
-    "ndcg_150": "NDCG@150%",
-    "pa_k_area": "PA%K area",
-    "event_f1_pa_squeeze": "Event F1 squeeze (PA)",
-    "event_f1_pa_log": "Event F1 log (PA)",
-    "event_f1_pa_sqrt": "Event F1 sqrt (PA)",
-    "delay10_f1_pa": "Point F1, first 10 rows (PA)",
-    "point_precision_pa": "Point precision (PA)",
-    "point_recall_pa": "Point recall (PA)",
-    "point_f1_pa": "Point F1 (PA)",
-}
-COST_TITLES = {
-    "train_seconds": "train (s)",
-    "score_seconds": "score (s)",
-    "microseconds_per_row": "score a row (µs)",
-    "train_peak_mb": "memory (MB)",
-    "parameters": "parameters",
-    "entities": "entities",
-    "seeds": "seeds",
-    "runs": "runs",
-    "failed": "failed",
-}
-LOWER_IS_BETTER = (
-    "budget_false_alarms_per_day",
-    "budget_delay",
-    "train_seconds",
-    "score_seconds",
-    "train_peak_mb",
-    "parameters",
-)
-
 P = ParamSpec("P")
 
 
@@ -125,16 +50,6 @@ def canvas(rows: int = 1, *, height: float, width: float = 10, **layout: object)
     return figure, figure.subplots(rows, **layout)
 
 
-def family(detector: str) -> str:
-    """Return the family of a detector, a key of `FAMILIES`; whoever is not known is of "others"."""
-    return FAMILY_OF.get(detector, _OTHERS)
-
-
-def colour(detector: str) -> str:
-    """Return the colour of a detector's family, the same in every figure."""
-    return FAMILIES[family(detector)]
-
-
 def family_legend(
     owner: Axes | Figure, detectors: Iterable[str], *, more: Sequence[Artist] = (), **where: object
 ) -> None:
@@ -162,11 +77,6 @@ def named_ticks(
     for label, name in zip(labels, detectors, strict=True):
         label.set_color(colour(name))
         label.set_fontweight("bold" if name == "LightMMoE" else "normal")
-
-
-def title(detector: str) -> str:
-    """Return how a detector is called in figures and tables that people read."""
-    return TITLES.get(detector, detector)
 
 
 def log_scale(ax: Axes) -> None:
@@ -217,3 +127,21 @@ def note(text: str) -> Figure:
     ax.axis("off")
     ax.text(0, 0.5, text, va="center")
     return figure
+
+
+def label_dots(ax: Axes, dots: dict[str, tuple[float, float]], *, size: float = 7) -> None:
+    """Write each detector's name near its dot (x, y), none over another or over a dot.
+
+    Call it last: it needs the axes' final limits and the figure's layout.
+    """
+    ax.figure.draw_without_rendering()  # the layout engine sets the axes' place only now
+    labels = []
+    for name, place in dots.items():
+        look = {"color": colour(name), "weight": "bold" if name == "LightMMoE" else "normal"}
+        label = ax.text(*place, title(name), fontsize=size, **look)
+        label.set_path_effects([withStroke(linewidth=1.5, foreground="white")])
+        label.set_in_layout(False)  # else the layout would move the axes once more
+        labels.append(label)
+    x, y = zip(*dots.values(), strict=True)
+    arrows = {"arrowstyle": "-", "lw": 0.4, "color": "#999999"}
+    adjust_text(labels, x, y, ax=ax, arrowprops=arrows, iter_lim=300)

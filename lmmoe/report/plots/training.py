@@ -8,9 +8,10 @@ from matplotlib.ticker import MaxNLocator
 
 from lmmoe.data import Series
 from lmmoe.data.series import Floats
+from lmmoe.report.names import colour, title
 from lmmoe.report.plots import style
 from lmmoe.report.plots.data import caused_by, lanes
-from lmmoe.report.plots.style import EVENT, canvas, colour, shade_events, styled, time_axis
+from lmmoe.report.plots.style import EVENT, canvas, shade_events, styled, time_axis
 from lmmoe.training import History
 
 
@@ -45,9 +46,7 @@ def forecasts(
 
 
 @styled
-def score_lanes(
-    series: Series, scores: dict[str, Floats], thresholds: dict[str, float] | None = None
-) -> Figure:
+def score_lanes(series: Series, scores: dict[str, Floats]) -> Figure:
     """The scores of several detectors over the same labelled events, one lane each."""
     figure, axes = canvas(len(scores), height=0.6 + 1.15 * len(scores), sharex=True, squeeze=False)
     time, unit = time_axis(series, len(series.test))
@@ -57,9 +56,7 @@ def score_lanes(
         if floor > 0:
             style.log_scale(ax)  # scores of a forecaster span several powers of ten
         shade_events(ax, series)
-        if thresholds and name in thresholds:
-            ax.axhline(thresholds[name], color="black", lw=0.7, ls="--")
-        ax.set_title(style.title(name), fontsize=9, color=colour(name))
+        ax.set_title(title(name), fontsize=9, color=colour(name))
         ax.tick_params(labelsize=7)
         ax.margins(x=0)
     axes[-1, 0].set_xlabel(f"{unit} of the test half of {series.entity} (shaded: labelled events)")

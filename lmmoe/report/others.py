@@ -1,10 +1,12 @@
-"""Our runs beside the study's own, on the same machines."""
+"""Our runs on SMD beside printed ones: the study's own runs, and what other publications print."""
 
 from importlib.resources import files
 
 import pandas as pd
 
-from lmmoe.report.tables.means import counts, entity_means
+from lmmoe.report.names import METRIC_TITLES, title
+from lmmoe.report.statistics import bootstrap_mean
+from lmmoe.report.tables import counts, entity_means
 
 # What the study's own runs are judged by, and how its file calls it.
 STUDY_METRICS = {
@@ -16,16 +18,15 @@ STUDY_METRICS = {
 RAN_AS = {"CAD-as-run": "CAD"}
 # Cited by the study with results of its own runs, and not run here: one epoch takes minutes.
 NOT_RUN = ("OmniAnomaly",)
+REBUILT = "Sarfraz et al., ICML 2024"  # whose protocol `as_published.quovadis` repeats
 
 
 def study_results() -> pd.DataFrame:
     """What the study's own runs gave, by (detector, entity): the columns of `STUDY_METRICS`."""
     with (files("lmmoe.report") / "published" / "study_results.csv").open(encoding="utf-8") as file:
         table = pd.read_csv(file)
-    table = table.rename(columns={theirs: ours for ours, theirs in STUDY_METRICS.items()})
-    return table.rename(columns={"machine": "entity"}).set_index(["detector", "entity"])[
-        list(STUDY_METRICS)
-    ]
+    ours = {theirs: ours for ours, theirs in STUDY_METRICS.items()} | {"machine": "entity"}
+    return table.rename(columns=ours).set_index(["detector", "entity"])[list(STUDY_METRICS)]
 
 
 def by_machine(rows: pd.DataFrame) -> pd.DataFrame:
@@ -69,3 +70,53 @@ def _theirs(index: pd.MultiIndex) -> pd.DataFrame:
     names = index.to_frame(index=False)
     names["detector"] = names["detector"].replace(RAN_AS)
     return study_results().reindex(pd.MultiIndex.from_frame(names)).set_axis(index)
+
+
+def readable_headline(headline: pd.DataFrame) -> pd.DataFrame:
+    """`study_headline` for people: under each metric ours, theirs, the difference."""
+    parts = {"": "ours", "_study": "the study's", "_difference": "difference"}
+    columns = {
+        f"{metric}{end}": (METRIC_TITLES[metric], word)
+        for metric in STUDY_METRICS
+        for end, word in parts.items()
+    }
+    columns |= {name: ("", name) for name in ("entities", "seeds")}
+    table = headline[list(columns)].round(3).rename(index=title)
+    return table.set_axis(pd.MultiIndex.from_tuples(columns.values()), axis=1)
+
+
+def others(rows: pd.DataFrame, rebuilt: pd.DataFrame) -> pd.DataFrame:
+    """Hold ours against numbers on SMD from other publications (``published/others.csv``).
+
+    Columns ``source``, ``detector`` and ``metric`` under our names, ``value``, ``machines`` of 28,
+    ``ours``, its 95 % bootstrap interval over entities (``low``, ``high``; NaN for one), their
+    number (``entities``), ``rebuilt``, ours scored and judged under their protocol
+    (`as_published.quovadis`), and ``way``: what is known to differ from ours. Detectors
+    without results in ``rows`` are left out.
+    """
+    with (files("lmmoe.report") / "published" / "others.csv").open(encoding="utf-8") as file:
+        printed = pd.read_csv(file)
+    means, lines = entity_means(rows, "ours"), []
+    known = means.index.unique("detector")
+    for line in printed.itertuples(index=False):
+        values = means.loc[[line.detector] if line.detector in known else [], line.metric].dropna()
+        if values.empty:
+            continue
+        mean, low, high = bootstrap_mean(values)
+        ours = {"ours": mean, "low": low, "high": high, "entities": len(values)}
+        if line.source == REBUILT and line.detector in rebuilt.index:
+            ours["rebuilt"] = rebuilt.loc[line.detector, line.metric]
+        lines.append(line._asdict() | ours)
+    order = ["source", "detector", "metric", "value", "machines"]
+    order += ["ours", "low", "high", "entities", "rebuilt", "way"]
+    return pd.DataFrame(lines).reindex(columns=order)
+
+
+def readable_others(table: pd.DataFrame) -> pd.DataFrame:
+    """`others` under the names that people read."""
+    names = {"value": "printed", "low": "from", "high": "to", "entities": "machines here"}
+    names |= {"rebuilt": "ours under their protocol", "way": "what differs"}
+    made = table.round(3).rename(columns=names)
+    made["detector"] = made["detector"].map(title)
+    made["metric"] = made["metric"].map(METRIC_TITLES)
+    return made.set_index("source")

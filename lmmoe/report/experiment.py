@@ -1,0 +1,382 @@
+"""One run: a detector with its settings and seed on one entity under one protocol.
+
+``Profile -> planned -> Run -> result (fit and score, kept) -> row (metrics) -> runs.csv``.
+"""
+
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lmmoe import paths, progress
+from lmmoe.data import Series
+from lmmoe.data.reading import read_npy
+from lmmoe.data.series import Bits, Floats
+from lmmoe.detectors import Detector, detector, entry, saving
+from lmmoe.errors import DataError
+from lmmoe.report import evaluation, store
+from lmmoe.report.evaluation import COLUMNS, evaluate, events_found
+from lmmoe.report.measure import measured
+from lmmoe.report.profile import Profile, detector_of
+from lmmoe.report.store import Line
+
+# What a run may fail with; a slip in the code (NameError and the like) is not among them.
+FAILURES = (ValueError, RuntimeError, MemoryError)
+MODEL = "model.safetensors"
+
+
+# --- protocols ---
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Which rows train, what counts as an event, and the settings that a detector must take."""
+
+    name: str
+    train_share: float  # of the training half, from its start; for scaling and fitting
+    margin: int  # rows by which every event's end is moved on
+    calibration: float = 0.0  # share at the end of the training rows that no model is fitted on
+    settings: dict[str, object] = field(default_factory=dict)  # where a detector has them
+
+    def train(self, series: Series) -> Floats:
+        """Give the rows ``(t, c)`` to fit on."""
+        return series.train[: int(self.train_share * len(series.train))]
+
+    def calibrating(self, scores: Floats) -> Floats | None:
+        """Give those of the training scores ``(t,)`` that may set a threshold; None where none."""
+        held_out = int(self.calibration * len(scores))
+        return scores[len(scores) - held_out :] if held_out else None
+
+    def labels(self, series: Series) -> Bits | None:
+        """Give the labels ``(t,)`` to judge by; None where the series has none."""
+        if series.labels is None or self.margin == 0:
+            return series.labels
+        return widened(series.labels, series.events, self.margin)
+
+    def detector(self, name: str, *, seed: int = 0, **settings: object) -> Detector:
+        """Make a detector as this protocol wants it; ``settings`` win."""
+        known = entry(name).cls.setting_kinds()
+        imposed = {key: value for key, value in self.settings.items() if key in known}
+        return detector(name, seed=seed, **(imposed | settings))
+
+
+def widened(labels: Bits, events: list[tuple[int, int]], margin: int) -> Bits:
+    """Move every event's end ``margin`` rows on, as the study's evaluation does.
+
+    Not beyond the last row, and stopping 2 rows before the next event's first row, so that two
+    events never become one.
+    """
+    wide = labels.copy()
+    limits = [*(start - 2 for start, _ in events), len(labels)][1:]
+    for (_, end), limit in zip(events, limits, strict=True):
+        wide[end : max(end, min(end + margin, limit))] = 1
+    return wide
+
+
+PROTOCOLS = {
+    "ours": Protocol("ours", train_share=1.0, margin=0, calibration=0.1),
+    # What the study's evaluation program does (an EasyTSAD configuration with margin [0, 5]); the
+    # L2 norm then equals the study's own results on every machine.
+    "study": Protocol(
+        "study",
+        train_share=0.8,
+        margin=5,
+        settings={"held_out": 0.0, "first_scores": "zero"},
+    ),
+}
+
+
+# --- one run ---
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What to run; `key` names its result."""
+
+    series: Series
+    detector: str
+    protocol: str = "ours"
+    seed: int = 0
+    settings: dict[str, object] = field(default_factory=dict)
+
+    @cached_property
+    def identity(self) -> Line:
+        """What a result depends on, the first columns of its row."""
+        return {
+            "dataset": self.series.dataset,
+            "entity": self.series.entity,
+            "data": self.series.id,
+            "detector": self.detector,
+            "protocol": self.protocol,
+            "settings": json.dumps(self.settings, sort_keys=True),
+            "seed": self.seed,
+            "version": str(entry(self.detector).cls.version),
+            "torch": version("torch").partition("+")[0],  # not whether for CUDA or not
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """Sixteen hexadecimal digits of the identity and of what the protocol means."""
+        text = json.dumps([self.identity, asdict(PROTOCOLS[self.protocol])], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What fitting and scoring gave: ``scores`` ``(t,)`` of the test half, and what both cost.
+
+    ``calibration`` are the scores of training rows that the model was not fitted on; ``blame``
+    ``(events, c)`` are each event's channel scores, summed over its rows, for the events whose
+    causes are known. None where there are none.
+    """
+
+    folder: Path
+    scores: Floats
+    calibration: Floats | None
+    blame: Floats | None
+    costs: dict[str, float | str]
+
+    @cached_property
+    def detector(self) -> Detector:
+        """The fitted detector; raises `NotImplementedError` where it cannot be saved."""
+        file = self.folder / MODEL
+        if not file.is_file():
+            raise NotImplementedError("this detector cannot be saved: fit it to have it")
+        return saving.load(file)
+
+
+def result(run: Run) -> Result:
+    """Fit and score, or take what that gave from the cache."""
+    folder = paths.cache() / run.key
+    try:
+        return kept(folder)
+    except (OSError, ValueError):  # missing, half-written or damaged: computing mends it
+        _compute(run, folder)
+        return kept(folder)
+
+
+def needed(run: Run) -> Result:
+    """Give the result to a notebook that is about it; raises `DataError` where the run fails.
+
+    Such an error ends a notebook where it is, with the reason on the page, and nothing else: what
+    cannot be fitted to one entity must not cost the report of the others.
+    """
+    try:
+        return result(run)
+    except DataError:
+        raise
+    except FAILURES as error:
+        place = f"{run.series.dataset}/{run.series.entity}"
+        reason = f"{type(error).__name__}: {error}"
+        raise DataError(f"{run.detector} failed here ({reason})", file=place) from error
+
+
+def kept(folder: Path) -> Result:
+    """Read a result; raises `OSError` or `ValueError` where it is missing or damaged.
+
+    Of the model only the header is read, which knows how long the file must be.
+    """
+    spent = json.loads((folder / "costs.json").read_text(encoding="utf-8"))  # written last
+    for name in spent.pop("files"):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder / name}: no such file")
+    if (folder / MODEL).is_file():
+        saving.header(folder / MODEL)
+    optional = {name: folder / f"{name}.npy" for name in ("calibration", "blame")}
+    arrays = {n: read_npy(path) if path.is_file() else None for n, path in optional.items()}
+    return Result(folder, read_npy(folder / "scores.npy"), **arrays, costs=spent)
+
+
+def _compute(run: Run, folder: Path) -> None:
+    """Fit, score the test half, and write the result in place of an earlier one."""
+    protocol, series = PROTOCOLS[run.protocol], run.series
+    made = protocol.detector(run.detector, seed=run.seed, **run.settings)
+    with measured() as training:
+        made.fit(protocol.train(series))
+    with measured() as scoring:
+        scores = made.decision_function(series.test)
+    arrays = {
+        "scores": scores,
+        "calibration": _calibration(made, protocol),
+        "blame": _blame(made, series),
+    }
+    given = {f"{name}.npy": array for name, array in arrays.items() if array is not None}
+    for left in ("costs.json", MODEL, "calibration.npy", "blame.npy"):  # of a damaged result
+        (folder / left).unlink(missing_ok=True)
+    if made.savable:
+        saving.save(made, folder / MODEL)
+    for name, array in given.items():
+        with paths.replacing(folder / name) as part:
+            np.save(part, array)
+    spent = {
+        "train_seconds": training.seconds,
+        "train_peak_mb": training.peak_mb,
+        "score_seconds": scoring.seconds,
+        "test_rows": len(series.test),
+        "parameters": made.parameters,
+        "host": f"{platform.system()} {platform.machine()}",
+        "files": [*given, *([MODEL] if made.savable else [])],
+    }
+    with paths.replacing(folder / "costs.json") as part:
+        part.write_text(json.dumps(spent), encoding="utf-8")
+
+
+def _calibration(made: Detector, protocol: Protocol) -> Floats | None:
+    """Give the scores ``(n,)`` that may set a threshold.
+
+    None where the model learned from them, or scales scores over the rows given.
+    """
+    rows = len(made.decision_scores_)
+    learned_all = made._cut(rows) > rows - int(protocol.calibration * rows)
+    if learned_all or made.rescales:
+        return None
+    return protocol.calibrating(made.decision_scores_)
+
+
+def _blame(made: Detector, series: Series) -> Floats | None:
+    """Sum the channel scores over each event whose causes are known: ``(events, c)``.
+
+    None without such events, or where the detector has no channel scores.
+    """
+    if not series.causes:
+        return None
+    try:
+        shares = made.channel_scores(series.test)
+    except NotImplementedError:
+        return None
+    return np.array([shares[cause.start : cause.end].sum(axis=0) for cause in series.causes])
+
+
+# --- rows ---
+
+KIND = ("dataset", "entity", "detector", "protocol", "settings", "seed")
+IDENTITY = (*KIND, "data", "version", "torch")
+SPENT = ("train_seconds", "train_peak_mb", "score_seconds", "test_rows", "parameters")
+ALL = ("key", *IDENTITY, "metrics", "vus_window", *COLUMNS, "found_events", *SPENT, "host", "error")
+
+
+def row(run: Run, *, vus_window: int) -> Line:
+    """Give the run's line of the table: identity, metrics, costs; on failure, ``error`` instead."""
+    head = {"key": run.key} | run.identity | judged(run.series, vus_window)
+    series = run.series
+    try:
+        found, labels = result(run), PROTOCOLS[run.protocol].labels(series)
+        values = evaluate(
+            labels,
+            found.scores,
+            vus_window=vus_window,
+            calibration=found.calibration,
+            rows_per_day=series.rows_per_day,
+            blame=found.blame,
+            causes=[cause.channels for cause in series.causes or ()] or None,
+        )
+        hits = ""  # a digit for each event, in time order: 1 where an alarm lies in it
+        if labels is not None and found.calibration is not None:
+            hit = events_found(labels, found.scores, found.calibration, series.rows_per_day)
+            hits = "".join("1" if each else "0" for each in hit)
+        return head | values | found.costs | {"found_events": hits}
+    except FAILURES as error:
+        # One detector that fails must not cost the others; the next start tries it again.
+        return head | {"error": f"{type(error).__name__}: {error}"}
+
+
+def judged(series: Series, vus_window: int) -> Line:
+    """What a row's metrics depend on besides its scores."""
+    parts = [
+        evaluation.VERSION,
+        ALL,  # a row from before the table had a column lacks it
+        series.rows_per_day,
+        [[cause.start, cause.end, *cause.channels] for cause in series.causes or ()],
+    ]
+    digest = hashlib.sha256(json.dumps(parts, default=int).encode()).hexdigest()
+    return {"metrics": digest[:10], "vus_window": vus_window}
+
+
+def planned(profile: Profile, series: Series) -> Iterator[Run]:
+    """All runs of a profile on one entity."""
+    for name, protocol, seed in profile.plan(series.entity):
+        yield Run(series, detector_of(name), protocol, seed, profile.detectors[name])
+
+
+def table(profile: Profile, entities: list[str] | None = None) -> pd.DataFrame:
+    """Give the rows of all runs of a profile, or of those on some entities.
+
+    Only what is missing is computed: rows that still hold are taken from the published table, of
+    these none that failed, and from the tables of this report's own jobs.
+    """
+    entities = entities or profile.present
+    published = store.read(paths.figures(profile.profile) / "runs.csv", ALL)
+    tables = [] if store.fresh() else [published[published["error"].isna()]]
+    tables += [store.read(file, ALL) for file in job_tables(profile.profile)]
+    judges = ["key", "metrics", "vus_window"]
+    known = {tuple(line[name] for name in judges): line for line in _lines(tables)}
+    rows = []
+    total = sum(len(profile.plan(entity)) for entity in entities)
+    with progress.bar(total, "runs", unit="run") as bar:
+        for entity in entities:
+            series = profile.load(entity)
+            judge = tuple(judged(series, profile.vus_window).values())
+            for run in planned(profile, series):
+                doing = f"{entity} {run.detector} {run.protocol} seed {run.seed}"
+                bar.set_postfix_str(doing, refresh=False)
+                old = known.get((run.key, *judge))
+                rows.append(old or row(run, vus_window=profile.vus_window))
+                bar.update()
+    return pd.DataFrame(rows).reindex(columns=list(ALL))
+
+
+def job_tables(profile: str) -> list[Path]:
+    """The tables that the jobs of this report wrote."""
+    return sorted((paths.results(profile) / "runs").glob("[!.]*.csv"))
+
+
+def _lines(tables: Iterable[pd.DataFrame]) -> Iterator[Line]:
+    for rows in tables:
+        yield from rows.to_dict("records")
+
+
+def collect(rows: list[pd.DataFrame], path: Path) -> None:
+    """Add rows to the table at ``path``; a newer row of the same run replaces the older."""
+    both = pd.concat([store.read(path), *rows]).reindex(columns=list(ALL))
+    both = both.drop_duplicates([*KIND, "vus_window"], keep="last")
+    both = both.sort_values(["detector", "protocol", "dataset", "seed", "entity"], kind="stable")
+    store.write(both, path)
+
+
+# --- measurements of runs ---
+
+
+def measurements(
+    profile: Profile,
+    name: str,
+    wanted: Callable[[Run], bool],
+    hidden: Callable[[Run], Line],
+    measure: Callable[[Run], list[Line]],
+) -> list[Line]:
+    """Measure the runs of a profile that are wanted, with its first seed: lines of table ``name``.
+
+    ``hidden`` says what a line depends on besides the run. A run that fails has one line with
+    ``error``, which is not kept: the next start tries again.
+    """
+    keep, found = store.Table(profile.profile, name), []
+    with progress.bar(len(profile.present), name, unit="entity") as bar:
+        for entity in profile.present:
+            for run in filter(wanted, planned(profile, profile.load(entity))):
+                if run.seed != profile.seeds[0]:
+                    continue
+                names = ("dataset", "entity", "detector", "settings", "seed")
+                shown = {each: run.identity[each] for each in names}
+                given = {"run": run.key} | hidden(run)
+                try:
+                    found += keep.lines(shown, given, lambda run=run: measure(run))
+                except FAILURES as error:
+                    found.append(shown | {"error": f"{type(error).__name__}: {error}"})
+            bar.update()
+    return found

@@ -1,0 +1,109 @@
+"""How detectors, metrics and costs are called where people read, and what belongs together."""
+
+TITLES = {
+    "MTSExample": "L2 norm (MTSExample)",
+    "random": "random scores",
+    "OmniAnomaly": "OmniAnomaly (published, not run)",
+}
+
+# Okabe and Ito's colours, which people with colour blindness tell apart; one per family, since
+# nobody tells 28 colours apart.
+FAMILIES = {
+    "the study's networks": "#0072B2",
+    "the study's simple ones": "#D55E00",
+    "simple ones added here": "#009E73",
+    "controls: chance, nothing learned": "#7F7F7F",
+    "others": "#CC79A7",
+}
+_NETWORKS, _STUDY_SIMPLE, _ADDED, _CONTROLS, _OTHERS = FAMILIES
+FAMILY_OF = {
+    **dict.fromkeys(("LightMMoE", "CAD", "CAD-as-run", "CAD-FSE23", "HMMoE"), _NETWORKS),
+    **dict.fromkeys(("MTSMixer", "MTSMixerLighter", "USAD", "LSTM-AE"), _NETWORKS),
+    **dict.fromkeys(("AMAD", "AMAD-corrected", "OmniAnomaly"), _NETWORKS),
+    **dict.fromkeys(("MTSExample", "SmartSimpleAD", "IsolationForest"), _STUDY_SIMPLE),
+    **dict.fromkeys(("L2 min-max", "range deviation", "1-NN", "k-means", "linear"), _ADDED),
+    **dict.fromkeys(("PCA", "PCA z-score", "PCA windows", "PCA windows EWMA"), _ADDED),
+    **dict.fromkeys(("last value", "moving average", "ridge VAR"), _ADDED),
+    **dict.fromkeys(("random", "row index", "untrained LightMMoE"), _CONTROLS),
+}
+# They smooth with later rows, or scale or rank a row among all rows that are scored together.
+NON_CAUSAL = ("SmartSimpleAD", "AMAD", "MTSMixer", "MTSMixerLighter", "pyod.models.ecod.ECOD")
+
+# What point adjustment flatters comes last.
+METRIC_TITLES = {
+    "average_precision": "average precision",
+    "roc_auc": "ROC AUC",
+    "vus_pr": "VUS-PR",
+    "vus_roc": "VUS-ROC",
+    "best_f1": "best F1",
+    "best_affiliation_f1": "best affiliation F1",
+    "quantile_f1": "F1, quantile",
+    "quantile_precision": "precision, quantile",
+    "quantile_recall": "recall, quantile",
+    "pot_f1": "F1, POT",
+    "pot_precision": "precision, POT",
+    "pot_recall": "recall, POT",
+    "budget_f1": "F1, alarm budget",
+    "budget_events_found": "events found, alarm budget",
+    "budget_false_alarms_per_day": "false alarms a day, alarm budget",
+    "budget_delay": "delay (rows), alarm budget",
+    "hit_rate_100": "HitRate@100%",
+    "hit_rate_150": "HitRate@150%",
+    "ndcg_100": "NDCG@100%",
+    "ndcg_150": "NDCG@150%",
+    "pa_k_area": "PA%K area",
+    "event_f1_pa_squeeze": "Event F1 squeeze (PA)",
+    "event_f1_pa_log": "Event F1 log (PA)",
+    "event_f1_pa_sqrt": "Event F1 sqrt (PA)",
+    "delay10_f1_pa": "Point F1, first 10 rows (PA)",
+    "point_precision_pa": "Point precision (PA)",
+    "point_recall_pa": "Point recall (PA)",
+    "point_f1_pa": "Point F1 (PA)",
+}
+COST_TITLES = {
+    "train_seconds": "train (s)",
+    "score_seconds": "score (s)",
+    "microseconds_per_row": "score a row (µs)",
+    "train_peak_mb": "memory (MB)",
+    "parameters": "parameters",
+    "entities": "entities",
+    "seeds": "seeds",
+    "runs": "runs",
+    "failed": "failed",
+}
+TEST_TITLES = {
+    "average_precision_low": "from",
+    "average_precision_high": "to",
+    "difference": "difference",
+    "low": "from",
+    "high": "to",
+    "wins": "wins",
+    "ties": "ties",
+    "losses": "losses",
+    "p": "p",
+    "holm_p": "p (Holm)",
+    "reference_seeds": "seeds of the reference",
+}
+LOWER_IS_BETTER = (
+    "budget_false_alarms_per_day",
+    "budget_delay",
+    "train_seconds",
+    "score_seconds",
+    "train_peak_mb",
+    "parameters",
+)
+
+
+def title(detector: str) -> str:
+    """Return how a detector is called in figures and tables that people read."""
+    return TITLES.get(detector, detector)
+
+
+def family(detector: str) -> str:
+    """Return the family of a detector, a key of `FAMILIES`; whoever is not known is of "others"."""
+    return FAMILY_OF.get(detector, _OTHERS)
+
+
+def colour(detector: str) -> str:
+    """Return the colour of a detector's family, the same in every figure."""
+    return FAMILIES[family(detector)]

@@ -1,0 +1,97 @@
+"""Where results lie, so that nothing expensive is done twice.
+
+Three places, looked at in this order: the published tables (``figures/NAME/*.csv``, in git), the
+job tables of this report (``results/NAME/runs``), and the cache (``results/cache``), which is safe
+to delete. A result is found by a key: a digest of all that it depends on.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from lmmoe import paths
+
+# Texts in every table. By itself pandas reads an entity "01" as 1, and "NA" as nothing.
+NAMES = (
+    *("key", "dataset", "entity", "data", "detector", "protocol", "settings", "version", "torch"),
+    *("metrics", "found_events", "effort", "measured"),
+)
+# Texts with gaps.
+NOTES = (
+    *("error", "host", "device", "method", "rule", "group", "way", "kind", "base", "learned"),
+    *("second_key", "second_device"),
+)
+Line = dict[str, object]
+
+
+def key(identity: dict[str, object]) -> str:
+    """Sixteen hexadecimal digits of what a result depends on."""
+    text = json.dumps(identity, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def read(path: Path, columns: Iterable[str] = ("key",)) -> pd.DataFrame:
+    """Read a table; an empty one with ``columns`` where there is no file."""
+    if not path.is_file():
+        return pd.DataFrame(columns=list(columns))
+    header = pd.read_csv(path, nrows=0).columns
+    gaps = {name: [""] for name in header if name not in NAMES}
+    texts = dict.fromkeys((*NAMES, *NOTES), str)
+    return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=gaps)
+
+
+def write(table: pd.DataFrame, path: Path) -> None:
+    """Write a table with ten significant digits, whole or not at all."""
+    with paths.replacing(path) as part:
+        table.to_csv(part, index=False, float_format="%.10g")
+
+
+def cached(name: str, compute: Callable[[], dict]) -> dict:
+    """Give the measurement ``name`` from the cache, or by ``compute``, which may raise."""
+    file = paths.cache() / "measured" / f"{name}.json"
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # missing or damaged: measuring mends it
+        found = compute()
+        with paths.replacing(file) as part:
+            part.write_text(json.dumps(found), encoding="utf-8")
+        return found
+
+
+def fresh() -> bool:
+    """Whether published tables are to be left alone: the variable ``LMMOE_FRESH`` is set."""
+    return bool(os.environ.get("LMMOE_FRESH"))
+
+
+class Table:
+    """Lines of one published table, ``figures/PROFILE/NAME.csv``, by what they depend on.
+
+    A line is taken from there (unless `fresh`), else from the cache, else computed.
+    """
+
+    def __init__(self, profile: str, name: str) -> None:
+        self.name = name
+        self.known: dict[str, list[Line]] = {}
+        if not fresh():
+            for line in read(paths.figures(profile) / f"{name}.csv").to_dict("records"):
+                self.known.setdefault(line["key"], []).append(line)
+
+    def lines(self, shown: Line, hidden: Line, compute: Callable[[], list[Line]]) -> list[Line]:
+        """Give lines by what is ``shown`` in their first columns and what is ``hidden`` in the key.
+
+        ``compute`` gives the other columns of each line; what it raises goes on.
+        """
+        name = key({"table": self.name} | shown | hidden)
+        if name in self.known:
+            return self.known[name]
+        found = cached(name, lambda: {"lines": [plain(line) for line in compute()]})["lines"]
+        return [{"key": name} | shown | line for line in found]
+
+
+def plain(values: Line) -> Line:
+    """Turn NumPy's numbers into Python's, so that they can be kept as JSON."""
+    return json.loads(json.dumps(values, default=lambda number: number.item()))

@@ -1,0 +1,253 @@
+"""Tables made from rows of runs: seeds are averaged first, then entities."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from lmmoe.data import Series
+from lmmoe.report.evaluation import ADJUSTED, COLUMNS
+from lmmoe.report.experiment import SPENT
+from lmmoe.report.names import COST_TITLES, LOWER_IS_BETTER, METRIC_TITLES, TEST_TITLES, title
+from lmmoe.report.statistics import bootstrap_mean, holm, largest_block, paired
+
+# Not defined where nothing is flagged or found: a mean over the rest would reward silence.
+SILENT = ("quantile_precision", "pot_precision", "budget_delay")
+AVERAGED = [name for name in COLUMNS if name not in SILENT]
+# Columns of the main table. Rankings first, then label-free alarms, diagnosis and costs; what point
+# adjustment flatters most stands last.
+HONEST = (
+    "average_precision",
+    "average_precision_low",
+    "average_precision_high",
+    "vus_pr",
+    "best_f1",
+    "quantile_f1",
+    "pot_f1",
+    "pa_k_area",
+    "event_f1_pa_squeeze",
+    "delay10_f1_pa",
+    "budget_events_found",
+    "budget_false_alarms_per_day",
+    "hit_rate_150",
+    "ndcg_150",
+    "parameters",
+    "train_seconds",
+    "microseconds_per_row",
+    "point_f1_pa",
+)
+COMPARED = [
+    *("reference", "detector", "entities", "difference", "low", "high"),
+    *("wins", "ties", "losses", "p", "holm_p", "seeds", "reference_seeds"),
+]
+BLIND = ("random", "row index")  # they look at no data: what they find is chance
+DIGITS = dict.fromkeys((*METRIC_TITLES, *TEST_TITLES), 3) | {
+    "budget_false_alarms_per_day": 2,
+    "budget_delay": 1,
+    "train_seconds": 2,
+    "score_seconds": 2,
+    "microseconds_per_row": 1,
+    "train_peak_mb": 0,
+    "parameters": 0,
+}
+
+
+# --- means ---
+
+
+def entity_means(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
+    """Average the seeds: one row per (detector, entity)."""
+    chosen = rows[rows["protocol"] == protocol]
+    return chosen.groupby(["detector", "entity"], sort=False)[[*COLUMNS, *SPENT]].mean()
+
+
+def detector_means(means: pd.DataFrame) -> pd.DataFrame:
+    """Average the entities of `entity_means`: mean metrics (`AVERAGED`), median costs.
+
+    A median, because other work on the machine makes a few runs several times slower.
+    """
+    detectors = means.groupby("detector", sort=False)
+    return detectors[AVERAGED].mean().join(detectors[list(SPENT)].median())
+
+
+def counts(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
+    """What is behind each detector's means: ``entities``, ``seeds``, ``runs``, ``failed``.
+
+    Entities and seeds count where a run has metrics or, without any labelled events, succeeded.
+    """
+    rows = rows[rows["protocol"] == protocol]
+    chosen = rows.groupby("detector", sort=False)
+    measured = rows["average_precision"].notna()
+    good = rows[measured if measured.any() else rows["error"].isna()].groupby("detector")
+    table = chosen.size().to_frame("runs")
+    table["entities"] = good["entity"].nunique()
+    table["seeds"] = good["seed"].nunique()
+    table["failed"] = chosen["error"].count()
+    order = ["entities", "seeds", "runs", "failed"]
+    return table.reindex(columns=order).fillna(0).astype(int)
+
+
+def summary(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
+    """Mean of every metric and median of every cost, one row per detector, best first.
+
+    ``entities`` and ``seeds`` count what is behind the means, ``runs`` all runs and ``failed``
+    those among them that are in no mean: a failure is never a zero.
+    """
+    table = detector_means(entity_means(rows, protocol))
+    return table.join(counts(rows, protocol)).sort_values("average_precision", ascending=False)
+
+
+def by_entity(rows: pd.DataFrame, protocol: str, metric: str) -> pd.DataFrame:
+    """One metric, seeds averaged: entities down, detectors across, best detector first."""
+    table = entity_means(rows, protocol)[metric].unstack("detector")
+    table = table.loc[list(dict.fromkeys(rows.loc[rows["protocol"] == protocol, "entity"]))]
+    return table[table.mean().sort_values(ascending=metric in LOWER_IS_BETTER).index]
+
+
+# --- the main table ---
+
+
+def honest(rows: pd.DataFrame, protocol: str = "ours") -> pd.DataFrame:
+    """Make the main table: one row per detector, best average precision first.
+
+    Means over entities (of costs, medians), seeds averaged before; ``average_precision_low`` and
+    ``_high`` bound its mean with 95 % bootstrap confidence. ``entities``, ``seeds`` and ``failed``
+    count what is behind a row: where detectors ran on different entities, compare them by
+    `significance`. Without random scores beside them, columns that point adjustment flatters are
+    left out.
+    """
+    means = entity_means(rows, protocol)
+    table = detector_means(means)
+    groups = means["average_precision"].groupby("detector", sort=False)
+    bounds = {name: bootstrap_mean(values) for name, values in groups}
+    table["average_precision_low"] = pd.Series({name: one.low for name, one in bounds.items()})
+    table["average_precision_high"] = pd.Series({name: one.high for name, one in bounds.items()})
+    each = 1e6 * means["score_seconds"] / means["test_rows"]
+    table["microseconds_per_row"] = each.groupby("detector", sort=False).median()
+    behind = counts(rows, protocol)[["entities", "seeds", "failed"]]
+    table = table.reindex(columns=list(HONEST)).join(behind)
+    floored = "random" in table.index and table.loc["random", "average_precision"] >= 0
+    shown = [name for name in table if floored or name not in ADJUSTED]
+    return table[shown].sort_values("average_precision", ascending=False, kind="stable")
+
+
+def significance(
+    rows: pd.DataFrame,
+    metric: str = "average_precision",
+    *,
+    protocol: str = "ours",
+    references: Sequence[str] = ("MTSExample", "PCA"),
+) -> pd.DataFrame:
+    """Compare every detector with the references, entity by entity, seeds averaged first.
+
+    One row per (reference, detector): ``difference`` is the mean of detector - reference over the
+    ``entities`` that both have, ``low`` and ``high`` its 95 % bootstrap interval; ``wins``,
+    ``ties`` and ``losses`` count entities; ``p`` is the exact Wilcoxon test's (never below 0.0625
+    with 5 entities or fewer, NaN with none), ``holm_p`` the same corrected for all comparisons of
+    this table. ``seeds`` and ``reference_seeds`` count the seeds behind the two. Two references are
+    compared once. References without rows are left out.
+    """
+    table = by_entity(rows, protocol, metric)
+    seeds = counts(rows, protocol)["seeds"]
+    known = [name for name in references if name in table]
+    lines = []
+    for position, reference in enumerate(known):
+        for detector in table.columns.drop(known[: position + 1]):
+            better = metric not in LOWER_IS_BETTER
+            found = paired(table[detector], table[reference], higher_is_better=better)._asdict()
+            found |= {"reference": reference, "detector": detector, "entities": found["pairs"]}
+            lines.append(found | {"seeds": seeds[detector], "reference_seeds": seeds[reference]})
+    result = pd.DataFrame(lines, columns=COMPARED)
+    result["holm_p"] = holm(result["p"])
+    return result.set_index(["reference", "detector"])
+
+
+# --- events ---
+
+
+def found_events(
+    rows: pd.DataFrame, protocol: str, fleet: Mapping[str, Sequence[tuple[int, int]]]
+) -> pd.DataFrame:
+    """Tell for each labelled event (rows) and each detector (columns) whether it is found.
+
+    ``fleet`` gives each entity's events as (first row, row after the last). Found means that an
+    alarm of the budget lies in the event (`evaluation.events_found`), at a detector's lowest seed.
+    The index holds ``entity``, ``first row`` and ``rows``. Only entities and detectors without a
+    gap count (`statistics.largest_block`): failures and detectors without a threshold are left out.
+    Raises `ValueError` where a row tells of another number of events.
+    """
+    names = ["entity", "first row", "rows"]
+    labelled = rows["entity"].map(lambda one: bool(fleet.get(one)))
+    chosen = rows[(rows["protocol"] == protocol) & labelled]
+    chosen = chosen[~chosen["found_events"].isin(["", math.nan])]
+    first = chosen.sort_values("seed", kind="stable").drop_duplicates(["detector", "entity"])
+    digits = first.pivot(index="entity", columns="detector", values="found_events")
+    block = largest_block(digits)
+    index, hits = [], {name: [] for name in block}
+    for entity in (one for one in fleet if one in block.index):
+        events = fleet[entity]
+        index += [(entity, start, end - start) for start, end in events]
+        for name, found in block.loc[entity].items():
+            if len(found) != len(events):
+                problem = f"{name} on {entity}: {len(found)} digits for {len(events)} events"
+                raise ValueError(problem)
+            hits[name] += [digit == "1" for digit in found]
+    if not index:
+        return pd.DataFrame(index=pd.MultiIndex.from_arrays([[]] * 3, names=names))
+    return pd.DataFrame(hits, index=pd.MultiIndex.from_tuples(index, names=names))
+
+
+def hard_events(found: pd.DataFrame) -> pd.DataFrame:
+    """List the events of `found_events` that nobody, or a single detector, finds: ``found by``.
+
+    Detectors that look at no data (`BLIND`) do not count.
+    """
+    able = found.drop(columns=list(BLIND), errors="ignore")
+    hard = able[able.sum(axis=1) <= 1]
+    by = [
+        next((title(name) for name in hard if line[name]), "nobody") for _, line in hard.iterrows()
+    ]
+    table = pd.DataFrame({"found by": by}, index=hard.index)
+    return table.sort_values("found by", key=lambda names: names != "nobody", kind="stable")
+
+
+# --- for people ---
+
+
+def described(fleet: list[Series]) -> pd.DataFrame:
+    """What the data holds, one row per entity."""
+    lines = []
+    for series in fleet:
+        lengths = np.array([end - start for start, end in series.events])
+        lines.append(
+            {
+                "entity": series.entity,
+                "train rows": len(series.train),
+                "test rows": len(series.test),
+                "channels": len(series.channels),
+                # Not std == 0: rounding gives a constant channel a deviation near 1e-17.
+                "constant in training": int((np.ptp(series.train, axis=0) == 0).sum()),
+                "events": len(lengths),
+                "median length": float(np.median(lengths)) if len(lengths) else np.nan,
+                "anomalous rows": np.nan if series.labels is None else series.labels.mean(),
+            }
+        )
+    return pd.DataFrame(lines).set_index("entity")
+
+
+def readable(table: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """A table for people: titles instead of names, rounded, costs with their units.
+
+    ``columns`` chooses; without it, all that have a title and a value stand there. p-values become
+    texts, so that a tiny one does not read as zero.
+    """
+    titles = METRIC_TITLES | COST_TITLES | TEST_TITLES
+    known = table.dropna(axis=1, how="all")
+    shown = [name for name in (columns or table) if name in titles and name in known]
+    made = table[shown].round(DIGITS)
+    for name in ("p", "holm_p"):
+        if name in made:
+            rounded = table[name].map("{:.3f}".format).where(table[name] >= 0.001, "< 0.001")
+            made[name] = rounded.where(table[name].notna(), "")
+    return made.rename(index=title, columns=titles)

@@ -1,0 +1,192 @@
+"""Runs: computed once, known by what they depend on, collected in a table that only grows."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from small import FOREIGN, LIGHT, TwoSeries, failing, make, series
+
+from lmmoe import paths
+from lmmoe.detectors.norm import MTSExample
+from lmmoe.errors import DataError
+from lmmoe.report import experiment, store
+from lmmoe.report.experiment import PROTOCOLS, Run, collect, needed, result, row
+
+SERIES = series()
+pytestmark = pytest.mark.usefixtures("small_runs")
+
+
+@pytest.fixture
+def fits(monkeypatch):
+    """Note each fit of the L2 norm: the rows that it was given."""
+    seen, original = [], MTSExample._fit
+
+    def fit(self, rows):
+        seen.append(rows)
+        original(self, rows)
+
+    monkeypatch.setattr(MTSExample, "_fit", fit)
+    return seen
+
+
+@pytest.fixture
+def profile(tmp_path, monkeypatch):
+    """A profile of two made-up series, with folders of its own."""
+    monkeypatch.setattr(paths, "home", lambda: tmp_path)
+    monkeypatch.delenv("LMMOE_FRESH", raising=False)
+    given = {"detectors": {"MTSExample": {}}, "protocols": ["ours"], "vus_window": 5}
+    return TwoSeries(profile="two", **given)
+
+
+def test_the_protocol_imposes_settings_but_given_ones_win(fits):
+    result(Run(SERIES, "MTSExample", "study"))
+    assert np.array_equal(fits[0], SERIES.train[:240])
+    light = PROTOCOLS["study"].detector("LightMMoE")
+    assert (light.held_out, light.first_scores) == (0.0, "zero")
+    assert PROTOCOLS["study"].detector("LightMMoE", first_scores="lowest").first_scores == "lowest"
+
+
+# --- results ---
+
+
+def test_a_result_is_what_fitting_and_scoring_give():
+    for name, settings in {"LightMMoE": LIGHT, "MTSExample": {}, "random": {}}.items():
+        run = Run(SERIES, name, seed=5, settings=settings)
+        made = make(name, seed=5).fit(SERIES.train)
+        for _ in range(2):  # computed, then from the cache
+            found = result(run)
+            assert np.array_equal(found.scores, made.decision_function(SERIES.test))
+            assert np.array_equal(found.detector.decision_scores_, made.decision_scores_)
+            assert set(found.costs) == {*experiment.SPENT, "host"}
+
+
+def test_a_result_is_computed_once_and_again_where_it_is_damaged(fits, own_cache):
+    run = Run(SERIES, "MTSExample")
+    first = result(run)
+    assert np.array_equal(result(run).scores, first.scores) and len(fits) == 1
+    for number, damage in enumerate(("costs.json", "scores.npy", "model.safetensors"), start=2):
+        file = own_cache / run.key / damage
+        file.write_bytes(file.read_bytes()[:-9])
+        assert np.array_equal(result(run).scores, first.scores) and len(fits) == number
+        file.unlink()
+        assert np.array_equal(result(run).scores, first.scores)
+        fits.pop()
+
+
+def test_a_model_of_another_package_is_not_kept_but_its_scores_are():
+    run = Run(SERIES, FOREIGN)
+    assert "pyod" in run.identity["version"]
+    with pytest.raises(NotImplementedError):
+        _ = result(run).detector
+    assert np.array_equal(result(run).scores, result(run).scores)
+
+
+def test_a_failing_fit_leaves_nothing_that_counts(monkeypatch, own_cache):
+    run = Run(SERIES, "MTSExample")
+    with monkeypatch.context() as patch:
+        failing(patch, RuntimeError("no memory"))
+        assert row(run, vus_window=5)["error"] == "RuntimeError: no memory"
+        with pytest.raises(DataError, match="MTSExample failed here .RuntimeError: no memory"):
+            needed(run)
+        failing(patch, NameError("a slip in the code"))
+        with pytest.raises(NameError):
+            row(run, vus_window=5)
+    assert not (own_cache / run.key).exists()
+    assert result(run).scores.shape == (300,)
+
+
+# --- keys ---
+
+
+def test_a_key_changes_with_everything_that_a_result_depends_on(monkeypatch):
+    run = Run(SERIES, "MTSExample")
+    last = SERIES.test.copy()
+    last[-1, -1] = np.nextafter(last[-1, -1], np.inf)
+    changes = [
+        {"seed": 1},
+        {"protocol": "study"},
+        {"detector": "random"},
+        {"settings": {"contamination": 0.2}},
+        {"series": series(test=last)},
+        {"series": series(labels=None)},
+        {"series": series(entity="pump-2")},
+        {"series": series(train=SERIES.train[:-1])},
+    ]
+    keys = {replace(run, **change).key for change in changes} | {run.key}
+    monkeypatch.setattr(MTSExample, "version", 2)
+    keys.add(replace(run).key)
+    assert len(keys) == len(changes) + 2
+    assert Run(SERIES, "CAD", settings={"window": 8, "epochs": 2}).key == (
+        Run(SERIES, "CAD", settings={"epochs": 2, "window": 8}).key
+    )
+
+
+def test_metrics_depend_on_their_version_causes_and_the_length_of_a_day(monkeypatch):
+    seen = [experiment.judged(each, 5) for each in (SERIES, series(causes=None))]
+    monkeypatch.setattr(experiment.evaluation, "VERSION", -1)
+    seen += [experiment.judged(SERIES, 5), experiment.judged(SERIES, 6)]
+    assert len({tuple(each.values()) for each in seen}) == 4
+
+
+# --- tables ---
+
+
+def test_a_table_computes_what_is_missing_and_takes_the_rest(profile, fits):
+    table = experiment.table(profile)
+    assert list(table) == list(experiment.ALL) and len(table) == 4
+    assert set(table["found_events"].str.len()) == {2} and len(fits) == 2
+    published = paths.figures("two") / "runs.csv"
+    collect([table], published)
+    changed = store.read(published)
+    changed.loc[changed["detector"] == "MTSExample", "best_f1"] = 0.25
+    store.write(changed, published)
+    again = experiment.table(profile)
+    assert set(again.loc[again["detector"] == "MTSExample", "best_f1"]) == {0.25}  # as published
+    changed.loc[changed["entity"] == "m1", "metrics"] = "older"
+    changed.loc[changed["entity"] == "m2", "error"] = "MemoryError: "
+    store.write(changed, published)
+    again = experiment.table(profile)
+    assert again["error"].isna().all() and (again["best_f1"] != 0.25).all()
+    assert len(fits) == 2  # scores came from the cache all the same
+
+
+def test_fresh_leaves_the_published_table_alone(profile, monkeypatch):
+    collect([experiment.table(profile).assign(best_f1=0.25)], paths.figures("two") / "runs.csv")
+    monkeypatch.setenv("LMMOE_FRESH", "1")
+    assert (experiment.table(profile)["best_f1"] != 0.25).all()
+
+
+def test_collecting_replaces_a_run_and_keeps_all_others(tmp_path):
+    path = tmp_path / "runs.csv"
+    line = dict.fromkeys(experiment.KIND, "x") | {"seed": 0, "vus_window": 100, "entity": "01"}
+    collect([pd.DataFrame([line | {"best_f1": 1 / 3}, line | {"entity": "NA"}])], path)
+    collect([pd.DataFrame([line | {"best_f1": 0.5, "version": "2"}])], path)
+    table = store.read(path).set_index("entity")
+    assert table["best_f1"].to_dict()["01"] == 0.5 and list(table.index) == ["01", "NA"]
+    assert table.loc["01", "version"] == "2"
+    before = path.read_bytes()
+    collect([], path)
+    assert path.read_bytes() == before
+
+
+def test_measured_lines_are_taken_from_the_published_table_then_the_cache(profile):
+    asked = []
+
+    def measure(run):
+        asked.append(run.series.entity)
+        if run.series.entity == "m2":
+            raise RuntimeError("no memory")
+        return [{"value": np.float64(0.5), "way": "a"}]
+
+    def lines():
+        wanted = {"wanted": lambda run: run.detector == "MTSExample", "hidden": lambda run: {}}
+        return experiment.measurements(profile, "extra", **wanted, measure=measure)
+
+    first = lines()
+    assert [line.get("value") for line in first] == [0.5, None]
+    assert first[1]["error"] == "RuntimeError: no memory"
+    assert lines() == first and asked == ["m1", "m2", "m2"]  # a failure is tried again
+    published = pd.DataFrame(first[:1]).assign(value=0.75)
+    store.write(published, paths.figures("two") / "extra.csv")
+    assert lines()[0]["value"] == 0.75
