@@ -6,7 +6,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from lmmoe.report import execute
-from lmmoe.report.params import Profile
+from lmmoe.report.profile import Profile
 
 BAD_DATA = "from lmmoe import DataError\nraise DataError('bad cell', file='a.csv', row=3)"
 

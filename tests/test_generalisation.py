@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawing import drawn
+from lmmoe.report.plots.generalisation import errors_by_size
 from made_up_claims import judged
 from small import TwoSeries, series
 
 from lmmoe.detectors import detector
-from lmmoe.report import generalisation, kept
-from lmmoe.report.plots.generalisation import errors_by_size
-from lmmoe.report.protocol import PROTOCOLS
+from lmmoe.report import generalisation, store
+from lmmoe.report.experiment import PROTOCOLS
 from lmmoe.report.tables import generalisation as by_size
 
 pytestmark = pytest.mark.usefixtures("small_runs")
@@ -52,7 +52,7 @@ class TestTable:
     def test_what_was_published_is_read_back(self, tmp_path):
         first = generalisation.table(plan()).assign(settings="{}")  # else it is in no summary
         first.to_csv(tmp_path / "generalisation.csv", index=False)
-        again = by_size.summary(kept.read(tmp_path / "generalisation.csv"))
+        again = by_size.summary(store.read(tmp_path / "generalisation.csv"))
         assert list(again.index) == ["linear"]
         assert again.equals(by_size.summary(first))
 

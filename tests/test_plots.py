@@ -11,10 +11,9 @@ from matplotlib.figure import Figure
 from small import series, waves
 
 from lmmoe.data import Cause, showcase
-from lmmoe.report import plots
-from lmmoe.report.evaluation import COLUMNS
+from lmmoe.report import names, plots
+from lmmoe.report.evaluation import COLUMNS, SPENT
 from lmmoe.report.plots import style
-from lmmoe.report.runs import SPENT
 from lmmoe.report.statistics import mean_ranks
 from lmmoe.training import History
 
@@ -245,14 +244,14 @@ def test_the_heatmap_ends_with_the_mean():
 
 
 def test_every_family_has_a_colour_of_its_own():
-    assert len(set(style.FAMILIES.values())) == len(style.FAMILIES)
-    assert set(style.FAMILY_OF.values()) < set(style.FAMILIES)
-    assert style.colour("LightMMoE") == style.colour("CAD") == "#0072B2"
-    assert style.colour("random") == style.colour("untrained LightMMoE")
-    assert style.family("pyod.models.ecod.ECOD") == "others"
-    assert style.title("something new") == "something new"
-    assert set(style.METRIC_TITLES) == set(COLUMNS)
-    assert len(set(style.METRIC_TITLES.values())) == len(COLUMNS)
+    assert len(set(names.FAMILIES.values())) == len(names.FAMILIES)
+    assert set(style.FAMILY_OF.values()) < set(names.FAMILIES)
+    assert names.colour("LightMMoE") == names.colour("CAD") == "#0072B2"
+    assert names.colour("random") == names.colour("untrained LightMMoE")
+    assert names.family("pyod.models.ecod.ECOD") == "others"
+    assert names.title("something new") == "something new"
+    assert set(names.METRIC_TITLES) == set(COLUMNS)
+    assert len(set(names.METRIC_TITLES.values())) == len(COLUMNS)
 
 
 def test_the_style_holds_inside_and_ends_outside():

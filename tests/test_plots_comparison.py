@@ -8,20 +8,19 @@ import pytest
 from drawing import drawn
 from hypothesis import given
 from hypothesis import strategies as st
+from lmmoe.report.plots.labels import label_dots
+from lmmoe.report.plots.ranks import groups_within
 from made_up_fleet import QUALITY, fleet
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from lmmoe.report import plots, tables
-from lmmoe.report.plots import style
+from lmmoe.report import names, plots, tables
 from lmmoe.report.plots.cost import pareto
-from lmmoe.report.plots.labels import label_dots
-from lmmoe.report.plots.ranks import groups_within
 from lmmoe.report.statistics import mean_ranks
 
 ROWS = fleet(entities=6)
 HONEST = tables.honest(ROWS)
-TITLES = {style.title(name) for name in QUALITY}
+TITLES = {names.title(name) for name in QUALITY}
 
 
 def words(ax):
@@ -127,7 +126,7 @@ def test_a_wide_heatmap_shows_all_and_leaves_gaps_grey():
     table = tables.by_entity(ROWS, "ours", "average_precision")
     figure = drawn(lambda: plots.heatmap(table, "average_precision"))
     [ax] = figure.axes
-    assert [label.get_text() for label in ax.get_xticklabels()] == [style.title(n) for n in table]
+    assert [label.get_text() for label in ax.get_xticklabels()] == [names.title(n) for n in table]
     cells = ax.collections[0].get_array()
     gaps = table.isna().sum().sum()
     assert cells.shape == (7, 28) and cells.mask.sum() == gaps == 1  # AMAD on the sixth entity
@@ -145,7 +144,7 @@ def test_the_scale_of_a_heatmap_goes_on_where_a_metric_does():
 
 def test_the_forest_stands_in_order_with_its_floor():
     [ax] = drawn(lambda: plots.forest(HONEST)).axes
-    assert ticks(ax) == [style.title(name) for name in HONEST.index[::-1]]
+    assert ticks(ax) == [names.title(name) for name in HONEST.index[::-1]]
     floor = [one for one in ax.lines if one.get_linestyle() == ":"]
     assert [set(one.get_xdata()) for one in floor] == [{HONEST.loc["random", "average_precision"]}]
     bars = [one.get_xdata() for one in ax.lines if one.get_linestyle() == "-"]
@@ -158,7 +157,7 @@ def test_adjusted_scores_stand_over_the_floor_of_random_ones():
     [ax] = drawn(lambda: plots.what_adjustment_hides(HONEST)).axes
     floor = [one for one in ax.lines if one.get_linestyle() == ":"]
     assert [set(one.get_xdata()) for one in floor] == [{HONEST.loc["random", "point_f1_pa"]}]
-    assert len(ticks(ax)) == 28 and ticks(ax)[-1] == style.title(HONEST["best_f1"].idxmax())
+    assert len(ticks(ax)) == 28 and ticks(ax)[-1] == names.title(HONEST["best_f1"].idxmax())
 
 
 def test_bold_is_the_studys_subject_only():

@@ -10,7 +10,7 @@ from made_up_rows import frame, line
 from matplotlib.colors import to_hex
 
 from lmmoe.report import plots, tables
-from lmmoe.report.plots.style import METRIC_TITLES, colour
+from lmmoe.report.names import METRIC_TITLES, colour
 
 METRICS = ("point_f1_pa", "event_f1_pa_log")
 

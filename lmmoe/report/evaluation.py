@@ -22,8 +22,8 @@ from lmmoe.metrics import (
 )
 from lmmoe.segments import runs
 
-# Columns that point adjustment flatters: a table that shows one shows random scores too.
 VERSION = 1  # raise it when what this module measures changes
+# Columns that point adjustment flatters: a table that shows one shows random scores too.
 ADJUSTED = (
     "pa_k_area",
     "point_f1_pa",
@@ -50,6 +50,8 @@ LABEL_FREE = (
 )
 DIAGNOSIS = ("hit_rate_100", "hit_rate_150", "ndcg_100", "ndcg_150")
 COLUMNS = (*RANKING, *ADJUSTED, *LABEL_FREE, *DIAGNOSIS)
+# What a run cost; beside its metrics in every table of runs.
+SPENT = ("train_seconds", "train_peak_mb", "score_seconds", "test_rows", "parameters")
 SHARE = 0.99  # of the calibration rows that the quantile threshold lets pass
 PER_DAY = 1.0  # alarms that the budget allows on the calibration rows
 DELAY = 10  # rows of an event that may raise its score, in delay10_f1_pa
