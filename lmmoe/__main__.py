@@ -120,10 +120,9 @@ def _fetch(options: argparse.Namespace) -> int:
     from lmmoe.data.fetch import PUBLISHED, fetch_smd
 
     root = data.data_root(options.root)
-    done = fetch_smd(root, base_url=options.url or PUBLISHED, entities=options.entity)
+    new, present, size = fetch_smd(root, base_url=options.url or PUBLISHED, entities=options.entity)
     print(
-        f"{root}: {len(done.new)} files fetched ({done.size / 1e6:.1f} MB), "
-        f"{len(done.present)} were there already"
+        f"{root}: {len(new)} files fetched ({size / 1e6:.1f} MB), {len(present)} were there already"
     )
     return 0
 

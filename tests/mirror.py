@@ -108,9 +108,9 @@ def zipped(handler, body):
     send(handler, 200, gzip.compress(body), Content_Encoding="gzip")
 
 
-def status(code, **headers):
+def status(code):
     """Send this status and no content."""
-    return lambda handler, body: send(handler, code, b"", **headers)
+    return lambda handler, body: send(handler, code, b"")
 
 
 def cut(count):

@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from made_up import (
     ENTITIES,
     HEADER,
@@ -107,8 +106,8 @@ def test_runs_rebuild_the_vector(bits):
 # --- single files ---
 
 
-def numbers(path, **options):
-    return reading.to_numbers(reading.read_frame(path, header=None), path, **options)
+def numbers(path):
+    return reading.to_numbers(reading.read_frame(path, header=None), path)
 
 
 def test_text_plain_and_compressed(tmp_path):
@@ -132,62 +131,24 @@ def test_text_plain_and_compressed(tmp_path):
         numbers(tmp_path / "m.txt")
 
 
-@settings(max_examples=50, deadline=None)
-@given(hnp.arrays(np.float64, hnp.array_shapes(min_dims=2, max_dims=2, max_side=4)))
-def test_numbers_are_what_was_written(tmp_path_factory, values):
-    path = tmp_path_factory.mktemp("matrix") / "m.txt"
-    write(path, "\n".join(",".join(repr(float(cell)) for cell in row) for row in values))
-    if np.isfinite(values).all():
-        np.testing.assert_allclose(numbers(path), values, rtol=1e-14)
-    else:
-        with fails("m.txt, row "):
-            numbers(path)
-
-
-def test_bad_text(tmp_path):
+def test_text_that_pandas_would_take(tmp_path):
     path = tmp_path / "m.txt"
-    for text, message in (
-        ("", "m.txt: the file is empty"),
-        ("1,2\n3,x\n5,y\n", "m.txt, row 1, column 1: 'x' is not a number (2 such cells)"),
-        ("1,2\n3,4\n5\n", "m.txt, row 2: rows of unequal length: 1 cells, the first line has 2"),
-        ("1,2\n\n3,4,5\n", "m.txt, row 1: rows of unequal length: 3 cells"),
-        ("1\n2,3\n", "m.txt, row 1: rows of unequal length: 2 cells, the first line has 1"),
-        ('1,"2\n3,4\n', "m.txt: not comma-separated"),
-    ):
-        write(path, text)
-        with fails(message):
-            numbers(path)
-    # pandas reads the first as row names and pads the last without a word.
+    # It reads the first as row names and pads the last without a word.
     for text in ("a,b\n0,2,3\n1,5,6\n", "a,b\n1,2,3,4\n", "a,b,c,d\n1,2,3\n"):
         write(path, text)
         with fails("m.txt, row 0: rows of unequal length"):
             reading.read_frame(path)
     write(path, "junk\na,b\n1,2\n3,\n4\n")
-    with fails("row 2: rows of unequal length: 1 cells, the first line has 2"):
+    with fails("m.txt, row 2: rows of unequal length: 1 cells, the first line has 2"):
         reading.read_frame(path, skiprows=1)
+    write(path, "1,2\n\n3,4,5\n")
+    with fails("m.txt, row 1: rows of unequal length: 3 cells"):
+        numbers(path)
     path.write_bytes("größe\n1\n".encode("latin-1"))
     with fails("m.txt: cannot be read"):
         reading.read_frame(path)
     path.write_text("a,b\n1,2\n", encoding="utf-8-sig")
     assert list(reading.read_frame(path).columns) == reading.first_rows(path, 2)[0] == ["a", "b"]
-
-
-def test_read_npy(tmp_path):
-    path = tmp_path / "a.npy"
-    np.save(path, np.arange(6).reshape(2, 3))
-    assert reading.read_npy(path).tolist() == [[0, 1, 2], [3, 4, 5]]
-    whole = path.read_bytes()
-    np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    for damaged in (path.read_bytes(), whole[:-3], b""):  # never unpickled
-        path.write_bytes(damaged)
-        with fails("a.npy: cannot be read"):
-            reading.read_npy(path)
-    with path.open("wb") as file:
-        np.savez(file, a=np.zeros(2), b=np.zeros(2))
-    with fails("a.npy: holds several arrays"):
-        reading.read_npy(path)
-    with fails("none: no such file"):
-        reading.read_npy(tmp_path / "none")
 
 
 # --- published layouts ---
@@ -234,22 +195,17 @@ def test_published_layouts_refuse(root):
     sequences = f'{TELEMANOM}M-1,MSL,"[[1, 2]]",[point],4\nS-1,SMAP,"%s",x,4\n'
     for (name, entity), file, text, message in (
         (machine, SMD / "interpretation_label", "1-3:1\n1-3:x\n", ", row 1: cannot read '1-3:x'"),
-        (machine, SMD / "interpretation_label", "1-2-3:1\n", ", row 0: cannot read"),
         (machine, SMD / "interpretation_label", "1-5:1\n", ", row 0: '1-5:1' lies outside the 4"),
-        (machine, SMD / "interpretation_label", "3-3:1\n", ", row 0: '3-3:1' lies outside"),
         (machine, SMD / "interpretation_label", "1-3:0\n", ", row 0: '1-3:0' lies outside"),
         (machine, SMD / "test_label", "0\n1\n3\n0\n", ", row 2: label 3.0 is neither 0 nor 1"),
         (machine, SMD / "test", "1,2\n3,\n1,2\n1,2\n", ", row 1, column 1: the cell is missing"),
         (machine, SMD / "test", None, ": no such file"),
         (("asd", "omi-1"), "ASD/omi-1/test_label.npy", None, ": no such file"),
         (sat, "telemanom/labeled_anomalies.csv", sequences % "[[1, 4]]", "[1, 4] lies outside"),
-        (sat, "telemanom/labeled_anomalies.csv", sequences % "[[2, 1]]", "[2, 1] lies outside"),
         (sat, "telemanom/labeled_anomalies.csv", sequences % "[[-1, 1]]", "[-1, 1] lies outside"),
         (sat, "telemanom/labeled_anomalies.csv", sequences % "exit()", "cannot read 'exit()'"),
         (psm, "PSM/train.csv", "t,f_0,f_1\n0,1,x\n", ", row 0, column 'f_1': 'x' is not a number"),
         (psm, "PSM/test.csv", "t,f_0,f_2\n0,1,2\n", ": not the channels of training"),
-        (psm, "PSM/test.csv", "t,f_0,f_1\n0,1,inf\n", ", row 0, column 'f_1': the cell is infinit"),
-        (psm, "PSM/test_label.csv", "t,label\n0,1\n", ": labels of shape (1,) for 4 test"),
         (psm, "PSM/test_label.csv", "t,a,b\n0,1,1\n", ": 2 columns beside the time"),
         (swat, attack, swat_text([(1, 2, "Atack")]), ", row 0, column 'Normal/Attack': 'Atack'"),
         (swat, attack, swat_text([(1, "off", "Normal")]), ", row 0, column 'LIT101': 'off'"),
@@ -267,12 +223,16 @@ def test_published_layouts_refuse(root):
             data.load(name, entity, root)
         path.write_bytes(before)
     path = root / "telemanom" / "labeled_anomalies.csv"
-    write(path, f'{TELEMANOM}S-1,SMAP,"[[1, 2]]",x,5\n')
-    with fails("labeled_anomalies.csv, row 0, column 'num_values': S-1 has 4 test rows"):
-        data.load("smap", "S-1", root)
-    write(path, "chan_id,class\nS-1,x\n")
-    with fails("labeled_anomalies.csv, column 'spacecraft': no such column"):
-        data.entities("smap", root)
+    for text, message in (
+        (
+            f'{TELEMANOM}S-1,SMAP,"[[1, 2]]",x,5\n',
+            ", row 0, column 'num_values': S-1 has 4 test rows",
+        ),
+        ("chan_id,class\nS-1,x\n", ", column 'spacecraft': no such column"),
+    ):
+        write(path, text)
+        with fails(f"labeled_anomalies.csv{message}"):
+            data.load("smap", "S-1", root)
 
 
 def test_psm_has_gaps_and_swat_two_versions(root):
@@ -370,12 +330,13 @@ def test_parquet(tmp_path):
         load_own(tmp_path)
 
 
-def test_arrays_with_labels_gaps_and_one_channel(tmp_path):
+def test_arrays(tmp_path):
     arrays(tmp_path)
-    save(tmp_path / "pump" / "train.npy", [1.0, np.nan, 3.0])
-    save(tmp_path / "pump" / "test.npy", [4.0, 5.0])
-    save(tmp_path / "pump" / "test_label.npy", [[False], [True]])
-    save(tmp_path / "pump" / "train_label.npy", [0, 1, 1])
+    folder = tmp_path / "pump"
+    save(folder / "train.npy", [1.0, np.nan, 3.0])  # one channel
+    save(folder / "test.npy", [4.0, 5.0])
+    save(folder / "test_label.npy", [[False], [True]])
+    save(folder / "train_label.npy", [0, 1, 1])
     with fails("train.npy, row 1, column 0: the cell is missing", "missing='fill'"):
         load_own(tmp_path)
     series = load_own(tmp_path, missing="fill")
@@ -386,13 +347,31 @@ def test_arrays_with_labels_gaps_and_one_channel(tmp_path):
     )
     with fails("train.npy: an array has no named columns"):
         load_own(tmp_path, label="label")
-    save(tmp_path / "pump" / "test_label.npy", [0, 1, 0])
+    save(folder / "test_label.npy", [0, 1, 0])
     with fails("test_label.npy: labels of shape (3,) for 2 test rows"):
         load_own(tmp_path, missing="fill")
-    write(tmp_path / "pump" / "test_label.csv", "0\n1\n")
-    (tmp_path / "pump" / "test_label.npy").unlink()
+    (folder / "test_label.npy").rename(folder / "test_label.csv")
     with fails("test.npy: an array beside tables (test_label.csv"):
         load_own(tmp_path)
+    (folder / "test_label.csv").unlink()
+    whole = (folder / "test.npy").read_bytes()
+    np.save(folder / "test.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    pickled = (folder / "test.npy").read_bytes()
+    with (folder / "test.npy").open("wb") as file:
+        np.savez(file, a=np.zeros(2), b=np.zeros(2))
+    zipped = (folder / "test.npy").read_bytes()
+    for damaged, problem in (
+        (pickled, "cannot be read"),  # never unpickled
+        (zipped, "holds several arrays"),
+        (whole[:-3], "cannot be read"),
+        (b"", "cannot be read"),
+    ):
+        (folder / "test.npy").write_bytes(damaged)
+        with fails(f"test.npy: {problem}"):
+            load_own(tmp_path, missing="fill")
+    save(folder / "test.npy", np.zeros((2, 2, 2)))
+    with fails("test.npy: shape (2, 2, 2), expected (rows, channels)"):
+        load_own(tmp_path, missing="fill")
 
 
 # --- folders of one's own: labels, times, cells ---
@@ -518,14 +497,12 @@ def test_options(tmp_path):
         assert series.test[:, 0].tolist() == list(range(cut, rows))
     with fails("pump.csv: a train_share of 0.001 leaves a half of the 400 rows empty"):
         load_own(tmp_path, train_share=0.001)
-    for share in (0, 1, float("nan"), "0.5", None, True):
-        with fails(f"train_share is {share!r}, not a number above 0 and below 1"):
-            load_own(tmp_path, train_share=share)
     text_b(tmp_path / "b")
     for options, message in (
         ({"missing": "drop"}, "missing is 'drop', neither 'error' nor 'fill'"),
         ({"trainshare": 0.5}, "no option 'trainshare'"),
         ({"train_share": 0.7}, "pump_train.csv: train_share is for one file per entity"),
+        *(({"train_share": share}, f"train_share is {share!r}, not") for share in (0, "0.5", True)),
     ):
         with fails(message):
             load_own(tmp_path / "b", **options)
@@ -539,10 +516,8 @@ def test_one_bad_file(tmp_path):
         ("time,label\n1,0\n2,1\n", ": no channel beside the time and the labels"),
         ("cpu,net\n1,2\n3,off\n", ", row 1, column 'net': 'off' is not a number (1 such"),
         ("1,2\n3,off\n", ", row 1, column 1: 'off' is not a number"),
-        ("cpu,net\n1,2\n3,4\n5,-inf\n", ", row 2, column 'net': the cell is infinite"),
         ("1,inf\n3,4\n", ", row 0, column 1: the cell is infinite (1 such cells)"),
         ("cpu,net\n1,2\n3,4,5\n", ", row 1: rows of unequal length: 3 cells, the first"),
-        ("cpu,net\n1,2\n3,4\n5", ", row 2: rows of unequal length: 1"),
         ("cpu\n1\n2\n\nx\n", ", row 3, column 'cpu': 'x' is not a number"),
         ("cpu,cpu\n1,2\n3,4\n", ", column 'cpu': two columns of this name"),
         ("cpu,label\n1,0\n2,2\n", ", row 1, column 'label': label 2 is neither 0 nor 1"),
@@ -551,7 +526,6 @@ def test_one_bad_file(tmp_path):
         ("date,time,cpu\n1,1,1\n", ": several columns could be the time: date, time"),
         ("a;b\n1;2\n", ": one column, 'a;b'. Separate the cells by commas"),
         ("d,cpu\n2024-01-02,1\n2024-01-01,1\n", ", row 1, column 'd': 2024-01-01 is not later"),
-        ("d,cpu\n2024-01-02,1\n2024-01-02,1\n", ", row 1, column 'd': 2024-01-02 is not later"),
         ("d,cpu\n2024-01-01,1\nnoon,1\n", ", row 1, column 'd': 'noon' is not a time (1 such"),
         ("d,cpu\n2024-01-01,1\n,2\n", ", row 1, column 'd': 'nan' is not a time"),
         ("cpu,time\n1,4\n2,4\n", ", row 1, column 'time': 4 is not later"),
@@ -569,8 +543,6 @@ def test_two_halves_that_do_not_fit(tmp_path):
         ("test", "net,cpu\n1,2\n", "test.csv: the channels of the training half in another order"),
         ("test", "1,2\n", "test.csv: no header line, but train.csv has one"),
         ("train", "1,2\n", "train.csv: no header line, but test.csv has one"),
-        ("test", "cpu,net\n1,2\n,3\n", "test.csv, row 1, column 'cpu': the cell is missing"),
-        ("train", "cpu,net\n1,2\n3,inf\n", "train.csv, row 1, column 'net': the cell is infinite"),
         ("test_label", "0\n1\n", "test_label.csv: labels of shape (2,) for 4 test rows"),
         ("test_label", "0\n1\n2\n0\n", "test_label.csv, row 2, column 0: label 2 is neither"),
         ("test_label", "a,b\n0,1\n", "test_label.csv: no label column found"),
@@ -593,19 +565,15 @@ def test_two_halves_that_do_not_fit(tmp_path):
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="LMMOE_DATA does not name a folder")
 def test_real_data():
-    known = {  # entity: id, shape of the test half, events
-        ("smd", "machine-1-1"): ("7501f0c88945", (28479, 38), 8),
-        ("asd", "omi-1"): ("b1c2bf488c6a", (4320, 19), 7),
-        ("smap", "P-2"): ("63b91f85a8d0", (8209, 25), 1),  # 5350-6575 and 5300-6420
-        ("msl", "M-1"): ("776e076cddc8", (2277, 55), 1),
-    }
-    for (name, entity), (id_, shape, count) in known.items():
+    for name, entity, known, shape, events in (
+        ("smd", "machine-1-1", "7501f0c88945", (28479, 38), 8),
+        ("asd", "omi-1", "b1c2bf488c6a", (4320, 19), 7),
+        ("smap", "P-2", "63b91f85a8d0", (8209, 25), 1),  # rows 5350-6575 and 5300-6420
+        ("msl", "M-1", "776e076cddc8", (2277, 55), 1),
+    ):
         if entity in data.entities(name):
             series = data.load(name, entity)
-            assert (series.id, series.test.shape, len(series.events)) == (id_, shape, count)
-    if "machine-1-1" in data.entities("smd"):
-        series = data.load("smd", "machine-1-1")
-        assert series.causes[0] == data.Cause(15849, 16368, (0, 8, 9, 11, 12, 13, 14))
-        path = reading.find(REAL / SMD / "test" / "machine-1-1.txt")
-        row = [float(cell) for cell in reading.first_rows(path, 1)[0]]
-        assert series.test[0].tolist() == row
+            assert (series.id, series.test.shape, len(series.events)) == (known, shape, events)
+            if name == "smd":
+                cause = data.Cause(15849, 16368, (0, 8, 9, 11, 12, 13, 14))
+                assert series.causes[0] == cause and len(series.causes) == 8

@@ -12,7 +12,6 @@ from contextlib import suppress
 from importlib import import_module, resources
 from inspect import cleandoc
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import requests
@@ -27,8 +26,7 @@ PUBLISHED = f"https://raw.githubusercontent.com/NetManAIOps/OmniAnomaly/{COMMIT}
 LICENCE = "LICENSE"  # it asks to go with every copy, so it is fetched with a single machine, too
 PASSING = {408, 425, 429, 500, 502, 503, 504}  # answers that may be different a little later
 RETRIES = 4  # of an attempt that failed for a passing reason
-WAIT = 0.5  # seconds before the first retry, then twice as many each time
-LONGEST_WAIT = 60.0  # seconds before a retry, whatever the server asks for
+WAIT = 1.0  # seconds before the first retry, then twice as many each time
 TIMEOUT = (10.0, 60.0)  # seconds, for connecting and for each read
 CHUNK = 1 << 16  # bytes downloaded at a time
 
@@ -40,43 +38,34 @@ def published_blobs() -> dict[str, str]:
         return {row["path"]: row["git_blob"] for row in csv.DictReader(file)}
 
 
-def blob_id(path: Path) -> str:
-    """The git blob id of a file's content, decompressed first where the name ends in .xz or .gz.
-
-    SHA-1 of ``blob <size>``, a zero byte and the content (git-hash-object). Raises `DataError`
-    where the file cannot be read or is damaged.
-    """
-    with reading.naming(path), reading.OPENERS.get(path.suffix, open)(path, "rb") as file:
-        content = file.read()
-    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
-
-
 def fault(file: Path, blob: str) -> str:
-    """Say what is wrong with a file that should have this git blob id; empty where nothing is."""
+    """Say what is wrong with a file that should have this git blob id; empty where nothing is.
+
+    The id is the SHA-1 of ``blob <size>``, a zero byte and the content (git-hash-object),
+    decompressed first where the name ends in .xz or .gz.
+    """
     try:
-        got = blob_id(file)
+        with reading.naming(file), reading.OPENERS.get(file.suffix, open)(file, "rb") as opened:
+            content = opened.read()
     except DataError as error:
         return str(error)
+    hashed = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
+    got = hashed.hexdigest()
     return "" if got == blob else f"{file}: git blob id {got}, expected {blob}"
 
 
 # --- fetching ---
 
 
-class Fetched(NamedTuple):
-    """What a fetch did: paths below the folder SMD, and bytes received."""
-
-    new: list[str]
-    present: list[str]
-    size: int
-
-
-def fetch_smd(folder: Path, *, base_url: str = PUBLISHED, entities: Sequence[str] = ()) -> Fetched:
+def fetch_smd(
+    folder: Path, *, base_url: str = PUBLISHED, entities: Sequence[str] = ()
+) -> tuple[list[str], list[str], int]:
     """Download SMD into ``folder``/SMD, all of it or the machines ``entities`` only.
 
-    Files that are there and have the published content are left alone. ``base_url`` is the address
-    of the folder that holds ServerMachineDataset. Raises `DataError`: at once where nobody answers
-    or nothing can be written, else at the end with all files that failed.
+    ``base_url`` is the address of the folder that holds ServerMachineDataset. Gives the files that
+    are new, those that were there with the published content, and how many bytes were received.
+    Raises `DataError`: at once where nobody answers or nothing can be written, else at the end with
+    all files that failed.
     """
     blobs = published_blobs()
     machines = sorted({Path(path).stem for path in blobs} - {LICENCE})
@@ -119,7 +108,7 @@ def fetch_smd(folder: Path, *, base_url: str = PUBLISHED, entities: Sequence[str
             f"{len(failed)} of {len(wanted)} files could not be fetched:\n" + "\n".join(failed),
             hint="\nThe others are there; run the same command again to try these once more",
         )
-    return Fetched(new, present, size)
+    return new, present, size
 
 
 def _download(session: requests.Session, url: str, blob: str, target: Path) -> Iterator[int]:
@@ -135,16 +124,13 @@ def _download(session: requests.Session, url: str, blob: str, target: Path) -> I
         try:
             yield from _receive(session, url, part, have)
         except requests.RequestException as error:
-            answer, pause = error.response, WAIT * 2**failures
-            if isinstance(error, ValueError):  # the address is none
-                raise
-            if failures == RETRIES or (answer is not None and answer.status_code not in PASSING):
-                if isinstance(error, requests.ConnectionError):
+            bad_address = isinstance(error, ValueError)
+            refused = error.response is not None and error.response.status_code not in PASSING
+            if failures == RETRIES or bad_address or refused:
+                if bad_address or isinstance(error, requests.ConnectionError):
                     raise
                 raise DataError(str(error), file=url) from error
-            if answer is not None and (asked := answer.headers.get("Retry-After", "")).isdigit():
-                pause = min(float(asked), LONGEST_WAIT)
-            time.sleep(pause)
+            time.sleep(WAIT * 2**failures)
             failures += 1
             continue
         problem = fault(part, blob)

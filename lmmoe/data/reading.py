@@ -94,16 +94,16 @@ def read_frame(
     the surplus of long ones for row names.
     """
     options = {"header": header, "skiprows": skiprows, "low_memory": False, **options}
-    suspects = None  # rows to look at: all
     with naming(path):
         try:
             frame = pd.read_csv(path, **options)
-            # A short row leaves its last cell empty, and only where the first row is long pandas
-            # takes row names: so the slow look at all rows is seldom needed.
-            suspects = None if frame.iloc[:, -1].isna().any() else 2
-        finally:
-            _check_even(path, header, skiprows, suspects)
-    return frame
+        except pd.errors.ParserError:
+            _check_even(path, header, skiprows, None)  # says which row, if that is the reason
+            raise
+        # A short row leaves its last cell empty, and only where the first row is long pandas takes
+        # row names: so the slow look at all rows is seldom needed.
+        _check_even(path, header, skiprows, None if frame.iloc[:, -1].isna().any() else 2)
+        return frame
 
 
 def _check_even(path: Path, header: int | None, skiprows: int, count: int | None) -> None:
