@@ -11,26 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_up import (
-    ENTITIES,
-    HEADER,
-    LABELS,
-    SMD,
-    TEST,
-    TEST_TEXT,
-    TRAIN,
-    TRAIN_TEXT,
-    arrays,
-    fails,
-    load_own,
-    read_one,
-    save,
-    swat_text,
-    text_a,
-    text_b,
-    text_c,
-    write,
-)
+from made_up import ENTITIES, LABELS, SMD, TEST, TRAIN, fails, save, swat_text, write
 
 from lmmoe import data
 from lmmoe.data import Series, reading
@@ -205,14 +186,19 @@ def test_published_layouts_refuse(root):
         (sat, "telemanom/labeled_anomalies.csv", sequences % "[[-1, 1]]", "[-1, 1] lies outside"),
         (sat, "telemanom/labeled_anomalies.csv", sequences % "exit()", "cannot read 'exit()'"),
         (psm, "PSM/train.csv", "t,f_0,f_1\n0,1,x\n", ", row 0, column 'f_1': 'x' is not a number"),
-        (psm, "PSM/test.csv", "t,f_0,f_2\n0,1,2\n", ": not the channels of training"),
+        (psm, "PSM/test.csv", "t,f_0,f_2\n0,1,2\n", ": other channels than in training"),
         (psm, "PSM/test_label.csv", "t,a,b\n0,1,1\n", ": 2 columns beside the time"),
         (swat, attack, swat_text([(1, 2, "Atack")]), ", row 0, column 'Normal/Attack': 'Atack'"),
         (swat, attack, swat_text([(1, "off", "Normal")]), ", row 0, column 'LIT101': 'off'"),
         (swat, attack, swat_text([(1, "", "Normal")]), ", row 0, column 'LIT101': the cell is mis"),
         (swat, attack, "a,b\n1,2\n", ": no column 'Timestamp' in the first 5 lines"),
         (swat, attack, " Timestamp,FIT101\n1,2\n", ", column 'Normal/Attack': no such column"),
-        (swat, attack, " Timestamp,A,B,Normal/Attack\n1,1,2,Normal\n", ": not the channels of tra"),
+        (
+            swat,
+            attack,
+            " Timestamp,A,B,Normal/Attack\n1,1,2,Normal\n",
+            ": other channels than in tr",
+        ),
     ):
         path = root / file if "." in str(file) else root / file / f"{entity}.txt"
         before = path.read_bytes()
@@ -250,31 +236,51 @@ def test_psm_has_gaps_and_swat_two_versions(root):
 
 # --- folders of one's own: layouts ---
 
+HEADER = "cpu,net\n"
+TRAIN_TEXT = HEADER + "1,2\n3,4\n5,6\n"
+TEST_TEXT = HEADER + "7,8\n9,1\n2,3\n4,5\n"
+
+
+def load_own(folder, entity="pump", **options):
+    return data.load(str(folder), entity, **options)
+
+
+def read_one(folder, text, **options):
+    """Write one file and read its entity."""
+    write(folder / "pump.csv", text)
+    return load_own(folder, **options)
+
+
+def halves(folder, between="/"):
+    """Layouts (b) and (c)."""
+    write(folder / f"pump{between}train.csv", TRAIN_TEXT)
+    write(folder / f"pump{between}test.csv", TEST_TEXT)
+
 
 def test_layouts(tmp_path):
-    for build, options, file_count in (
-        (text_a, {"train_share": 3 / 7}, 1),
-        (text_b, {}, 2),
-        (text_c, {}, 2),
-        (arrays, {}, 2),
-    ):
-        folder = tmp_path / build.__name__
-        build(folder)
+    for number, options in enumerate(({"train_share": 3 / 7}, {}, {}, {})):
+        folder = tmp_path / str(number)
+        if number == 0:
+            write(folder / "pump.csv", TRAIN_TEXT + TEST_TEXT.removeprefix(HEADER))
+        elif number < 3:
+            halves(folder, "_/"[number - 1])
+        else:
+            save(folder / "pump" / "train.npy", TRAIN)
+            save(folder / "pump" / "test.npy", TEST)
         for other in ("readme.txt", ".hidden.csv", ".ipynb_checkpoints/train.csv", "x/y/train.csv"):
             write(folder / other, "not data")
         assert data.entities(str(folder)) == ["pump"]
-        assert len(data.files(str(folder), "pump")) == file_count
+        assert len(data.files(str(folder), "pump")) == (1 if number == 0 else 2)
         series = load_own(folder, **options)
-        assert (series.dataset, series.entity) == (build.__name__, "pump")
+        assert (series.dataset, series.entity) == (str(number), "pump")
         assert series.train.tolist() == TRAIN and series.test.tolist() == TEST
         assert series.labels is None and series.rows_per_day is None and series.notes == ()
-        names = ("channel 1", "channel 2") if build is arrays else ("cpu", "net")
-        assert series.channels == names
+        assert series.channels == (("channel 1", "channel 2") if number == 3 else ("cpu", "net"))
 
 
 def test_several_layouts_in_one_folder_and_a_folder_that_is_an_entity(tmp_path):
-    text_b(tmp_path)
-    write(tmp_path / "fan.2.CSV", HEADER + TRAIN_TEXT)
+    halves(tmp_path, "_")
+    write(tmp_path / "fan.2.CSV", TRAIN_TEXT)
     save(tmp_path / "omi-1" / "Train.npy", TRAIN)
     save(tmp_path / "omi-1" / "test.npy", TEST)
     assert data.entities(str(tmp_path)) == ["fan.2", "omi-1", "pump"]
@@ -283,7 +289,7 @@ def test_several_layouts_in_one_folder_and_a_folder_that_is_an_entity(tmp_path):
     assert load_own(tmp_path / "omi-1", "omi-1").test.tolist() == TEST
     zipped = tmp_path / "gz" / "pump.csv.gz"
     write(zipped, "")
-    zipped.write_bytes(gzip.compress((HEADER + TEST_TEXT).encode()))
+    zipped.write_bytes(gzip.compress(TEST_TEXT.encode()))
     assert load_own(tmp_path / "gz").test.tolist() == TEST[2:]
 
 
@@ -331,7 +337,6 @@ def test_parquet(tmp_path):
 
 
 def test_arrays(tmp_path):
-    arrays(tmp_path)
     folder = tmp_path / "pump"
     save(folder / "train.npy", [1.0, np.nan, 3.0])  # one channel
     save(folder / "test.npy", [4.0, 5.0])
@@ -403,7 +408,7 @@ def test_named_columns(tmp_path):
 
 
 def test_label_files(tmp_path):
-    text_b(tmp_path)
+    halves(tmp_path, "_")
     for text in (
         "0\n1\n1\n0\n",
         "is it?\n0\n1\n1\n0\n",
@@ -420,7 +425,7 @@ def test_label_files(tmp_path):
 
 
 def test_labels_in_the_test_half(tmp_path):
-    text_c(tmp_path)
+    halves(tmp_path)
     write(tmp_path / "pump" / "test.csv", "cpu,net,Label\n7,8,0\n9,1,1\n2,3,1\n4,5,0\n")
     for options in ({}, {"label": "Label"}):
         series = load_own(tmp_path, **options)
@@ -497,7 +502,7 @@ def test_options(tmp_path):
         assert series.test[:, 0].tolist() == list(range(cut, rows))
     with fails("pump.csv: a train_share of 0.001 leaves a half of the 400 rows empty"):
         load_own(tmp_path, train_share=0.001)
-    text_b(tmp_path / "b")
+    halves(tmp_path / "b", "_")
     for options, message in (
         ({"missing": "drop"}, "missing is 'drop', neither 'error' nor 'fill'"),
         ({"trainshare": 0.5}, "no option 'trainshare'"),
@@ -539,7 +544,11 @@ def test_one_bad_file(tmp_path):
 
 def test_two_halves_that_do_not_fit(tmp_path):
     for file, text, message in (
-        ("test", "cpu,disk\n1,2\n", "test.csv: not the channels of training: lacking ['net'], ex"),
+        (
+            "test",
+            "cpu,disk\n1,2\n",
+            "test.csv: other channels than in training: lacking ['net'], ex",
+        ),
         ("test", "net,cpu\n1,2\n", "test.csv: the channels of the training half in another order"),
         ("test", "1,2\n", "test.csv: no header line, but train.csv has one"),
         ("train", "1,2\n", "train.csv: no header line, but test.csv has one"),
@@ -549,7 +558,7 @@ def test_two_halves_that_do_not_fit(tmp_path):
         ("test_label", "time\n0\n", "test_label.csv: no label column found"),
         ("test_label", "", "test_label.csv: the file is empty"),
     ):
-        text_c(tmp_path)
+        halves(tmp_path)
         (tmp_path / "pump" / "test_label.csv").unlink(missing_ok=True)
         write(tmp_path / "pump" / f"{file}.csv", text)
         with fails(message):

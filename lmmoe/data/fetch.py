@@ -78,6 +78,7 @@ def fetch_smd(
     with requests.Session() as session, bar(len(wanted), "fetch smd", unit=" files") as line:
         # Compressed transfer would make the bytes of a Range those of the compressed stream.
         session.headers["Accept-Encoding"] = "identity"
+        line.miniters, line.dynamic_miniters = 0, False  # drawn while one file is loading, too
         for path, blob in wanted.items():
             target = folder / smd.FOLDER.parent / path
             there = reading.find(target)
@@ -87,7 +88,8 @@ def fetch_smd(
                     continue
                 for received in _download(session, f"{base_url.rstrip('/')}/{path}", blob, target):
                     size += received
-                    line.set_postfix_str(f"{size / 1e6:.1f} MB {path}")
+                    line.set_postfix_str(f"{size / 1e6:.1f} MB {path}", refresh=False)
+                    line.update(0)
                 if there != target:  # a compressed copy with other content
                     there.unlink()
                 new.append(path)

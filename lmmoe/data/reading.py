@@ -212,7 +212,7 @@ def check_channels(channels: tuple[str, ...], expected: tuple[str, ...], path: P
         extra = [name for name in channels if name not in expected]
         problem = "the channels of the training half in another order"
         if lacking or extra:  # of hundreds, some say enough
-            problem = f"not the channels of training: lacking {lacking[:5]}, extra {extra[:5]}"
+            problem = f"other channels than in training: lacking {lacking[:5]}, extra {extra[:5]}"
         raise DataError(problem, file=path, hint="Both halves must hold the same, in one order")
 
 
