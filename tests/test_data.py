@@ -62,14 +62,16 @@ def test_checked_refuses():
 
 def test_id_follows_the_values_only():
     assert re.fullmatch("[0-9a-f]{12}", checked().id)
-    assert checked().id == checked(dataset="other", train=np.array(TRAIN, order="F")).id
+    other = checked(dataset="other", train=np.array(TRAIN, order="F"))
+    assert checked().id == other.id and other.train.flags.c_contiguous
     others = [
         {"labels": None},
+        {"labels": None, "train": np.reshape(TRAIN, (6, 1)), "test": np.reshape(TEST[:2], (4, 1))},
         {"labels": [1, 0]},
         {"test": [[7, 8], [9, 11]]},
         {"train": TRAIN[:2], "test": [TRAIN[2], *TEST[:2]], "labels": [0, 0, 1]},
     ]
-    assert len({checked().id, *(checked(**other).id for other in others)}) == 5
+    assert len({checked().id, *(checked(**other).id for other in others)}) == 6
 
 
 @given(st.lists(st.booleans(), max_size=60))
@@ -176,6 +178,7 @@ def test_published_layouts_refuse(root):
     sequences = f'{TELEMANOM}M-1,MSL,"[[1, 2]]",[point],4\nS-1,SMAP,"%s",x,4\n'
     for (name, entity), file, text, message in (
         (machine, SMD / "interpretation_label", "1-3:1\n1-3:x\n", ", row 1: cannot read '1-3:x'"),
+        (machine, SMD / "interpretation_label", "3-3:1\n", ", row 0: '3-3:1' lies outside"),
         (machine, SMD / "interpretation_label", "1-5:1\n", ", row 0: '1-5:1' lies outside the 4"),
         (machine, SMD / "interpretation_label", "1-3:0\n", ", row 0: '1-3:0' lies outside"),
         (machine, SMD / "test_label", "0\n1\n3\n0\n", ", row 2: label 3.0 is neither 0 nor 1"),
@@ -467,11 +470,15 @@ def test_first_line(tmp_path):
         assert len(series.train) == len(series.test) == 2 and series.channels[0] == "channel 1"
     for first in ("a,b", "1,b", ",x", "cpu 1,cpu 2", ",0"):
         series = read_one(tmp_path, f"{first}\n5,6\n7,8\n")
-        assert series.train.tolist()[0][-1] == 6 and len(series.test) == 1
+        assert series.train.tolist() == [[5, 6]] and len(series.test) == 1
     pd.DataFrame([*TEST, *TEST]).to_csv(tmp_path / "pump.csv")
     series = load_own(tmp_path)
     assert series.train.tolist() == series.test.tolist() == TEST
     assert series.notes == ("pump.csv: the first column has no name and counts the rows: dropped",)
+    for half in ("train", "test"):
+        pd.DataFrame(TEST).to_csv(tmp_path / f"fan_{half}.csv")
+    notes = load_own(tmp_path, "fan").notes
+    assert [note.partition(":")[0] for note in notes] == ["fan_train.csv", "fan_test.csv"]
 
 
 def test_missing_cells(tmp_path):

@@ -26,7 +26,7 @@ LARGER = {
     "mmoe.py": 525,
     "pitfalls.py": 423,
     "stream.py": 395,
-    "reading.py": 437,
+    "reading.py": 422,
     "synthetic.py": 406,
 }
 MODULES = sorted((ROOT / "lmmoe").rglob("*.py"))

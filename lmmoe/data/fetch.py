@@ -148,14 +148,12 @@ def _receive(session: requests.Session, url: str, part: Path, have: int) -> Iter
     """Ask once for what is missing of a file and append it to the ``have`` bytes of the part."""
     headers = {"Range": f"bytes={have}-"} if have else {}
     with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        start = response.headers.get("Content-Range", "").partition("-")[0]
-        continued = response.status_code == 206 and start == f"bytes {have}"
-        if have and not continued and response.status_code in (206, 416):
-            part.unlink()  # the server has no such range
+        if response.status_code == 416:  # the part is as long as the file, or longer
+            part.unlink()
             return
         response.raise_for_status()
         part.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("ab" if continued else "wb") as file:
+        with part.open("ab" if response.status_code == 206 else "wb") as file:
             for chunk in response.iter_content(CHUNK):
                 file.write(chunk)
                 yield len(chunk)

@@ -37,7 +37,7 @@ import pandas as pd
 
 from lmmoe.data import reading
 from lmmoe.data.reading import Table
-from lmmoe.data.series import Bits, Series
+from lmmoe.data.series import Series
 from lmmoe.errors import DataError
 
 WHOLE = "whole"
@@ -99,8 +99,7 @@ def read(
     time, label
         Names of those columns (numbers, from 0, where there is no header) if they are others.
     train_share
-        Layout (a): the part of the rows that train. Too small starves the detectors; too large
-        leaves few events to test on.
+        Layout (a): the part of the rows that train; the larger, the fewer events to test on.
     missing
         ``"error"`` refuses missing cells; ``"fill"`` repeats the channel's last value, in each half
         by itself, and counts the cells in ``Series.notes``.
@@ -157,25 +156,20 @@ def _read_halves(
             hint="Without it nobody can tell that both hold the same channels",
         )
     if beside is not None:
-        test = replace(test, labels=_labels_beside(beside, test, columns))
+        if test.labels is not None:
+            problem = f"labels are here and in {beside.name}"
+            raise DataError(problem, file=test.path, hint="Take one of them out")
+        labels, times = reading.read_labels(beside, **columns)
+        both = times is not None and test.times is not None and len(times) == len(test.times)
+        if both and times.dtype.kind == test.times.dtype.kind:
+            bad = np.flatnonzero(times != test.times)
+            if len(bad):
+                problem = f"the time is not that of the same row of {test.path.name}"
+                raise DataError(problem, file=beside, row=int(bad[0]))
+        test = replace(test, labels=labels)
     if "train_label" in parts:
         train = replace(train, labels=reading.read_labels(parts["train_label"], **columns)[0])
     return train, test
-
-
-def _labels_beside(path: Path, test: Table, columns: dict[str, str | None]) -> Bits:
-    """The labels ``(t,)`` of a file of their own; `DataError` where they are of other rows."""
-    if test.labels is not None:
-        problem = f"labels are here and in {path.name}"
-        raise DataError(problem, file=test.path, hint="Take one of them out")
-    labels, times = reading.read_labels(path, **columns)
-    both = times is not None and test.times is not None and len(times) == len(test.times)
-    if both and times.dtype.kind == test.times.dtype.kind:
-        bad = np.flatnonzero(times != test.times)
-        if len(bad):
-            problem = f"the time is not that of the same row of {test.path.name}"
-            raise DataError(problem, file=path, row=int(bad[0]))
-    return labels
 
 
 def _read_arrays(parts: Mapping[str, Path], *, fill: bool) -> tuple[Table, Table]:
@@ -200,8 +194,15 @@ def join(train: Table, test: Table, label_path: Path, dataset: str, entity: str)
 
     Raises `DataError` where they hold other channels, and for what `Series.checked` refuses.
     """
-    if train.channels is not None and test.channels is not None:
-        reading.check_channels(test.channels, train.channels, test.path)
+    expected, channels = train.channels or (), test.channels or ()
+    if channels != expected:
+        lacking = [name for name in expected if name not in channels]
+        extra = [name for name in channels if name not in expected]
+        problem = "the channels of the training half in another order"
+        if lacking or extra:  # of hundreds, some say enough
+            problem = f"other channels than in training: lacking {lacking[:5]}, extra {extra[:5]}"
+        hint = "Both halves must hold the same channels in the same order"
+        raise DataError(problem, file=test.path, hint=hint)
     notes = train.notes + test.notes
     if train.labels is not None:
         notes += reading.marked_note(train.labels, len(train.values), train.path)

@@ -193,9 +193,6 @@ def fill_gaps(values: Floats, place: str) -> tuple[Floats, tuple[str, ...]]:
     return values, (f"{place}: {holes.sum()} missing cells filled with the last value",)
 
 
-# --- what halves must have in common ---
-
-
 def marked_note(marks: Bits, rows: int, path: Path) -> tuple[str, ...]:
     """How many rows of a training half are marked as anomalies, for ``Series.notes``."""
     if len(marks) != rows:
@@ -203,17 +200,6 @@ def marked_note(marks: Bits, rows: int, path: Path) -> tuple[str, ...]:
     return (
         f"{path.name}: {marks.sum()} of {rows} training rows are marked as anomalies, all kept",
     )
-
-
-def check_channels(channels: tuple[str, ...], expected: tuple[str, ...], path: Path) -> None:
-    """Raise `DataError` where a test half has other channels than its training half."""
-    if channels != expected:
-        lacking = [name for name in expected if name not in channels]
-        extra = [name for name in channels if name not in expected]
-        problem = "the channels of the training half in another order"
-        if lacking or extra:  # of hundreds, some say enough
-            problem = f"other channels than in training: lacking {lacking[:5]}, extra {extra[:5]}"
-        raise DataError(problem, file=path, hint="Both halves must hold the same, in one order")
 
 
 # --- tables of somebody's own ---
@@ -281,7 +267,15 @@ def read_labels(path: Path, *, time: str | None, label: str | None) -> tuple[Bit
 
 def _read_cells(path: Path) -> pd.DataFrame:
     """The file as it is, names stripped of blanks; `DataError` where it holds no rows."""
-    frame = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
+    if path.suffix.lower() == ".parquet":
+        with naming(path):
+            frame = pd.read_parquet(path)
+        frame.columns = [str(name) for name in frame.columns]
+        index = frame.index  # else numbers left over from an earlier selection
+        dated = isinstance(index, pd.DatetimeIndex) or index.name is not None
+        frame = frame.reset_index(names=index.name or "time", drop=not dated)
+    else:
+        frame = _read_csv(path)
     if not len(frame):
         raise DataError("no data rows", file=path)
     return frame.rename(columns=lambda name: name.strip() if isinstance(name, str) else name)
@@ -299,15 +293,6 @@ def _read_csv(path: Path) -> pd.DataFrame:
         raise DataError("two columns of this name", file=path, column=twice)
     # In a single column a blank line is a missing cell, not the gap between two rows.
     return read_frame(path, header=header, skip_blank_lines=len(first) > 1)
-
-
-def _read_parquet(path: Path) -> pd.DataFrame:
-    with naming(path):
-        frame = pd.read_parquet(path)
-    frame.columns = [str(name) for name in frame.columns]
-    if isinstance(frame.index, pd.DatetimeIndex) or frame.index.name is not None:
-        return frame.reset_index(names=frame.index.name or "time")
-    return frame.reset_index(drop=True)  # numbers left over from an earlier selection
 
 
 def _is_data(cells: list[str]) -> bool:
