@@ -5,7 +5,7 @@ Layouts; several may stand in one folder:
 (a) ``<entity>.csv``: one file; its first part trains (``train_share``), the rest is the test half;
 (b) ``<entity>_train.csv`` and ``<entity>_test.csv``;
 (c) ``<entity>/train.csv`` and ``<entity>/test.csv``;
-(d) ``<entity>/train.npy`` and ``<entity>/test.npy``, their labels ``test_label.npy``;
+(d) ``<entity>/train.npy`` and ``<entity>/test.npy``: ``(rows, channels)``, or ``(rows,)`` for one.
 
 ``.parquet`` may stand for ``.csv``; a ``.csv`` may be compressed (``.xz``, ``.gz``). A folder that
 is itself as in (c) or (d) is one entity of its own name. Labels are a column of the test half, or
