@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from lmmoe.data import reading
-from lmmoe.data.table import FORMATS, TIMES, Table, read_table
+from lmmoe.data.reading import FORMATS, TIMES, Table, read_table
 from lmmoe.detectors import Detector, saving
 from lmmoe.detectors import detector as make
 from lmmoe.errors import DataError

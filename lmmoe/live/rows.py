@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lmmoe.data.table import GAPS, LABELS, TIMES
+from lmmoe.data.reading import GAPS, LABELS, TIMES
 
 LONGEST = 1_000_000  # bytes of a line; a longer one is no row
 TOLD = 20  # changes of columns that are told; more are counted
