@@ -5,7 +5,7 @@ import numpy as np
 from lmmoe import detectors
 from lmmoe.data import Cause, Series
 from lmmoe.detectors.baselines import MTSExample
-from lmmoe.report.params import Profile
+from lmmoe.report.profile import Profile
 
 LIGHT = {
     "window": 8,
