@@ -106,8 +106,7 @@ def ratio(above: list[float], below: list[float]) -> Spread:
 
 def environment() -> dict[str, object]:
     """Where and when: versions, processor, threads, other work on the machine, date."""
-    from lmmoe.report.measure import cpu_name
-    from lmmoe.report.provenance import commit
+    from lmmoe.report.measure import commit, cpu_name
 
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -7,7 +7,7 @@ import pandas as pd
 from made_up_rows import line
 
 from lmmoe.detectors import entry
-from lmmoe.report import runs
+from lmmoe.report import experiment
 from lmmoe.report.ablation import named, variants
 from lmmoe.report.evaluation import COLUMNS
 
@@ -38,7 +38,7 @@ def ablation_rows(plan=None, *, entities=tuple(NINE), seeds=1, dataset="smd"):
                     lines.append(_line(one, protocol, entity, seed, value, seconds, key, dataset))
                     if protocol == "ours" and one.detector != "MTSExample" != "random":
                         errors[key] = error * rng.uniform(0.8, 1.2)
-    return runs.ordered(pd.DataFrame(lines)), pd.Series(errors, name="forecast_error")
+    return experiment.ordered(pd.DataFrame(lines)), pd.Series(errors, name="forecast_error")
 
 
 def _line(one, protocol, entity, seed, value, seconds, key, dataset):

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 from made_up_rows import line
 
-from lmmoe.report import runs
+from lmmoe.report import experiment
 from lmmoe.report.evaluation import COLUMNS
-from lmmoe.report.plots.style import LOWER_IS_BETTER
+from lmmoe.report.names import LOWER_IS_BETTER
 
 # Detector: mean average precision, seconds to train one entity, microseconds to score a row.
 QUALITY = {
@@ -58,7 +58,7 @@ def fleet(detectors=tuple(QUALITY), *, entities=28, seeds=3, protocols=("ours", 
     if "HMMoE" in detectors:
         bad = next(n for n, one in enumerate(lines) if one["detector"] == "HMMoE")
         lines[bad] = line("HMMoE", lines[bad]["entity"], None)
-    return runs.ordered(pd.DataFrame(lines))
+    return experiment.ordered(pd.DataFrame(lines))
 
 
 def _line(rng, detector, entity, offset, seed, protocol):

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from lmmoe.report import runs
+from lmmoe.report import experiment
 from lmmoe.report.evaluation import COLUMNS
 
 COSTS = {
@@ -24,7 +24,7 @@ def line(detector, entity, value, *, seed=0, protocol="ours", dataset="smd", **o
 
 
 def frame(*lines):
-    return runs.ordered(pd.DataFrame(lines))
+    return experiment.ordered(pd.DataFrame(lines))
 
 
 # Two seeds, two groups of machines, one failed run. By hand, with seeds averaged first:

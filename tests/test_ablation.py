@@ -12,11 +12,11 @@ from small import LIGHT, series
 
 from lmmoe import detectors, paths
 from lmmoe.detectors import detector
-from lmmoe.report import ablation, runs
+from lmmoe.report import ablation, experiment
 from lmmoe.report.evaluation import COLUMNS
-from lmmoe.report.params import Profile
+from lmmoe.report.experiment import Run
 from lmmoe.report.plots import ablation as pictures
-from lmmoe.report.runs import Run
+from lmmoe.report.profile import Profile
 from lmmoe.report.statistics import holm
 
 WHOLE = ablation.named("ablation")
@@ -74,19 +74,19 @@ def test_the_report_on_smd_has_the_whole_one_where_its_machines_are(monkeypatch)
     report = Profile(profile="smd", dataset="smd", root="somewhere")
     plan = ablation.plan(report)
     assert plan.profile == "ablation" and plan.entities == here and plan.root == "somewhere"
-    assert [one.get("entities") for one in plan.passes] == [None, NINE[:2], NINE[:2]]
+    assert [one.entities for one in plan.passes] == [None, NINE[:2], NINE[:2]]
     assert [one.dataset for one in ablation.on_other_data(plan)] == ["asd", "synthetic"]
     assert len(ablation.whole(report)) == 3
     assert ablation.plan(Profile(profile="mine", dataset="smd")).profile == "mine"
     here.remove("machine-1-1"), here.remove("machine-1-2")
-    assert [one.get("entities") for one in ablation.plan(report).passes] == [None]
+    assert [one.entities for one in ablation.plan(report).passes] == [None]
 
 
 def test_without_data_there_are_no_jobs_and_only_published_rows(tmp_path, monkeypatch):
     absent = Profile(profile="mine", dataset="asd", root=str(tmp_path))
     monkeypatch.setattr(paths, "figures", lambda name: tmp_path / name)
     assert ablation.rows_of(absent).empty
-    runs.accumulate(frame(line("LightMMoE", "a", 0.5)), tmp_path / "mine" / "runs.csv")
+    experiment.collect([frame(line("LightMMoE", "a", 0.5))], tmp_path / "mine" / "runs.csv")
     assert len(ablation.rows_of(absent)) == 1
 
 
@@ -101,7 +101,7 @@ class Made(Profile):
 
 
 def row_of_run(name, protocol="ours", **settings):
-    return runs.row(Run(series(), name, protocol, settings=settings), vus_window=10)
+    return experiment.row(Run(series(), name, protocol, settings=settings), vus_window=10)
 
 
 def test_the_last_values_error_by_hand():

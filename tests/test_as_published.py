@@ -9,9 +9,9 @@ from lmmoe.data import Series
 from lmmoe.detectors.amad import SWITCHES
 from lmmoe.metrics import average_precision
 from lmmoe.report import as_published
-from lmmoe.report.params import Profile
+from lmmoe.report.experiment import Run
 from lmmoe.report.pitfalls import Scored
-from lmmoe.report.runs import Run
+from lmmoe.report.profile import Profile
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from torch import nn
 
 from lmmoe import training
 from lmmoe.detectors.forecasters import FlatMixture
-from lmmoe.report.protocol import PROTOCOLS
+from lmmoe.report.experiment import PROTOCOLS
 
 TRAIN, TEST = waves(300), waves(200, seed=1)
 SMALL = {"window": 4, "examples": 100, "epochs": 2}

@@ -24,7 +24,7 @@ from made_up_claims import (
 
 from lmmoe import paths
 from lmmoe.report import claims
-from lmmoe.report import runs as tables
+from lmmoe.report import experiment as tables
 from lmmoe.report import study as studies
 from lmmoe.report.plots import claims as pictures
 

@@ -20,8 +20,8 @@ from lmmoe import paths
 from lmmoe.detectors import detector, names
 from lmmoe.report import cost, measure
 from lmmoe.report.cost import Effort, multiply_adds, per_row, rows_for
-from lmmoe.report.params import Profile
 from lmmoe.report.plots import cost as pictures
+from lmmoe.report.profile import Profile
 
 SHORT = Effort("short", repeats=2, seconds=0.01, call_seconds=0.001)
 DETECTORS = {"LightMMoE": LIGHT, "MTSExample": {}, "random": {}}
@@ -84,7 +84,7 @@ class TestTable:
 
     def test_what_cannot_be_saved_has_no_size_and_no_memory_of_scoring(self, profile, tasks):
         pytest.importorskip("pyod")
-        line = measured(replace(profile, detectors={FOREIGN: {}})).loc[FOREIGN]
+        line = measured(profile.model_copy(update={"detectors": {FOREIGN: {}}})).loc[FOREIGN]
         assert line[["model_bytes", "learned_bytes", "inference_mb", "multiply_adds"]].isna().all()
         assert line["train_seconds"] > 0
 
@@ -105,7 +105,7 @@ class TestTable:
         # Another effort, other settings: another measurement.
         measured(profile, effort=replace(SHORT, name="other"))
         assert len(tasks) == 8
-        other = replace(profile, detectors={"LightMMoE": LIGHT | {"experts": 1}})
+        other = profile.model_copy(update={"detectors": {"LightMMoE": LIGHT | {"experts": 1}}})
         assert measured(other)["key"]["LightMMoE"] != found["key"]["LightMMoE"]
 
     def test_what_is_published_is_not_measured(self, profile, tasks, monkeypatch, tmp_path):
@@ -139,7 +139,9 @@ class TestTable:
         lengths = {"short": 100, "long": 300, "longer": 310, "longest": 320, "shorter": 90}
         monkeypatch.setattr(Profile, "present", list(lengths))
         monkeypatch.setattr(Profile, "load", lambda _, name: series(lengths[name], entity=name))
-        many = replace(profile, detectors={"row index": {}, "MTSExample": {}, "last value": {}})
+        many = profile.model_copy(
+            update={"detectors": {"row index": {}, "MTSExample": {}, "last value": {}}}
+        )
         found = measured(many, effort=replace(SHORT, name="quick"))
         assert list(found.index) == ["MTSExample", "random"] and set(found["entity"]) == {"long"}
         found = measured(many, entity="short")
@@ -148,7 +150,9 @@ class TestTable:
         assert cost.effort_for(Profile(dataset="asd")) == cost.FULL
 
     def test_one_detector_in_a_process_of_its_own(self, profile):
-        found = measured(replace(profile, detectors={"MTSExample": {}})).loc["MTSExample"]
+        found = measured(
+            profile.model_copy(update={"detectors": {"MTSExample": {}, "random": {}}})
+        ).loc["MTSExample"]
         assert pd.isna(found["error"]) and found["multiply_adds"] == 4
         assert found["process_mb"] > 50 and found["train_seconds"] > 0
 

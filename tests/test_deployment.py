@@ -13,9 +13,9 @@ from lmmoe.data import Series
 from lmmoe.detectors import detector
 from lmmoe.errors import DataError
 from lmmoe.live.model import Facts, Model
-from lmmoe.report import deployment, kept, newcomers, runs
-from lmmoe.report.params import Profile
+from lmmoe.report import deployment, experiment, newcomers, store
 from lmmoe.report.plots import deployment as plots
+from lmmoe.report.profile import Profile
 
 SMALL = {"experts": 2, "kernels": 3, "hidden": 8, "out": 4, "tower": 3, "window": 6, "epochs": 2}
 LABELS = np.zeros(100, dtype=int)
@@ -46,7 +46,7 @@ class TestKept:
         self.folder, self.calls = tmp_path / "figures" / "p", 0
 
     def lines(self, **hidden):
-        return kept.Kept("p", "t").lines({"entity": "01"}, hidden, self.compute)
+        return store.Table("p", "t").lines({"entity": "01"}, hidden, self.compute)
 
     def compute(self):
         self.calls += 1
@@ -72,8 +72,8 @@ class TestKept:
 
     def test_a_failure_is_not_kept(self):
         with pytest.raises(ZeroDivisionError):
-            kept.Kept("p", "t").lines({}, {}, lambda: 1 / 0)
-        assert kept.Kept("p", "t").lines({}, {}, list) == []
+            store.Table("p", "t").lines({}, {}, lambda: 1 / 0)
+        assert store.Table("p", "t").lines({}, {}, list) == []
 
 
 class TestAlarms:
@@ -278,7 +278,7 @@ def test_live_steps_are_timed_and_a_detector_without_says_why(monkeypatch, tmp_p
     names = ("LightMMoE", "MTSExample", "SmartSimpleAD")
     profile = TwoSeries(profile="p", detectors={n: QUICK.get(n, {}) for n in names})
     good = [{"entity": "m1", "detector": name, "protocol": "ours"} for name in names]
-    table = deployment.steps(profile, runs.ordered(pd.DataFrame(good)))
+    table = deployment.steps(profile, experiment.ordered(pd.DataFrame(good)))
     light = table[table["detector"] == "LightMMoE"]
     ways = [deployment.STEP, deployment.BATCH, deployment.ONNX, deployment.INT8]
     assert light["way"].tolist() == ways and light["error"].isna().all()
@@ -296,7 +296,7 @@ def test_places_take_what_their_rules_ask_for():
         for n in range(5)
         for name, quality, seconds in zip(names, (0.5, 0.4, 0.6, 0.9), (9, 1, 99, 0), strict=True)
     ]
-    rows = runs.ordered(pd.DataFrame(lines))
+    rows = experiment.ordered(pd.DataFrame(lines))
     live = pd.DataFrame({"detector": names, "way": deployment.STEP, "error": None})
     live = live.assign(p99_processor_ms=[1.0, 1.0, 20.0, 0.1], state_bytes=1.0)
     live = live.assign(model_bytes=[3e5, 1e5, 1e6, 1.0])

@@ -8,9 +8,10 @@ import pytest
 from small import FOREIGN, LIGHT, TwoSeries, failing, make, series
 
 from lmmoe import paths
-from lmmoe.detectors.norm import MTSExample
+from lmmoe.detectors.baselines import MTSExample
 from lmmoe.errors import DataError
 from lmmoe.report import experiment, store
+from lmmoe.report.evaluation import SPENT
 from lmmoe.report.experiment import PROTOCOLS, Run, collect, needed, result, row
 
 SERIES = series()
@@ -20,13 +21,13 @@ pytestmark = pytest.mark.usefixtures("small_runs")
 @pytest.fixture
 def fits(monkeypatch):
     """Note each fit of the L2 norm: the rows that it was given."""
-    seen, original = [], MTSExample._fit
+    seen, original = [], MTSExample.fit
 
-    def fit(self, rows):
+    def fit(self, rows, labels=None):
         seen.append(rows)
-        original(self, rows)
+        return original(self, rows, labels)
 
-    monkeypatch.setattr(MTSExample, "_fit", fit)
+    monkeypatch.setattr(MTSExample, "fit", fit)
     return seen
 
 
@@ -58,7 +59,7 @@ def test_a_result_is_what_fitting_and_scoring_give():
             found = result(run)
             assert np.array_equal(found.scores, made.decision_function(SERIES.test))
             assert np.array_equal(found.detector.decision_scores_, made.decision_scores_)
-            assert set(found.costs) == {*experiment.SPENT, "host"}
+            assert set(found.costs) == {*SPENT, "host"}
 
 
 def test_a_result_is_computed_once_and_again_where_it_is_damaged(fits, own_cache):

@@ -8,7 +8,7 @@ from torch.nn.utils import parameters_to_vector
 
 from lmmoe import detectors
 from lmmoe.detectors import saving
-from lmmoe.report import protocol
+from lmmoe.report.experiment import PROTOCOLS
 
 W = 8
 TRAIN, TEST = waves(300), waves(200, seed=1)
@@ -88,7 +88,7 @@ def test_cad_and_its_paper_are_set_as_published():
 def test_rows_without_a_score(name, first):
     small = {"experts": 2, "kernels": 2, "hidden": 8, "out": 4, "tower": 3, "epochs": 1}
     for kind, lowest in (("ours", True), ("study", False)):
-        made = protocol.PROTOCOLS[kind].detector(name, **small).fit(TRAIN)
+        made = PROTOCOLS[kind].detector(name, **small).fit(TRAIN)
         scores = made.decision_function(TEST)
         assert made.unscored == first
         assert (scores[:first] == (scores[first:].min() if lowest else 0.0)).all()

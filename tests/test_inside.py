@@ -12,8 +12,8 @@ from small import LIGHT, series
 from lmmoe.detectors import detector
 from lmmoe.report import inside
 from lmmoe.report.ablation import last_value_error
-from lmmoe.report.params import Profile
 from lmmoe.report.plots import inside as pictures
+from lmmoe.report.profile import Profile
 
 SERIES = series(400)
 

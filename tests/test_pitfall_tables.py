@@ -12,12 +12,12 @@ from lmmoe.report import pitfall_outcomes as outcomes
 from lmmoe.report import pitfall_tables as tables
 from lmmoe.report import pitfalls
 from lmmoe.report.evaluation import COLUMNS
-from lmmoe.report.params import Profile
+from lmmoe.report.experiment import Run
 from lmmoe.report.pitfall_outcomes import Panel, catalogue
 from lmmoe.report.pitfall_tables import DETECTORS, Measured, measure
 from lmmoe.report.pitfalls import Scored
 from lmmoe.report.plots import pitfalls as plots
-from lmmoe.report.runs import Run
+from lmmoe.report.profile import Profile
 from lmmoe.report.statistics import bootstrap_mean
 
 SETTINGS = {"LightMMoE": LIGHT | {"epochs": 1}, "PCA": {"components": 2}}

@@ -12,9 +12,8 @@ from small import LIGHT, series, waves
 
 from lmmoe.metrics import average_precision, best_f1
 from lmmoe.report import pitfalls
+from lmmoe.report.experiment import PROTOCOLS, Run
 from lmmoe.report.pitfalls import Scored
-from lmmoe.report.protocol import PROTOCOLS
-from lmmoe.report.runs import Run
 from lmmoe.segments import runs
 
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from lmmoe import data
 from lmmoe.data import Series
-from lmmoe.segments import runs
 from lmmoe.metrics import best_f1
-from lmmoe.report.comparison import study_results
 from lmmoe.report.experiment import PROTOCOLS, widened
+from lmmoe.report.others import study_results
+from lmmoe.segments import runs
 
 OURS, STUDY = PROTOCOLS["ours"], PROTOCOLS["study"]
 
@@ -43,8 +43,8 @@ def test_ends_of_events_move_by_hand():
         "1111111110": "1111111111",
         # Two rows before the next event stay normal: of g rows between, min(5, g - 2) are added.
         "101000000": "101111110",
-        "1000100000": "1100111110"[:10],
-        "100000100000": "111100111110",
+        "1000100000": "1100111111",
+        "100000100000": "111100111111",
         "0100010001": "0110011001",
         "0000": "0000",
     }

@@ -10,7 +10,7 @@ from small import make, waves
 import lmmoe
 from lmmoe import detectors
 from lmmoe.detectors.imported import Imported, imported, version
-from lmmoe.report.protocol import PROTOCOLS
+from lmmoe.report.experiment import PROTOCOLS
 
 TRAIN, TEST = waves(200, channels=3), waves(50, channels=3, seed=1)
 ECOD, KNN, FOREST = "pyod.models.ecod.ECOD", "pyod.models.knn.KNN", "pyod.models.iforest.IForest"

@@ -11,8 +11,8 @@ from lmmoe import data
 from lmmoe.detectors.isolation import expected_depth
 from lmmoe.errors import DataError
 from lmmoe.metrics import best_f1
-from lmmoe.report.protocol import PROTOCOLS
-from lmmoe.report.tables import study_results
+from lmmoe.report.experiment import PROTOCOLS
+from lmmoe.report.others import study_results
 
 TRAIN, TEST = waves(400, channels=3), waves(60, channels=3, seed=1)
 PLAIN = [[-1.0], [1.0]]  # mean 0, deviation 1: z-scores are the values themselves

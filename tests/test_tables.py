@@ -1,20 +1,21 @@
 """Tables made from rows of runs: what is averaged over what, and what never is."""
 
-import csv
 import math
-from importlib.resources import files
 
 import numpy as np
 import pandas as pd
 import pytest
+from made_up_fleet import fleet
 from made_up_rows import ROWS, frame, light, line
 
+import lmmoe
 from lmmoe.data import Series
-from lmmoe.report import runs, tables
-from lmmoe.report.evaluation import COLUMNS
-from lmmoe.report.plots.style import METRIC_TITLES
-from lmmoe.report.tables.means import AVERAGED
+from lmmoe.report import others, tables
+from lmmoe.report.evaluation import ADJUSTED, COLUMNS
+from lmmoe.report.names import METRIC_TITLES
+from lmmoe.report.statistics import bootstrap_mean, holm, wilcoxon_p
 
+SIX = [f"m-{n}" for n in range(6)]
 # What a made-up study gave: one machine and one detector more than ours, nothing for random.
 THEIRS = pd.DataFrame(
     [
@@ -24,23 +25,29 @@ THEIRS = pd.DataFrame(
         ("LightMMoE", "machine-3-9", 0.0, 0.0, 0.0),
         ("AMAD", "machine-1-1", 1.0, 1.0, 1.0),
     ],
-    columns=["detector", "entity", *tables.STUDY_METRICS],
+    columns=["detector", "entity", *others.STUDY_METRICS],
 ).set_index(["detector", "entity"])
 
 
-@pytest.fixture
-def made_up_study(monkeypatch):
-    monkeypatch.setattr(tables.study, "study_results", lambda: THEIRS)
+def of(detector, values, **more):
+    return [line(detector, name, v, **more) for name, v in zip(SIX, values, strict=False)]
 
 
-def test_seeds_are_averaged_first():
+# --- means ---
+
+
+def test_seeds_are_averaged_first_then_entities_and_a_failure_is_never_a_zero():
     means = tables.entity_means(ROWS, "ours")
-    assert list(means.columns) == [*COLUMNS, *runs.SPENT]
-    for metric in COLUMNS:
+    table = tables.summary(ROWS, "ours")
+    for metric in tables.AVERAGED:
         found = means[metric].loc["LightMMoE"].to_dict()
         assert found == pytest.approx({"machine-1-1": 0.3, "machine-1-2": 0.5, "machine-2-1": 0.9})
-    assert len(means) == 6
-    assert tables.entity_means(ROWS, "other").empty
+        # (.3 + .5 + .9) / 3. The mean over runs would be .58, with the failure as a zero .4833.
+        assert table.loc["LightMMoE", metric] == pytest.approx(1.7 / 3)
+    assert list(table.index) == ["LightMMoE", "random"]  # best first
+    behind = ["entities", "seeds", "runs", "failed", "train_seconds", "parameters"]
+    assert table.loc["LightMMoE", behind].tolist() == [3, 2, 6, 1, 1.0, 5]
+    assert not {"quantile_precision", "pot_precision", "budget_delay"} & set(table)
 
 
 def test_a_protocol_does_not_leak_into_another():
@@ -48,60 +55,12 @@ def test_a_protocol_does_not_leak_into_another():
     assert tables.entity_means(mixed, "ours").equals(tables.entity_means(frame(*light()), "ours"))
 
 
-def test_summary_by_hand():
-    table = tables.summary(ROWS, "ours")
-    # (.3 + .5 + .9) / 3. The mean over runs would be .58, with the failure as a zero .4833.
-    assert list(table.index) == ["LightMMoE", "random"]  # best first
-    for metric in AVERAGED:
-        assert table.loc["LightMMoE", metric] == pytest.approx(1.7 / 3)
-        assert table.loc["random", metric] == pytest.approx(0.2)
-    assert table["runs"].to_dict() == {"LightMMoE": 6, "random": 3}
-    assert table["failed"].to_dict() == {"LightMMoE": 1, "random": 0}
-    assert table.loc["LightMMoE", "train_seconds"] == 1.0  # a failure costs no zero seconds
-    assert table.loc["LightMMoE", "parameters"] == 5
-
-
-def test_no_mean_of_what_is_not_defined_where_nothing_is_flagged():
-    table = tables.summary(ROWS, "ours")
-    assert not {"quantile_precision", "pot_precision", "budget_delay"} & set(table)
-
-
-def test_an_entity_that_failed_altogether_is_in_no_mean():
-    rows = frame(line("a", "x", 0.6), line("a", "y", None), line("b", "x", 0.5), line("b", "y", 1))
+def test_what_always_failed_stands_last_without_numbers():
+    rows = frame(line("a", "x", None), line("b", "x", 0.0), line("b", "y", None))
     table = tables.summary(rows, "ours")
-    assert table["average_precision"].to_dict() == pytest.approx({"b": 0.75, "a": 0.6})
-    assert table["failed"].to_dict() == {"b": 0, "a": 1}
-
-
-def test_a_detector_that_always_failed_stands_last_without_numbers():
-    table = tables.summary(frame(line("a", "x", None), line("b", "x", 0.0)), "ours")
     assert list(table.index) == ["b", "a"]
-    assert table.loc["a", AVERAGED].isna().all()
-    assert table.loc["a", ["runs", "failed"]].tolist() == [1, 1]
-    only = tables.summary(frame(line("a", "x", None)), "ours")
-    assert only.loc["a", AVERAGED].isna().all() and only.loc["a", "failed"] == 1
-
-
-def test_seed_spread_by_hand():
-    rows = frame(
-        *[line("a", "x", value, seed=seed) for seed, value in ((0, 0.1), (1, 0.5))],
-        *[line("a", "y", value, seed=seed) for seed, value in ((0, 0.3), (1, 0.3))],
-        line("a", "z", 0.9, seed=0),  # without its second seed it would shift the mean
-        line("b", "x", 0.7),
-        line("a", "x", 0.9, seed=0, protocol="study"),
-    )
-    spread = tables.seed_spread(rows, "ours")
-    # Means over entities .2 and .4, deviation from .3 with n - 1: sqrt(.01 + .01).
-    assert spread.loc["a"].tolist() == pytest.approx([math.sqrt(0.02)] * len(AVERAGED))
-    assert spread.loc["b"].isna().all()
-
-
-def test_by_entity_by_hand():
-    table = tables.by_entity(ROWS, "ours", "vus_pr")
-    assert list(table.columns) == ["LightMMoE", "random"]
-    assert list(table.index) == ["machine-1-1", "machine-1-2", "machine-2-1"]
-    assert table["LightMMoE"].tolist() == pytest.approx([0.3, 0.5, 0.9])
-    assert table["random"].tolist() == pytest.approx([0.1, 0.1, 0.4])
+    assert table.loc["a", tables.AVERAGED].isna().all()
+    assert table[["entities", "runs", "failed"]].to_numpy().tolist() == [[1, 2, 1], [0, 1, 1]]
 
 
 def test_by_entity_keeps_the_order_of_the_rows_and_leaves_failures_empty():
@@ -113,179 +72,219 @@ def test_by_entity_keeps_the_order_of_the_rows_and_leaves_failures_empty():
         line("low", "elsewhere", 0.5, protocol="study"),
     )
     table = tables.by_entity(rows, "ours", "roc_auc")
-    assert list(table.index) == ["z", "machine-1-10"]
-    assert list(table.columns) == ["high", "low"]
+    assert list(table.index) == ["z", "machine-1-10"] and list(table) == ["high", "low"]
     assert math.isnan(table.loc["z", "high"]) and table.loc["z", "low"] == 0.1
+    assert list(tables.by_entity(rows, "ours", "budget_delay")) == ["low", "high"]  # fewer first
 
 
-def test_study_results_are_the_published_file():
-    found = tables.study_results()
-    with (files("lmmoe.report") / "published" / "study_results.csv").open(encoding="utf-8") as file:
-        lines = list(csv.DictReader(file))
-    assert len(found) == len(lines) == 560
-    assert [found.index.get_level_values(i).nunique() for i in (0, 1)] == [20, 28]
-    assert found.index.is_unique and not found.isna().any(axis=None)
-    for one in lines:
-        values = found.loc[(one["detector"], one["machine"])].to_dict()
-        assert values == {
-            "point_f1_pa": float(one["point_f1"]),
-            "event_f1_pa_log": float(one["event_log_f1"]),
-            "event_f1_pa_squeeze": float(one["event_squeeze_f1"]),
-        }
-    first = found.loc[("MTSExample", "machine-1-1")].tolist()
-    assert first == [0.999634369, 0.96969697, 0.888888889]
+# --- the main table ---
 
 
-def test_by_machine_by_hand(made_up_study):
-    table = tables.by_machine(ROWS)
-    ours, theirs = list(tables.STUDY_METRICS), [f"{name}_study" for name in tables.STUDY_METRICS]
-    assert list(table.columns) == ["detector", "entity", *ours, *theirs]
-    assert table["detector"].value_counts().to_dict() == {"LightMMoE": 3, "random": 3}
-    chance = table[table["detector"] == "random"].set_index("entity")
-    assert chance[theirs].isna().all(axis=None)  # the study did not run it
-    assert chance["point_f1_pa"].tolist() == [0.1, 0.1, 0.4]
-    by_name = table[table["detector"] == "LightMMoE"].set_index("entity")
-    assert by_name.loc["machine-1-1", ours].tolist() == pytest.approx([0.3] * 3)
-    assert by_name.loc["machine-1-1", theirs].tolist() == [0.9, 0.6, 0.3]
-    assert by_name.loc["machine-1-2", ours].tolist() == pytest.approx([0.5] * 3)
-    assert by_name.loc["machine-2-1", theirs].tolist() == [0.2, 0.1, 0.0]
+def test_honest_by_hand():
+    table = tables.honest(ROWS)
+    assert list(table.columns) == [*tables.HONEST, "entities", "seeds", "failed"]
+    first = table.loc["LightMMoE"]
+    assert first["average_precision"] == first["pot_f1"] == pytest.approx(1.7 / 3)
+    # Of 27 resamples of .3, .5, .9 one is all .3 and one all .9, 3.7 % each.
+    assert first["average_precision_low"] == pytest.approx(0.3)
+    assert first["average_precision_high"] == pytest.approx(0.9)
+    assert first["microseconds_per_row"] == pytest.approx(100)  # .1 s for 1000 rows
+    assert tables.HONEST[-1] == "point_f1_pa"
+    assert list(tables.readable(table))[:4] == ["average precision", "from", "to", "VUS-PR"]
+    assert list(tables.readable(table, ["best_f1"])) == ["best F1"]
 
 
-def test_by_machine_leaves_out_what_has_no_partner_and_is_not_random(made_up_study):
+def test_nothing_adjusted_is_shown_without_random_scores():
+    failed, elsewhere = line("random", "machine-1-1", None), line("random", "x", 0.1)
+    elsewhere["protocol"] = "study"
+    for rows in (frame(*light()), frame(*light(), failed), frame(*light(), elsewhere)):
+        assert not set(tables.honest(rows)) & set(ADJUSTED)
+    assert set(tables.honest(ROWS)) & set(ADJUSTED)
+
+
+def test_one_entity_has_no_interval_and_unlabelled_ones_no_metrics():
+    one = tables.honest(frame(line("a", "x", 0.5), line("random", "x", 0.1))).loc["a"]
+    assert one["average_precision"] == 0.5 and math.isnan(one["average_precision_low"])
+    rows = frame(line("a", "x", math.nan), line("a", "y", math.nan))
+    assert tables.honest(rows).loc["a", ["entities", "train_seconds"]].tolist() == [2, 1.0]
+    rows = frame(line("a", "x", math.nan), line("a", "y", 0.5))
+    assert tables.honest(rows).loc["a", "entities"] == 1
+
+
+# --- differences ---
+
+
+def test_significance_by_hand():
+    base = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     rows = frame(
-        line("LightMMoE", "machine-1-1", 0.5, protocol="study"),
-        line("LightMMoE", "machine-9-9", 0.5, protocol="study"),  # unknown to the study
-        line("MTSExample", "machine-1-1", 0.5, protocol="study"),  # they ran it elsewhere only
-        line("random", "machine-1-1", 0.1, protocol="ours"),
+        *of("MTSExample", base),
+        *of("up", [b + 0.1 * (n + 1) / 6 for n, b in enumerate(base)]),
+        # Two seeds, whose mean is what counts: +.1, -.1, 0 and then three that are missing.
+        *of("mixed", [0.1, 0.0, 0.3, None, None, None]),
+        *of("mixed", [0.3, 0.2, 0.3, None, None, None], seed=1),
+        *of("never", [None] * 6),
     )
-    table = tables.by_machine(rows)
-    assert table[["detector", "entity"]].to_numpy().tolist() == [["LightMMoE", "machine-1-1"]]
+    table = tables.significance(rows, "average_precision")
+    assert list(table.index.unique("reference")) == ["MTSExample"]  # PCA was not run
+    up = table.loc[("MTSExample", "up")]
+    assert up["difference"] == pytest.approx(0.1 * 21 / 36)
+    assert up[["entities", "wins", "ties", "losses"]].tolist() == [6, 6, 0, 0]
+    assert up["p"] == pytest.approx(2 / 64)
+    assert up["holm_p"] == pytest.approx(4 / 64)  # two comparisons have a p
+    mixed = table.loc[("MTSExample", "mixed")]
+    assert mixed[["entities", "wins", "ties", "losses", "seeds"]].tolist() == [3, 1, 1, 1, 2]
+    never = table.loc[("MTSExample", "never")]
+    assert never["entities"] == 0 and never[["difference", "p", "holm_p"]].isna().all()
+    tiny = tables.readable(table.assign(p=[1e-9, 0.0312, math.nan]))
+    assert tiny["p"].tolist() == ["< 0.001", "0.031", ""]
+    fewer = frame(*of("MTSExample", [3.0, 3.0]), *of("a", [1.0, 4.0]))
+    worse = tables.significance(fewer, "budget_false_alarms_per_day").loc[("MTSExample", "a")]
+    assert worse["difference"] == -0.5 and worse[["wins", "losses"]].tolist() == [1, 1]
 
 
-def test_by_machine_is_empty_where_the_study_knows_none_of_the_entities(made_up_study):
-    rows = frame(*(line(name, "web-1", 0.5, protocol="study") for name in ("LightMMoE", "random")))
-    found = tables.by_machine(rows)
-    assert found.empty  # random scores alone compare nothing
-    assert list(found.columns) == list(tables.by_machine(ROWS).columns)
+def test_significance_against_the_parts_it_is_made_of():
+    rows = fleet(entities=8)
+    table = tables.significance(rows, "vus_pr")
+    wide = tables.by_entity(rows, "ours", "vus_pr")
+    for (reference, detector), found in table.iterrows():
+        difference = (wide[detector] - wide[reference]).dropna()
+        assert found["p"] == pytest.approx(wilcoxon_p(difference))
+        bounds = bootstrap_mean(difference)
+        assert (found["low"], found["high"]) == pytest.approx((bounds.low, bounds.high))
+        assert found["entities"] == len(difference) == (5 if detector == "AMAD" else 8)
+    assert table["holm_p"].tolist() == pytest.approx(holm(table["p"]).tolist())
+    # 27 against MTSExample and 26 against PCA: the two references meet once.
+    assert table.groupby("reference").size().to_dict() == {"MTSExample": 27, "PCA": 26}
 
 
-def test_by_machine_takes_the_published_file_and_the_studys_protocol_only():
+# --- events ---
+
+# Three events on one entity, one on the next, none on the third.
+EVENTS = {"m-2": [(10, 14), (20, 21), (50, 150)], "m-10": [(5, 8)], "quiet": []}
+
+
+def found(detector, entity, digits, **more):
+    return line(detector, entity, 0.5, found_events=digits, **more)
+
+
+def test_events_by_hand():
     rows = frame(
-        line("MTSExample", "machine-1-1", 0.25),
-        line("MTSExample", "machine-1-1", 0.5, protocol="study"),
-        line("MTSExample", "web-1", 0.5, protocol="study"),
+        *(found("PCA", entity, digits) for entity, digits in {"m-10": "1", "m-2": "100"}.items()),
+        *(found("MTSExample", e, digits) for e, digits in {"m-2": "101", "m-10": "0"}.items()),
+        *(
+            found("random", entity, digits)
+            for entity, digits in {"m-2": "011", "m-10": "1"}.items()
+        ),
+        *(found(name, "quiet", "") for name in ("PCA", "MTSExample", "random")),
+        # A detector without a threshold, one that failed on an entity, and a later seed.
+        *(found("SmartSimpleAD", entity, "") for entity in ("m-2", "m-10")),
+        found("CAD", "m-2", "111"),
+        line("CAD", "m-10", None),
+        found("PCA", "m-10", "0", seed=1),
     )
-    table = tables.by_machine(rows)
-    assert table["entity"].tolist() == ["machine-1-1"]
-    assert table.loc[0, "point_f1_pa"] == 0.5
-    assert table.loc[0, "point_f1_pa_study"] == 0.999634369
+    table = tables.found_events(rows, "ours", EVENTS)
+    # In the fleet's order; on each entity in time order.
+    assert list(table.index) == [("m-2", 10, 4), ("m-2", 20, 1), ("m-2", 50, 100), ("m-10", 5, 3)]
+    assert table.to_dict("list") == {
+        "MTSExample": [True, False, True, False],
+        "PCA": [True, False, False, True],
+        "random": [False, True, True, True],
+    }
+    hard = tables.hard_events(table)  # what nobody finds comes first; chance is nobody
+    assert list(hard.index) == [("m-2", 20, 1), ("m-2", 50, 100), ("m-10", 5, 3)]
+    assert hard["found by"].tolist() == ["nobody", "L2 norm (MTSExample)", "PCA"]
+    with pytest.raises(ValueError, match="^PCA on m-2: 2 digits for 3 events$"):
+        tables.found_events(frame(found("PCA", "m-2", "10")), "ours", EVENTS)
 
 
-def test_study_headline_by_hand(made_up_study):
-    table = tables.study_headline(ROWS)
-    assert list(table.index) == ["LightMMoE", "random"]
-    assert list(table.columns)[:3] == [
-        "point_f1_pa",
-        "point_f1_pa_study",
-        "point_f1_pa_difference",
-    ]
-    # Ours: group 1 (.3 + .5) / 2 = .4, group 2 .9, so .65; the plain mean would be .5667.
-    # Theirs on the same machines: (.9 + .7) / 2 and .2: .5; (.6 + .4) / 2 and .1: .3;
-    # (.3 + .1) / 2 and 0: .1. Their machine-3-9 is not among ours.
+def test_without_anything_found_or_missed_there_are_no_rows():
+    for one in (
+        found("PCA", "quiet", ""),
+        found("PCA", "m-10", ""),
+        line("PCA", "m-10", None),
+        found("PCA", "m-10", "1", protocol="study"),
+        found("PCA", "not in the fleet", "1"),
+    ):
+        table = tables.found_events(frame(one), "ours", EVENTS)
+        assert len(table) == len(tables.hard_events(table)) == 0
+        assert table.index.names == ["entity", "first row", "rows"]
+
+
+# --- beside printed numbers ---
+
+
+def test_the_headline_by_hand(monkeypatch):
+    monkeypatch.setattr(others, "study_results", lambda: THEIRS)
+    table = others.study_headline(ROWS)
+    # The mean of the groups' means: ours ((.3 + .5) / 2 + .9) / 2; machine-3-9 is not among ours.
     expected = {"point_f1_pa": 0.5, "event_f1_pa_log": 0.3, "event_f1_pa_squeeze": 0.1}
     for metric, theirs in expected.items():
-        found = table.loc["LightMMoE", [metric, f"{metric}_study", f"{metric}_difference"]]
-        assert found.tolist() == pytest.approx([0.65, theirs, 0.65 - theirs])
+        names = [metric, f"{metric}_study", f"{metric}_difference"]
+        assert table.loc["LightMMoE", names].tolist() == pytest.approx(
+            [0.65, theirs, 0.65 - theirs]
+        )
         # Random: (.1 + .1) / 2 and .4, nobody to compare with.
         assert table.loc["random", metric] == pytest.approx(0.25)
         assert math.isnan(table.loc["random", f"{metric}_study"])
-        assert math.isnan(table.loc["random", f"{metric}_difference"])
-
-
-def test_study_headline_compares_on_the_same_machines_where_one_failed(made_up_study):
-    rows = frame(
+    failed = frame(
         line("LightMMoE", "machine-1-1", 0.3, protocol="study"),
         line("LightMMoE", "machine-1-2", None, protocol="study"),
         line("LightMMoE", "machine-2-1", 0.9, protocol="study"),
     )
-    found = tables.study_headline(rows).loc["LightMMoE"]
     # Without machine-1-2 on either side: ours (.3 + .9) / 2, theirs (.9 + .2) / 2.
-    assert found["point_f1_pa"] == pytest.approx(0.6)
-    assert found["point_f1_pa_study"] == pytest.approx(0.55)
-    assert found["point_f1_pa_difference"] == pytest.approx(0.05)
+    names = ["point_f1_pa", "point_f1_pa_study"]
+    line_ = others.study_headline(failed).loc["LightMMoE"]
+    assert line_[names].tolist() == pytest.approx([0.6, 0.55])
+    readable = others.readable_headline(table)
+    assert readable.loc["LightMMoE", (METRIC_TITLES["point_f1_pa"], "ours")] == 0.65
 
 
-def test_study_headline_of_other_data_is_a_plain_mean():
-    rows = frame(
-        line("a", "web-1", 0.2, protocol="study"), line("a", "db-1", 0.4, protocol="study")
-    )
-    table = tables.study_headline(rows)
-    assert table.loc["a", "point_f1_pa"] == pytest.approx(0.3)
-    assert table.filter(regex="_study|_difference").isna().all(axis=None)
+def test_the_study_s_runs_stand_beside_ours_under_the_names_they_ran_as():
+    names = ("CAD", "CAD-as-run", "CAD-FSE23")
+    rows = frame(*(line(name, "machine-1-1", 0.5, protocol="study") for name in names))
+    table = others.by_machine(rows).set_index("detector")
+    assert list(table.index) == ["CAD", "CAD-as-run"]
+    theirs = others.study_results().loc[("CAD", "machine-1-1"), "point_f1_pa"]
+    assert table["point_f1_pa_study"].tolist() == [theirs, theirs]
+    not_run = others.study_headline(rows).loc["OmniAnomaly"]
+    assert not_run["point_f1_pa_study"] > 0 and math.isnan(not_run["point_f1_pa"])
+    elsewhere = frame(line("LightMMoE", "web-1", 0.5, protocol="study"))
+    assert others.by_machine(elsewhere).empty
+    assert "OmniAnomaly" not in others.study_headline(elsewhere).index
 
 
-def test_machine_1_is_not_the_group_of_machine_10():
-    rows = frame(
-        line("a", "machine-1-1", 0.0, protocol="study"),
-        line("a", "machine-1-10", 0.0, protocol="study"),
-        line("a", "machine-10-1", 1.0, protocol="study"),
-    )
-    assert tables.study_headline(rows).loc["a", "point_f1_pa"] == 0.5
+def test_numbers_that_others_print():
+    judged = pd.DataFrame({"best_f1": [0.56], "average_precision": [0.5]}, index=["PCA"])
+    rows = frame(*(line("PCA", f"machine-1-{n}", v) for n, v in enumerate((0.3, 0.4, 0.5, 0.6))))
+    table = others.others(rows, judged)
+    assert set(table["detector"]) == {"PCA"} <= set(lmmoe.detectors.names())
+    assert table["ours"].tolist() == pytest.approx([0.45] * len(table))
+    assert (table["low"] < 0.45).all() and (table["high"] > 0.45).all()
+    theirs = table["source"] == others.REBUILT
+    assert table[theirs].set_index("metric")["rebuilt"].to_dict() == judged.loc["PCA"].to_dict()
+    assert table.loc[~theirs, "rebuilt"].isna().all()
+    assert others.others(frame(line("PCA", "machine-1-1", None)), judged).empty
+
+
+# --- the data ---
 
 
 def test_described_by_hand():
     # A column of 0.3 has a standard deviation near 1e-16 by rounding: it is constant all the same.
     train = np.column_stack([np.full(1000, 0.3), np.arange(1000.0), np.zeros(1000)])
-    assert train[:, 0].std() > 0
     shared = {"dataset": "d", "train": train, "test": np.zeros((8, 3))}
-    fleet = [
+    series = [
         Series.checked(entity="x", labels=[0, 1, 0, 1, 1, 1, 0, 0], **shared),
-        Series.checked(entity="y", labels=np.zeros(8), **shared),
         Series.checked(entity="z", labels=None, **shared),
     ]
-    table = tables.described(fleet)
-    assert list(table.index) == ["x", "y", "z"]
-    assert (table["train rows"] == 1000).all() and (table["test rows"] == 8).all()
-    assert (table["channels"] == 3).all() and (table["constant in training"] == 2).all()
-    assert table["events"].tolist() == [2, 0, 0]
+    table = tables.described(series)
+    assert (table["train rows"] == 1000).all() and (table["constant in training"] == 2).all()
+    assert table["events"].tolist() == [2, 0]
     assert table.loc["x", ["median length", "anomalous rows"]].tolist() == [2.0, 0.5]
-    assert math.isnan(table.loc["y", "median length"]) and table.loc["y", "anomalous rows"] == 0
     assert math.isnan(table.loc["z", "anomalous rows"])
 
 
-def test_judged_has_all_metrics_under_their_titles():
-    values = {name: i / 10 for i, name in enumerate(COLUMNS)}
-    table = tables.judged({"MTSExample": values, "random": dict.fromkeys(COLUMNS, 0.5)})
-    assert list(table.columns) == ["L2 norm (MTSExample)", "random scores"]
-    assert len(table) == len(COLUMNS) and table.loc["average precision"].tolist() == [0.0, 0.5]
-    assert set(METRIC_TITLES) == set(COLUMNS)
-    for name, value in values.items():
-        assert table.loc[METRIC_TITLES[name], "L2 norm (MTSExample)"] == value
-    # An adjusted number says so, and no other does.
-    adjusted = {title for title in table.index if "(PA)" in title}
-    assert adjusted == {METRIC_TITLES[name] for name in COLUMNS if "_pa" in name}
-
-
-def test_the_headline_for_people_has_ours_and_theirs_under_each_metric():
-    headline = tables.study_headline(ROWS)
-    table = tables.beside_study(headline)
-    assert table.columns[:3].tolist() == [
-        (METRIC_TITLES["point_f1_pa"], word) for word in ("ours", "the study's", "difference")
-    ]
-    assert table.columns[-2:].tolist() == [("", "entities"), ("", "seeds")]
-    assert "random scores" in table.index and len(table) == len(headline)
-    for metric in tables.STUDY_METRICS:
-        both = table.loc["LightMMoE", METRIC_TITLES[metric]]
-        assert both["ours"] == round(headline.loc["LightMMoE", metric], 3)
-        assert both["difference"] == pytest.approx(both["ours"] - both["the study's"], abs=2e-3)
-
-
-def test_what_was_not_run_stands_beside_with_the_study_s_numbers_alone():
-    line = tables.study_headline(ROWS).loc["OmniAnomaly"]
-    theirs = tables.study_results().loc["OmniAnomaly", "point_f1_pa"]
-    first = theirs[["machine-1-1", "machine-1-2"]].mean()
-    assert line["point_f1_pa_study"] == pytest.approx((first + theirs["machine-2-1"]) / 2)
-    assert line[["point_f1_pa", "event_f1_pa_log", "point_f1_pa_difference"]].isna().all()
-    assert line[["entities", "seeds"]].tolist() == [0, 0]
-    elsewhere = ROWS.assign(entity="web-1").drop_duplicates(["detector", "protocol", "seed"])
-    assert "OmniAnomaly" not in tables.study_headline(elsewhere).index
+def test_every_metric_has_a_title_and_an_adjusted_one_says_so():
+    assert set(METRIC_TITLES) == set(COLUMNS) and len(set(METRIC_TITLES.values())) == len(COLUMNS)
+    adjusted = {name for name, title in METRIC_TITLES.items() if "(PA)" in title}
+    assert adjusted == {name for name in COLUMNS if "_pa" in name}

@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 
 from lmmoe.metrics import (
-    Alarms,
     alarm_budget,
     alarms,
     average_precision,
@@ -22,8 +21,8 @@ from lmmoe.metrics import (
 )
 from lmmoe.segments import runs
 
-# Columns that point adjustment flatters: a table that shows one shows random scores too.
 VERSION = 1  # raise it when what this module measures changes
+# Columns that point adjustment flatters: a table that shows one shows random scores too.
 ADJUSTED = (
     "pa_k_area",
     "point_f1_pa",
@@ -50,8 +49,11 @@ LABEL_FREE = (
 )
 DIAGNOSIS = ("hit_rate_100", "hit_rate_150", "ndcg_100", "ndcg_150")
 COLUMNS = (*RANKING, *ADJUSTED, *LABEL_FREE, *DIAGNOSIS)
+# What a run cost; beside its metrics in every table of runs.
+SPENT = ("train_seconds", "train_peak_mb", "score_seconds", "test_rows", "parameters")
 SHARE = 0.99  # of the calibration rows that the quantile threshold lets pass
 PER_DAY = 1.0  # alarms that the budget allows on the calibration rows
+PARTS = ("f1", "precision", "recall")
 DELAY = 10  # rows of an event that may raise its score, in delay10_f1_pa
 
 
@@ -77,20 +79,17 @@ def evaluate(
     """
     values = dict.fromkeys(COLUMNS, float("nan"))
     if blame is not None and causes is not None:
-        values |= _diagnosis(blame, causes)
+        for percent in (100, 150):
+            found = diagnosis(blame=blame, causes=causes, percent=percent)
+            values |= {f"hit_rate_{percent}": found.hit_rate, f"ndcg_{percent}": found.ndcg}
     if labels is None or np.unique(labels).tolist() in ([0], [1]):
         return values
-    values |= _ranking(labels, scores, vus_window)
-    if calibration is not None:
-        values |= _label_free(labels, scores, calibration, rows_per_day)
-    return values
-
-
-def _ranking(labels: npt.ArrayLike, scores: npt.ArrayLike, vus_window: int) -> dict[str, float]:
     data = {"labels": labels, "scores": scores}
     volume = vus(**data, window=vus_window)
     f1s = best_f1s(**data, adjust=[None, "point", "log", "squeeze", "sqrt"])
-    return {
+    values |= {f"event_f1_pa_{name}": f1s[name].f1 for name in ("log", "squeeze", "sqrt")}
+    values |= {f"point_{name}_pa": getattr(f1s["point"], name) for name in PARTS}
+    values |= {
         "average_precision": average_precision(**data),
         "roc_auc": roc_auc(**data),
         "best_f1": f1s[None].f1,
@@ -98,31 +97,18 @@ def _ranking(labels: npt.ArrayLike, scores: npt.ArrayLike, vus_window: int) -> d
         "vus_pr": volume.pr,
         "best_affiliation_f1": best_affiliation_f1(**data).f1,
         "pa_k_area": pa_k(**data).area,
-        "point_f1_pa": f1s["point"].f1,
-        "point_precision_pa": f1s["point"].precision,
-        "point_recall_pa": f1s["point"].recall,
-        "event_f1_pa_log": f1s["log"].f1,
-        "event_f1_pa_squeeze": f1s["squeeze"].f1,
-        "event_f1_pa_sqrt": f1s["sqrt"].f1,
         "delay10_f1_pa": best_f1(**data, adjust="point", delay=DELAY).f1,
     }
-
-
-def _label_free(
-    labels: npt.ArrayLike,
-    scores: npt.ArrayLike,
-    calibration: npt.ArrayLike,
-    rows_per_day: float | None,
-) -> dict[str, float]:
-    values: dict[str, float] = {}
-    thresholds = {"quantile": quantile(calibration, SHARE), "pot": pot(calibration)}
-    for name, threshold in thresholds.items():
-        found = alarms(labels=labels, scores=scores, threshold=threshold)
-        values |= {f"{name}_{part}": getattr(found, part) for part in ("f1", "precision", "recall")}
+    if calibration is None:
+        return values
+    for name, threshold in (("quantile", quantile(calibration, SHARE)), ("pot", pot(calibration))):
+        found = alarms(**data, threshold=threshold)
+        values |= {f"{name}_{part}": getattr(found, part) for part in PARTS}
     if rows_per_day is not None:
         budget = alarm_budget(calibration, rows_per_day, per_day=PER_DAY)
-        found = alarms(labels=labels, scores=scores, threshold=budget, rows_per_day=rows_per_day)
-        values |= _budget(found)
+        found = alarms(**data, threshold=budget, rows_per_day=rows_per_day)
+        names = ("f1", "events_found", "false_alarms_per_day", "delay")
+        values |= {f"budget_{name}": getattr(found, name) for name in names}
     return values
 
 
@@ -142,23 +128,3 @@ def events_found(
         threshold = alarm_budget(calibration, rows_per_day, per_day=PER_DAY)
     flagged = np.asarray(scores) > threshold
     return np.array([flagged[start:end].any() for start, end in runs(labels)], dtype=bool)
-
-
-def _budget(found: Alarms) -> dict[str, float]:
-    return {
-        "budget_f1": found.f1,
-        "budget_events_found": found.events_found,
-        "budget_false_alarms_per_day": found.false_alarms_per_day,
-        "budget_delay": found.delay,
-    }
-
-
-def _diagnosis(blame: npt.ArrayLike, causes: Sequence[Sequence[int]]) -> dict[str, float]:
-    at_100 = diagnosis(blame=blame, causes=causes, percent=100)
-    at_150 = diagnosis(blame=blame, causes=causes, percent=150)
-    return {
-        "hit_rate_100": at_100.hit_rate,
-        "hit_rate_150": at_150.hit_rate,
-        "ndcg_100": at_100.ndcg,
-        "ndcg_150": at_150.ndcg,
-    }

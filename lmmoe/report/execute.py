@@ -8,7 +8,10 @@ import shutil
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from lmmoe import paths
 from lmmoe.errors import DataError
@@ -16,8 +19,6 @@ from lmmoe.report import ablation, experiment, store
 from lmmoe.report.profile import load
 
 LOOK_AGAIN = 0.5  # seconds
-# Kernels talk through files, not ports: between choice and use, another kernel may take a port.
-SOCKETS = {"ConnectionFileMixin": {"transport": "ipc"}}
 
 
 def start(params_file: Path, *, cores: int, dry_run: bool = False, fresh: bool = False) -> int:
@@ -95,7 +96,7 @@ def run(notebook: Path, out: Path, *, parameters: dict[str, object]) -> None:
     title = " ".join([notebook.stem, str(parameters.get("entity", ""))]).strip()
     log_progress(out.with_suffix(".log"), title)
     failed = out.with_name(f"{out.stem}.failed.ipynb")
-    with paths.replacing(out) as part:
+    with paths.replacing(out) as part, _sockets() as sockets:
         try:
             papermill.execute_notebook(
                 notebook,
@@ -106,7 +107,7 @@ def run(notebook: Path, out: Path, *, parameters: dict[str, object]) -> None:
                 progress_bar=False,
                 extra_arguments=["--log-level=ERROR"],  # the kernel's own, not the cells'
                 shutdown_kernel="immediate",
-                config=_sockets(),
+                config=sockets,
             )
         except papermill.PapermillExecutionError as error:
             _say(title, f"{error.ename}: {error.evalue}")
@@ -127,9 +128,9 @@ def refresh(notebook: Path) -> None:
     import nbformat
 
     os.environ["LMMOE_PROGRESS"] = "off"
-    with paths.replacing(notebook) as part:
+    with paths.replacing(notebook) as part, _sockets() as sockets:
         papermill.execute_notebook(
-            notebook, part, cwd=notebook.parent, progress_bar=False, config=_sockets()
+            notebook, part, cwd=notebook.parent, progress_bar=False, config=sockets
         )
         book = nbformat.read(part, as_version=4)
         names = {"kernelspec": {"display_name": "Python 3", "language": "python"}}
@@ -152,10 +153,14 @@ def _papermill() -> object:
     return papermill
 
 
-def _sockets() -> object:
+@contextmanager
+def _sockets() -> Iterator[object]:
+    """Give a kernel's settings to talk through files: another kernel may take a port before it."""
     from traitlets.config import Config
 
-    return Config(SOCKETS)
+    with TemporaryDirectory(prefix="kernel-") as folder:
+        own = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
+        yield Config({"ConnectionFileMixin": own})
 
 
 def log_progress(log: Path, title: str) -> None:

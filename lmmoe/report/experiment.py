@@ -22,7 +22,7 @@ from lmmoe.data.series import Bits, Floats
 from lmmoe.detectors import Detector, detector, entry, saving
 from lmmoe.errors import DataError
 from lmmoe.report import evaluation, store
-from lmmoe.report.evaluation import COLUMNS, evaluate, events_found
+from lmmoe.report.evaluation import COLUMNS, SPENT, evaluate, events_found
 from lmmoe.report.measure import measured
 from lmmoe.report.profile import Profile, detector_of
 from lmmoe.report.store import Line
@@ -258,8 +258,12 @@ def _blame(made: Detector, series: Series) -> Floats | None:
 
 KIND = ("dataset", "entity", "detector", "protocol", "settings", "seed")
 IDENTITY = (*KIND, "data", "version", "torch")
-SPENT = ("train_seconds", "train_peak_mb", "score_seconds", "test_rows", "parameters")
 ALL = ("key", *IDENTITY, "metrics", "vus_window", *COLUMNS, "found_events", *SPENT, "host", "error")
+
+
+def ordered(rows: pd.DataFrame) -> pd.DataFrame:
+    """Give a table of runs all its columns, in order."""
+    return rows.reindex(columns=list(ALL))
 
 
 def row(run: Run, *, vus_window: int) -> Line:
@@ -329,7 +333,7 @@ def table(profile: Profile, entities: list[str] | None = None) -> pd.DataFrame:
                 old = known.get((run.key, *judge))
                 rows.append(old or row(run, vus_window=profile.vus_window))
                 bar.update()
-    return pd.DataFrame(rows).reindex(columns=list(ALL))
+    return ordered(pd.DataFrame(rows))
 
 
 def job_tables(profile: str) -> list[Path]:
@@ -344,7 +348,7 @@ def _lines(tables: Iterable[pd.DataFrame]) -> Iterator[Line]:
 
 def collect(rows: list[pd.DataFrame], path: Path) -> None:
     """Add rows to the table at ``path``; a newer row of the same run replaces the older."""
-    both = pd.concat([store.read(path), *rows]).reindex(columns=list(ALL))
+    both = ordered(pd.concat([store.read(path), *rows]))
     both = both.drop_duplicates([*KIND, "vus_window"], keep="last")
     both = both.sort_values(["detector", "protocol", "dataset", "seed", "entity"], kind="stable")
     store.write(both, path)

@@ -9,6 +9,7 @@ import ctypes
 import gc
 import os
 import platform
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ from unittest.mock import patch
 
 import numpy as np
 import psutil
+
+from lmmoe import paths
 
 INTERVAL = 0.01  # seconds between two looks at the memory: shorter peaks go unseen
 # What libraries of linear algebra read when they are loaded, so that it must be set before.
@@ -162,3 +165,20 @@ def die_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def commit() -> str:
+    """The commit of the working tree, ``-dirty`` where code differs from it, else "unknown"."""
+    try:
+        head = _git("rev-parse", "HEAD")
+        changed = _git("status", "--porcelain", "--", "lmmoe", "notebooks", "params", "Snakefile")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{head}-dirty" if changed else head
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(
+        ["git", *words], cwd=paths.home(), capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()

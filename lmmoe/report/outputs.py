@@ -2,7 +2,6 @@
 
 import json
 import platform
-import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
@@ -10,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lmmoe import paths
+from lmmoe.report.measure import commit
 from lmmoe.report.plots import style
 from lmmoe.report.profile import Profile
 
@@ -63,23 +63,6 @@ class Report:
         }
         with paths.replacing(self.folder / "provenance.json") as part:
             part.write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
-
-
-def commit() -> str:
-    """The commit of the working tree, ``-dirty`` where code differs from it, else "unknown"."""
-    try:
-        head = _git("rev-parse", "HEAD")
-        changed = _git("status", "--porcelain", "--", "lmmoe", "notebooks", "params", "Snakefile")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return f"{head}-dirty" if changed else head
-
-
-def _git(*words: str) -> str:
-    done = subprocess.run(
-        ["git", *words], cwd=paths.home(), capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
 
 
 def _version(package: str) -> str:

@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 
 from lmmoe.data import Series
-from lmmoe.report.evaluation import ADJUSTED, COLUMNS
-from lmmoe.report.experiment import SPENT
+from lmmoe.report.evaluation import ADJUSTED, COLUMNS, SPENT
 from lmmoe.report.names import COST_TITLES, LOWER_IS_BETTER, METRIC_TITLES, TEST_TITLES, title
 from lmmoe.report.statistics import bootstrap_mean, holm, largest_block, paired
 
