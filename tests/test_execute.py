@@ -6,26 +6,27 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from lmmoe.report import execute
-from lmmoe.report.profile import Profile
 
 BAD_DATA = "from lmmoe import DataError\nraise DataError('bad cell', file='a.csv', row=3)"
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Write a notebook with these cells and execute it; returns where its result should lie."""
+    """Write a notebook with these cells and execute it; knows where its result should lie."""
     monkeypatch.setenv("LMMOE_PROGRESS", "off")  # the run sets it: put back afterwards
     notebook, out = tmp_path / "notebooks" / "book.ipynb", tmp_path / "out" / "pump-1.ipynb"
     notebook.parent.mkdir()
-    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
     def start(*sources):
-        book = new_notebook(cells=[new_code_cell(source) for source in sources])
-        book.metadata["kernelspec"] = kernel
+        metadata = {
+            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
+        }
+        book = new_notebook(cells=list(map(new_code_cell, sources)), metadata=metadata)
         nbformat.write(book, notebook)
-        execute.run(notebook, out, profile=Profile(seeds=[3]), extra={"entity": "pump-1"})
+        execute.run(notebook, out, parameters={"seeds": [3], "entity": "pump-1"})
 
-    start.out, start.failed = out, out.with_name("pump-1.failed.ipynb")
+    start.notebook, start.out = notebook, out
+    start.failed = out.with_name("pump-1.failed.ipynb")
     return start
 
 
@@ -45,8 +46,7 @@ def test_a_notebook_that_bad_data_ends_is_kept_as_far_as_it_came(run, capfd):
     run.failed.write_text("of an earlier start")
     run("print('before')", BAD_DATA, "print('after')")
     assert names_in(run.out.parent) == ["pump-1.ipynb", "pump-1.log"]
-    [said] = cell_with(run.out, "'before'").outputs
-    assert said.text == "before\n"
+    assert cell_with(run.out, "'before'").outputs[0].text == "before\n"
     error = cell_with(run.out, "raise").outputs[-1]
     assert (error.ename, error.evalue) == ("DataError", "a.csv, row 3: bad cell")
     after = cell_with(run.out, "'after'")
@@ -65,10 +65,19 @@ def test_another_error_puts_the_notebook_aside_until_it_is_mended(run, capfd):
     assert cell_with(run.failed, "'before'").outputs[0].text == "before\n"
     assert cell_with(run.failed, "raise").outputs[-1].ename == "ValueError"
     said = capfd.readouterr().err
-    assert "  book pump-1: ValueError: DataError\n" in said
-    assert f"  book pump-1: failed; the notebook with the error is {run.failed}\n" in said
+    assert "  book pump-1: ValueError: DataError\n" in said and str(run.failed) in said
 
     run("print(seeds, entity)")
     assert names_in(run.out.parent) == ["pump-1.ipynb", "pump-1.log"]
     assert cell_with(run.out, "print").outputs[0].text == "[3] pump-1\n"
     assert capfd.readouterr().err == ""
+
+
+def test_outputs_are_no_code(run):
+    run("print(1)")
+    before = execute.code_of(run.notebook)
+    execute.refresh(run.notebook)
+    assert cell_with(run.notebook, "print").outputs[0].text == "1\n"
+    assert "papermill" not in run.notebook.read_text() and execute.code_of(run.notebook) == before
+    run("print(2)")
+    assert execute.code_of(run.notebook) != before

@@ -1,201 +1,144 @@
-"""Every picture can be drawn from every kind of series, and leaves matplotlib as it was."""
+"""Pictures of data, of a model, of many detectors: all can be drawn, and show what they say."""
 
-import inspect
+import itertools
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
 from drawing import drawn
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from small import series, waves
 
 from lmmoe.data import Cause, showcase
-from lmmoe.report import names, plots
-from lmmoe.report.evaluation import COLUMNS, SPENT
-from lmmoe.report.plots import style
+from lmmoe.report import rescoring
+from lmmoe.report.evaluation import COLUMNS
+from lmmoe.report.names import FAMILIES, FAMILY_OF, METRIC_TITLES, colour
+from lmmoe.report.others import STUDY_METRICS
+from lmmoe.report.plots import comparison, cost, data, style, training
 from lmmoe.report.statistics import mean_ranks
 from lmmoe.training import History
 
-ROWS, CHANNELS = 300, 4
+NAN = np.nan
+NAMES = ["LightMMoE", "PCA", "something new", "random"]
+AP = "average_precision"
 
 
-def constant(moving, rows=ROWS, value=0.1):
+def constant(moving, value=0.1):
     """Waves of which only some channels move; the mean of many 0.1 is not quite 0.1."""
-    values = np.full((rows, CHANNELS), value)
-    values[:, :moving] = waves(rows)[:, :moving]
-    return values
+    return np.hstack([waves()[:, :moving], np.full((300, 4 - moving), value)])
 
 
-# Every picture is drawn of these ...
 SERIES = {
     "per day": series(rows_per_day=100.0),
     "no labels": series(labels=None, causes=None),
-    "all events": series(labels=np.ones(ROWS), causes=(Cause(0, ROWS, (1, 3)),)),
+    "no events": series(labels=np.zeros(300), causes=None),
+    "all events": series(labels=np.ones(300), causes=(Cause(0, 300, (1, 3)),)),
     "constant": series(train=constant(0), test=constant(0)),
-    "one channel": series(train=waves(ROWS, 1), test=waves(ROWS, 1, seed=1)),
+    "one moves": series(train=constant(1)),
+    "one channel": series(train=waves(channels=1), test=waves(channels=1, seed=1)),
     "short": series(train=waves(9), test=waves(7), labels=[0, 0, 1, 1, 0, 0, 1], causes=None),
 }
-# ... and some of these, where something may be special.
-MORE = {
-    "rows": (series(), ["event_map", "score_lanes", "attribution"]),
-    "no causes": (series(causes=None), ["closeup", "attribution"]),
-    "no events": (series(labels=np.zeros(ROWS), causes=None), ["event_map", "closeup"]),
-    "moves later": (series(train=constant(0)), ["shifts", "attribution"]),
-    "two move": (series(train=constant(2)), ["correlations", "shifts"]),
-    "one moves": (series(train=constant(1)), ["correlations", "shifts"]),
-    "long": (series(rows=3001), ["score_lanes"]),
-}
 
 
-def scores_of(made):
+def score_lanes(made, *_):
     """Scores above 0, scores that are mostly 0, and scores that are all the same."""
-    size = np.abs(made.test - made.train.mean(axis=0))
-    return {
-        "LightMMoE": size.mean(axis=1) + 0.01,
-        "MTSExample": np.where(size.max(axis=1) > np.median(size), size.max(axis=1), 0.0),
-        "other": np.ones(len(made.test)),
-    }
+    size = np.abs(made.test - made.train.mean(axis=0)).max(axis=1)
+    rare = np.where(size > np.median(size), size, 0.0)
+    scores = {"LightMMoE": size + 0.01, "PCA": rare, "other": np.ones(len(size))}
+    return training.score_lanes(made, scores)
 
 
-def forecast_of(made):
-    forecast = np.roll(made.test, 1, axis=0)
-    forecast[:3] = np.nan
-    return forecast
+def forecasts(made, event, channels):
+    forecast = np.vstack([made.test[:3] * NAN, made.test[:-3]])
+    return training.forecasts(made, forecast, event, channels=channels)
 
 
-def summary(**changes):
-    table = pd.DataFrame(
-        np.linspace(0.1, 0.9, 3 * len(COLUMNS)).reshape(3, -1),
-        index=pd.Index(["LightMMoE", "MTSExample", "something new"], name="detector"),
-        columns=list(COLUMNS),
-    )
-    bounds = {"average_precision_low": 0.05, "average_precision_high": 0.95}
-    counts = {"entities": 3, "seeds": 1}
-    return table.assign(**dict.fromkeys(SPENT, 2.0), **bounds, **counts).assign(**changes)
+OF_SERIES = (  # from a series, an event and some channels
+    lambda made, *_: data.event_map([made, series()]),
+    lambda made, event, channels: data.closeup(made, event, channels=channels),
+    lambda made, *_: data.correlations(made),
+    lambda made, *_: data.shifts([made, series()]),
+    forecasts,
+    score_lanes,
+    lambda made, event, _: training.attribution(made, made.test**2, event),
+)
 
 
-def by_entity(entities=3):
-    names = [f"machine-1-{n + 1}" for n in range(entities)]
-    values = np.linspace(0, 1, 2 * entities).reshape(entities, 2)
-    return pd.DataFrame(values, index=names, columns=["LightMMoE", "random"])
+@pytest.mark.parametrize("kind", SERIES)
+def test_every_picture_of_every_series(kind):
+    made = SERIES[kind]
+    event, channels = showcase(made), range(min(3, len(made.channels)))
+    for draw in OF_SERIES:
+        figure = drawn(lambda d=draw: d(made, event, channels))
+        # Otherwise nothing says what is shown.
+        assert [ax for ax in figure.axes if ax.get_xlabel() or ax.get_title("left") or ax.texts]
+
+
+def quality(count=4, **changes):
+    """A table of detectors as `tables.honest` gives it."""
+    values = np.linspace(0.1, 0.9, count * len(COLUMNS)).reshape(count, -1)
+    table = pd.DataFrame(values, [*NAMES, *map(str, range(count - 4))], [*COLUMNS])
+    costs = np.geomspace(0.01, 100, count)
+    table = table.assign(train_seconds=costs, microseconds_per_row=costs, entities=3, seeds=1)
+    bounds = {f"{AP}_low": 0.05, f"{AP}_high": table[AP] + 0.1}
+    return table.assign(**bounds).assign(**changes)
+
+
+def events(found, lengths):
+    place = {"entity": "m", "first row": range(len(lengths)), "rows": lengths}
+    return pd.DataFrame(place | found).set_index([*place]).astype(bool)
 
 
 def machines():
-    table = pd.DataFrame({"detector": ["LightMMoE", "MTSExample"] * 2, "entity": list("aabb")})
-    for metric in ("point_f1_pa", "event_f1_pa_log"):
-        table[metric] = [0.5, 0.6, 0.7, np.nan]
-        table[f"{metric}_study"] = [0.4, 0.6, np.nan, 0.9]
+    """Ours beside the study's: both metrics of two detectors on two machines; chance at .25."""
+    table = pd.DataFrame({"detector": ["LightMMoE", "PCA", "random"] * 2, "entity": list("aaabbb")})
+    for metric in STUDY_METRICS:
+        table[metric] = [0.5, 0.6, 0.1, 0.7, NAN, 0.4]
+        table[f"{metric}_study"] = [0.4, 0.6, NAN, NAN, 0.9, NAN]
     return table
 
 
-def of_series(made):
-    """Every picture of a series, drawn as the notebooks draw it."""
-    event = showcase(made)
-    some = range(min(3, len(made.channels)))
-    scores, errors = scores_of(made), (made.test - made.train.mean(axis=0)) ** 2
-    return {
-        "event_map": lambda: plots.event_map([made, made]),
-        "closeup": lambda: plots.closeup(made, event, channels=some),
-        "correlations": lambda: plots.correlations(made),
-        "shifts": lambda: plots.shifts([made, made]),
-        "forecasts": lambda: plots.forecasts(made, forecast_of(made), event, channels=some),
-        "score_lanes": lambda: plots.score_lanes(made, scores, {"LightMMoE": 1.0}),
-        "attribution": lambda: plots.attribution(made, errors, event),
-    }
+def sizes(**changes):
+    line = {"parameters": 10.0, "seen": 0.5, "unseen": 1.2, "gap": 2.4, "entities": 3} | changes
+    return pd.DataFrame([line, line | {"parameters": 1e5}], index=["linear", "HMMoE"])
 
 
-def of_tables():
-    return {
-        "learning_curve": lambda: plots.learning_curve(History([2.0, 1.0], [3.0, 2.5], 2)),
-        "heatmap": lambda: plots.heatmap(by_entity(), "average_precision"),
-        "what_adjustment_hides": lambda: plots.what_adjustment_hides(summary()),
-        "forest": lambda: plots.forest(summary()),
-        "critical_difference": lambda: plots.critical_difference(mean_ranks(by_entity())),
-        "events_found": lambda: plots.events_found({"random": [True, False]}, [3, 9]),
-        "study_differences": lambda: plots.study_differences(machines()),
-        "quality_and_cost": lambda: plots.quality_and_cost(summary()),
-        "against_study": lambda: plots.against_study(machines()),
-    }
+def heatmap(table):
+    return comparison.heatmap(table[[*COLUMNS]].T, AP)
 
 
-def test_no_picture_is_forgotten():
-    elsewhere = ("caused_by", "errors_by_size", "found_by", "model_or_scoring")
-    pictures = {name for name in plots.__all__ if name not in elsewhere}
-    of_claims = {"claims_by_document", "printed_against_measured"}  # in test_claims_audit
-    assert pictures == set(of_series(SERIES["per day"])) | set(of_tables()) | of_claims
-    for name in pictures:
-        assert inspect.signature(getattr(plots, name)).return_annotation is Figure, name
+def two_panels(count):
+    table = pd.DataFrame(0.3, NAMES[4 - count :], [*rescoring.SCORINGS])
+    tables = {AP: table, "event_f1_pa_squeeze": table}
+    return comparison.model_or_scoring(tables, rescoring.OWN, rescoring.SHARED)
 
 
-def check(figure):
-    labelled = [ax for ax in figure.axes if ax.get_xlabel() or ax.get_title(loc="left") or ax.texts]
-    assert labelled, "neither a title nor an axis says what is shown"
+FEW = quality().tail(1) * NAN
+OF_TABLES = {
+    training.learning_curve: (History([2.0, 1.0], [3.0, 2.5], 2), History([NAN], [NAN])),
+    comparison.forest: (quality(28), FEW, quality(average_precision_low=NAN)),
+    comparison.what_adjustment_hides: (quality(28), FEW, quality(best_f1=NAN).drop("random")),
+    heatmap: (quality(28), FEW, quality() * 9),
+    comparison.critical_difference: (mean_ranks(quality(28).T), mean_ranks(FEW)),
+    comparison.events_found: (events({"PCA": [1, 0, 1]}, [3, 1, 2]), events({}, [])),
+    two_panels: (4, 2, 0),
+    comparison.against_study: (machines().head(1), machines()[:0]),
+    comparison.errors_by_size: (sizes(), sizes(seen=0.0), sizes()[:0]),
+    cost.quality_and_cost: (quality(28), FEW, quality(average_precision=NAN), quality() * 0),
+}
 
 
-@pytest.mark.parametrize("picture", of_series(SERIES["per day"]))
-@pytest.mark.parametrize("kind", SERIES)
-def test_every_picture_of_every_series(kind, picture):
-    check(drawn(of_series(SERIES[kind])[picture]))
+def test_every_picture_of_whole_and_of_poor_tables():
+    for draw, tables in OF_TABLES.items():
+        for table in tables:
+            assert drawn(lambda d=draw, t=table: d(t)).axes
 
 
-@pytest.mark.parametrize(
-    ("kind", "picture"), [(kind, name) for kind, (_, names) in MORE.items() for name in names]
-)
-def test_pictures_of_special_series(kind, picture):
-    check(drawn(of_series(MORE[kind][0])[picture]))
-
-
-@pytest.mark.parametrize("picture", of_tables())
-def test_every_picture_of_tables(picture):
-    assert drawn(of_tables()[picture]).axes
-
-
-# --- tables with gaps ---
-
-
-@pytest.mark.parametrize(
-    "draw",
-    [
-        lambda: plots.learning_curve(History([1.0], [], 1)),
-        lambda: plots.learning_curve(History([np.nan], [np.nan], 0)),
-        lambda: plots.heatmap(by_entity(1), "roc_auc"),
-        lambda: plots.heatmap(by_entity() * np.nan, "best_f1"),
-        lambda: plots.what_adjustment_hides(summary(best_f1=np.nan, point_f1_pa=np.nan)),
-        lambda: plots.what_adjustment_hides(summary(best_f1=[0.1, np.nan, 0.2])),
-        lambda: plots.what_adjustment_hides(summary().head(1)),
-        lambda: plots.forest(summary(average_precision=[0.2, np.nan, 0.1])),
-        lambda: plots.forest(summary(average_precision_low=np.nan, average_precision_high=np.nan)),
-        lambda: plots.quality_and_cost(summary(average_precision=np.nan)),
-        lambda: plots.quality_and_cost(summary(average_precision=0.0)),
-        lambda: plots.quality_and_cost(summary(train_seconds=[np.nan, 0.0, 5.0])),
-        lambda: plots.quality_and_cost(summary(), metric="vus_pr"),
-        lambda: plots.against_study(machines().head(1)),
-    ],
-)
-def test_tables_with_gaps_can_be_drawn(draw):
-    drawn(draw)
-
-
-def test_entities_of_different_width_stand_in_one_picture():
-    fleet = [series(channels=6), series()]
-    mesh = drawn(lambda: plots.shifts(fleet)).axes[0].collections[0]
-    assert mesh.get_array().shape == (2, 6)
-    assert mesh.get_array().mask.tolist() == [[False] * 6, [False] * 4 + [True] * 2]
-
-
-# --- what a picture shows ---
-
-
-def test_a_constant_channel_has_no_shift_and_no_correlation():
-    made = series(train=constant(2), test=constant(2, value=0.5))
-    shifts = drawn(lambda: plots.shifts([made])).axes[0].collections[0].get_array()
-    assert shifts.mask.tolist() == [[False, False, True, True]]
-    expected = (made.test.mean(axis=0) - made.train.mean(axis=0)) / made.train.std(axis=0)
-    assert np.asarray(shifts)[0, :2] == pytest.approx(expected[:2])
-    matrix = drawn(lambda: plots.correlations(made)).axes[0].collections[0].get_array()
-    assert matrix.shape == (2, 2)
-    assert np.diagonal(matrix).tolist() == pytest.approx([1, 1])
+def words(artists):
+    return [artist.get_text() for artist in artists]
 
 
 def spans(ax):
@@ -204,66 +147,115 @@ def spans(ax):
 
 
 def test_events_are_shaded_where_they_are():
-    made = series()
-    figure = drawn(lambda: plots.score_lanes(made, scores_of(made)))
-    for ax in figure.axes:
-        assert spans(ax) == [(100, 120), (150, 155)]
-    figure = drawn(lambda: plots.closeup(made, (150, 155), channels=[0, 1]))
-    assert spans(figure.axes[0]) == [(100, 120), (150, 155)]
-    assert figure.axes[0].lines[0].get_xdata().tolist() == list(range(30, 275))
+    made = SERIES["per day"]
+    for ax in drawn(lambda: score_lanes(made)).axes:
+        assert spans(ax) == [(1.0, 1.2), (1.5, 1.55)]
+    assert ax.get_xlabel().startswith("days")
+    first, _ = drawn(lambda: data.closeup(series(), (150, 155), channels=[0, 1])).axes
+    assert spans(first) == [(100, 120), (150, 155)]
+    assert first.lines[0].get_xdata().tolist() == list(range(30, 275))
 
 
-def test_days_are_counted_where_the_data_say_so():
-    made = series(rows_per_day=100.0)
-    figure = drawn(lambda: plots.score_lanes(made, scores_of(made)))
-    assert spans(figure.axes[0]) == [(1.0, 1.2), (1.5, 1.55)]
-    assert figure.axes[-1].get_xlabel().startswith("days")
-    assert style.time_axis(made, 3)[0].tolist() == [0, 0.01, 0.02]
-    positions, unit = style.time_axis(series(), np.array([5, 6]))
-    assert positions.tolist() == [5, 6] and unit == "rows"
+def test_shifts_of_channels_that_move():
+    made = series(train=constant(2), test=constant(2, value=0.5) * 2)
+    wide = series(train=waves(channels=6), test=waves(channels=6))
+    shifts = drawn(lambda: data.shifts([made, wide])).axes[0].collections[0].get_array()
+    assert shifts.mask.tolist() == [[False] * 2 + [True] * 4, [False] * 6]
+    expected = (made.test.mean(axis=0) - made.train.mean(axis=0)) / made.train.std(axis=0)
+    assert np.asarray(shifts)[0, :2] == pytest.approx(expected[:2])
+    matrix = drawn(lambda: data.correlations(made)).axes[0].collections[0].get_array()
+    assert matrix.shape == (2, 2) and np.diagonal(matrix).tolist() == pytest.approx([1, 1])
 
 
 def test_causes_are_those_that_overlap():
     made = series(causes=(Cause(100, 120, (0, 2)), Cause(110, 130, (3,)), Cause(150, 155, (1,))))
-    assert plots.caused_by(made, (100, 110)) == {0, 2}
-    assert plots.caused_by(made, (119, 121)) == {0, 2, 3}
-    assert plots.caused_by(made, (130, 150)) == set()
-    assert plots.caused_by(series(causes=None), (0, 300)) == set()
+    for event, causes in {(100, 110): {0, 2}, (119, 121): {0, 2, 3}, (130, 150): set()}.items():
+        assert data.caused_by(made, event) == causes
 
 
-def test_the_heatmap_ends_with_the_mean():
-    table = by_entity()
-    ax = drawn(lambda: plots.heatmap(table, "roc_auc")).axes[0]
-    assert [label.get_text() for label in ax.get_yticklabels()] == [*table.index, "mean"]
-    assert np.asarray(ax.collections[0].get_array())[-1] == pytest.approx(table.mean().to_numpy())
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["LightMMoE", "random scores"]
-    assert ax.get_title(loc="left") == "ROC AUC on each entity"
+def test_the_forest_stands_in_order_with_its_floor():
+    table = quality()
+    [ax] = drawn(lambda: comparison.forest(table.sample(frac=1, random_state=0))).axes
+    labels = ax.get_yticklabels()
+    assert words(labels) == ["LightMMoE", "PCA", "something new", "random scores"]
+    assert [label.get_weight() for label in labels] == ["bold", *["normal"] * 3]
+    *bars, floor = ax.lines
+    bounds = table[[f"{AP}_low", f"{AP}_high"]].to_numpy()
+    assert np.array([bar.get_xdata() for bar in bars]) == pytest.approx(bounds)
+    assert set(floor.get_xdata()) == {table.loc["random", AP]}
 
 
-# --- style ---
+def test_the_heatmap_shows_each_number_and_ends_with_the_mean():
+    table = pd.DataFrame({"PCA": [0.5, 8.0], "random": [2.0, NAN]}, index=["x", "y"])
+    [ax] = drawn(lambda: comparison.heatmap(table, "budget_delay")).axes
+    assert words(ax.texts) == ["0.50", "2.00", "8.00", "4.25", "2.00"]
+    mesh = ax.collections[0]
+    assert mesh.get_clim() == (0, 8) and mesh.get_array().mask.sum() == 1
+    assert words(ax.get_yticklabels()) == ["x", "y", "mean"]
+    assert ax.get_title("left").endswith("on each entity (grey: no result)")
 
 
-def test_every_family_has_a_colour_of_its_own():
-    assert len(set(names.FAMILIES.values())) == len(names.FAMILIES)
-    assert set(style.FAMILY_OF.values()) < set(names.FAMILIES)
-    assert names.colour("LightMMoE") == names.colour("CAD") == "#0072B2"
-    assert names.colour("random") == names.colour("untrained LightMMoE")
-    assert names.family("pyod.models.ecod.ECOD") == "others"
-    assert names.title("something new") == "something new"
-    assert set(names.METRIC_TITLES) == set(COLUMNS)
-    assert len(set(names.METRIC_TITLES.values())) == len(COLUMNS)
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=8), st.integers(1, 20))
+def test_groups_are_the_longest_stretches_below_the_critical_difference(ranks, critical):
+    ranks = sorted(ranks)
+    pairs = itertools.combinations(range(len(ranks)), 2)
+    near = [(i, j) for i, j in pairs if ranks[j] - ranks[i] < critical]
+    longest = [(i, j) for i, j in near if not {(i - 1, j), (i, j + 1)} & {*near}]
+    assert comparison.groups_within(np.array(ranks, dtype=float), critical) == longest
 
 
-def test_the_style_holds_inside_and_ends_outside():
-    outside = mpl.rcParams["savefig.dpi"]
-    with style.in_style():
-        assert mpl.rcParams["savefig.dpi"] == 130
-    assert mpl.rcParams["savefig.dpi"] == outside
+def test_events_stand_shortest_first_and_the_best_detector_on_top():
+    found = events({"random": [False, False, True], "PCA": [True, False, True]}, [30, 2, 5])
+    upper, ax = drawn(lambda: comparison.events_found(found)).axes
+    assert upper.lines[0].get_ydata().tolist() == [2, 5, 30, 30]  # each over its event's width
+    shown = np.asarray(ax.images[0].get_array())[..., :3]
+    assert (shown < 1).any(axis=2).tolist() == [[False, True, True], [False, True, False]]
+    assert words(ax.get_yticklabels()) == ["PCA", "random scores"]
+    assert words(ax.texts) == ["67%", "33%"]
 
-    @style.styled
-    def fails():
-        raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError):
-        fails()
-    assert mpl.rcParams["savefig.dpi"] == outside
+def test_ours_stand_above_the_studys_and_chance_is_a_line():
+    for ax in drawn(lambda: comparison.against_study(machines())).axes:
+        dots = np.vstack([one.get_offsets() for one in ax.collections])
+        assert dots[np.isfinite(dots).all(axis=1)].tolist() == [[0.4, 0.5], [0.6, 0.6]]
+        [chance] = [line for line in ax.lines if line.get_linestyle() == "--"]
+        assert list(chance.get_ydata()) == [0.25, 0.25] and ax.get_ylim()[0] < 0.25
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 5)), min_size=1, max_size=10))
+def test_the_front_holds_what_nothing_beats(dots):
+    costs, values = (pd.Series(part) for part in zip(*dots, strict=True))
+    better = itertools.product(dots, dots)
+    beaten = {one for one, (c, q) in better if c <= one[0] and q >= one[1] and (c, q) != one}
+    front = cost.pareto(costs, values).itertuples(index=False, name=None)
+    assert set(front) == {*dots} - beaten
+
+
+def test_who_looks_ahead_is_hollow_and_on_no_front():
+    table = quality(average_precision=[0.9, 0.5, 0.4, 0.1])
+    for ahead, top in (((), 0.9), (table.index[:1], 0.5)):
+        ax = drawn(lambda a=ahead: cost.quality_and_cost(table, ahead=a)).axes[0]
+        hollow = [bool((dot.get_facecolor()[0] == 1).all()) for dot in ax.collections]
+        assert hollow == [name in ahead for name in table.index]
+        assert max(ax.lines[0].get_ydata()) == top
+
+
+def test_names_of_dots_stand_apart_inside_the_axes():
+    corners = {f"rather a long name {x} {y}": (x, y) for x in (0.01, 0.99) for y in (0.01, 0.99)}
+    for dots in (corners, dict.fromkeys(map(str, range(100, 112)), (0.5, 0.5))):
+        ax = Figure(figsize=(5, 4)).subplots()
+        ax.set(xlim=(0, 1), ylim=(0, 1))
+        style.label_dots(ax, dots)
+        assert len(ax.texts) == len(dots)
+        frame, boxes = ax.get_window_extent(), list(map(Text.get_window_extent, ax.texts))
+        for box in boxes:
+            assert frame.x0 <= box.x0 and box.x1 <= frame.x1
+            assert frame.y0 <= box.y0 and box.y1 <= frame.y1
+        for one, other in itertools.combinations(boxes, 2):
+            across = min(one.x1, other.x1) - max(one.x0, other.x0)
+            assert min(across, min(one.y1, other.y1) - max(one.y0, other.y0)) < 1
+
+
+def test_every_metric_and_every_family_is_named():
+    assert {*METRIC_TITLES} == {*COLUMNS} and len({*METRIC_TITLES.values()}) == len(COLUMNS)
+    assert {*FAMILY_OF.values(), "others"} == {*FAMILIES} and colour("CAD") == colour("LightMMoE")

@@ -1,195 +1,122 @@
-"""Scores made of the same errors in several ways: by hand, and against the detectors' own."""
+"""The same errors scored in several ways, and errors on learned and on later rows."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from drawing import drawn
 from small import TwoSeries, series, tiny
 
 from lmmoe import metrics
 from lmmoe.detectors import detector
-from lmmoe.report import rescoring
-from lmmoe.report.plots import model_or_scoring
-from lmmoe.report.tables import rescoring as tables
+from lmmoe.report import generalisation, rescoring, store
+from lmmoe.report.experiment import PROTOCOLS
+
+pytestmark = pytest.mark.usefixtures("small_runs")
+ONE = series(entity="m1")
+DETECTORS = {"MTSExample": {}, "PCA": {}, "random": {}, "1-NN": {}, "linear": {"epochs": 1}}
+PLAN = TwoSeries(profile="none-such", detectors=DETECTORS, seeds=[0, 1])
 
 
-def plan(**changes):
-    given = {"detectors": {"MTSExample": {}, "PCA": {}, "random": {}, "1-NN": {}}, "seeds": [0, 1]}
-    return TwoSeries(**(given | {"profile": "none-such", "protocols": ["ours", "study"]} | changes))
+def test_scorings_by_hand():
+    errors = np.array([[0, 0, 0, 0, 0, 0], [1, 2, 3, 4, 5, 6], [0, 0, 0, 0, 0, 12.0]])
+    made = rescoring.scorings(errors**2, squared=True)
+    assert made["squares"] == pytest.approx([0, 91 / 6, 24])
+    assert made["absolute errors"] == pytest.approx([0, 3.5, 2])
+    assert made["highest 4"] == pytest.approx([0, 4.5, 3])
+    assert made["smoothed absolute errors"] == pytest.approx([0, 0.7, 0.8 * 0.7 + 0.4])
+    same = rescoring.scorings(errors, squared=False)
+    assert set(same) == {*rescoring.SCORINGS} - {rescoring.OWN}
+    for name, scores in made.items():
+        assert same[name] == pytest.approx(scores)
+    # Rows before the first scored one get the lowest score and are not smoothed in.
+    made = rescoring.scorings(np.array([[0, 0, 5, 3, 4.0]]).T, squared=False, unscored=2)
+    assert made["absolute errors"].tolist() == made["highest 4"].tolist() == [3, 3, 5, 3, 4]
+    assert made["smoothed absolute errors"] == pytest.approx([4.48, 4.48, 5, 4.6, 4.48])
 
 
-class TestScorings:
-    def test_by_hand(self):
-        errors = np.array([[0, 0, 0, 0, 0, 0], [1, 2, 3, 4, 5, 6], [0, 0, 0, 0, 0, 12.0]])
-        made = rescoring.scorings(errors**2, squared=True)
-        assert made["squares"] == pytest.approx([0, 91 / 6, 24])
-        assert made["absolute errors"] == pytest.approx([0, 3.5, 2])
-        assert made["highest 4"] == pytest.approx([0, 4.5, 3])
-        assert made["smoothed absolute errors"] == pytest.approx([0, 0.7, 0.8 * 0.7 + 0.4])
-        same = rescoring.scorings(errors, squared=False)
-        assert set(same) == {*rescoring.SCORINGS} - {rescoring.OWN}
-        for name, scores in made.items():
-            assert same[name] == pytest.approx(scores)
-
-    def test_rows_before_the_first_scored_one_get_the_lowest_score_and_are_not_smoothed_in(self):
-        errors = np.array([[0.0], [0.0], [5.0], [3.0], [4.0]])
-        made = rescoring.scorings(errors, squared=False, unscored=2)
-        assert made["absolute errors"].tolist() == [3, 3, 5, 3, 4]
-        assert made["smoothed absolute errors"] == pytest.approx([4.48, 4.48, 5, 4.6, 4.48])
-
-    def test_few_channels_have_fewer_highest(self):
-        made = rescoring.scorings(np.array([[1.0, 3.0]]), squared=False)
-        assert made["highest 4"] == made["absolute errors"] == [2]
-
-    @pytest.mark.parametrize("name", rescoring.SQUARED)
-    def test_channel_scores_are_the_squared_errors_of_the_score(self, name):
-        one = series()
-        made = tiny(name).fit(one.train)
-        channels = made.channel_scores(one.test)
-        squares = rescoring.scorings(channels, squared=True, unscored=rescoring.first(made))
-        ratio = made.decision_function(one.test) / squares["squares"]
-        assert ratio == pytest.approx(np.full(len(ratio), ratio[-1]), rel=1e-5)  # sum or mean
-
-    def test_those_of_pca_are_absolute(self):
-        one = series()
-        channels = detector("PCA windows").fit(one.train).channel_scores(one.test)
-        found = rescoring.scorings(channels, squared=False, unscored=15)
-        for name, kind in (("PCA windows", ""), ("PCA windows EWMA", "smoothed ")):
-            own = detector(name).fit(one.train).decision_function(one.test)
-            assert found[f"{kind}absolute errors"] == pytest.approx(own)
+def test_channel_scores_are_the_errors_of_the_detectors_own_score():
+    for name in (*rescoring.SQUARED, *rescoring.ABSOLUTE):
+        made, squared = tiny(name).fit(ONE.train), name in rescoring.SQUARED
+        how = {"squared": squared, "unscored": made.unscored}
+        found = rescoring.scorings(made.channel_scores(ONE.test), **how)
+        own = found["squares" if squared else "absolute errors"]
+        ratio = made.decision_function(ONE.test) / own  # a score is their sum or their mean
+        assert ratio == pytest.approx(np.full(len(ratio), ratio[-1]), rel=1e-5), name
+    smoothed = detector("PCA windows EWMA").fit(ONE.train).decision_function(ONE.test)
+    assert found[rescoring.SHARED] == pytest.approx(smoothed)  # of the last one, PCA windows
 
 
-@pytest.mark.usefixtures("small_runs")
-class TestTable:
-    def test_a_row_for_each_scoring_judged_as_the_detector_is(self):
-        found = rescoring.table(plan())
-        assert list(found) == ["key", *rescoring.COLUMNS]
-        assert set(found["detector"]) == {"MTSExample", "PCA", "random"}  # 1-NN is left out
-        assert len(found) == 2 * 3 * len(rescoring.SCORINGS) and set(found["seed"]) == {0}
-        one = series(entity="m1")
-        made = detector("PCA").fit(one.train)
-        line = found.set_index(["entity", "detector", "scoring"]).loc["m1", "PCA"]
-        scores = made.channel_scores(one.test).mean(axis=1)
-        data = {"labels": one.labels, "scores": scores}
-        cut = np.quantile(made.channel_scores(one.train).mean(axis=1)[-30:], 0.99)
-        expected = (
-            metrics.average_precision(**data),
-            metrics.best_f1(**data, adjust="squeeze").f1,
-            metrics.alarms(**data, threshold=cut).f1,
-        )
-        assert line.loc["absolute errors", list(rescoring.METRICS)].tolist() == pytest.approx(
-            expected
-        )
-        own = metrics.average_precision(labels=one.labels, scores=made.decision_function(one.test))
-        assert line.loc["own", "average_precision"] == pytest.approx(own)
-
-    def test_nothing_is_scored_twice(self, monkeypatch):
-        first = rescoring.table(plan())
-        monkeypatch.setattr(rescoring, "result", None)
-        pd.testing.assert_frame_equal(rescoring.table(plan()), first)
-
-    def test_a_failure_is_told_and_the_others_go_on(self, monkeypatch):
-        real = rescoring.result
-
-        def fails(run):
-            if run.detector == "PCA":
-                raise ValueError("no such luck")
-            return real(run)
-
-        monkeypatch.setattr(rescoring, "result", fails)
-        found = rescoring.table(plan())
-        assert set(found["error"].dropna()) == {"ValueError: no such luck"}
-        assert list(tables.summary(found).index) == ["MTSExample", "random"]
-
-    def test_without_the_protocol_or_labels_there_is_nothing(self, monkeypatch):
-        assert rescoring.table(plan(protocols=["study"])).empty
-        monkeypatch.setattr(TwoSeries, "load", lambda self, name: series(entity=name, labels=None))
-        found = rescoring.table(plan())
-        assert found.empty and "nothing to compare" in tables.in_words(found)
-        assert tables.people(found).empty
-        drawn(lambda: model_or_scoring({"average_precision": tables.summary(found)}, "own", "x"))
+def test_a_row_for_each_scoring_judged_as_the_detector_is():
+    found = rescoring.table(PLAN)
+    assert list(found) == list(rescoring.COLUMNS) and set(found["seed"]) == {0}
+    assert set(found["detector"]) == {*DETECTORS} - {"1-NN"}  # whose distance has no parts
+    assert len(found) == 2 * 4 * len(rescoring.SCORINGS) and found["error"].isna().all()
+    made = detector("PCA").fit(ONE.train)
+    scores = made.channel_scores(ONE.test).mean(axis=1)
+    cut = np.quantile(made.channel_scores(ONE.train).mean(axis=1)[-30:], 0.99)
+    data = {"labels": ONE.labels, "scores": scores}
+    squeezed = metrics.best_f1(**data, adjust="squeeze").f1
+    flagged = metrics.alarms(**data, threshold=cut).f1
+    expected = [metrics.average_precision(**data), squeezed, flagged]
+    line = found.query("entity == 'm1' and detector == 'PCA'").set_index("scoring")
+    assert line.loc["absolute errors", [*rescoring.METRICS]].tolist() == pytest.approx(expected)
+    own = metrics.average_precision(labels=ONE.labels, scores=made.decision_function(ONE.test))
+    assert line.loc["own", "average_precision"] == pytest.approx(own)
 
 
-def lines(name, own, shared, entities="abc", squeezed=0.5):
-    """Rows of a table: ``own`` and ``shared`` per entity, the other scorings at 0.1."""
-    for entity, first, second in zip(entities, own, shared, strict=True):
-        values = dict.fromkeys(rescoring.SCORINGS, 0.1) | {"own": first, tables.SHARED: second}
-        for scoring, value in values.items():
-            head = {"entity": entity, "detector": name, "settings": "{}", "error": None}
-            squeeze = squeezed if scoring == tables.SHARED else 0.6
-            yield head | {
-                "scoring": scoring,
-                "average_precision": value,
-                "event_f1_pa_squeeze": squeeze,
-                "quantile_f1": 0.2,
-            }
+def test_scorings_are_averaged_where_all_have_them_the_best_first():
+    def lines(name, own, entities="abc", **others):
+        for entity, value in zip(entities, own, strict=True):
+            for scoring in rescoring.SCORINGS:
+                head = {"entity": entity, "detector": name, "settings": "{}", "scoring": scoring}
+                ap = value if scoring == rescoring.OWN else 0.1
+                yield head | {"average_precision": ap, "error": None} | others
+
+    rows = [*lines("LightMMoE", (0.5, 0.6, 0.7)), *lines("PCA", (0.9, 0.9, 0.9))]
+    rows += [*lines("LightMMoE", (1, 1, 1), settings='{"epochs": 1}')]  # a variant
+    rows += [*lines("HMMoE", [0.5], "z"), {"entity": "a", "detector": "CAD", "error": "no"}]
+    table = rescoring.summary(pd.DataFrame(rows))
+    assert table["own"].to_dict() == pytest.approx({"PCA": 0.9, "LightMMoE": 0.6})
+    assert list(table.index) == ["PCA", "LightMMoE"] and list(table) == list(rescoring.SCORINGS)
 
 
-MEASURED = pd.DataFrame(
-    [
-        *lines("LightMMoE", (0.5, 0.6, 0.7), (0.6, 0.7, 0.8), squeezed=0.7),
-        *lines("last value", (0.2, 0.3, 0.4), (0.6, 0.7, 0.7)),
-        *lines("random", (0.1, 0.1, 0.1), (0.1, 0.1, 0.1)),
-        *lines("PCA", (0.9, 0.9, 0.9), (0.9, 0.9, 0.9)),
-    ]
-)
+def test_errors_on_learned_and_on_later_rows():
+    found = generalisation.table(PLAN)
+    assert list(found) == ["key", *generalisation.COLUMNS]
+    assert found["detector"].tolist() == ["linear"] * 2  # no other is a forecaster
+    assert found["entity"].tolist() == ["m1", "m2"] and set(found["seed"]) == {0}
+    cut = int(0.8 * len(ONE.train))
+    model = PROTOCOLS["study"].detector("linear", epochs=1).fit(ONE.train[:cut])
+    plain = detector("last value").fit(ONE.train[:cut])
+    errors, base = (one.decision_function(ONE.train) for one in (model, plain))
+    for name, part in (("seen", slice(20, cut)), ("unseen", slice(cut, None))):
+        expected = errors[part].mean() / base[part].mean()
+        assert found.loc[0, name] == pytest.approx(expected, rel=1e-5)
 
 
-class TestSummary:
-    def test_means_of_entities_the_best_first(self):
-        table = tables.summary(MEASURED)
-        assert list(table.index) == ["PCA", "LightMMoE", "last value", "random"]
-        assert list(table) == list(rescoring.SCORINGS)
-        assert table["own"].tolist() == pytest.approx([0.9, 0.6, 0.3, 0.1])
-        assert tables.people(MEASURED).loc["random scores", "own"] == 0.1
+def test_medians_of_the_entities_of_all_the_smallest_first():
+    lines = [("HMMoE", e, 99, 0.2, v) for e, v in zip("abcd", (0.4, 0.6, 9, 5), strict=True)]
+    lines += [("linear", e, 10, 0.5, v) for e, v in zip("abc", (0.5, 1.0, 2.0), strict=True)]
+    rows = pd.DataFrame(lines, columns=["detector", "entity", *generalisation.NUMBERS])
+    table = generalisation.summary(rows.assign(settings="{}", error=None))  # d lacks linear
+    assert list(table.index) == ["linear", "HMMoE"] and table["entities"].tolist() == [3, 3]
+    assert table["unseen"].tolist() == [1.0, 0.6]
+    assert table["gap"].tolist() == pytest.approx([2.0, 3.0])
 
-    def test_a_variant_does_not_count_and_the_first_settings_do(self):
-        other = MEASURED.assign(settings='{"epochs": 1}', average_precision=0.9)
-        both = pd.concat([MEASURED, other])
-        pd.testing.assert_frame_equal(tables.summary(both), tables.summary(MEASURED))
-        only = tables.summary(MEASURED.assign(settings='{"epochs": 1}'))
-        pd.testing.assert_frame_equal(only, tables.summary(MEASURED))
 
-    def test_one_that_ran_elsewhere_is_left_out_and_not_the_others(self):
-        alone = pd.DataFrame(lines("HMMoE", [0.5], [0.5], entities="z"))
-        failed = pd.DataFrame([{"entity": "a", "detector": "CAD", "settings": "{}", "error": "no"}])
-        table = tables.summary(pd.concat([MEASURED, alone, failed]))
-        pd.testing.assert_frame_equal(table, tables.summary(MEASURED))
-        assert "nothing to compare" in tables.in_words(alone)
+@pytest.mark.parametrize("part", [rescoring, generalisation])
+def test_nothing_is_measured_twice_and_a_failure_is_told(part, monkeypatch, tmp_path):
+    def fails(run):
+        raise ValueError(f"no such luck with {run.detector}")
 
-    def test_an_adjusted_picture_needs_random_scores(self):
-        assert list(tables.summaries(MEASURED)) == list(rescoring.METRICS[:2])
-        without = MEASURED[MEASURED["detector"] != "random"]
-        assert list(tables.summaries(without)) == ["average_precision"]
-        assert "Random" not in tables.in_words(without)
-
-    def test_words(self):
-        text = tables.in_words(MEASURED[MEASURED["detector"] != "PCA"])
-        first, _, light, base, lead, threshold, price = text.splitlines()
-        assert "means of 3 entities" in first and "2 models" in first
-        assert "0.300 (last value) to 0.600 (LightMMoE), 0.300 apart;" in first
-        assert "0.000 (smoothed squares), 0.033 (smoothed absolute errors) and 0.000 (" in first
-        assert "0.667 (last value) to 0.700 (LightMMoE), 0.033 apart." in first
-        assert light.startswith("- LightMMoE goes from 0.600 to 0.700: +0.100 [")
-        assert base.startswith("- last value goes from 0.300 to 0.667: +0.367 [")
-        assert ": +0.300 [" in lead and "; +0.033 [" in lead and "better on 1 of 3" in lead
-        assert "gains for 0 of 2 models (+0.000 to +0.000)" in threshold
-        assert "loses for 1 of 2 models (-0.100 to +0.100)" in price
-        assert "leaves them 0.200 apart, 0.000 before. Random scores reach 0.500" in price
-
-    def test_in_short(self):
-        text = tables.in_short(MEASURED[MEASURED["detector"] != "PCA"])
-        assert text.startswith("2 models lie 0.300 apart under their own scoring, 0.000 (smoothed")
-        assert "LightMMoE goes from 0.600 to 0.700: +0.100 [" in text
-        assert "LightMMoE" not in tables.in_short(MEASURED[MEASURED["detector"] != "LightMMoE"])
-        assert tables.in_short(MEASURED[MEASURED["detector"] == "random"]) == ""
-
-    def test_the_picture_has_a_panel_per_metric_and_random_scores_in_each(self):
-        names = rescoring.METRICS[:2]
-        summaries = {name: tables.summary(MEASURED, name) for name in names}
-        figure = drawn(lambda: model_or_scoring(summaries, "own", tables.SHARED))
-        assert len(figure.axes) == 2
-        shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-        assert shown == ["last value", "LightMMoE", "PCA"]
-        for ax, floor in zip(figure.axes, (0.1, 0.6), strict=True):
-            assert any(list(line.get_xdata()) == pytest.approx([floor] * 2) for line in ax.lines)
+    with monkeypatch.context() as patch:
+        patch.setattr(part, "result", fails)
+        failed = part.table(PLAN)
+        assert failed["error"].str.startswith("ValueError: no such luck with ").all()
+        assert part.summary(failed.assign(settings="{}")).empty
+    first = part.table(PLAN)  # a failure is tried again
+    assert first["error"].isna().all()
+    monkeypatch.setattr(part, "result", fails)
+    pd.testing.assert_frame_equal(part.table(PLAN), first)
+    store.write(first.assign(settings="{}"), tmp_path / "table.csv")
+    again = part.summary(store.read(tmp_path / "table.csv"))
+    pd.testing.assert_frame_equal(again, part.summary(first.assign(settings="{}")))

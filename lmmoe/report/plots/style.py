@@ -134,6 +134,8 @@ def label_dots(ax: Axes, dots: dict[str, tuple[float, float]], *, size: float = 
 
     Call it last: it needs the axes' final limits and the figure's layout.
     """
+    if not dots:
+        return
     ax.figure.draw_without_rendering()  # the layout engine sets the axes' place only now
     labels = []
     for name, place in dots.items():
