@@ -148,10 +148,14 @@ def _data(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
+    from lmmoe import paths
     from lmmoe.report import execute, profile
 
     chosen = profile.load(options.params)
-    print(f"profile {chosen.profile}: {len(chosen.present)} entities of {chosen.dataset}")
+    page = paths.results(chosen.profile) / "report.html"
+    print(
+        f"profile {chosen.profile}: {len(chosen.present)} entities of {chosen.dataset}; page: {page}"
+    )
     how = {"cores": options.cores, "dry_run": options.dry_run, "fresh": options.fresh}
     return execute.start(Path(options.params), **how)
 
