@@ -152,10 +152,8 @@ def _report(options: argparse.Namespace) -> int:
     from lmmoe.report import execute, profile
 
     chosen = profile.load(options.params)
-    page = paths.results(chosen.profile) / "report.html"
-    print(
-        f"profile {chosen.profile}: {len(chosen.present)} entities of {chosen.dataset}; page: {page}"
-    )
+    print(f"profile {chosen.profile}: {len(chosen.present)} entities of {chosen.dataset}")
+    print(f"the page: {paths.results(chosen.profile) / 'report.html'}", flush=True)
     how = {"cores": options.cores, "dry_run": options.dry_run, "fresh": options.fresh}
     return execute.start(Path(options.params), **how)
 
