@@ -14,8 +14,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks.given import Given, machine
-from benchmarks.measure import Figures, Row, Spread, in_turn, ratio, seconds
+from benchmarks.measure import Figures, Given, Row, Spread, in_turn, machine, ratio, seconds
 from lmmoe import data, paths
 from lmmoe.data import smd
 
@@ -75,14 +74,14 @@ def _row(given: Given, root: Path, suffix: str, turns: int) -> Row:
     return Row(
         what=f"reading a machine again, {suffix}",
         unit="ms",
-        ours=Spread.of(taken),
+        ours=taken,
         yardstick="the first read",
-        theirs=Spread.of(slow),
+        theirs=slow,
         compared=ratio(slow, taken),
         bound=("at least", LEAST),
         remarks={
             "rows": given.name,
-            "reading without a cache, ms": vars(Spread.of(uncached)),
+            "reading without a cache, ms": Spread.of(uncached),
             "MB kept": size / 1e6,
         },
     )

@@ -6,9 +6,8 @@ with the true value and ties between thresholds are real ties.
 
 from fractions import Fraction
 from itertools import pairwise
-from math import isqrt, sqrt
+from math import isqrt
 
-import numpy as np
 from hypothesis import strategies as st
 
 
@@ -80,49 +79,6 @@ def pa_k(labels, scores, percent):
 def f1(labels, flagged):
     pairs = list(zip(map(bool, labels), flagged, strict=True))
     return Fraction(2 * pairs.count((True, True)), sum(map(int, labels)) + sum(map(int, flagged)))
-
-
-# --- VUS ---
-
-
-def vus(labels, scores, window):
-    """VUS-ROC and VUS-PR: the mean over widths."""
-    pairs = [areas(labels, scores, width) for width in range(window + 1)]
-    return tuple(sum(pair[i] for pair in pairs) / len(pairs) for i in (0, 1))
-
-
-def areas(labels, scores, width):
-    """ROC and PR area of one width, threshold by threshold."""
-    total, reach = len(scores), width // 2
-    soft = [_soft(labels, row, width) for row in range(total)]
-    spans = []  # events widened, those that touch or overlap made one
-    for rows in events(labels):
-        if spans and spans[-1][1] >= rows[0] - reach:
-            spans[-1][1] = rows[-1] + reach
-        else:
-            spans.append([rows[0] - reach, rows[-1] + reach])
-    places = np.floor(np.linspace(0, total - 1, 250)).astype(int)
-    grid = np.sort(scores)[::-1][places].tolist()
-    curve, pr = [(0.0, 0.0)], 0.0
-    for threshold in dict.fromkeys(grid):  # a repeated threshold would add nothing
-        flagged = [row for row in range(total) if scores[row] >= threshold]
-        hits = sum(soft[row] for row in flagged)
-        outside = sum(soft[row] for row in flagged if not labels[row])
-        positives = sum(map(int, labels)) + outside / 2
-        found = [any(start <= row <= end for row in flagged) for start, end in spans]
-        recall = min(hits / positives, 1) * sum(found) / len(found)
-        pr += (recall - curve[-1][1]) * hits / len(flagged)
-        curve.append(((len(flagged) - hits) / (total - positives), recall))
-    curve.append((1.0, 1.0))
-    return sum((x2 - x1) * (y1 + y2) / 2 for (x1, y1), (x2, y2) in pairwise(curve)), pr
-
-
-def _soft(labels, row, width):
-    """1 inside events, else what all events within half a width give together, at most 1."""
-    if labels[row]:
-        return 1.0
-    distances = [min(abs(row - inside) for inside in rows) for rows in events(labels)]
-    return min(1.0, sum(sqrt(1 - d / width) for d in distances if d <= width // 2))
 
 
 # --- affiliation ---

@@ -5,11 +5,9 @@ from functools import partial
 
 import pytest
 import torch
-from small import make, waves
 from torch import nn
 
 from lmmoe import training
-from lmmoe.errors import DataError
 from lmmoe.training import Descent, Plan
 
 ONE = {"window": 2, "batch": 100}  # one step an epoch
@@ -87,15 +85,6 @@ def test_examples_of_seven_rows(changes, inputs, targets):
     assert windows[:, 0].tolist() == inputs and goals[:, 0].tolist() == targets
     assert torch.equal(windows[:, 1], windows[:, 0] + 1000)
     assert windows._base is not None and goals._base is not None  # views
-
-
-def test_a_series_shorter_than_the_window_is_refused():
-    message = r"8 rows are too few for LightMMoE. It needs at least 9: .* a shorter window"
-    with pytest.raises(DataError, match=message):
-        make("LightMMoE", window=8).fit(waves(8))
-    made = make("LightMMoE", window=8).fit(waves(9))
-    with pytest.raises(DataError, match=message):
-        made.decision_function(waves(8))
 
 
 # --- epochs and steps ---
