@@ -5,16 +5,8 @@ from torch.nn import functional as F  # noqa: N812 torch's own custom
 
 from lmmoe.mmoe import AttentionGate, HierarchicalGate, MeanGate, MMoE, SeriesExperts
 
-SIZES = {
-    "channels": 4,
-    "window": 5,
-    "experts": 2,
-    "kernels": [2],
-    "hidden": [6],
-    "out": 3,
-    "tower": [3],
-    "shared": 0.7,
-}
+SIZES = {"channels": 4, "window": 5, "experts": 2, "kernels": [2], "hidden": [6], "out": 3}
+SIZES |= {"tower": [3], "shared": 0.7}
 
 
 def seeded(number=0):
@@ -50,9 +42,7 @@ def shares(net, x):
 
 def _forecast(net, windows):
     outputs = expert_outputs(net.experts, windows)
-    mixtures = []
-    for row in _all_shares(net.gate, windows):
-        mixtures.append(sum(share * output for share, output in zip(row, outputs, strict=True)))
+    mixtures = [(row[:, None] * outputs).sum(dim=0) for row in _all_shares(net.gate, windows)]
     if hasattr(net.towers, "weights"):
         return torch.stack([_layers(net.towers, c, x)[0] for c, x in enumerate(mixtures)])
     return F.linear(sum(mixtures) / len(mixtures), net.towers.weight.T, net.towers.bias)
@@ -129,8 +119,7 @@ def _series_maps(experts, e, windows):
 
 
 def _all_shares(gate, windows):
-    """``(c, e)``."""
-    return torch.stack([_shares(gate, line, c) for c, line in enumerate(windows)])
+    return torch.stack([_shares(gate, line, c) for c, line in enumerate(windows)])  # (c, e)
 
 
 def _shares(gate, line, channel):

@@ -123,14 +123,6 @@ def test_spreads_ratios_and_bounds():
     assert measure.Row("w", "s", spread, compared=spread).reached is None
 
 
-def test_short_work_is_repeated(monkeypatch):
-    clock = iter(np.cumsum([0, 0.5, 1, 0.2, 1, 0.9, 1, 0.9]))
-    monkeypatch.setattr(measure.time, "perf_counter", lambda: next(clock))
-    calls = []
-    # 0.5, 0.2 and 0.9 seconds: the median of them, once there is a second together.
-    assert measure.seconds(lambda: calls.append(1), 1.0) == pytest.approx(0.5) and len(calls) == 3
-
-
 def test_stacked_entities_learn_what_they_learn_one_by_one(monkeypatch, tmp_path):
     monkeypatch.setenv("LMMOE_DATA", str(tmp_path / "none"))
     windows, targets = entities.examples(3)

@@ -133,14 +133,14 @@ def test_batch_norm_is_torchs():
         torch.testing.assert_close(ours.eval()(x)[group], norm.eval()(x[group]))
 
 
+LATE = [(2, 4, 6), (2, 4, 7), (4, 4, 3), (4, 4, 5)]  # after hidden layers and in towers
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, [(16, 4), (2, 4, 6), (4, 4, 3)]),
-        (
-            {"kernels": [2, 3], "hidden": [6, 7], "tower": [3, 5]},
-            [(2, 16, 3), (2, 4, 6), (2, 4, 7), (4, 4, 3), (4, 4, 5)],
-        ),
+        ({"hidden": [6, 7], "tower": [3, 5]}, [(16, 4), *LATE]),
+        ({"kernels": [2, 3], "hidden": [6, 7], "tower": [3, 5]}, [(2, 16, 3), *LATE]),
         ({"expert": "series"}, [(4, 4, 4, 5), (2, 4, 6), (4, 4, 3)]),
         ({"tower": []}, [(16, 4), (2, 4, 6)]),
     ],

