@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 
-from benchmarks.measure import Row, Spread, in_turn, timed
+from benchmarks.measure import Row, in_turn, timed
 
 THREADS = ("one",)
 MOST = 0.3  # seconds more than torch
@@ -26,10 +26,10 @@ def rows(*, quick: bool) -> Iterator[Row]:
         yield Row(
             what=name,
             unit="s",
-            ours=Spread.of(figures["seconds"]),
+            ours=figures["seconds"],
             yardstick="import torch (compared: seconds more)",
-            theirs=Spread.of(torch),
-            compared=Spread.of(more),
+            theirs=torch,
+            compared=more,
             bound=("at most", MOST),
         )
 

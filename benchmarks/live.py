@@ -17,8 +17,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from benchmarks.given import Given, machine
-from benchmarks.measure import Figures, Row, Spread, in_turn, ratio, timed
+from benchmarks.measure import Figures, Given, Row, Spread, in_turn, machine, ratio, timed
 from benchmarks.scoring import NEEDED, exported
 from lmmoe import detector, live
 from lmmoe.live.forward import Forward
@@ -132,7 +131,7 @@ def _latency(name: str, given: Given, turns: int, calls: int) -> Iterator[Row]:
     p50 = {which: figures["wall p50"] for which, figures in found.items()}
     rivals = [which for which in p50 if which in ("ONNX Runtime", "plain NumPy")]
     best = min(rivals, key=lambda which: np.median(p50[which])) if rivals else "ours"
-    remarks = {f"{which}, p50, µs": vars(_micro(values)) for which, values in p50.items()}
+    remarks = {f"{which}, p50, µs": _micro(values) for which, values in p50.items()}
     for what, which, bound in (("forward pass", "ours", FORWARD), ("whole step", "step", STEP)):
         yield Row(
             what=f"{name}, one row, {what}, p50",
@@ -159,9 +158,9 @@ def _latency(name: str, given: Given, turns: int, calls: int) -> Iterator[Row]:
     yield Row(
         what=f"{name}, state of a watch with a full tail",
         unit="bytes",
-        ours=Spread.of([size]),
+        ours=[size],
         yardstick="what was asked for",
-        compared=Spread.of([size]),
+        compared=[size],
         bound=("at most", STATE),
     )
 
@@ -223,9 +222,9 @@ def _many(given: Given, streams: int, turns: int) -> Iterator[Row]:
     yield Row(
         what=f"LightMMoE, {streams} streams in one step",
         unit="rows/s",
-        ours=Spread.of(rates["fleet"]),
+        ours=rates["fleet"],
         yardstick="scoring as many rows in batches",
-        theirs=Spread.of(rates["batch"]),
+        theirs=rates["batch"],
         compared=ratio(rates["fleet"], rates["batch"]),
         bound=("at least", SHARE),
         remarks={"bytes of a stream": arrays / streams, "threads": os.environ["OMP_NUM_THREADS"]},
@@ -233,7 +232,7 @@ def _many(given: Given, streams: int, turns: int) -> Iterator[Row]:
     yield Row(
         what=f"LightMMoE, {EACH} streams with a model each",
         unit="rows/s",
-        ours=Spread.of(rates["each"]),
+        ours=rates["each"],
         yardstick=ALONE,
     )
 

@@ -1,4 +1,4 @@
-"""What the programs share: taking turns, medians with their spread, where it was measured, output.
+"""What the programs share: rows to work on, taking turns, medians with their spread, output.
 
 On a machine with other work two runs one after the other compare the work, not the programs. So
 programs take turns (A B A B ...), and a ratio is that of one turn; given are the median and the
@@ -13,13 +13,40 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from lmmoe import paths
+from lmmoe import data, paths
 
 Figures = dict[str, float]
 PACKAGES = ("lmmoe", "numpy", "pandas", "torch", "onnxruntime", "TSB-AD")
+ROWS, CHANNELS = 28_479, 38  # of SMD's machine-1-1
+EVERY, LONG = 3000, 300  # rows from one made-up event to the next, and rows of one
+
+
+class Given(NamedTuple):
+    """Rows ``(t, c)`` to train on and to score, labels ``(t,)`` of the latter, and their name."""
+
+    train: np.ndarray
+    test: np.ndarray
+    labels: np.ndarray
+    name: str
+
+
+def machine() -> Given:
+    """Give the first machine of SMD that is here, or as many rows of random walks.
+
+    What is timed hardly depends on the values, so that anyone can run the programs.
+    """
+    present = data.entities("smd")
+    if present:
+        series = data.load("smd", present[0])
+        return Given(series.train, series.test, series.labels, f"SMD {present[0]}")
+    steps = np.random.default_rng(0).normal(size=(2, ROWS, CHANNELS))
+    walks = np.cumsum(steps, axis=1)
+    labels = (np.arange(ROWS) % EVERY >= EVERY - LONG).astype(np.int8)
+    return Given(walks[0], walks[1], labels, "random walks")
 
 
 @dataclass(frozen=True)
@@ -32,8 +59,10 @@ class Spread:
     turns: int
 
     @classmethod
-    def of(cls, values: list[float]) -> "Spread":
-        """Sum up one value a turn."""
+    def of(cls, values: "list[float] | Spread | None") -> "Spread | None":
+        """Sum up one value a turn; what is summed up already, or missing, stays as it is."""
+        if values is None or isinstance(values, Spread):
+            return values
         low, median, high = np.percentile(values, [25, 50, 75])
         return cls(float(median), float(low), float(high), len(values))
 
@@ -42,9 +71,10 @@ class Spread:
 class Row:
     """One line of a program's table: ours, the yardstick, and how they compare.
 
-    ``compared`` is the ratio (or difference) that ``bound`` is about: it should be at least or at
-    most ``bound[1]``; None where nothing is asked for. ``remarks`` holds whatever else a reader
-    needs: by which the results agree, what the yardstick is, what could not be measured.
+    All three may be given as one value a turn. ``compared`` is the ratio (or difference) that
+    ``bound`` is about: it should be at least or at most ``bound[1]``; None where nothing is asked
+    for. ``remarks`` holds whatever else a reader needs: by which the results agree, what the
+    yardstick is, what could not be measured.
     """
 
     what: str
@@ -55,6 +85,10 @@ class Row:
     compared: Spread | None = None
     bound: tuple[str, float] | None = None  # ("at least" or "at most", value)
     remarks: dict[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("ours", "theirs", "compared"):
+            object.__setattr__(self, name, Spread.of(getattr(self, name)))
 
     @property
     def reached(self) -> bool | None:

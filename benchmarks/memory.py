@@ -15,8 +15,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from benchmarks.given import machine
-from benchmarks.measure import Figures, Row, Spread, in_turn
+from benchmarks.measure import Figures, Row, Spread, in_turn, machine
 
 THREADS = ("one", "all")
 MOST = 150.0
@@ -46,7 +45,7 @@ def rows(*, quick: bool) -> Iterator[Row]:
             bound=("at most", MOST) if kind == "plain" else None,
             remarks={
                 "rows": f"{given.name}, {train.shape}",
-                "the process with its imports, MB": vars(Spread.of(found[kind]["start"])),
+                "the process with its imports, MB": Spread.of(found[kind]["start"]),
             },
         )
 
@@ -62,7 +61,7 @@ def _program(kind: str, file: Path) -> Callable[[int], Figures]:
 
 def measured(kind: str, file: Path) -> Figures:
     """Train, or only copy windows out, in this process: MB at the start, and MB more at most."""
-    from benchmarks import obvious
+    from benchmarks.training import loader
     from lmmoe.detectors import detector
     from lmmoe.detectors.scaling import Scaling
 
@@ -72,7 +71,7 @@ def measured(kind: str, file: Path) -> Figures:
     start = resident()
     train = np.load(file, allow_pickle=False)
     if kind == "copied":
-        kept = obvious.loader(Scaling.z_score(train)(train), "LightMMoE")
+        kept = loader(Scaling.z_score(train)(train), "LightMMoE")
         assert len(kept.dataset)
     else:
         made.fit(train)

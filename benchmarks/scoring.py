@@ -1,6 +1,6 @@
 """Scoring a whole series with LightMMoE: against its arithmetic, and against ONNX Runtime.
 
-The bound is that of `benchmarks.arithmetic`. ONNX Runtime gets the same network (exported by
+The bound is that of `benchmarks.limit`. ONNX Runtime gets the same network (exported by
 torch.onnx.export, dynamo=True) with as many threads; NumPy does the rest of its work: scaling,
 windows in batches, squared errors. Its best batch is the yardstick; that both give the same scores
 is checked first.
@@ -18,9 +18,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks import arithmetic
-from benchmarks.given import Given, machine
-from benchmarks.measure import Row, Spread, in_turn, ratio, timed
+from benchmarks import limit
+from benchmarks.measure import Given, Row, Spread, in_turn, machine, ratio, timed
 from lmmoe.detectors import detector
 from lmmoe.detectors.scaling import Scaling
 
@@ -46,9 +45,9 @@ def rows(*, quick: bool) -> Iterator[Row]:
     channels = test.shape[1]
     programs = {
         "ours": timed(lambda: made.decision_function(test)),
-        "square": lambda turn: {"rate": arithmetic.square_rate(least)},
+        "square": lambda turn: {"rate": limit.square_rate(least)},
         "own": lambda turn: {
-            "seconds": arithmetic.own_seconds(made, channels, 1024, least, train=False)
+            "seconds": limit.own_seconds(made, channels, 1024, least, train=False)
         },
     }
     runtime, far = _runtime(made, given, test)
@@ -60,20 +59,20 @@ def rows(*, quick: bool) -> Iterator[Row]:
 
 
 def _against_bound(made: "Mixture", channels: int, found: dict, taken: list[float]) -> Row:
-    work = arithmetic.flop(made, channels)
+    work = limit.flop(made, channels)
     bound = [MICRO * work / rate for rate in found["square"]["rate"]]
     own = [MICRO * value for value in found["own"]["seconds"]]
     return Row(
         what="LightMMoE, scoring a row of a series",
         unit="µs",
-        ours=Spread.of(taken),
+        ours=taken,
         yardstick=f"its {work / 1e6:.2f} MFLOP at the rate of a large product",
-        theirs=Spread.of(bound),
+        theirs=bound,
         compared=ratio(taken, bound),
         bound=("at most", MOST),
         remarks={
-            "products in their own shapes, batch 1024, µs": vars(Spread.of(own)),
-            "ours over those": vars(ratio(taken, own)),
+            "products in their own shapes, batch 1024, µs": Spread.of(own),
+            "ours over those": ratio(taken, own),
         },
     )
 
@@ -92,14 +91,14 @@ def _against_runtime(
     return Row(
         what=what,
         unit="µs",
-        ours=Spread.of(taken),
+        ours=taken,
         yardstick=best,
-        theirs=Spread.of(theirs[best]),
+        theirs=theirs[best],
         compared=ratio(theirs[best], taken),
         bound=("at least", 1.0),
         remarks={
             "largest difference of a score, relative": far,
-            "by batch, µs": {name: vars(Spread.of(values)) for name, values in theirs.items()},
+            "by batch, µs": {name: Spread.of(values) for name, values in theirs.items()},
         },
     )
 

@@ -116,14 +116,9 @@ class _Weights(nn.Module):
 
     def join(self) -> None:
         """Lay all weights side by side in one tensor; ``slopes`` are views of its gradient."""
-        self.flat = nn.Parameter(torch.cat([each.flatten() for each in self.values.values()]))
-        self.flat.grad = torch.zeros_like(self.flat)
-        sizes = [each.numel() for each in self.values.values()]
-        values, slopes = self.flat.detach().split(sizes), self.flat.grad.split(sizes)
-        self.slopes = {}
-        for (name, each), value, slope in zip(self.named.items(), values, slopes, strict=True):
-            each.data = self.values[name] = value.view_as(each)
-            self.slopes[name] = slope.view_as(each)
+        self.flat = training.flattened(list(self.named.values()))
+        self.values = {name: each.detach() for name, each in self.named.items()}
+        self.slopes = {name: each.grad for name, each in self.named.items()}
         shape, size = self.kernels.shape, self.kernels.numel()  # (w + 1, e k)
         self.kernels = self.flat.detach()[:size].view(shape)
         self.kernel_slopes = self.flat.grad[:size].view(shape)

@@ -1,13 +1,13 @@
 """The metrics once more, in plain loops, as the definitions say and not as the package does.
 
-Slow on purpose. Counts are exact (`Fraction`), so that the fast versions are compared with the
-true value and ties between thresholds are real ties.
+Slow on purpose. Counts and integrals are exact (`Fraction`), so that the fast versions are compared
+with the true value and ties between thresholds are real ties.
 """
 
 from fractions import Fraction
-from math import isqrt, sqrt
+from itertools import pairwise
+from math import isqrt
 
-import numpy as np
 from hypothesis import strategies as st
 
 
@@ -20,6 +20,9 @@ def events(labels):
         elif label:
             found.append([row])
     return found
+
+
+# --- F1 ---
 
 
 def weight(length, adjust):
@@ -49,86 +52,120 @@ def best_f1(labels, scores, adjust=None, delay=None):
         values, weights = adjusted(labels, scores, adjust, delay)
     best = (Fraction(-1),)
     for threshold in sorted(set(values), reverse=True):
-        hits = missed = false_alarms = Fraction(0)
+        hits = missed = false = Fraction(0)
         for label, value, share in zip(labels, values, weights, strict=True):
-            if label and value >= threshold:
-                hits += share
-            elif label:
-                missed += share
-            elif value >= threshold:
-                false_alarms += share
-        f1 = 2 * hits / (2 * hits + false_alarms + missed)
+            hits += share * (label and value >= threshold)
+            missed += share * (label and value < threshold)
+            false += share * (not label and value >= threshold)
+        f1 = 2 * hits / (2 * hits + false + missed)
         if f1 > best[0]:
-            best = (f1, hits / (hits + false_alarms), hits / (hits + missed), threshold)
+            best = (f1, hits / (hits + false), hits / (hits + missed), threshold)
     return best
 
 
-def roc_auc(labels, scores):
-    """The share of (anomalous, normal) pairs in the right order; ties count one half."""
-    won = pairs = Fraction(0)
-    for label, score in zip(labels, scores, strict=True):
-        for other, rival in zip(labels, scores, strict=True):
-            if label and not other:
-                pairs += 1
-                won += Fraction(2 if score > rival else int(score == rival), 2)
-    return won / pairs
+def pa_k(labels, scores, percent):
+    """Best F1 where an event is filled once strictly more than K % of its rows are flagged."""
+    best = Fraction(0)
+    for threshold in set(scores):
+        flagged = [score >= threshold for score in scores]
+        for rows in events(labels):
+            if sum(flagged[row] for row in rows) * 100 > percent * len(rows):
+                for row in rows:
+                    flagged[row] = True
+        best = max(best, f1(labels, flagged))
+    return best
 
 
-def average_precision(labels, scores):
-    """The mean over anomalous rows of the precision that is had by flagging from their score on."""
-    precisions = []
-    for label, score in zip(labels, scores, strict=True):
-        if label:
-            flagged = [other for other, rival in zip(labels, scores, strict=True) if rival >= score]
-            precisions.append(Fraction(sum(map(int, flagged)), len(flagged)))
-    return sum(precisions) / len(precisions)
+def f1(labels, flagged):
+    pairs = list(zip(map(bool, labels), flagged, strict=True))
+    return Fraction(2 * pairs.count((True, True)), sum(map(int, labels)) + sum(map(int, flagged)))
 
 
-def vus(labels, scores, window):
-    """VUS-ROC and VUS-PR: the mean over widths."""
-    pairs = [areas(labels, scores, width) for width in range(window + 1)]
-    return tuple(sum(pair[i] for pair in pairs) / len(pairs) for i in (0, 1))
+# --- affiliation ---
 
 
-def areas(labels, scores, width):
-    """ROC and PR area of one width, threshold by threshold."""
-    total, reach = len(scores), width // 2
-    soft = [_soft(labels, row, width) for row in range(total)]
-    spans = _regions(labels, reach)
-    descending = sorted(scores, reverse=True)
-    grid = [descending[int(place)] for place in np.floor(np.linspace(0, total - 1, 250))]
-    curve, pr = [(0.0, 0.0)], 0.0
-    for threshold in dict.fromkeys(grid):  # a repeated threshold would add nothing
-        flagged = [row for row in range(total) if scores[row] >= threshold]
-        hits = sum(soft[row] for row in flagged)
-        outside = sum(soft[row] for row in flagged if not labels[row])
-        positives = sum(map(int, labels)) + outside / 2
-        found = [any(start <= row <= end for row in flagged) for start, end in spans]
-        recall = min(hits / positives, 1) * sum(found) / len(found)
-        pr += (recall - curve[-1][1]) * hits / len(flagged)
-        curve.append(((len(flagged) - hits) / (total - positives), recall))
-    curve.append((1.0, 1.0))
-    steps = zip(curve[:-1], curve[1:], strict=True)
-    return sum((x2 - x1) * (y1 + y2) / 2 for (x1, y1), (x2, y2) in steps), pr
+def affiliation(labels, alarms):
+    """Precision (None where no zone holds an alarm) and recall, integrated piece by piece."""
+    spans = [(Fraction(rows[0]), Fraction(rows[-1] + 1)) for rows in events(labels)]
+    borders = [(before[1] + after[0]) / 2 for before, after in pairwise(spans)]
+    zones = list(pairwise([Fraction(0), *borders, Fraction(len(labels))]))
+    flagged = [(Fraction(row), Fraction(row + 1)) for row, alarm in enumerate(alarms) if alarm]
+    precisions, recalls = [], []
+    for event, zone in zip(spans, zones, strict=True):
+        inside = [(max(a, zone[0]), min(b, zone[1])) for a, b in flagged]
+        inside = [(a, b) for a, b in inside if a < b]
+        if inside:
+            precisions.append(_precision(event, zone, inside))
+        recalls.append(_recall(event, zone, inside) if inside else Fraction(0))
+    mean = sum(precisions) / len(precisions) if precisions else None
+    return mean, sum(recalls) / len(recalls)
 
 
-def _soft(labels, row, width):
-    """1 inside events, else what all events within half a width give together, at most 1."""
-    if labels[row]:
-        return 1.0
-    distances = [min(abs(row - inside) for inside in rows) for rows in events(labels)]
-    return min(1.0, sum(sqrt(1 - d / width) for d in distances if d <= width // 2))
+def _precision(event, zone, alarms):
+    def share(x):
+        """How probable it is that a random point of the zone is no nearer to the event."""
+        away = max(event[0] - x, x - event[1], Fraction(0))
+        if away == 0:
+            return Fraction(1)
+        farther = max(event[0] - away - zone[0], 0) + max(zone[1] - event[1] - away, 0)
+        return Fraction(farther) / (zone[1] - zone[0])
+
+    gaps = (event[0] - zone[0], zone[1] - event[1])
+    kinks = [*event, *(event[0] - gap for gap in gaps), *(event[1] + gap for gap in gaps)]
+    return sum(_integral(share, a, b, kinks) for a, b in alarms) / sum(b - a for a, b in alarms)
 
 
-def _regions(labels, reach):
-    """First and last row of the widened events, those that touch or overlap made one."""
-    spans = []
-    for rows in events(labels):
-        if spans and spans[-1][1] >= rows[0] - reach:
-            spans[-1][1] = rows[-1] + reach
-        else:
-            spans.append([rows[0] - reach, rows[-1] + reach])
-    return spans
+def _recall(event, zone, alarms):
+    def share(y):
+        """How probable it is that a random point of the zone is no nearer to y than alarms are."""
+        away = min(max(a - y, y - b, Fraction(0)) for a, b in alarms)
+        nearer = min(y + away, zone[1]) - max(y - away, zone[0])
+        return 1 - nearer / (zone[1] - zone[0])
+
+    kinks = [edge for alarm in alarms for edge in alarm]
+    kinks += [(a + b) / 2 for a in kinks for b in (*kinks, *zone)]
+    return _integral(share, *event, kinks) / (event[1] - event[0])
+
+
+def _integral(function, start, end, kinks):
+    """Exact for a function that is linear between kinks, where it may jump: middles."""
+    places = sorted({start, end, *(kink for kink in kinks if start < kink < end)})
+    return sum((b - a) * function((a + b) / 2) for a, b in pairwise(places))
+
+
+# --- alarms ---
+
+
+def stretches(scores, threshold):
+    """Rows from the first to the last of every alarm; flagged rows fewer than 10 apart are one."""
+    found = []
+    for row, score in enumerate(scores):
+        if score > threshold:
+            if found and row - found[-1][-1] - 1 < 10:
+                found[-1] = range(found[-1][0], row + 1)
+            else:
+                found.append(range(row, row + 1))
+    return found
+
+
+def false_alarms(labels, scores, threshold):
+    return sum(not any(labels[row] for row in stretch) for stretch in stretches(scores, threshold))
+
+
+def delays(labels, scores, threshold):
+    """Rows from the start of each event that holds a flagged row to the first of these."""
+    flagged = [[scores[row] > threshold for row in rows] for rows in events(labels)]
+    return [rows.index(True) for rows in flagged if any(rows)]
+
+
+def alarm_budget(scores, allowed):
+    """The lowest score at and above which no score gives more alarms than are allowed."""
+    chosen = None
+    for threshold in sorted(set(scores), reverse=True):
+        if len(stretches(scores, threshold)) > allowed:
+            break
+        chosen = threshold
+    return chosen
 
 
 @st.composite

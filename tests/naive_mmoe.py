@@ -5,19 +5,11 @@ from torch.nn import functional as F  # noqa: N812 torch's own custom
 
 from lmmoe.mmoe import AttentionGate, HierarchicalGate, MeanGate, MMoE, SeriesExperts
 
-SIZES = {
-    "channels": 4,
-    "window": 5,
-    "experts": 2,
-    "kernels": [2],
-    "hidden": [6],
-    "out": 3,
-    "tower": [3],
-    "shared": 0.7,
-}
+SIZES = {"channels": 4, "window": 5, "experts": 2, "kernels": [2], "hidden": [6], "out": 3}
+SIZES |= {"tower": [3], "shared": 0.7}
 
 
-def seeded(number):
+def seeded(number=0):
     return torch.Generator().manual_seed(number)
 
 
@@ -50,24 +42,22 @@ def shares(net, x):
 
 def _forecast(net, windows):
     outputs = expert_outputs(net.experts, windows)
-    mixtures = []
-    for row in _all_shares(net.gate, windows):
-        parts = [share * output for share, output in zip(row, outputs, strict=True)]
-        mixtures.append(sum(parts))
+    mixtures = [(row[:, None] * outputs).sum(dim=0) for row in _all_shares(net.gate, windows)]
     if hasattr(net.towers, "weights"):
-        return torch.stack([_tower(net.towers, c, x) for c, x in enumerate(mixtures)])
+        return torch.stack([_layers(net.towers, c, x)[0] for c, x in enumerate(mixtures)])
     return F.linear(sum(mixtures) / len(mixtures), net.towers.weight.T, net.towers.bias)
 
 
-def _tower(towers, channel, x):
-    last = len(towers.weights) - 1
-    for layer in range(last + 1):
-        x = F.linear(x, towers.weights[layer][channel].T, towers.biases[layer][channel, 0])
-        if layer == 0 and towers.norm is not None:
+def _layers(layers, group, x):
+    """One expert's or channel's linear layers ``(n) -> (m)``; towers may have a layer norm."""
+    last = len(layers.weights) - 1
+    for number in range(last + 1):
+        x = F.linear(x, layers.weights[number][group].T, layers.biases[number][group, 0])
+        if number == 0 and layers.norm is not None:
             x = (x - x.mean()) / (x.var(correction=0) + 1e-5).sqrt()
-            x = x * towers.norm[channel, 0] + towers.norm_bias[channel, 0]
-        x = _bent(x, layer) if layer < last else x
-    return x[0]
+            x = x * layers.norm[group, 0] + layers.norm_bias[group, 0]
+        x = _bent(x, number) if number < last else x
+    return x
 
 
 def _bent(x, layer):
@@ -81,14 +71,8 @@ def _bent(x, layer):
 def expert_outputs(experts, windows):
     """One window ``(c, w)`` through each expert, one after the other: ``(e, o)``."""
     maps = _series_maps if isinstance(experts, SeriesExperts) else _window_maps
-    outputs = []
-    for e in range(experts.count):
-        x, last = maps(experts, e, windows), len(experts.layers.weights) - 1
-        for layer in range(last + 1):
-            x = F.linear(x, experts.layers.weights[layer][e].T, experts.layers.biases[layer][e, 0])
-            x = _bent(x, layer) if layer < last else x
-        outputs.append(x)
-    return torch.stack(outputs)
+    found = [_layers(experts.layers, e, maps(experts, e, windows)) for e in range(experts.count)]
+    return torch.stack(found)
 
 
 def _window_maps(experts, e, windows):
@@ -119,22 +103,15 @@ def _normalised(x, norm, group, own):
 
 def _series_maps(experts, e, windows):
     """Cell by cell; beyond the edges lie zeros."""
-    channels, window = windows.shape
-    width = len(experts.bias) // experts.count
+    width, padded = len(experts.bias) // experts.count, F.pad(windows, (1, 1, 1, 1))
     cells = []
     for kernel in range(e * width, (e + 1) * width):
-        for c in range(channels):
-            for w in range(window):
-                total = experts.bias[kernel]
-                for tap in (-1, 0, 1):
-                    if 0 <= w + tap < window:
-                        total = (
-                            total + experts.along_time[kernel, 0, 0, tap + 1] * windows[c, w + tap]
-                        )
-                    if 0 <= c + tap < channels:
-                        weight = experts.along_channels[kernel, 0, tap + 1, 0]
-                        total = total + weight * windows[c + tap, w]
-                cells.append(total.relu())
+        time, channel = experts.along_time[kernel, 0, 0], experts.along_channels[kernel, 0, :, 0]
+        for c in range(windows.shape[0]):
+            for w in range(windows.shape[1]):
+                total = (time * padded[c + 1, w : w + 3]).sum()
+                total = total + (channel * padded[c : c + 3, w + 1]).sum()
+                cells.append((total + experts.bias[kernel]).relu())
     return torch.stack(cells)
 
 
@@ -142,8 +119,7 @@ def _series_maps(experts, e, windows):
 
 
 def _all_shares(gate, windows):
-    """``(c, e)``."""
-    return torch.stack([_shares(gate, line, c) for c, line in enumerate(windows)])
+    return torch.stack([_shares(gate, line, c) for c, line in enumerate(windows)])  # (c, e)
 
 
 def _shares(gate, line, channel):

@@ -1,17 +1,21 @@
-"""Alarms at a threshold: by hand, against plain loops, what is refused."""
+"""Alarms at a threshold, thresholds without labels, diagnosis: by hand and against plain loops."""
 
 import math
+from itertools import pairwise, permutations
+from math import log2
 
 import naive
-import naive_alarms
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import genpareto
+from sklearn.metrics import ndcg_score
 
-from lmmoe.metrics import alarms
+from lmmoe.metrics import alarm_budget, alarms, diagnosis, pot, quantile
+from lmmoe.metrics.thresholds import fit_pareto
 
-FAST = settings(max_examples=100, deadline=None)
+FAST = settings(max_examples=60, deadline=None)
 
 
 def bits(length, *rows):
@@ -20,90 +24,189 @@ def bits(length, *rows):
     return values
 
 
-def test_by_hand():
+# --- alarms ---
+
+
+def test_alarms_by_hand():
     # Events: rows 20-29 and 60-61. Flagged: 3, 5 (one false alarm), 23 and 24, 45 (false).
-    labels = bits(100, *range(20, 30), 60, 61)
-    found = alarms(
-        labels=labels, scores=bits(100, 3, 5, 23, 24, 45), threshold=0.5, rows_per_day=50
-    )
-    assert found.precision == 2 / 5 and found.recall == 2 / 12 and found.f1 == 4 / (5 + 12)
-    assert found.events_found == 1 / 2 and found.delay == 3
-    assert found.false_alarms_per_day == 2 / 2  # two in two days
+    labels, scores = bits(100, *range(20, 30), 60, 61), bits(100, 3, 5, 23, 24, 45)
+    found = alarms(labels=labels, scores=scores, threshold=0.5, rows_per_day=50)
+    assert found == (2 / 5, 2 / 12, 4 / (5 + 12), 1 / 2, 2 / 2, 3)  # two false ones in two days
     assert all(type(value) is float for value in found)
+    unknown = alarms(labels=labels, scores=scores, threshold=0.5)
+    assert math.isnan(unknown.false_alarms_per_day) and unknown.f1 == found.f1
+    assert alarms(labels=[0, 1], scores=[1, 2], threshold=2).recall == 0  # at it is not above it
 
 
-@pytest.mark.parametrize(("row", "count"), [(10, 1), (11, 1), (12, 2), (30, 2)])
-def test_fewer_than_ten_rows_between_make_one_alarm(row, count):
-    # Row 1 and row 11 have nine rows between them, row 1 and row 12 ten.
-    found = alarms(labels=bits(60, 50), scores=bits(60, 1, row), threshold=0, rows_per_day=60)
-    assert found.false_alarms_per_day == count
-
-
-def test_an_alarm_that_reaches_over_an_event_is_not_false_but_does_not_find_it():
-    found = alarms(labels=bits(40, 5), scores=bits(40, 3, 8), threshold=0, rows_per_day=40)
-    assert found.false_alarms_per_day == 0 and found.events_found == 0
-    assert found.precision == 0 and math.isnan(found.delay)
-
-
-def test_an_alarm_beside_an_event_is_false():
-    # The event is rows 5 and 6.
-    labels = bits(40, 5, 6)
-    for row in (4, 7):
-        found = alarms(labels=labels, scores=bits(40, row), threshold=0, rows_per_day=40)
-        assert found.false_alarms_per_day == 1, row
-    for row in (5, 6):
-        found = alarms(labels=labels, scores=bits(40, row), threshold=0, rows_per_day=40)
-        assert found.false_alarms_per_day == 0 and found.delay == row - 5, row
-
-
-def test_an_alarm_that_began_before_the_event_has_no_delay():
-    found = alarms(labels=bits(40, 5, 6), scores=bits(40, 4, 5), threshold=0)
-    assert found.delay == 0 and found.events_found == 1 and found.precision == 1 / 2
-
-
-def test_a_score_at_the_threshold_is_not_above_it():
-    assert alarms(labels=[0, 1], scores=[1, 2], threshold=2).recall == 0
-    assert alarms(labels=[0, 1], scores=[1, 2], threshold=np.nextafter(2, 0)).recall == 1
-
-
-def test_no_alarm_has_no_precision_and_no_delay():
-    for threshold in (9, math.inf):
-        found = alarms(labels=[0, 1], scores=[1, 2], threshold=threshold, rows_per_day=1)
-        assert math.isnan(found.precision) and math.isnan(found.delay)
-        assert found[1:5] == (0, 0, 0, 0)
-
-
-def test_without_rows_per_day_there_is_no_rate():
-    found = alarms(labels=[0, 1], scores=[1, 2], threshold=0)
-    assert math.isnan(found.false_alarms_per_day)
-    assert found.events_found == 1 and found.precision == 1 / 2
+@pytest.mark.parametrize(
+    ("event", "flagged", "false"),
+    [
+        ([50], [1, 11], 1),  # nine rows between
+        ([50], [1, 12], 2),  # ten
+        ([5], [3, 8], 0),  # it reaches over the event, though it does not find it
+        ([5, 6], [4], 1),
+        ([5, 6], [7], 1),
+        ([5, 6], [4, 5], 0),
+    ],
+)
+def test_which_alarms_are_false(event, flagged, false):
+    given = {"labels": bits(60, *event), "scores": bits(60, *flagged), "rows_per_day": 60}
+    found = alarms(**given, threshold=0)
+    assert found.false_alarms_per_day == false
+    assert found.events_found == bool(set(event) & set(flagged))
 
 
 @FAST
-@given(naive.cases(), st.sampled_from([-1.5, -0.9, -0.5, 0.0, 0.7, 1.5, 5.0]))
-def test_equals_plain_loops(case, threshold):
+@given(naive.cases(), st.sampled_from([-1.5, -0.9, -0.5, 0.0, 0.7, 1.5, 5.0, math.inf]))
+def test_alarms_equal_plain_loops(case, threshold):
     labels, scores = case
     flagged = [score > threshold for score in scores]
     found = alarms(labels=labels, scores=scores, threshold=threshold, rows_per_day=len(labels))
-    assert found.f1 == pytest.approx(float(naive_alarms.f1(labels, flagged)))
-    false = naive_alarms.false_alarms(labels, scores, threshold)
-    assert found.false_alarms_per_day == pytest.approx(false)
-    delays = naive_alarms.delays(labels, scores, threshold)
-    assert found.events_found == pytest.approx(len(delays) / len(naive.events(labels)))
-    if delays:
-        assert found.delay == pytest.approx(np.mean(delays))
-    if any(flagged):
-        hits = sum(bool(label) and flag for label, flag in zip(labels, flagged, strict=True))
-        assert found.precision == pytest.approx(hits / sum(flagged))
-        assert found.recall == pytest.approx(hits / sum(labels))
+    delays = naive.delays(labels, scores, threshold)
+    hits = sum(bool(label) and flag for label, flag in zip(labels, flagged, strict=True))
+    expected = (
+        hits / sum(flagged) if any(flagged) else math.nan,
+        hits / sum(labels),
+        float(naive.f1(labels, flagged)),
+        len(delays) / len(naive.events(labels)),
+        naive.false_alarms(labels, scores, threshold),
+        np.mean(delays) if delays else math.nan,
+    )
+    assert found == pytest.approx(expected, nan_ok=True)
 
 
-def test_a_threshold_that_is_no_number():
-    with pytest.raises(ValueError, match="threshold=nan: a number is needed"):
-        alarms(labels=[0, 1], scores=[0, 1], threshold=math.nan)
+# --- thresholds ---
 
 
-@pytest.mark.parametrize("rows", [0, -1, math.nan, math.inf])
-def test_bad_rows_per_day(rows):
-    with pytest.raises(ValueError, match=f"rows_per_day={rows}: None or a number above 0"):
-        alarms(labels=[0, 1], scores=[0, 1], threshold=0, rows_per_day=rows)
+def test_budget_by_hand():
+    # Three spikes far apart in two days: two alarms are allowed, so the lowest is left out.
+    scores = 5 * bits(100, 10) + 3 * bits(100, 40) + 4 * bits(100, 80)
+    for rows_per_day, expected in ((50, 3), (34, 3), (33, 0), (100, 4), (101, 5)):
+        assert alarm_budget(scores, rows_per_day) == expected
+    assert alarm_budget(scores, 50, per_day=0.5) == 4 and alarm_budget(scores, 50, per_day=0) == 5
+    # 0.29 a day over 100 days is 28.999999999999996 alarms: 29 spikes may stay.
+    scores = np.zeros(2900)
+    scores[::100] = np.arange(29) + 1
+    assert 0.29 * 100 < 29 and alarm_budget(scores, 29, per_day=0.29) == 0
+
+
+@FAST
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=80), st.integers(0, 5))
+def test_budget_equals_plain_loops(scores, allowed):
+    found = alarm_budget(scores, len(scores), per_day=allowed)
+    assert found == naive.alarm_budget(scores, allowed)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_pareto_fit_is_as_likely_as_scipys(seed):
+    def likelihood(shape, scale):
+        return genpareto.logpdf(values, shape, scale=scale).sum()
+
+    generator = np.random.default_rng(seed)
+    size, shape = int(generator.integers(10, 300)), generator.uniform(-0.6, 1)
+    values = genpareto.rvs(shape, scale=3, size=size, random_state=seed)
+    theirs, _, their_scale = genpareto.fit(values, floc=0)
+    found = fit_pareto(values)
+    assert found[0] >= -1
+    if theirs >= -1:
+        assert likelihood(*found) >= likelihood(theirs, their_scale) - 1e-3
+    for factor in (0.999, 1.001):  # and no worse than its neighbours
+        for near in ((found[0] * factor, found[1]), (found[0], found[1] * factor)):
+            assert likelihood(*near) <= likelihood(*found)
+
+
+def test_the_pareto_fit_of_equal_numbers():
+    # Of all with g >= -1 the uniform distribution makes equal numbers most likely: density 1 / 2.
+    assert fit_pareto([2.0] * 20) == pytest.approx((-1, 2), rel=1e-5)
+    with pytest.raises(ValueError, match="excess 0.0: all must be above 0"):
+        fit_pareto([1.0, 0.0])
+
+
+def test_pot_by_hand_and_of_known_distributions():
+    # 20 of 1000 rows exceed 1, all by 2: uniform up to there. 1 + 2 (1 - 1e-4 * 1000 / 20).
+    scores = np.repeat([0.0, 1.0, 3.0], [900, 80, 20])
+    assert pot(scores, level=0.979) == pytest.approx(1 + 2 * (1 - 0.1 / 20), rel=1e-5)
+    ranks = (np.arange(50_000) + 0.5) / 50_000
+    assert pot(-np.log(1 - ranks)) == pytest.approx(-math.log(1e-4), rel=0.02)
+    assert pot(ranks, q=1e-3) == pytest.approx(1 - 1e-3, rel=1e-3)
+    assert pot((1 - ranks) ** -0.5) == pytest.approx(1e-4**-0.5, rel=0.05)
+    # Nine rows above the 0.98 quantile are too few, ten are fitted.
+    assert pot(np.arange(450.0)) == 449 and pot(np.arange(500.0)) > 490
+    # 10 of a million rows exceed the quantile: a smaller share than q already.
+    rare = np.append(np.zeros(1_000_000), np.arange(1.0, 11.0))
+    assert pot(rare) == 0 and pot(rare, q=1e-6) > 5
+
+
+@FAST
+@given(st.lists(st.sampled_from([0.0, 1.0, 1.5, 2.0, 1e3, 1e9]), min_size=1, max_size=200))
+@pytest.mark.filterwarnings("error")
+def test_pot_of_heavily_tied_scores_is_a_number(scores):
+    for level in (0.5, 0.98):
+        found = pot(scores, level=level)
+        assert math.isfinite(found) and found >= np.quantile(scores, level)
+
+
+# --- diagnosis ---
+
+
+def test_diagnosis_by_hand():
+    # 110 % of 10 causes are 11 places, though 100 * 1.1 may come out below.
+    found = diagnosis(blame=[range(30, 0, -1)], causes=[range(10, 20)], percent=110 * (1 - 1e-15))
+    assert found.hit_rate == pytest.approx(1 / 10)
+    # The mean is over events with causes.
+    found = diagnosis(blame=[[9, 1]] * 3, causes=[(0,), (), (1,)], percent=100)
+    assert found == (1 / 2, 1 / 2) and all(type(value) is float for value in found)
+    assert np.isnan(diagnosis(blame=[[1, 2]], causes=[()], percent=100)).all()
+
+
+@FAST
+@given(
+    st.lists(st.integers(0, 3), min_size=2, max_size=6),
+    st.data(),
+    st.sampled_from([50, 100, 150, 400]),
+)
+def test_ties_are_the_mean_over_all_their_orders(blame, data, percent):
+    channels = range(len(blame))
+    at_fault = data.draw(st.sets(st.sampled_from(list(channels)), min_size=1))
+    k = min(len(blame), max(1, percent * len(at_fault) // 100))
+    ideal = sum(1 / log2(i + 2) for i in range(min(k, len(at_fault))))
+    values = []
+    for order in permutations(channels):
+        if all(blame[a] >= blame[b] for a, b in pairwise(order)):
+            places = [i for i, channel in enumerate(order[:k]) if channel in at_fault]
+            gain = sum(1 / log2(i + 2) for i in places)
+            values.append((len(places) / len(at_fault), gain / ideal))
+    found = diagnosis(blame=[blame], causes=[tuple(at_fault)], percent=percent)
+    assert found == pytest.approx(tuple(np.mean(values, axis=0)), rel=1e-13)
+    truth = [[int(channel in at_fault) for channel in channels]]
+    assert found.ndcg == pytest.approx(ndcg_score(truth, [blame], k=k), abs=1e-12)
+
+
+# --- refusals ---
+
+TWO = {"labels": [0, 1], "scores": [0, 1]}
+ONE = {"blame": [[1, 2]], "causes": [(0,)], "percent": 100}
+
+
+@pytest.mark.parametrize(
+    ("work", "message"),
+    [
+        (lambda: alarms(**TWO, threshold=math.nan), "threshold=nan: a number is needed"),
+        (lambda: alarms(**TWO, threshold=0, rows_per_day=0), "rows_per_day=0: None or a number"),
+        (lambda: quantile([1], 1.1), "share=1.1: it must be from 0 to 1"),
+        (lambda: quantile([], 0.9), r"calibration of shape \(0,\)"),
+        (lambda: pot(["a"]), "type <U1: a vector of at least one number is needed"),
+        (lambda: alarm_budget([1, math.nan], 10), "score nan at row 1 is not finite"),
+        (lambda: alarm_budget([1], math.inf), "rows_per_day=inf: a number above 0 is needed"),
+        (lambda: alarm_budget([1], 10, per_day=-1), "per_day=-1: a number from 0 on is needed"),
+        (lambda: pot([1], q=math.nan), "q=nan: both must be above 0 and below 1"),
+        (lambda: diagnosis(**ONE | {"causes": []}), r"blame of shape \(1, 2\) for the causes of 0"),
+        (lambda: diagnosis(**ONE | {"blame": [[1, math.nan]]}), "blame must be finite numbers"),
+        (lambda: diagnosis(**ONE | {"causes": [(-1,)]}), "event 0: no channel -1 among 2"),
+        (lambda: diagnosis(**ONE | {"causes": [(1, 1)]}), "event 0 names a channel twice"),
+        (lambda: diagnosis(**ONE | {"percent": 0}), "percent=0: a number above 0 is needed"),
+    ],
+)
+def test_what_is_odd_is_refused(work, message):
+    with pytest.raises(ValueError, match=message):
+        work()

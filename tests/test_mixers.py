@@ -9,10 +9,10 @@ from small import make, waves
 from torch import nn
 from torch.nn import functional
 
+from lmmoe import training
 from lmmoe.detectors.mixers import Mixer
 from lmmoe.detectors.neural import absolute_and_squared
 from lmmoe.detectors.scaling import moving_average
-from lmmoe.training import FlatDescent
 
 NAMES = ("MTSMixer", "MTSMixerLighter")
 TRAIN, TEST = waves(240), waves(150, seed=1)
@@ -143,8 +143,8 @@ def test_a_flat_step_is_torchs_own():
         def loss(made):
             return lambda windows, target: 40 * made.errors(windows).square().mean()
 
-        given = {"learning_rate": 1e-2, "weight_decay": 0.1, "clip": clip}
-        learner = FlatDescent(flat, loss(flat), optimiser, **given)
+        made = training.adam(flat, 1e-2, 0.1, kind=optimiser, flat=True)
+        learner = training.Descent(flat, loss(flat), made, clip=clip)
         reference = optimiser(own.parameters(), lr=1e-2, weight_decay=0.1)
         for _ in range(4):
             value = loss(own)(x, None)

@@ -1,88 +1,219 @@
-"""The network against plain loops over windows, experts and channels, in all its variants."""
+"""The network: against plain loops and modules of torch, its first weights, norms and dropout."""
 
+import math
+
+import pytest
 import torch
-from naive_mmoe import SIZES, inputs, network, plainly, seeded
+from naive_mmoe import SIZES, inputs, network, plainly, seeded, shares
+from small import make, waves
+from torch import nn
+
+from lmmoe import mmoe
+from lmmoe.detectors import mixture, saving
+from lmmoe.mmoe import BatchNorm, MMoE, keep_mask
 
 DEEP = {"kernels": [2, 3], "hidden": [6, 4], "tower": [3, 2]}
-SERIES = {"expert": "series"}
 VARIANTS = [
     {},
     {"shared": 0.0},
     {"shared": 1.0},
-    {"experts": 1},
-    {"channels": 1, "kernels": [8], "tower": [8]},
-    {"window": 1},
-    {"kernels": [1], "hidden": [1], "out": 1, "tower": [1]},
+    {"channels": 1, "experts": 1, "window": 1},
     {"kernels": [2, 3, 2], "hidden": [6, 5, 4], "tower": [4, 3, 2]},
     {"tower": []},
-    {"gate": "learned"},
     {"gate": "learned", "shared": 0.0, "temperature": True},
     {"gate": "mean"},
     {"gate": "attention"},
     {"gate": "hierarchical", "experts": 4},
-    {"gate": "hierarchical", "experts": 2, "shared": 1.0},
-    {"temperature": True},
     {"normalise": True},
     DEEP | {"normalise": True, "temperature": True, "init": "xavier", "experts": 3},
-    SERIES,
-    SERIES | {"window": 1},
-    SERIES | {"channels": 1, "kernels": [1], "tower": [], "gate": "mean"},
+    {"expert": "series"},
+    {"expert": "series", "window": 1, "kernels": [1], "tower": [], "gate": "mean"},
 ]
 
-EVERY_CASES = VARIANTS
 
-
-def case(changes):
+@pytest.mark.parametrize("changes", VARIANTS, ids=str)
+def test_forecasts_shares_and_gradients_equal_those_of_plain_loops(changes):
     given = SIZES | changes
-    return network(**changes), inputs(channels=given["channels"], window=given["window"])
+    net, x = network(**changes), inputs(channels=given["channels"], window=given["window"])
+    x.requires_grad_()
+    found, expected = net(x), plainly(net, x)
+    assert found.shape == (4, given["channels"])
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(net.gate(x), shares(net, x), rtol=1e-10, atol=1e-12)
+    target = torch.randn(found.shape, generator=seeded(3), dtype=torch.float64)
+    names, values = ["input", *dict(net.named_parameters())], [x, *net.parameters()]
+    ours, theirs = (
+        torch.autograd.grad((each - target).square().mean(), values) for each in (found, expected)
+    )
+    for name, mine, other in zip(names, ours, theirs, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-8, atol=1e-12, msg=name)
+    assert ours[0].abs().sum() > 0
 
 
-def test_forward_equals_plain_loops():
-    for changes in EVERY_CASES:
-        net, x = case(changes)
-        assert net(x).shape == (4, (SIZES | changes)["channels"])
-        torch.testing.assert_close(net(x), plainly(net, x), rtol=1e-10, atol=1e-12)
+def test_a_learned_share_starts_where_it_is_told_and_learns():
+    for shared, start in [(0.3, 0.3), (0.0, 0.01), (1.0, 0.99)]:
+        weights = MMoE(**(SIZES | {"shared": shared}), gate="learned").gate.weights
+        assert weights.logit.sigmoid().item() == pytest.approx(start, rel=1e-5)
+        (slope,) = torch.autograd.grad(weights().square().sum(), [weights.logit])
+        assert slope.item() != 0
 
 
-def test_gradients_equal_those_of_plain_loops():
-    for changes in EVERY_CASES:
-        net, x = case(changes)
-        x.requires_grad_()
-        target = torch.randn(len(x), x.shape[1], generator=seeded(3), dtype=torch.float64)
-        names = ["input", *dict(net.named_parameters())]
-        values = [x, *net.parameters()]
-        ours = torch.autograd.grad((net(x) - target).square().mean(), values)
-        theirs = torch.autograd.grad((plainly(net, x) - target).square().mean(), values)
-        for name, mine, other in zip(names, ours, theirs, strict=True):
-            torch.testing.assert_close(mine, other, rtol=1e-8, atol=1e-12, msg=name)
-        assert ours[0].abs().sum() > 0
+# --- first weights ---
 
 
-def test_windows_do_not_see_each_other():
-    for changes in [{}, DEEP | {"normalise": True}, SERIES]:
-        net, x = case(changes)
-        alone = torch.cat([net(part) for part in x.split(1)])
-        torch.testing.assert_close(net(x), alone)
-        order = torch.tensor([2, 0, 3, 1])
-        torch.testing.assert_close(net(x[order]), net(x)[order])
-
-
-def test_a_tower_serves_its_channel_alone():
-    for tower in [[3], [3, 2]]:
-        net, x = network(tower=tower), inputs()
-        before = net(x)
-        with torch.no_grad():
-            net.towers.biases[-1][2].add_(0.5)
-        torch.testing.assert_close(
-            net(x) - before, torch.tensor([0, 0, 0.5, 0]).double().expand(4, 4)
+def test_weights_follow_the_generator_alone():
+    for init in ["torch", "xavier"]:
+        before = torch.get_rng_state()
+        first, second, other = (
+            MMoE(**SIZES, init=init, generator=seeded(n)).state_dict() for n in (1, 1, 2)
         )
+        assert torch.equal(torch.get_rng_state(), before)
+        for name, weights in first.items():
+            assert torch.equal(weights, second[name])
+            fixed = init == "xavier" and "bias" in name
+            assert torch.equal(weights, other[name]) == fixed, name
 
 
-def test_without_towers_all_channels_share_one_mixture():
-    net = network(tower=[], gate="mean")
+def test_the_rules_of_first_weights():
+    light = {"channels": 38, "window": 16, "experts": 4, "kernels": [8], "hidden": [128]}
+    light |= {"out": 64, "tower": [16], "shared": 0.7, "generator": seeded(0)}
+    net = MMoE(**light)
+    inner, outer = zip(net.experts.layers.weights, net.experts.layers.biases, strict=True)
+    pairs = [(net.experts.conv, 16), (net.experts.conv_bias, 16)]
+    pairs += [(each, 38 * 8) for each in inner] + [(each, 128) for each in outer]
+    series = MMoE(**light, expert="series").experts
+    pairs += [(series.along_time, 3), (series.along_channels, 3), (series.bias, 3)]
+    pairs += [(MMoE(**light | {"tower": []}).towers.weight, 64)]
+    for values, fan_in in pairs:  # uniform
+        assert 0.8 * fan_in**-0.5 < values.abs().max() <= fan_in**-0.5
+    assert net.gate.weights.own.std().item() == pytest.approx(1, rel=0.2)
+    deep = {"kernels": [16, 32], "hidden": [256, 128], "out": 128, "tower": [32, 16], "window": 20}
+    net = MMoE(**light | deep | {"experts": 8, "init": "xavier"})
+    experts, towers, gate = net.experts, net.towers, net.gate.weights
+    for weights, variance in (
+        (experts.conv, 2 / 20),
+        (experts.deeper[0], 2 / 16),
+        (experts.layers.weights[0], 2 / (38 * 32 + 256)),
+        (experts.layers.weights[1], 2 / (256 + 128)),
+        (towers.weights[2], 2 / (16 + 1)),
+        (gate.own, 2 / (20 + 8)),
+        (gate.common, 2 / (20 + 8)),
+    ):
+        spread = 4 / math.sqrt(weights.numel())
+        assert weights.std().item() == pytest.approx(math.sqrt(variance), rel=spread)
+        assert abs(weights.mean().item()) < spread * math.sqrt(variance)
+    biases = (experts.conv_bias, *experts.deeper_biases, *experts.layers.biases, *towers.biases)
+    assert all((bias == 0).all() for bias in biases)
+
+
+# --- batch norm, dropout ---
+
+
+def test_batch_norm_is_torchs():
+    ours, torchs = BatchNorm(3, 4).double(), [nn.BatchNorm1d(4).double() for _ in range(3)]
     with torch.no_grad():
-        net.towers.weight.copy_(net.towers.weight[:, :1].expand(-1, 4))
-        net.towers.bias.zero_()
-    forecast = net(inputs())
-    torch.testing.assert_close(forecast, forecast[:, :1].expand(-1, 4))
-    assert not [name for name, _ in net.named_parameters() if name.startswith("towers.weights")]
+        for values in (ours.weight, ours.bias):
+            values.copy_(torch.randn(values.shape, generator=seeded(7)) + 1)
+        for group, norm in enumerate(torchs):
+            norm.weight.copy_(ours.weight[group, 0]), norm.bias.copy_(ours.bias[group, 0])
+    for step in range(4):
+        x = 5 + 3 * torch.randn(3, 6 + step, 4, generator=seeded(step), dtype=torch.float64)
+        pull = torch.randn(x.shape, generator=seeded(9), dtype=torch.float64)
+        x.requires_grad_()
+        mine = torch.autograd.grad((ours(x) * pull).sum(), [x, ours.weight, ours.bias])
+        for group, norm in enumerate(torchs):
+            part = x[group].detach().requires_grad_()
+            value = (norm(part) * pull[group]).sum()
+            theirs = torch.autograd.grad(value, [part, *norm.parameters()])
+            for a, b in zip(mine, theirs, strict=True):
+                torch.testing.assert_close(a[group].view(b.shape), b, rtol=1e-9, atol=1e-10)
+            torch.testing.assert_close(ours.mean[group, 0], norm.running_mean)
+            torch.testing.assert_close(ours.variance[group, 0], norm.running_var)
+    for group, norm in enumerate(torchs):
+        torch.testing.assert_close(ours.eval()(x)[group], norm.eval()(x[group]))
+
+
+LATE = [(2, 4, 6), (2, 4, 7), (4, 4, 3), (4, 4, 5)]  # after hidden layers and in towers
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"hidden": [6, 7], "tower": [3, 5]}, [(16, 4), *LATE]),
+        ({"kernels": [2, 3], "hidden": [6, 7], "tower": [3, 5]}, [(2, 16, 3), *LATE]),
+        ({"expert": "series"}, [(4, 4, 4, 5), (2, 4, 6), (4, 4, 3)]),
+        ({"tower": []}, [(16, 4), (2, 4, 6)]),
+    ],
+    ids=str,
+)
+def test_dropout_comes_after_kernels_hidden_layers_and_towers(monkeypatch, changes, expected):
+    masks = []
+
+    def noted(x, share, generator):
+        masks.append((tuple(x.shape), share))
+        return keep_mask(x, share, generator)
+
+    monkeypatch.setattr(mmoe, "keep_mask", noted)
+    network(expert_dropout=0.2, tower_dropout=0.1, **changes).train()(inputs(), seeded(3))
+    towers = len(changes.get("tower", [3]))
+    inner = len(expected) - towers
+    assert masks == list(zip(expected, [0.2] * inner + [0.1] * towers, strict=True))
+
+
+def test_the_mask_drops_its_share():
+    for share in [0.05, 0.2, 0.5, 0.9]:
+        mask = keep_mask(torch.empty(400, 1001), share, seeded(0))
+        kept = torch.tensor(1 / (1 - share))  # rounded as the mask is
+        assert set(mask.unique().tolist()) == {0.0, float(kept)}
+        spread = (share * (1 - share) / mask.numel()) ** 0.5
+        # Each draw serves four elements: all four must have the share, and not drop together.
+        four = (mask.flatten()[: mask.numel() // 4 * 4].view(-1, 4) == 0).double()
+        assert (four.mean(dim=0) - share).abs().max() < 9.5 * spread
+        both = (four[:, :3] * four[:, 1:]).mean(dim=0)
+        assert (both - share**2).abs().max() < 10 * spread
+
+
+# --- experts that come and go ---
+
+
+def test_kept_and_split_by_hand():
+    for given, experts in [
+        ([0.1, 0.3, 0.3, 0.3], [1, 2, 3]),  # 0.1 is under 0.5 / 4
+        ([0.125, 0.5, 0.1875, 0.1875], [0, 1, 2, 3]),  # at 0.5 / 4 it stays, at 2 / 4 it is one
+        ([0.625, 0.125, 0.125, 0.125], [0, 1, 2, 3, 0]),  # above, it is split
+        ([0.9, 0.1], [0]),  # of two none is split: more than 2 / 2 cannot be
+        ([0.2] + [0.8 / 15] * 15, list(range(16))),  # 16 are the most
+        ([0.2, 0.2] + [0.6 / 13] * 13, [*range(15), 0]),  # room for one of two
+        ([0.12] * 5 + [0.4 / 15] * 15, list(range(20))),  # who starts with 20 keeps them
+        ([float("nan")] * 3, [0, 1, 2]),  # training then says that it diverged
+    ]:
+        assert mixture.kept_and_split(torch.tensor(given)) == experts
+
+
+def test_kept_experts_are_bit_equal_and_split_ones_near():
+    for changes in [{}, DEEP | {"temperature": True, "gate": "learned"}]:
+        net, made = network(experts=4, **changes), network(seed=5, experts=3, **changes)
+        made.load_state_dict(mixture.resized(net.state_dict(), [1, 3, 1], seeded()))
+        before, after = net.experts(inputs()), made.experts(inputs())
+        assert torch.equal(after[:2], before[[1, 3]]) and not torch.equal(after[2], before[1])
+        assert (after[2] - before[1]).abs().max() < 0.2 * before[1].abs().max()
+
+
+def test_experts_change_after_each_epoch_and_are_saved(monkeypatch, tmp_path):
+    left, counts = [[0, 1, 1], [0, 1, 2], [2]], []
+
+    def kept_and_split(given):
+        counts.append(len(given))
+        assert float(given.sum()) == pytest.approx(1, rel=1e-5)
+        return left.pop(0)
+
+    monkeypatch.setattr(mixture, "kept_and_split", kept_and_split)
+    settings = {"adaptive": True, "epochs": 3, "patience": 9, "learning_rate": 1e-4}
+    made, rows = make("LightMMoE", **settings).fit(waves(300)), waves(200, seed=1)
+    assert counts == [2, 3, 3] and made.settings["experts"] == 2
+    assert made.history.best_epoch == 3  # whose network had three experts, not the last one
+    assert made.gate_weights(rows).shape[2] == 3
+    loaded = saving.load(saving.save(made, tmp_path / "model"))
+    assert (loaded.decision_function(rows) == made.decision_function(rows)).all()
+    with pytest.raises(ValueError, match="adaptive: only with window experts, a softmax gate"):
+        make("LightMMoE", adaptive=True, gate="mean")

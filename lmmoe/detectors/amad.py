@@ -1,7 +1,5 @@
 """AMAD: a multi-scale network and an isolation forest, with the study's mistakes or without."""
 
-from functools import partial
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -284,16 +282,10 @@ class AMAD(Neural):
         def loss(windows: Tensor, target: Tensor) -> Tensor:
             return absolute_and_squared(network(windows, generator) - windows.mean(dim=2))
 
-        cosine = torch.optim.lr_scheduler.CosineAnnealingLR
-        return training.FlatDescent(
-            network,
-            loss,
-            torch.optim.AdamW,
-            learning_rate=self.learning_rate,
-            weight_decay=1e-4,
-            clip=1.0,
-            schedule=partial(cosine, T_max=30, eta_min=1e-6),
-        )
+        kind = torch.optim.AdamW
+        optimiser = training.adam(network, self.learning_rate, 1e-4, kind=kind, flat=True)
+        cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=30, eta_min=1e-6)
+        return training.Descent(network, loss, optimiser, clip=1.0, schedule=cosine)
 
     def _fit(self, rows: Floats) -> None:
         super()._fit(rows)

@@ -1,7 +1,6 @@
 """MTSMixer and MTSMixerLighter: rebuild the window with an MLP mixer."""
 
 from abc import abstractmethod
-from functools import partial
 
 import numpy as np
 import torch
@@ -223,14 +222,8 @@ class MTSMixer(_Mixing):
         def loss(windows: Tensor, target: Tensor) -> Tensor:
             return network.errors(windows).square().mean()
 
-        return training.FlatDescent(
-            network,
-            loss,
-            torch.optim.Adam,
-            learning_rate=self.learning_rate,
-            weight_decay=1e-5,
-            clip=1.0,
-        )
+        optimiser = training.adam(network, self.learning_rate, 1e-5, flat=True)
+        return training.Descent(network, loss, optimiser, clip=1.0)
 
     def _errors(self, errors: Tensor) -> Tensor:
         return errors.square().mean(dim=1)
@@ -278,16 +271,10 @@ class MTSMixerLighter(_Mixing):
         def loss(windows: Tensor, target: Tensor) -> Tensor:
             return absolute_and_squared(network.errors(windows, generator))
 
-        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau
-        return training.FlatDescent(
-            network,
-            loss,
-            torch.optim.AdamW,
-            learning_rate=self.learning_rate,
-            weight_decay=1e-4,
-            clip=0.5,
-            schedule=partial(plateau, factor=0.8, patience=5),
-        )
+        kind = torch.optim.AdamW
+        optimiser = training.adam(network, self.learning_rate, 1e-4, kind=kind, flat=True)
+        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.8, patience=5)
+        return training.Descent(network, loss, optimiser, clip=0.5, schedule=plateau)
 
     def _errors(self, errors: Tensor) -> Tensor:
         return ((errors.square() + errors.abs()) / 2).mean(dim=1)

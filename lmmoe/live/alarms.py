@@ -15,8 +15,7 @@ import numpy.typing as npt
 from lmmoe.errors import DataError
 from lmmoe.metrics import alarm_budget, pot, quantile
 from lmmoe.metrics.alarms import APART
-from lmmoe.metrics.checks import checked_calibration
-from lmmoe.metrics.thresholds import FEWEST_EXCESSES, fit_pareto
+from lmmoe.metrics.thresholds import FEWEST_EXCESSES, checked_calibration, fit_pareto
 
 Floats = npt.NDArray[np.float64]
 DEFAULTS = {"budget": 1.0, "quantile": 0.99, "pot": 1e-4, "spot": 1e-4}

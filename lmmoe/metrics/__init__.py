@@ -6,29 +6,17 @@ than counting says so in its name: ``best_f1`` takes the best threshold *on thes
 ``quantile``, ``alarm_budget`` and ``pot`` give thresholds that no label touches.
 """
 
-from lmmoe.metrics.affiliation import (
-    Affiliation,
-    BestAffiliation,
-    affiliation,
-    best_affiliation_f1,
-)
+from lmmoe.metrics.affiliation import affiliation, best_affiliation_f1
 from lmmoe.metrics.alarms import Alarms, alarms
-from lmmoe.metrics.diagnosis import Diagnosis, diagnosis
-from lmmoe.metrics.f1 import ADJUSTMENTS, BestF1, best_f1, best_f1s
-from lmmoe.metrics.pak import PAK, pa_k
-from lmmoe.metrics.ranking import average_precision, roc_auc
+from lmmoe.metrics.diagnosis import diagnosis
+from lmmoe.metrics.f1 import ADJUSTMENTS, average_precision, best_f1, best_f1s, roc_auc
+from lmmoe.metrics.pak import pa_k
 from lmmoe.metrics.thresholds import alarm_budget, pot, quantile
-from lmmoe.metrics.vus import VUS, vus
+from lmmoe.metrics.vus import vus
 
 __all__ = [
     "ADJUSTMENTS",
-    "PAK",
-    "VUS",
-    "Affiliation",
     "Alarms",
-    "BestAffiliation",
-    "BestF1",
-    "Diagnosis",
     "affiliation",
     "alarm_budget",
     "alarms",

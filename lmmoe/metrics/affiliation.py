@@ -8,13 +8,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lmmoe.metrics.checks import checked
-from lmmoe.metrics.grid import THRESHOLDS, thresholds
+from lmmoe.metrics.f1 import BestF1, Bits, Floats, checked
+from lmmoe.metrics.vus import THRESHOLDS, thresholds
 from lmmoe.segments import segments
 
-Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.intp]
-NONE = np.iinfo(np.int64).max // 4  # a place that no row has
+NONE = np.iinfo(np.int64).max // 4  # a place that no row has, nor its negative
 
 
 class Affiliation(NamedTuple):
@@ -23,15 +22,6 @@ class Affiliation(NamedTuple):
     precision: float
     recall: float
     f1: float
-
-
-class BestAffiliation(NamedTuple):
-    """The best F1 and where it is reached: rows with ``score >= threshold`` are alarms."""
-
-    f1: float
-    precision: float
-    recall: float
-    threshold: float
 
 
 def affiliation(*, labels: npt.ArrayLike, alarms: npt.ArrayLike) -> Affiliation:
@@ -45,146 +35,108 @@ def affiliation(*, labels: npt.ArrayLike, alarms: npt.ArrayLike) -> Affiliation:
 
     Without any alarm precision and F1 are NaN. The floor is high: flagging every row gives recall
     1 and a precision of (1 + p^2) / 2 in a zone of which the event is the share p, so that an F1
-    of 2/3 says nothing. Raises `ValueError` on bad input (`lmmoe.metrics.checks`) and on alarms
-    that are not 0/1.
+    of 2/3 says nothing. Raises `ValueError` on bad input (`lmmoe.metrics.f1.checked`) and on
+    alarms that are not 0/1.
     """
     labels, flags = checked(labels, alarms)
-    odd = np.flatnonzero((flags != 0) & (flags != 1))
-    if len(odd):
-        raise ValueError(f"alarm {flags[odd[0]]} at row {odd[0]} is neither 0 nor 1")
-    precision, recall = _curves(labels, np.where(flags == 1, 0, 1), 1)
-    return Affiliation(float(precision[0]), float(recall[0]), float(_f1(precision, recall)[0]))
+    for t in np.flatnonzero((flags != 0) & (flags != 1)):
+        raise ValueError(f"alarm {flags[t]} at row {t} is neither 0 nor 1")
+    return Affiliation(*(float(curve[0]) for curve in _curves(labels, np.where(flags, 0, 1), 1)))
 
 
-def best_affiliation_f1(*, labels: npt.ArrayLike, scores: npt.ArrayLike) -> BestAffiliation:
+def best_affiliation_f1(*, labels: npt.ArrayLike, scores: npt.ArrayLike) -> BestF1:
     """Find the threshold with the highest affiliation F1 on these labels: an upper bound.
 
-    Tried are 250 of the scores at equal steps of rank (`lmmoe.metrics.grid`), so that with more
-    rows a better one may lie between; of equal F1s the highest threshold is returned. Raises
-    `ValueError` on bad input (`lmmoe.metrics.checks`).
+    250 of the scores are tried (`lmmoe.metrics.vus.thresholds`): of more, a better one may lie
+    between. Of equal F1s the highest threshold is returned. Raises `ValueError` as `affiliation`.
     """
     labels, scores = checked(labels, scores)
     grid = thresholds(scores)
     step = np.searchsorted(-grid, -scores, side="left")
-    precision, recall = _curves(labels, step, THRESHOLDS)
-    f1 = _f1(precision, recall)
+    precision, recall, f1 = _curves(labels, step, THRESHOLDS)
     best = np.argmax(f1)
-    return BestAffiliation(*(float(part[best]) for part in (f1, precision, recall, grid)))
+    return BestF1(*(float(curve[best]) for curve in (f1, precision, recall, grid)))
 
 
-def _f1(precision: Floats, recall: Floats) -> Floats:
-    return 2 * precision * recall / (precision + recall)
+def _curves(labels: Bits, step: Integers, steps: int) -> tuple[Floats, Floats, Floats]:
+    """Give precision, recall and F1 ``(steps,)`` where step k flags the rows with ``step <= k``."""
+    zones = _Zones(labels, step, steps)
+    precision = zones.precision()
+    rows = np.flatnonzero(labels)
+    event = np.repeat(np.arange(len(zones.left)), (zones.end - zones.start) // 2)
+    before, after = zones.nearest_outside()
+    size = zones.width * (zones.end - zones.start)
+    recall = np.empty(steps)
+    for k in range(steps):
+        flagged = step[rows] <= k
+        lost = zones.lost(rows[flagged], event[flagged], before[:, k], after[:, k])
+        recall[k] = np.mean(1 - lost / size)  # 0 of an event whose zone holds no alarm
+    return precision, recall, 2 * precision * recall / (precision + recall)
 
 
 class _Zones:
     """Events and their zones, ``(n,)`` each, in half rows: borders half-way are whole numbers."""
 
-    def __init__(self, labels: npt.NDArray[np.bool_]) -> None:
+    def __init__(self, labels: Bits, step: Integers, steps: int) -> None:
         start, end = segments(labels)
         self.start, self.end = 2 * start, 2 * end
         half_way = end[:-1] + start[1:]
-        self.left = np.append(0, half_way)
-        self.right = np.append(half_way, 2 * len(labels))
+        self.left, self.right = np.append(0, half_way), np.append(half_way, 2 * len(labels))
         self.width = self.right - self.left
+        # The half rows that some step flags, and the zone and the step of each.
+        of_half = np.repeat(step, 2)
+        used = of_half < steps
+        self.places, self.shape = np.flatnonzero(used), (len(start), steps)
+        self.cells = np.repeat(np.arange(len(start)), self.width)[used], of_half[used]
 
+    def precision(self) -> Floats:
+        """Mean over zones with alarms, at each step."""
+        zone, _ = self.cells
+        middle, start, end = self.places + 0.5, self.start[zone], self.end[zone]
+        distance = np.maximum(0, np.maximum(start - middle, middle - end))
+        # Within a half row this share is linear in the distance, so its middle gives the integral.
+        farther = np.maximum(0, start - self.left[zone] - distance)
+        farther += np.maximum(0, self.right[zone] - end - distance)
+        share = np.where(distance == 0, 1, farther / self.width[zone])
+        flat, size = np.ravel_multi_index(self.cells, self.shape), self.shape[0] * self.shape[1]
+        sums = np.bincount(flat, share, size).reshape(self.shape).cumsum(axis=1)
+        counts = np.bincount(flat, minlength=size).reshape(self.shape).cumsum(axis=1)
+        holding = np.count_nonzero(counts, axis=0)
+        total = np.sum(sums / np.maximum(counts, 1), axis=0)
+        return np.where(holding > 0, total / np.maximum(holding, 1), np.nan)
 
-def _curves(labels: npt.NDArray[np.bool_], step: Integers, steps: int) -> tuple[Floats, Floats]:
-    """Give precision and recall ``(steps,)`` where step k flags the rows with ``step <= k``."""
-    zones = _Zones(labels)
-    zone = np.repeat(np.arange(len(zones.left)), zones.width)
-    of_half = np.repeat(step, 2)
-    used = of_half < steps
-    places = np.flatnonzero(used)
-    cells = (zone[used], of_half[used])
-    return (
-        _precision(zones, places, cells, (len(zones.left), steps)),
-        _recall(zones, places, cells, labels, step, steps),
-    )
+    def nearest_outside(self) -> tuple[Integers, Integers]:
+        """End of the last alarm before each event, start of the first one after it, or NONE."""
+        before = np.full(self.shape, -NONE)  # (n, steps)
+        after = -before
+        (zone, at), places = self.cells, self.places
+        early, late = places < self.start[zone], places >= self.end[zone]
+        np.maximum.at(before, (zone[early], at[early]), places[early] + 1)
+        np.minimum.at(after, (zone[late], at[late]), places[late])
+        return np.maximum.accumulate(before, axis=1), np.minimum.accumulate(after, axis=1)
 
-
-def _precision(
-    zones: _Zones, places: Integers, cells: tuple[Integers, Integers], shape: tuple[int, int]
-) -> Floats:
-    """Mean over zones with alarms; ``places`` are half rows, ``cells`` their zone and step."""
-    zone, _ = cells
-    middle = places + 0.5
-    start, end = zones.start[zone], zones.end[zone]
-    distance = np.maximum(0, np.maximum(start - middle, middle - end))
-    # Within a half row this share is linear in the distance, so its middle gives the integral.
-    farther = np.maximum(0, start - zones.left[zone] - distance)
-    farther += np.maximum(0, zones.right[zone] - end - distance)
-    share = np.where(distance == 0, 1, farther / zones.width[zone])
-    flat = np.ravel_multi_index(cells, shape)
-    sums = np.bincount(flat, share, shape[0] * shape[1]).reshape(shape).cumsum(axis=1)
-    counts = np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape).cumsum(axis=1)
-    holding = np.count_nonzero(counts, axis=0)
-    total = np.sum(sums / np.maximum(counts, 1), axis=0)
-    return np.where(holding > 0, total / np.maximum(holding, 1), np.nan)
-
-
-def _recall(
-    zones: _Zones,
-    places: Integers,
-    cells: tuple[Integers, Integers],
-    labels: npt.NDArray[np.bool_],
-    step: Integers,
-    steps: int,
-) -> Floats:
-    """Mean over events, 0 for those whose zone holds no alarm."""
-    before, after = _nearest_outside(zones, places, cells, steps)
-    rows = np.flatnonzero(labels)
-    event = np.repeat(np.arange(len(zones.left)), (zones.end - zones.start) // 2)
-    recall = np.empty(steps)
-    for k in range(steps):
-        flagged = step[rows] <= k
-        lost = _lost(zones, rows[flagged], event[flagged], before[:, k], after[:, k])
-        recall[k] = np.mean(1 - lost / (zones.width * (zones.end - zones.start)))
-    return recall
-
-
-def _nearest_outside(
-    zones: _Zones, places: Integers, cells: tuple[Integers, Integers], steps: int
-) -> tuple[Integers, Integers]:
-    """End of the last alarm before each event and start of the first one after it, in its zone.
-
-    Two arrays ``(n, steps)`` of half rows; -`NONE` and `NONE` where there is no such alarm.
-    """
-    before = np.full((len(zones.left), steps), -NONE)
-    after = -before
-    zone, at = cells
-    early, late = places < zones.start[zone], places >= zones.end[zone]
-    np.maximum.at(before, (zone[early], at[early]), places[early] + 1)
-    np.minimum.at(after, (zone[late], at[late]), places[late])
-    return np.maximum.accumulate(before, axis=1), np.minimum.accumulate(after, axis=1)
-
-
-def _lost(
-    zones: _Zones, flagged: Integers, event: Integers, before: Integers, after: Integers
-) -> Floats:
-    """Recall lost to the gaps between alarms, times zone and event width, by event ``(n,)``.
-
-    ``flagged`` ``(m,)`` are the alarmed rows inside events, ``event`` says which event's.
-    """
-    ends = np.cumsum(np.bincount(event, minlength=len(before)))
-    begins = np.append(0, ends[:-1])
-    # A gap lies between the end of one alarm and the start of the next one.
-    left = np.insert(2 * flagged + 2, begins, before)
-    right = np.insert(2 * flagged, ends, after)
-    zone = np.repeat(np.arange(len(before)), ends - begins + 1)
-    open_ = right > left
-    left, right, zone = left[open_], right[open_], zone[open_]
-    first, last = np.maximum(left, zones.start[zone]), np.minimum(right, zones.end[zone])
-    # The first part is nearer to the alarm on its left, the rest to that on its right.
-    middle = np.clip((left + right) / 2, first, last)
-    # Where one of the two is missing its part is empty: any finite place does.
-    left, right = np.maximum(left, zones.left[zone]), np.minimum(right, zones.right[zone])
-    lost = _nearer(middle - left, zones.right[zone] - left)
-    lost -= _nearer(first - left, zones.right[zone] - left)
-    lost += _nearer(right - middle, right - zones.left[zone])
-    lost -= _nearer(right - last, right - zones.left[zone])
-    lost = np.bincount(zone, lost, len(before))
-    silent = (before == -NONE) & (after == NONE) & (begins == ends)
-    return np.where(silent, zones.width * (zones.end - zones.start), lost)
+    def lost(self, flagged: Integers, event: Integers, before: Integers, after: Integers) -> Floats:
+        """Recall lost to the gaps between alarms, times zone and event width, by event ``(n,)``."""
+        ends = np.cumsum(np.bincount(event, minlength=len(before)))
+        begins = np.append(0, ends[:-1])
+        # A gap lies between the end of one alarm and the start of the next one.
+        left = np.insert(2 * flagged + 2, begins, before)
+        right = np.insert(2 * flagged, ends, after)
+        zone = np.repeat(np.arange(len(before)), ends - begins + 1)
+        open_ = right > left
+        left, right, zone = left[open_], right[open_], zone[open_]
+        first, last = np.maximum(left, self.start[zone]), np.minimum(right, self.end[zone])
+        # The first part is nearer to the alarm on its left, the rest to that on its right.
+        middle = np.clip((left + right) / 2, first, last)
+        # Where one of the two is missing its part is empty: any finite place does.
+        left, right = np.maximum(left, self.left[zone]), np.minimum(right, self.right[zone])
+        lost = _nearer(middle - left, self.right[zone] - left)
+        lost -= _nearer(first - left, self.right[zone] - left)
+        lost += _nearer(right - middle, right - self.left[zone])
+        lost -= _nearer(right - last, right - self.left[zone])
+        lost = np.bincount(zone, lost, len(before))
+        silent = (before == -NONE) & (after == NONE) & (begins == ends)
+        return np.where(silent, self.width * (self.end - self.start), lost)
 
 
 def _nearer(distance: Floats, room: Floats) -> Floats:

@@ -31,36 +31,6 @@ def diagnosis(
     input that does not fit together.
     """
     blame = np.asarray(blame)
-    _refuse_odd(blame, causes, percent)
-    values = [
-        _of_event(row, list(channels), percent)
-        for row, channels in zip(blame, causes, strict=True)
-        if len(channels)
-    ]
-    if not values:
-        return Diagnosis(float("nan"), float("nan"))
-    return Diagnosis(*(float(value) for value in np.mean(values, axis=0)))
-
-
-def _of_event(
-    blame: npt.NDArray[np.float64], channels: list[int], percent: float
-) -> tuple[float, float]:
-    k = min(len(blame), max(1, int(percent * len(channels) / 100 + 1e-9)))
-    gains = np.arange(len(blame)) < k
-    discounts = gains / np.log2(np.arange(len(blame)) + 2)
-    # What a place is worth, averaged over the places that tied channels share.
-    _, tie = np.unique(-blame, return_inverse=True)
-    size = np.bincount(tie)
-    place = np.sort(tie)
-    hit = np.bincount(place, gains)[tie] / size[tie]
-    worth = np.bincount(place, discounts)[tie] / size[tie]
-    ideal = discounts[: len(channels)].sum()
-    return hit[channels].sum() / len(channels), worth[channels].sum() / ideal
-
-
-def _refuse_odd(
-    blame: npt.NDArray[np.float64], causes: Sequence[Sequence[int]], percent: float
-) -> None:
     if blame.ndim != 2 or len(blame) != len(causes):
         raise ValueError(
             f"blame of shape {blame.shape} for the causes of {len(causes)} events: "
@@ -73,6 +43,23 @@ def _refuse_odd(
     for event, channels in enumerate(causes):
         if len(set(channels)) < len(channels):
             raise ValueError(f"event {event} names a channel twice: {tuple(channels)}")
-        bad = [channel for channel in channels if not 0 <= channel < blame.shape[1]]
-        if bad:
-            raise ValueError(f"event {event}: no channel {bad[0]} among {blame.shape[1]}")
+        for channel in channels:
+            if not 0 <= channel < blame.shape[1]:
+                raise ValueError(f"event {event}: no channel {channel} among {blame.shape[1]}")
+    pairs = zip(blame, map(list, causes), strict=True)
+    values = [_of_event(row, channels, percent) for row, channels in pairs if channels]
+    means = np.mean(values, axis=0) if values else (float("nan"), float("nan"))
+    return Diagnosis(*map(float, means))
+
+
+def _of_event(blame: npt.NDArray, channels: list[int], percent: float) -> tuple[float, float]:
+    k = min(len(blame), max(1, int(percent * len(channels) / 100 + 1e-9)))
+    gains = np.arange(len(blame)) < k
+    discounts = gains / np.log2(np.arange(len(blame)) + 2)
+    # What a place is worth, averaged over the places that tied channels share.
+    _, tie = np.unique(-blame, return_inverse=True)
+    size, place = np.bincount(tie), np.sort(tie)
+    hit = np.bincount(place, gains)[tie] / size[tie]
+    worth = np.bincount(place, discounts)[tie] / size[tie]
+    ideal = discounts[: len(channels)].sum()
+    return hit[channels].sum() / len(channels), worth[channels].sum() / ideal

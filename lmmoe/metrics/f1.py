@@ -1,4 +1,4 @@
-"""Best F1 over all thresholds, plain and with point adjustment."""
+"""Best F1 over all thresholds, ROC AUC, average precision; `checked`, the input of all metrics."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -6,10 +6,60 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lmmoe.metrics.checks import checked
 from lmmoe.segments import segments
 
+Floats = npt.NDArray[np.float64]
+Bits = npt.NDArray[np.bool_]
 Adjustment = Literal["point", "raw", "log", "squeeze", "sqrt"]
+
+
+def checked(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Bits, Floats]:
+    """Return labels and scores as ``(t,)`` arrays, or raise `ValueError` saying what is wrong."""
+    labels, scores = np.asarray(labels), np.asarray(scores)
+    if labels.ndim != 1 or labels.shape != scores.shape:
+        raise ValueError(
+            f"labels of shape {labels.shape} and scores of shape {scores.shape}: "
+            "both must be vectors of one length"
+        )
+    if labels.dtype.kind not in "biuf" or scores.dtype.kind not in "biuf":
+        raise ValueError(f"labels are {labels.dtype} and scores {scores.dtype}: numbers are needed")
+    for t in np.flatnonzero((labels != 0) & (labels != 1)):
+        raise ValueError(f"label {labels[t]} at row {t} is neither 0 nor 1 (were they swapped?)")
+    for t in np.flatnonzero(~np.isfinite(scores)):
+        raise ValueError(f"score {float(scores[t])} at row {t} is not a finite number")
+    if labels.all() or not labels.any():
+        kind = "an anomaly" if labels.all() else "normal"
+        raise ValueError(f"every row is {kind}: the metric needs normal rows and anomalies")
+    return labels.astype(bool, copy=False), scores.astype(np.float64, copy=False)
+
+
+def roc_auc(*, labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
+    """Area under the ROC curve: the chance that an anomalous row outscores a normal one.
+
+    Ties count one half. Raises `ValueError` on bad input (`checked`).
+    """
+    hits, false_alarms = _counts(*checked(labels, scores))
+    area = np.trapezoid(np.append(0.0, hits), np.append(0.0, false_alarms))
+    return float(area / (hits[-1] * false_alarms[-1]))
+
+
+def average_precision(*, labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
+    """Area under the precision-recall curve as a sum of steps: sum of recall gained x precision.
+
+    Random scores reach the prevalence. Raises `ValueError` on bad input (`checked`).
+    """
+    hits, false_alarms = _counts(*checked(labels, scores))
+    precision = hits / (hits + false_alarms)
+    return float(np.sum(np.diff(hits, prepend=0.0) * precision) / hits[-1])
+
+
+def _counts(labels: Bits, scores: Floats) -> tuple[Floats, Floats]:
+    """Hits and false alarms at each distinct threshold, from the highest down."""
+    order = np.argsort(-scores, kind="stable")
+    scores, labels = scores[order], labels[order]
+    ends = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))  # ties enter together
+    hits = np.cumsum(labels, dtype=np.float64)[ends]
+    return hits, ends + 1.0 - hits
 
 
 class BestF1(NamedTuple):
@@ -38,7 +88,7 @@ def best_f1(
     "point" on SMD: never show an adjusted number without one.
 
     Thresholds are the distinct scores, tied ones enter together; of equal F1s the highest threshold
-    is returned. One sort, O(t log t). Raises `ValueError` on bad input (`lmmoe.metrics.checks`).
+    is returned. One sort, O(t log t). Raises `ValueError` on bad input (`checked`).
     """
     return best_f1s(labels=labels, scores=scores, adjust=[adjust], delay=delay)[adjust]
 
@@ -53,27 +103,23 @@ def best_f1s(
     """Give `best_f1` under each of several adjustments, by adjustment, from one sort."""
     labels, scores = checked(labels, scores)
     for kind in adjust:
-        _refuse_odd(kind, delay)
-    normal = np.sort(scores[~labels])
-    start, end = segments(labels)
-    peaks = _peaks(scores, start, end, delay)
-    found = {}
-    for kind in adjust:
-        if kind is None:
-            rows = scores[labels]
-            found[kind] = _best(rows, np.ones(len(rows)), normal)
-        else:
-            found[kind] = _best(peaks, ADJUSTMENTS[kind](end - start), normal)
-    return found
-
-
-def _refuse_odd(adjust: Adjustment | None, delay: int | None) -> None:
-    if adjust is None and delay is not None:
-        raise ValueError("delay is a kind of point adjustment: give adjust too")
-    if adjust is not None and adjust not in ADJUSTMENTS:
-        raise ValueError(f"adjust={adjust!r}: use None or one of {', '.join(ADJUSTMENTS)}")
+        if kind is None and delay is not None:
+            raise ValueError("delay is a kind of point adjustment: give adjust too")
+        if kind is not None and kind not in ADJUSTMENTS:
+            raise ValueError(f"adjust={kind!r}: use None or one of {', '.join(ADJUSTMENTS)}")
     if delay is not None and (delay < 1 or delay % 1):
         raise ValueError(f"delay={delay}: a whole number of rows from 1 on is needed")
+    normal, rows = np.sort(scores[~labels]), scores[labels]
+    start, end = segments(labels)
+    until = end if delay is None else np.minimum(end, start + min(int(delay), len(scores)))
+    # reduceat needs the bounds in turn: event, the gap after it, event, ...
+    bounds = np.ravel(np.column_stack([start, until]))
+    peaks = np.maximum.reduceat(np.append(scores, -np.inf), bounds)[::2]
+    found = {}
+    for kind in adjust:
+        weights = np.ones(len(rows)) if kind is None else ADJUSTMENTS[kind](end - start)
+        found[kind] = _best(rows if kind is None else peaks, weights, normal)
+    return found
 
 
 def _log3(lengths: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
@@ -90,43 +136,16 @@ ADJUSTMENTS = {
 }
 
 
-def _peaks(
-    scores: npt.NDArray[np.float64],
-    start: npt.NDArray[np.intp],
-    end: npt.NDArray[np.intp],
-    delay: int | None,
-) -> npt.NDArray[np.float64]:
-    """Highest score of each event, or of its first ``delay`` rows, ``(events,)``."""
-    if delay is not None:
-        end = np.minimum(end, start + min(int(delay), len(scores)))
-    # reduceat needs the bounds in turn: event, the gap after it, event, ...
-    bounds = np.ravel(np.column_stack([start, end]))
-    return np.maximum.reduceat(np.append(scores, -np.inf), bounds)[::2]
-
-
-def _best(
-    values: npt.NDArray[np.float64],
-    weights: npt.NDArray[np.float64],
-    normal: npt.NDArray[np.float64],
-) -> BestF1:
-    """Try the scores ``values`` ``(n,)`` of weighted anomalous items as thresholds.
-
-    ``normal`` holds the scores of the normal rows in ascending order. None of them need be tried:
-    going below an item's score, to a normal row's, adds false alarms only.
-    """
+def _best(values: Floats, weights: npt.NDArray, normal: Floats) -> BestF1:
+    """Try the scores ``(n,)`` of weighted anomalous items; ``normal`` scores are in order."""
+    # Going below an item's score, to a normal row's, adds false alarms only: none need be tried.
     order = np.argsort(-values)
     values, hits = values[order], np.cumsum(weights[order], dtype=np.float64)
-    # Ties enter together.
-    ends = np.append(np.flatnonzero(values[1:] != values[:-1]), len(values) - 1)
+    ends = np.flatnonzero(np.append(values[1:] != values[:-1], True))  # ties enter together
     total, values, hits = hits[-1], values[ends], hits[ends]
     # Sorted queries, in ascending order, are what searchsorted is fastest at.
     below = np.searchsorted(normal, values[::-1], side="left")[::-1]
     flagged = hits + (len(normal) - below)
     f1 = 2 * hits / (flagged + total)
     best = np.argmax(f1)
-    return BestF1(
-        float(f1[best]),
-        float(hits[best] / flagged[best]),
-        float(hits[best] / total),
-        float(values[best]),
-    )
+    return BestF1(*(float(each[best]) for each in (f1, hits / flagged, hits / total, values)))

@@ -5,14 +5,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lmmoe.metrics.checks import checked
+from lmmoe.metrics.f1 import Floats, checked
 from lmmoe.segments import segments
 
 
 class PAK(NamedTuple):
     """Best F1 at each K = 0, 1, ..., 100 percent ``(101,)``, and the area under them, in [0, 1]."""
 
-    f1: npt.NDArray[np.float64]
+    f1: Floats
     area: float
 
 
@@ -24,14 +24,13 @@ def pa_k(*, labels: npt.ArrayLike, scores: npt.ArrayLike) -> PAK:
     adjustment, K = 100 the plain best F1; each K has the best threshold on these labels. The area
     is the trapezoid rule's over K / 100. It still flatters: show random scores beside it.
 
-    O(t log t) for all K together. Raises `ValueError` on bad input (`lmmoe.metrics.checks`).
+    O(t log t) for all K together. Raises `ValueError` on bad input (`lmmoe.metrics.f1.checked`).
     """
     labels, scores = checked(labels, scores)
     # From here on scores are places among the distinct scores of events, 0 the highest: every
     # threshold worth trying is one of those.
     negated, place = np.unique(-scores[labels], return_inverse=True)
-    normal = np.sort(-scores[~labels])
-    false_alarms = np.searchsorted(normal, negated, side="right")
+    false_alarms = np.searchsorted(np.sort(-scores[~labels]), negated, side="right")
     start, end = segments(labels)
     length = end - start
     event = np.repeat(np.arange(len(start)), length)

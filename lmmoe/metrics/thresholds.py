@@ -10,10 +10,22 @@ import numpy as np
 import numpy.typing as npt
 
 from lmmoe.metrics.alarms import APART
-from lmmoe.metrics.checks import checked_calibration
+from lmmoe.metrics.f1 import Floats
 
-Floats = npt.NDArray[np.float64]
 FEWEST_EXCESSES = 10  # our choice: with fewer, the two fitted numbers say nothing
+
+
+def checked_calibration(calibration: npt.ArrayLike) -> Floats:
+    """Return calibration scores as a ``(t,)`` array, or raise `ValueError` saying what is wrong."""
+    scores = np.asarray(calibration)
+    if scores.ndim != 1 or not scores.size or scores.dtype.kind not in "biuf":
+        raise ValueError(
+            f"calibration of shape {scores.shape} and type {scores.dtype}: "
+            "a vector of at least one number is needed"
+        )
+    for t in np.flatnonzero(~np.isfinite(scores)):
+        raise ValueError(f"calibration score {scores[t]} at row {t} is not finite")
+    return scores.astype(np.float64, copy=False)
 
 
 def quantile(calibration: npt.ArrayLike, share: float) -> float:
@@ -26,12 +38,10 @@ def quantile(calibration: npt.ArrayLike, share: float) -> float:
 def alarm_budget(calibration: npt.ArrayLike, rows_per_day: float, *, per_day: float = 1.0) -> float:
     """Give the lowest threshold that keeps to a budget of alarms on the calibration rows.
 
-    Candidates are the calibration scores. Chosen is the lowest one such that at it and at every
-    higher one the number of alarms (as `lmmoe.metrics.alarms` counts them) is at most ``per_day``
-    times the days that the rows span; "and at every higher one" because alarms grow together as
-    the threshold falls, so that very low ones keep to the budget as well. Alarms are whole: rows of
-    1.98 days allow one. Where they allow none, the highest score is given, which flags no row of
-    them: a lower rate than one alarm in the time they span cannot be told from them.
+    That is the lowest calibration score such that at it and at every higher one the number of
+    alarms (as `lmmoe.metrics.alarms` counts them) is at most ``per_day`` times the days that the
+    rows span. (Very low ones keep to the budget as well: alarms grow together.) Alarms are whole:
+    1.98 days allow one. Where none is allowed, the highest score is given, which flags no row.
     """
     scores = checked_calibration(calibration)
     if not (rows_per_day > 0 and math.isfinite(rows_per_day)):
@@ -59,8 +69,7 @@ def pot(calibration: npt.ArrayLike, *, level: float = 0.98, q: float = 1e-4) -> 
     likelihood (`fit_pareto`). Level and q are one choice for all data, made beforehand.
 
     With fewer than 10 excesses (few rows, or many tied at the top) there is no tail to fit, and
-    the highest calibration score is given. Where fewer than a share q exceed t, t is given: the
-    formula is for going up from t.
+    the highest calibration score is given. Where fewer than a share q exceed t, t is given.
     """
     scores = checked_calibration(calibration)
     if not (0 < level < 1 and 0 < q < 1):
@@ -81,31 +90,25 @@ def fit_pareto(excesses: npt.ArrayLike) -> tuple[float, float]:
 
     Maximum likelihood in one dimension: given r = g / s, the best g is the mean of log(1 + r y)
     (Grimshaw, "Computing Maximum Likelihood Estimates for the Generalized Pareto Distribution",
-    Technometrics 1993). As there, g is at least -1, below which the likelihood has no bound; at
-    -1 it is the uniform distribution up to the highest number. The maximum over r is searched on a
-    grid that is narrowed again and again, so that ties and several local maxima do no harm.
+    Technometrics 1993). As there, g is at least -1, below which the likelihood has no bound. The
+    maximum over r is searched on a grid that is narrowed again and again: several may be local.
     """
     values = checked_calibration(excesses)
     if values.min() <= 0:
         raise ValueError(f"excess {values.min()}: all must be above 0")
     top = values.max()
+    values = values / top
     # u = log(1 + r top) runs over all numbers as r does over those that are allowed.
     low, high, places = -30.0, 30.0, 241
     for _ in range(7):
         grid = np.linspace(low, high, places)
-        likelihood, shape, scale = _profile(values / top, grid)
+        ratio = np.expm1(grid)
+        flat = np.abs(ratio) < 1e-9  # the exponential distribution, whose scale is the mean
+        mean = np.log1p(ratio[:, None] * values).mean(axis=1)
+        shape = np.where(flat, 0.0, np.maximum(mean, -1))
+        scale = np.where(flat, values.mean(), shape / np.where(flat, 1, ratio))
+        # The density is (1 + r y)^(-1 - 1 / g) / s.
+        likelihood = -np.log(scale) - mean - np.where(mean < -1, -mean, 1)
         best = int(np.argmax(likelihood))
         low, high, places = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)], 21
     return float(shape[best]), float(scale[best] * top)
-
-
-def _profile(values: Floats, grid: Floats) -> tuple[Floats, Floats, Floats]:
-    """Log-likelihood per value, shape and scale ``(m,)`` for every u of a grid ``(m,)``."""
-    ratio = np.expm1(grid)
-    flat = np.abs(ratio) < 1e-9  # the exponential distribution, whose scale is the mean
-    mean = np.log1p(ratio[:, None] * values).mean(axis=1)
-    shape = np.where(flat, 0.0, np.maximum(mean, -1))
-    scale = np.where(flat, values.mean(), shape / np.where(flat, 1, ratio))
-    # The density is (1 + r y)^(-1 - 1 / g) / s.
-    likelihood = -np.log(scale) - mean - np.where(mean < -1, -mean, 1)
-    return likelihood, shape, scale

@@ -5,9 +5,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lmmoe.metrics.checks import checked
-from lmmoe.metrics.grid import THRESHOLDS, thresholds
+from lmmoe.metrics.f1 import Bits, Floats, checked
 from lmmoe.segments import segments
+
+THRESHOLDS = 250  # as package TSB-AD 1.5, whose values the published leaderboards show
 
 
 class VUS(NamedTuple):
@@ -15,6 +16,12 @@ class VUS(NamedTuple):
 
     roc: float
     pr: float
+
+
+def thresholds(scores: Floats) -> Floats:
+    """Choose 250 of the scores ``(t,)`` at equal steps of rank, from the highest to the lowest."""
+    ranks = np.linspace(0, len(scores) - 1, THRESHOLDS).astype(int)
+    return -np.sort(-scores)[ranks]
 
 
 def vus(*, labels: npt.ArrayLike, scores: npt.ArrayLike, window: int) -> VUS:
@@ -25,15 +32,14 @@ def vus(*, labels: npt.ArrayLike, scores: npt.ArrayLike, window: int) -> VUS:
     and an event counts as found in proportion to the regions (events widened by floor(w/2),
     merged) hit. A larger window forgives more; state it wherever the number appears.
 
-    Only rows near an event change with w and only 250 thresholds are tried, so each w costs the
-    rows within w/2 of an event, not t. Raises `ValueError` on bad input (`lmmoe.metrics.checks`).
+    250 thresholds are tried. Raises `ValueError` on bad input (`lmmoe.metrics.f1.checked`).
     """
     labels, scores = checked(labels, scores)
     if window < 0 or window % 1:  # infinity leaves NaN, which is true as well
         raise ValueError(f"window={window}: a whole number of rows from 0 on is needed")
     surface = _Surface(labels, scores, int(window) // 2)
     areas = np.array([surface.areas(width) for width in range(int(window) + 1)])
-    return VUS(*(float(area) for area in areas.mean(axis=0)))
+    return VUS(*map(float, areas.mean(axis=0)))
 
 
 class _Surface:
@@ -43,65 +49,48 @@ class _Surface:
     every count at all thresholds is a bincount over steps and a cumulative sum.
     """
 
-    def __init__(
-        self, labels: npt.NDArray[np.bool_], scores: npt.NDArray[np.float64], reach: int
-    ) -> None:
-        self.rows = len(scores)
+    def __init__(self, labels: Bits, scores: Floats, reach: int) -> None:
+        self.rows, self.positives = len(scores), np.count_nonzero(labels)
         self.step = np.searchsorted(-thresholds(scores), -scores, side="left")
-        self.flagged = self._by_threshold(self.step)
-        self.hits = self._by_threshold(self.step[labels])
-        self.positives = np.count_nonzero(labels)
+        self.flagged = _by_threshold(self.step)
+        self.hits = _by_threshold(self.step[labels])
         self.first, end = segments(labels)
         self.last = end - 1
-        self._pairs(labels, reach)
-
-    def _pairs(self, labels: npt.NDArray[np.bool_], reach: int) -> None:
-        """List every (normal row, its distance to an event within reach), nearest first.
-
-        A row between two events stands here twice: its soft labels add up.
-        """
+        # Every (normal row, its distance to an event within reach), nearest first. A row between
+        # two events stands here twice: its soft labels add up.
         distance = np.arange(1, reach + 1)[:, None]  # (reach, events) below
         rows = np.stack([self.first - distance, self.last + distance])
         distances = np.broadcast_to(distance, rows.shape)
-        inside = (rows >= 0) & (rows < self.rows)
-        rows, distances = rows[inside], distances[inside]
-        outside_events = ~labels[rows]
-        rows, distances = rows[outside_events], distances[outside_events]
+        normal = (rows >= 0) & (rows < self.rows)
+        normal &= ~labels[np.clip(rows, 0, self.rows - 1)]
+        rows, distances = rows[normal], distances[normal]
         order = np.argsort(distances, kind="stable")
         near, self.slot = np.unique(rows[order], return_inverse=True)
-        self.near_step = self.step[near]
-        self.distance = distances[order]
-
-    def _by_threshold(
-        self, steps: npt.NDArray[np.intp], weights: npt.NDArray[np.float64] | None = None
-    ) -> npt.NDArray[np.float64]:
-        return np.cumsum(np.bincount(steps, weights, minlength=THRESHOLDS), dtype=np.float64)
+        self.near_step, self.distance = self.step[near], distances[order]
 
     def areas(self, width: int) -> tuple[float, float]:
         """ROC and PR area for one buffer width."""
-        soft = self._soft(width)
-        hits = self.hits + soft
-        positives = self.positives + soft / 2
-        recall = np.minimum(hits / positives, 1) * self._regions_hit(width // 2)
-        false_alarm_rate = (self.flagged - hits) / (self.rows - positives)
-        precision = hits / self.flagged
-        roc = np.trapezoid(
-            np.concatenate([[0.0], recall, [1.0]]), np.concatenate([[0.0], false_alarm_rate, [1.0]])
-        )
-        return roc, np.sum(np.diff(recall, prepend=0.0) * precision)
-
-    def _soft(self, width: int) -> npt.NDArray[np.float64]:
-        """Soft labels outside events, summed over the flagged rows, at each threshold."""
-        pairs = np.searchsorted(self.distance, width // 2, side="right")
+        reach = width // 2
+        # Soft labels outside events, summed over the flagged rows, at each threshold.
+        pairs = np.searchsorted(self.distance, reach, side="right")
         weights = np.sqrt(1 - self.distance[:pairs] / max(width, 1))
         soft = np.bincount(self.slot[:pairs], weights, minlength=len(self.near_step))
-        return self._by_threshold(self.near_step, np.minimum(soft, 1.0))
-
-    def _regions_hit(self, reach: int) -> npt.NDArray[np.float64]:
-        """Share of regions with a flagged row, at each threshold."""
+        soft = _by_threshold(self.near_step, np.minimum(soft, 1.0))
+        # Regions, and the share of them that holds a flagged row, at each threshold.
         fresh = np.append(True, self.first[1:] - reach > self.last[:-1] + reach)
         start = np.maximum(self.first[fresh] - reach, 0)
         end = np.minimum(self.last[np.append(fresh[1:], True)] + reach, self.rows - 1) + 1
         bounds = np.ravel(np.column_stack([start, end]))
         steps = np.minimum.reduceat(np.append(self.step, THRESHOLDS), bounds)[::2]
-        return self._by_threshold(steps) / len(start)
+        found = _by_threshold(steps) / len(start)
+
+        hits, positives = self.hits + soft, self.positives + soft / 2
+        recall = np.minimum(hits / positives, 1) * found
+        false_alarm_rate = (self.flagged - hits) / (self.rows - positives)
+        curve = [np.concatenate([[0.0], each, [1.0]]) for each in (recall, false_alarm_rate)]
+        precision = hits / self.flagged
+        return np.trapezoid(*curve), np.sum(np.diff(recall, prepend=0.0) * precision)
+
+
+def _by_threshold(steps: npt.NDArray[np.intp], weights: Floats | None = None) -> Floats:
+    return np.cumsum(np.bincount(steps, weights, minlength=THRESHOLDS), dtype=np.float64)

@@ -1,0 +1,276 @@
+"""F1, ROC, PR and PA%K, VUS, affiliation: by hand, against plain loops, other programs' values."""
+
+import json
+from math import isnan
+from pathlib import Path
+
+import naive
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from benchmarks import metrics as loops
+from lmmoe.metrics import (
+    ADJUSTMENTS,
+    affiliation,
+    average_precision,
+    best_affiliation_f1,
+    best_f1,
+    best_f1s,
+    pa_k,
+    roc_auc,
+    vus,
+)
+
+ANY = [None, *ADJUSTMENTS]
+DELAYS = st.none() | st.integers(1, 15)
+FAST = settings(max_examples=60, deadline=None)
+
+
+def close(value):
+    return pytest.approx(value, rel=1e-13)
+
+
+# --- what independent programs gave for the same labels and scores (`oracles/README.md`) ---
+
+FOLDER = Path(__file__).parent / "oracles"
+ORACLES = json.loads((FOLDER / "metrics.json").read_text(encoding="utf-8"))
+KINDS = {
+    "point_f1_pa": {"adjust": "point"},
+    "event_f1_pa_log": {"adjust": "log"},
+    "event_f1_pa_squeeze": {"adjust": "squeeze"},
+    "event_f1_pa_sqrt": {"adjust": "sqrt"},
+    "event_f1_pa_raw": {"adjust": "raw"},
+    "point_f1_delay3": {"adjust": "point", "delay": 3},
+    "point_f1_delay10": {"adjust": "point", "delay": 10},
+}
+# At which score, counted from the highest, affiliation F1 is TSB-AD's: found by trying all.
+PLACES = {"long": 35, "noise0": 12, "noise1": 331, "noise2": 62, "noise3": 101, "tiny": 4}
+PLACES |= {"signal0": 31, "signal1": 180, "signal2": 122, "signal3": 1137}
+
+
+@pytest.fixture(scope="module")
+def oracles():
+    with np.load(FOLDER / "cases.npz", allow_pickle=False) as file:
+        parts = ("labels", "scores")
+        return {name: {part: file[f"{name}__{part}"] for part in parts} for name in ORACLES}
+
+
+@pytest.mark.parametrize("case", PLACES)
+def test_the_studys_program_finds_the_same_f1s(oracles, case):
+    assert ORACLES.keys() == PLACES.keys() and ORACLES[case]["study"].keys() == KINDS.keys()
+    for name, expected in ORACLES[case]["study"].items():
+        found = best_f1(**oracles[case], **KINDS[name])._asdict()
+        assert found == pytest.approx(expected, rel=1e-9, abs=1e-9), name
+
+
+@pytest.mark.parametrize("case", PLACES)
+def test_tsb_ad_finds_the_same(oracles, case):
+    given, windows = oracles[case], ORACLES[case]["tsb_ad"]
+    assert len(windows) == (1 if case == "tiny" else 2)
+    for window, expected in windows.items():
+        found = vus(**given, window=int(window))
+        pairs = {"VUS-ROC": found.roc, "VUS-PR": found.pr, "AUC-ROC": roc_auc(**given)}
+        for name, value in (pairs | {"AUC-PR": average_precision(**given)}).items():
+            assert value == pytest.approx(expected[name], rel=0, abs=1e-6), (window, name)
+        # TSB-AD tries a grid of thresholds; the exact best can only be higher, and not by much.
+        for name, adjust in (("Standard-F1", None), ("PA-F1", "point")):
+            assert -1e-6 < best_f1(**given, adjust=adjust).f1 - expected[name] < 0.05, name
+        # Its grid of values and ours of ranks differ: neither best is always the higher. But its
+        # value must be what our exact integrals give at some score, or the definitions differ.
+        threshold = np.sort(given["scores"])[-1 - PLACES[case]]
+        at = affiliation(labels=given["labels"], alarms=given["scores"] >= threshold)
+        assert at.f1 == pytest.approx(expected["Affiliation-F"], abs=1e-12)
+        assert best_affiliation_f1(**given).f1 > expected["Affiliation-F"] - 0.03
+
+
+# --- best F1 ---
+
+
+@pytest.mark.parametrize("adjust", ADJUSTMENTS)
+def test_weights_of_long_events_are_exact(adjust):
+    near = [3**k - 3 + d for k in range(2, 30) for d in (-1, 0, 1)]
+    near += [k * k + d for k in (2, 15, 1000, 1_000_003) for d in (-1, 0, 1)]
+    lengths = [n for n in near if n > 0] + list(range(1, 300))
+    weights = ADJUSTMENTS[adjust](np.array(lengths))
+    assert [int(weight) for weight in weights] == [naive.weight(n, adjust) for n in lengths]
+
+
+@FAST
+@given(naive.cases(), st.lists(st.sampled_from(ANY), min_size=1, max_size=3), DELAYS)
+def test_f1s_equal_plain_loops(case, kinds, delay):
+    labels, scores = case
+    kinds = [kind for kind in kinds if kind is not None or delay is None]
+    found = best_f1s(labels=labels, scores=scores, adjust=kinds, delay=delay)
+    for adjust in kinds:
+        expected = naive.best_f1(labels, scores, adjust, delay)
+        assert found[adjust].threshold == expected[3]
+        assert found[adjust][:3] == pytest.approx(list(map(float, expected[:3])), rel=1e-14)
+        assert best_f1(labels=labels, scores=scores, adjust=adjust, delay=delay) == found[adjust]
+        if delay is None and adjust != "raw":  # the benchmarks' loops are right as well
+            plain = loops.best_f1(np.array(labels), np.array(scores), adjust)
+            assert plain == pytest.approx(float(expected[0]), rel=1e-12)
+        for enough in (60, 10**30):  # more than any event has
+            free = {"labels": labels, "scores": scores, "adjust": adjust or "point"}
+            assert best_f1(**free, delay=enough) == best_f1(**free)
+
+
+LABELS = [1, 1, 1, 1, 1, 1, 0, 1, 0, 0]
+SCORES = [1, 0, 2, 1, 0, 0, 3, 5, 4, 1]
+
+
+def test_kinds_of_numbers_make_no_difference_and_inputs_stay():
+    # Peaks 1 and 5, weights floor(log3(9)) = 2 and 1. >= 5: 2 / (1 + 3). >= 1: 6 / (6 + 3).
+    expected = best_f1(labels=LABELS, scores=SCORES, adjust="log", delay=2)
+    assert expected == (2 / 3, 0.5, 1.0, 1.0)
+    for kind, other in ((bool, np.uint8), (np.uint8, np.int16), (np.float32, np.float32)):
+        labels, scores = np.array(LABELS, dtype=kind), np.array(SCORES, dtype=other)
+        assert best_f1(labels=labels, scores=scores, adjust="log", delay=2.0) == expected
+        assert labels.tolist() == LABELS and scores.tolist() == SCORES
+    assert all(type(value) is float for value in expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"adjust": "pa"}, "adjust='pa': use None or one of point, raw, log, squeeze, sqrt"),
+        ({"adjust": True}, "adjust=True: use None or one of point"),
+        ({"adjust": "point", "delay": 0}, "delay=0: a whole number of rows from 1 on is needed"),
+        ({"adjust": "point", "delay": np.nan}, "delay=nan: a whole number of rows"),
+        ({"delay": 3}, "delay is a kind of point adjustment: give adjust too"),
+    ],
+)
+def test_odd_adjustments_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        best_f1(labels=[0, 1], scores=[0, 1], **changes)
+
+
+# --- ROC AUC and average precision ---
+
+
+@FAST
+@given(naive.cases())
+def test_areas_are_scikit_learns(case):
+    given = {"labels": case[0], "scores": case[1]}
+    assert roc_auc(**given) == pytest.approx(roc_auc_score(*case), abs=1e-12)
+    assert average_precision(**given) == pytest.approx(average_precision_score(*case), abs=1e-12)
+
+
+@pytest.mark.filterwarnings("error")
+def test_areas_of_far_scores():
+    given = {"labels": [1, 0], "scores": [1.7e308, -1.7e308]}
+    for value in (roc_auc(**given), average_precision(**given), best_f1(**given).f1):
+        assert value == 1 and type(value) is float
+
+
+# --- PA%K ---
+
+
+def test_pa_k_by_hand():
+    # One event of four rows, 4 3 2 1, among normal 3.5 and 0.
+    # K < 25: one flagged row fills it: F1 1 at 4. K < 50: two are needed: at 3 all four hit and
+    # one false alarm, 8 / (5 + 4). K < 75 and K < 100: three at 2, four at 1, the same.
+    # K = 100: never filled: at 1 all four are flagged anyway, 8 / 9.
+    found = pa_k(labels=[0, 1, 1, 1, 1, 0], scores=[3.5, 4, 3, 2, 1, 0])
+    assert found.f1.tolist() == [1.0] * 25 + [8 / 9] * 76
+    # Trapezoids of width 1/100: 24 at 1, one between, 75 at 8/9.
+    assert found.area == close(0.24 + 0.01 * (1 + 8 / 9) / 2 + 0.75 * 8 / 9)
+    # Two of four rows are above the normal one. K = 49: 2 > 1.96 fills. K = 50: 2 > 2 does not.
+    # Then 4 / (2 + 4), or at 0 all: 8 / (5 + 4).
+    found = pa_k(labels=[1, 1, 1, 1, 0], scores=[2, 2, 0, 0, 1])
+    assert found.f1[49] == 1 and found.f1[50] == 8 / 9
+
+
+@FAST
+@given(naive.cases(), st.integers(0, 100))
+def test_pa_k_equals_plain_loops(case, percent):
+    labels, scores = case
+    found = pa_k(labels=labels, scores=scores)
+    for k in {percent, 0, 25, 50, 100}:
+        assert found.f1[k] == pytest.approx(float(naive.pa_k(labels, scores, k)), 1e-14)
+    assert found.f1[0] == best_f1(labels=labels, scores=scores, adjust="point").f1
+    assert found.f1[100] == best_f1(labels=labels, scores=scores).f1
+    assert found.area == pytest.approx((found.f1.sum() - (found.f1[0] + found.f1[100]) / 2) / 100)
+
+
+# --- VUS ---
+
+
+@FAST
+@given(naive.cases(most=30), st.integers(0, 12) | st.sampled_from([30, 70]))
+def test_vus_equals_plain_loops(case, window):
+    labels, scores = case
+    found = vus(labels=labels, scores=scores, window=window)
+    expected = loops.vus(np.array(labels), np.array(scores), window)
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("rows", [249, 250, 251, 333, 600])
+def test_vus_of_more_rows_than_thresholds(rows):
+    generator = np.random.default_rng(rows)
+    labels = np.zeros(rows, dtype=int)
+    for start, length in ((0, 3), (60, 1), (63, 7), (150, 40), (rows - 2, 2)):
+        labels[start : start + length] = 1
+    scores = np.round(generator.random(rows) + 0.2 * labels, 3)
+    for window in (0, 5):
+        found = vus(labels=labels, scores=scores, window=window)
+        assert found == pytest.approx(loops.vus(labels, scores, window), abs=1e-12)
+
+
+@pytest.mark.parametrize("window", [-1, 2.5, float("nan"), float("inf")])
+def test_the_window_is_a_number_of_rows(window):
+    case = {"labels": [0, 1, 0], "scores": [0, 1, 2]}
+    with pytest.raises(ValueError, match=f"window={window}: a whole number of rows from 0 on"):
+        vus(**case, window=window)
+    assert vus(**case, window=4.0) == vus(**case, window=np.int64(4)) == vus(**case, window=4)
+
+
+# --- affiliation ---
+
+
+@FAST
+@given(naive.cases(), st.data())
+def test_affiliation_equals_exact_integrals(case, data):
+    labels, _ = case
+    rare = st.integers(0, data.draw(st.sampled_from([1, 3, 9]))).map(lambda value: value == 1)
+    alarms = data.draw(st.lists(rare, min_size=len(labels), max_size=len(labels)))
+    found = affiliation(labels=labels, alarms=alarms)
+    precision, recall = naive.affiliation(labels, alarms)
+    assert found.recall == pytest.approx(float(recall), abs=1e-13)
+    if precision is None:
+        assert isnan(found.precision) and isnan(found.f1)
+    else:
+        assert found.precision == pytest.approx(float(precision), abs=1e-13)
+
+
+@FAST
+@given(naive.cases())
+def test_the_best_affiliation_of_all_thresholds(case):
+    # Up to 250 rows every score is tried.
+    labels, scores = case
+    found, f1s = best_affiliation_f1(labels=labels, scores=scores), {}
+    for threshold in sorted(set(scores), reverse=True):
+        alarms = [score >= threshold for score in scores]
+        precision, recall = naive.affiliation(labels, alarms)
+        f1s[threshold] = 2 * precision * recall / (precision + recall)
+    assert found.f1 == pytest.approx(float(max(f1s.values())), abs=1e-12)
+    assert float(f1s[found.threshold]) == pytest.approx(found.f1, abs=1e-12)
+    at = affiliation(labels=labels, alarms=np.array(scores) >= found.threshold)
+    assert (at.f1, at.precision, at.recall) == pytest.approx(found[:3])
+
+
+def test_the_best_affiliation_of_equal_ones_and_of_many_rows():
+    # Row 1 alone is perfect, and stays so down to row 0's score.
+    found = best_affiliation_f1(labels=[0, 1, 1, 0], scores=[1, 3, 2, 1])
+    assert found == (1.0, 1.0, 1.0, 2.0)
+    generator = np.random.default_rng(0)
+    labels, scores = np.zeros(1000, dtype=int), generator.random(1000)
+    labels[[*range(100, 130), *range(600, 605), 998, 999]] = 1
+    found = best_affiliation_f1(labels=labels, scores=scores)
+    grid = -np.sort(-scores)[np.floor(np.linspace(0, 999, 250)).astype(int)]
+    f1s = [affiliation(labels=labels, alarms=scores >= threshold).f1 for threshold in grid]
+    assert found.f1 == close(max(f1s)) and found.threshold == grid[np.argmax(f1s)]
+    with pytest.raises(ValueError, match="alarm 0.5 at row 2 is neither 0 nor 1"):
+        affiliation(labels=[0, 1, 0], alarms=[0, 1, 0.5])
