@@ -16,16 +16,17 @@ ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # Modules above 300 lines, none of which may grow.
 LARGER = {
-    "ablation.py": 320,
+    "ablation.py": 318,
     "amad.py": 360,
-    "claims.py": 441,
+    "claims.py": 407,
     "compress.py": 462,
     "cost.py": 499,
     "deployment.py": 449,
     "export.py": 318,
     "fetch.py": 358,
     "mmoe.py": 525,
-    "pitfalls.py": 423,
+    "pitfall_tables.py": 354,
+    "pitfalls.py": 346,
     "stream.py": 395,
     "synthetic.py": 439,
     "table.py": 314,

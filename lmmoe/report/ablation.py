@@ -1,8 +1,6 @@
 """The ablation: what each part of LightMMoE changes in detection, forecasting and cost.
 
-``params/ablation*.yaml`` say which variants run where. `plan` gives the one of a report,
-`forecast_errors` tells how well the variants forecast, and `by_variant` compares each with the full
-model.
+``params/ablation*.yaml`` say which variants run where.
 """
 
 import json
@@ -19,7 +17,7 @@ from lmmoe.detectors import detector
 from lmmoe.detectors.scaling import Scaling
 from lmmoe.errors import DataError
 from lmmoe.report import cache, params, runs
-from lmmoe.report.params import LABEL, Profile, detector_of
+from lmmoe.report.params import LABEL, Profile
 from lmmoe.report.protocol import PROTOCOLS
 from lmmoe.report.statistics import holm, paired
 
@@ -39,11 +37,15 @@ def plan(report: Profile) -> Profile:
     on its first two entities, in its own folders.
     """
     if report.profile == report.dataset == "smd":
-        here, found, passes = report.present, named(WHOLE), []
-        for each in found.passes:  # without machines that are not here
-            machines = [name for name in each.get("entities", here) if name in here]
-            if machines:
-                passes.append(each | ({"entities": machines} if "entities" in each else {}))
+        found, here = named(WHOLE), report.present
+        parts = [
+            {
+                key: [e for e in chosen if key != "entities" or e in here]
+                for key, chosen in one.items()
+            }
+            for one in found.passes
+        ]
+        passes = [one for one in parts if one.get("entities", here)]
         return replace(found, entities=here, passes=passes, root=report.root)
     own = ("profile", "dataset", "root", "reading", "vus_window")
     kept = {name: getattr(report, name) for name in own}
@@ -52,9 +54,7 @@ def plan(report: Profile) -> Profile:
 
 def on_other_data(plan: Profile) -> list[Profile]:
     """Give the plans of the same variants on other data; none beside a small ablation."""
-    if plan.profile != WHOLE:
-        return []
-    return [replace(named(name), root=plan.root) for name in OTHER_DATA]
+    return [replace(named(n), root=plan.root) for n in OTHER_DATA if plan.profile == WHOLE]
 
 
 def whole(report: Profile) -> list[Profile]:
@@ -75,10 +75,9 @@ def named(name: str) -> Profile:
 
 
 def _present(plan: Profile) -> bool:
-    try:
+    with suppress(DataError):
         return bool(plan.present)
-    except DataError:
-        return False
+    return False
 
 
 # --- variants ---
@@ -107,10 +106,10 @@ def variants(plan: Profile) -> pd.DataFrame:
     lines = {}
     for label, settings in plan.detectors.items():
         name, *parts = label.split(LABEL)
-        if parts and len(parts) != 2:
+        if len(parts) not in (0, 2):
             raise ValueError(f"detectors.{label}: expected 'DETECTOR / GROUP / VARIANT'")
         group, variant = parts or (FULL if name == FULL else YARDSTICKS, name)
-        line = {"detector": detector_of(label), "group": group, "variant": variant}
+        line = {"detector": name, "group": group, "variant": variant}
         line["settings"] = json.dumps(settings, sort_keys=True)
         lines[label] = line | {"claimed": variant in CLAIMED}
     return pd.DataFrame.from_dict(lines, orient="index")
@@ -158,13 +157,12 @@ def forecast_errors(rows: pd.DataFrame, plan: Profile, *, publish: bool = False)
     known = pd.read_csv(file, index_col="key")["forecast_error"] if file.is_file() else {}
     found = {key: known[key] for key in wanted["key"] if key in known}
     for entity, part in wanted[~wanted["key"].isin(list(found))].groupby("entity", sort=False):
-        scores = {}
+        base = None
         for key in part["key"]:
             with suppress(OSError, ValueError):  # not in the cache
-                scores[key] = cache.kept(paths.cache() / key).calibration
-        if scores:
-            base = last_value_error(plan.load(entity))
-            found |= {key: float(np.mean(errors)) / base for key, errors in scores.items()}
+                scores = cache.kept(paths.cache() / key).calibration
+                base = base or last_value_error(plan.load(entity))
+                found[key] = float(np.mean(scores)) / base
     errors = pd.Series(found, name="forecast_error", dtype=float).rename_axis("key")
     if publish and plan.profile in (WHOLE, *OTHER_DATA):
         with paths.replacing(file) as part:
@@ -209,8 +207,8 @@ def by_variant(plan: Profile, rows: pd.DataFrame, errors: pd.Series) -> pd.DataF
         parts.append(_compared(values.dropna(axis=1, how="all"), metric))
     logs = ours.assign(value=np.log(ours["key"].map(errors).astype(float)))
     logs = logs.pivot_table(index="entity", columns="detector", values="value")
-    found = np.exp(_compared(logs, FORECAST))
-    parts.append(found.rename(columns={f"{FORECAST}_difference": f"{FORECAST}_ratio"}))
+    ratio = {f"{FORECAST}_difference": f"{FORECAST}_ratio"}
+    parts.append(np.exp(_compared(logs, FORECAST)).rename(columns=ratio))
     parts.append(means.groupby("detector")[list(ADJUSTED)].mean().add_suffix("_ours"))
     table = pd.concat(parts, axis=1).reindex(known.index)
     corrected = pd.Series(np.nan, index=table.index)
@@ -222,11 +220,9 @@ def by_variant(plan: Profile, rows: pd.DataFrame, errors: pd.Series) -> pd.DataF
 
 def labelled(rows: pd.DataFrame, plan: Profile) -> pd.DataFrame:
     """Choose a plan's rows, with the variant's label in place of the detector's name."""
-    known = variants(plan)
-    labels = {(one.detector, one.settings): one.Index for one in known.itertuples()}
-    pairs = zip(rows["detector"], rows["settings"], strict=True)
-    found = pd.Series([labels.get(pair) for pair in pairs], index=rows.index, dtype=object)
-    return rows.assign(detector=found)[found.notna()]
+    labels = variants(plan).reset_index(names="label")[["detector", "settings", "label"]]
+    found = rows.merge(labels, on=["detector", "settings"])
+    return found.assign(detector=found.pop("label"))
 
 
 def _compared(values: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -237,9 +233,9 @@ def _compared(values: pd.DataFrame, metric: str) -> pd.DataFrame:
     more = ("wins", "ties", "losses", "p") if metric == DETECTION else ()
     lines = {}
     for label in values:
-        own = values[label].dropna()
+        own = values[label]
         if metric in ADJUSTED:  # machine-1-1 is in the group machine-1
-            own = own.groupby(own.index.str.rpartition("-").get_level_values(0)).mean()
+            own = own.groupby(lambda entity: entity.rpartition("-")[0]).mean()
         lines[label] = {metric: own.mean()}
         if FULL in values and label != FULL:
             found = paired(values[label], values[FULL])
@@ -287,7 +283,7 @@ def sweeps(table: pd.DataFrame) -> pd.DataFrame:
     ``setting``, ``value`` and average precision's ``difference``, ``low``, ``high``; sorted.
     Settings with fewer than two variants are left out.
     """
-    full, lines = detector(FULL), []
+    lines = []
     for _, line in table[table["group"] != YARDSTICKS].iterrows():
         given = json.loads(line["settings"])
         for name, value in given.items() if len(given) == 1 else ():
@@ -295,8 +291,10 @@ def sweeps(table: pd.DataFrame) -> pd.DataFrame:
                 lines.append([name, value, *(line[f"{DETECTION}_{end}"] for end in ENDS)])
     made = pd.DataFrame(lines, columns=["setting", "value", *ENDS]).dropna(subset="difference")
     made = made[made.groupby("setting")["value"].transform("size") > 1]
-    for name in made["setting"].unique():
-        made.loc[len(lines) + len(made)] = [name, getattr(full, name), 0.0, 0.0, 0.0]
+    full = [
+        [name, getattr(detector(FULL), name), 0.0, 0.0, 0.0] for name in made["setting"].unique()
+    ]
+    made = pd.concat([made, pd.DataFrame(full, columns=made.columns)], ignore_index=True)
     return made.sort_values(["setting", "value"])
 
 

@@ -3,6 +3,8 @@
 Axes: t rows, c channels, e experts, o expert output, n sampled rows.
 """
 
+from contextlib import suppress
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -21,7 +23,6 @@ from lmmoe.report.runs import Run
 
 Array = npt.NDArray[np.floating]
 SAMPLE = 2000  # rows for similarities: enough for three digits
-PROBES = 256  # rows for sensitivities, each of which costs a pass back for every channel
 
 
 def fitted(series: Series, seed: int = 0) -> tuple[Mixture, Mixture]:
@@ -38,13 +39,10 @@ def table(plan: Profile) -> pd.DataFrame:
     """Give `facts` of every entity of a plan, a row each; NaN where no model can be fitted."""
     lines: dict[str, dict[str, float]] = {}
     with progress.bar(len(plan.present), "inside", unit="entity") as bar:
-        for entity in plan.present:
-            bar.set_postfix_str(entity, refresh=False)
-            series = plan.load(entity)
-            try:
-                lines[entity] = facts(*fitted(series), series)
-            except DataError:  # the table of runs says why
-                lines[entity] = {}
+        for series in map(plan.load, plan.present):
+            lines[series.entity] = {}
+            with suppress(DataError):  # the table of runs says why
+                lines[series.entity] = facts(*fitted(series), series)
             bar.update()
     made = pd.DataFrame.from_dict(lines, orient="index").reindex(list(lines))
     return made.rename_axis("entity")
@@ -56,29 +54,35 @@ def facts(model: Mixture, start: Mixture, series: Series) -> dict[str, float]:
     ``gate_weights_like_start`` correlates the gates' weights, ``gate_weight_moved`` is the part of
     the weight on experts that has moved to others (total variation distance). Entropy and use are
     of the test half; ``gate_entropy_events`` of its labelled rows, the other two of the rest. The
-    similarities are means over pairs, ``own_channel`` the mean share of a channel's own past in
-    `listening` (``_experts``: not through the gates), on held-out rows. Then `disturbed`.
+    similarities are means over pairs, on held-out rows. Then `disturbed`.
     """
     labels = np.zeros(len(series.test), dtype=int) if series.labels is None else series.labels
     labels, rows = labels[model.unscored :], held_out(series, model)
     shares, began = (one.gate_weights(series.test) for one in (model, start))
     weights = [parameters_to_vector(one.network.gate.parameters()) for one in (model, start)]
     undecided, before = (pd.Series(entropy(one).mean(axis=1)) for one in (shares, began))
-    heard, without = (np.diag(listening(model, rows, through_gates=gates)) for gates in (1, 0))
-    return {
-        "gate_weights_like_start": float(np.corrcoef(*(w.detach().cpu() for w in weights))[0, 1]),
-        "gate_weight_moved": float(np.abs(shares - began).sum(axis=-1).mean() / 2),
-        "gate_entropy": undecided[labels == 0].mean(),
-        "gate_entropy_start": before[labels == 0].mean(),
-        "gate_entropy_events": undecided[labels == 1].mean(),
-        "busiest_expert": float(shares.mean(axis=(0, 1)).max()),
-        "expert_similarity": _mean_of_pairs(expert_similarity(model, rows)),
-        "expert_similarity_start": _mean_of_pairs(expert_similarity(start, rows)),
-        "tower_likeness": _mean_of_pairs(tower_similarity(model, rows)),
-        "tower_likeness_start": _mean_of_pairs(tower_similarity(start, rows)),
-        "own_channel": float(heard.mean()),
-        "own_channel_experts": float(without.mean()),
-    } | disturbed(model, series)
+    alike = {
+        f"{name}{end}": pd.Series(matrix[np.triu_indices(len(matrix), 1)]).mean()
+        for name, similarity in (
+            ("expert_similarity", expert_similarity),
+            ("tower_likeness", tower_similarity),
+        )
+        for end, matrix in (("", similarity(model, rows)), ("_start", similarity(start, rows)))
+    }
+    return (
+        {
+            "gate_weights_like_start": float(
+                np.corrcoef(*(w.detach().cpu() for w in weights))[0, 1]
+            ),
+            "gate_weight_moved": float(np.abs(shares - began).sum(axis=-1).mean() / 2),
+            "gate_entropy": undecided[labels == 0].mean(),
+            "gate_entropy_start": before[labels == 0].mean(),
+            "gate_entropy_events": undecided[labels == 1].mean(),
+            "busiest_expert": float(shares.mean(axis=(0, 1)).max()),
+        }
+        | alike
+        | disturbed(model, series)
+    )
 
 
 def entropy(shares: Array) -> Array:
@@ -106,7 +110,7 @@ def cka(x: Array, y: Array) -> float:
 def expert_similarity(model: Mixture, rows: Array) -> Array:
     """`cka` of every pair of experts on a sample of ``rows`` ``(t, c)``: ``(e, e)``."""
     with torch.inference_mode():
-        outputs = model.network.experts(_sampled(model, rows, SAMPLE)).cpu().numpy()  # (e, n, o)
+        outputs = model.network.experts(_sampled(model, rows)).cpu().numpy()  # (e, n, o)
     return np.array([[cka(one, other) for other in outputs] for one in outputs])
 
 
@@ -117,7 +121,7 @@ def tower_similarity(model: Mixture, rows: Array) -> Array:
     what a tower does to first order, whatever the order of its hidden units. NaN for a channel
     whose forecast never moves.
     """
-    windows, network = _sampled(model, rows, SAMPLE), model.network
+    windows, network = _sampled(model, rows), model.network
     with torch.no_grad():
         mixed = torch.bmm(network.gate(windows), network.experts(windows).transpose(0, 1))
     mixed.requires_grad_()
@@ -126,25 +130,6 @@ def tower_similarity(model: Mixture, rows: Array) -> Array:
     size = np.linalg.norm(read, axis=1, keepdims=True)
     unit = np.divide(read, size, out=np.full_like(read, np.nan), where=size > 0)
     return unit @ unit.T
-
-
-def listening(model: Mixture, rows: Array, *, through_gates: bool = True) -> Array:
-    """How much each channel's forecast moves with each channel's past: ``(c, c)``, rows sum to 1.
-
-    The size of the derivative, summed over the window and averaged over a sample of rows: forecast
-    down, past across. Raw gradients as in Simonyan et al. (ICLR workshop 2014, section 3). Without
-    ``through_gates`` the shares are held, so that only the experts pass the past on. A forecast
-    that never moves has a row of zeros.
-    """
-    windows, network = _sampled(model, rows, PROBES).clone().requires_grad_(), model.network
-    shares = network.gate(windows if through_gates else windows.detach())
-    forecast = network.towers(torch.bmm(shares, network.experts(windows).transpose(0, 1)))
-    lines = []
-    for total in forecast.sum(dim=0):
-        (slope,) = torch.autograd.grad(total, windows, retain_graph=True)
-        lines.append(slope.abs().sum(dim=2).mean(dim=0))
-    moved = torch.stack(lines).cpu().double().numpy()
-    return moved / np.maximum(moved.sum(axis=1, keepdims=True), np.finfo(float).tiny)
 
 
 def disturbed(model: Mixture, series: Series) -> dict[str, float]:
@@ -183,13 +168,8 @@ def held_out(series: Series, model: Mixture) -> Array:
     return rows[max(0, first - model.unscored) :]
 
 
-def _sampled(model: Mixture, rows: Array, most: int) -> Tensor:
-    """Windows ``(n, c, w)`` of some of the rows, at most so many, in time order."""
+def _sampled(model: Mixture, rows: Array) -> Tensor:
+    """Windows ``(n, c, w)`` of some of the rows, at most `SAMPLE`, in time order."""
     windows = model._windows(rows)
-    drawn = np.random.default_rng(0).permutation(len(windows))[:most]
+    drawn = np.random.default_rng(0).permutation(len(windows))[:SAMPLE]
     return windows[torch.from_numpy(np.sort(drawn))]
-
-
-def _mean_of_pairs(matrix: Array) -> float:
-    """Mean of what is known above the diagonal."""
-    return pd.Series(matrix[np.triu_indices(len(matrix), 1)]).mean()
