@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # Modules above 300 lines, none of which may grow.
 LARGER = {
-    "ablation.py": 318,
+    "ablation.py": 309,
     "amad.py": 360,
     "claims.py": 407,
     "compress.py": 462,

@@ -36,20 +36,16 @@ def plan(report: Profile) -> Profile:
     That of SMD has the whole one, on the machines that are present; any other report a small one
     on its first two entities, in its own folders.
     """
+    here = report.present
     if report.profile == report.dataset == "smd":
-        found, here = named(WHOLE), report.present
-        parts = [
-            {
-                key: [e for e in chosen if key != "entities" or e in here]
-                for key, chosen in one.items()
-            }
-            for one in found.passes
-        ]
-        passes = [one for one in parts if one.get("entities", here)]
+        found, passes = named(WHOLE), []
+        for given in found.passes:
+            chosen = [entity for entity in here if entity in given.get("entities", here)]
+            if chosen:
+                passes.append(given | ({"entities": chosen} if "entities" in given else {}))
         return replace(found, entities=here, passes=passes, root=report.root)
     own = ("profile", "dataset", "root", "reading", "vus_window")
-    kept = {name: getattr(report, name) for name in own}
-    return replace(named(SMALL), **kept, entities=report.present[:2])
+    return replace(named(SMALL), entities=here[:2], **{n: getattr(report, n) for n in own})
 
 
 def on_other_data(plan: Profile) -> list[Profile]:
@@ -175,6 +171,7 @@ def forecast_errors(rows: pd.DataFrame, plan: Profile, *, publish: bool = False)
 DETECTION, FORECAST = "average_precision", "forecast_error"
 ADJUSTED = ("point_f1_pa", "event_f1_pa_log", "event_f1_pa_squeeze")  # as the study scores
 ENDS = ("difference", "low", "high")
+DIFFERENCE = [f"{DETECTION}_{end}" for end in ENDS]
 
 
 def by_variant(plan: Profile, rows: pd.DataFrame, errors: pd.Series) -> pd.DataFrame:
@@ -283,17 +280,13 @@ def sweeps(table: pd.DataFrame) -> pd.DataFrame:
     ``setting``, ``value`` and average precision's ``difference``, ``low``, ``high``; sorted.
     Settings with fewer than two variants are left out.
     """
-    lines = []
-    for _, line in table[table["group"] != YARDSTICKS].iterrows():
-        given = json.loads(line["settings"])
-        for name, value in given.items() if len(given) == 1 else ():
-            if type(value) in (int, float):
-                lines.append([name, value, *(line[f"{DETECTION}_{end}"] for end in ENDS)])
+    known = table[table["group"] != YARDSTICKS]
+    given = zip(known["settings"].map(json.loads), known[DIFFERENCE].to_numpy(), strict=True)
+    lines = [[*next(iter(one.items())), *ends] for one, ends in given if len(one) == 1]
+    lines = [line for line in lines if type(line[1]) in (int, float)]
     made = pd.DataFrame(lines, columns=["setting", "value", *ENDS]).dropna(subset="difference")
     made = made[made.groupby("setting")["value"].transform("size") > 1]
-    full = [
-        [name, getattr(detector(FULL), name), 0.0, 0.0, 0.0] for name in made["setting"].unique()
-    ]
+    full = [[name, getattr(detector(FULL), name), 0.0, 0.0, 0.0] for name in set(made["setting"])]
     made = pd.concat([made, pd.DataFrame(full, columns=made.columns)], ignore_index=True)
     return made.sort_values(["setting", "value"])
 
@@ -303,13 +296,11 @@ def by_dataset(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
     ``tables`` are `by_variant`'s by data set, the first of which gives the order.
     """
-    parts = []
-    for dataset, table in tables.items():
-        part = table[[f"{DETECTION}_{end}" for end in ENDS]]
-        parts.append(part.set_axis([f"{dataset}_{end}" for end in ENDS], axis=1))
+    parts = {name: table[DIFFERENCE].set_axis(ENDS, axis=1) for name, table in tables.items()}
     first = next(iter(tables.values()))
     chosen = first.index[first["group"].ne(YARDSTICKS) & (first.index != FULL)]
-    return pd.concat(parts, axis=1).reindex(chosen)
+    found = pd.concat(parts, axis=1).reindex(chosen)
+    return found.set_axis(found.columns.map("_".join), axis=1)
 
 
 def _published(name: str) -> pd.DataFrame:

@@ -52,37 +52,28 @@ def facts(model: Mixture, start: Mixture, series: Series) -> dict[str, float]:
     """Describe one fitted model in numbers, and the ``start`` that it was trained from.
 
     ``gate_weights_like_start`` correlates the gates' weights, ``gate_weight_moved`` is the part of
-    the weight on experts that has moved to others (total variation distance). Entropy and use are
-    of the test half; ``gate_entropy_events`` of its labelled rows, the other two of the rest. The
-    similarities are means over pairs, on held-out rows. Then `disturbed`.
+    the weight on experts that has moved to others (total variation distance) on the test half.
+    ``gate_entropy`` is of its normal rows; the similarities are means over pairs, on held-out
+    rows. Then `disturbed`.
     """
-    labels = np.zeros(len(series.test), dtype=int) if series.labels is None else series.labels
-    labels, rows = labels[model.unscored :], held_out(series, model)
-    shares, began = (one.gate_weights(series.test) for one in (model, start))
-    weights = [parameters_to_vector(one.network.gate.parameters()) for one in (model, start)]
-    undecided, before = (pd.Series(entropy(one).mean(axis=1)) for one in (shares, began))
-    alike = {
-        f"{name}{end}": pd.Series(matrix[np.triu_indices(len(matrix), 1)]).mean()
+    pair, rows = (model, start), held_out(series, model)
+    weights = [parameters_to_vector(one.network.gate.parameters()).detach().cpu() for one in pair]
+    shares = [one.gate_weights(series.test) for one in pair]
+    found = {
+        "gate_weights_like_start": float(np.corrcoef(*weights)[0, 1]),
+        "gate_weight_moved": float(np.abs(shares[0] - shares[1]).sum(axis=-1).mean() / 2),
+    }
+    normal = slice(None) if series.labels is None else series.labels[model.unscored :] == 0
+    for one, share, end in zip(pair, shares, ("", "_start"), strict=True):
+        found[f"gate_entropy{end}"] = float(entropy(share).mean(axis=1)[normal].mean())
         for name, similarity in (
             ("expert_similarity", expert_similarity),
             ("tower_likeness", tower_similarity),
-        )
-        for end, matrix in (("", similarity(model, rows)), ("_start", similarity(start, rows)))
-    }
-    return (
-        {
-            "gate_weights_like_start": float(
-                np.corrcoef(*(w.detach().cpu() for w in weights))[0, 1]
-            ),
-            "gate_weight_moved": float(np.abs(shares - began).sum(axis=-1).mean() / 2),
-            "gate_entropy": undecided[labels == 0].mean(),
-            "gate_entropy_start": before[labels == 0].mean(),
-            "gate_entropy_events": undecided[labels == 1].mean(),
-            "busiest_expert": float(shares.mean(axis=(0, 1)).max()),
-        }
-        | alike
-        | disturbed(model, series)
-    )
+        ):
+            matrix = similarity(one, rows)
+            above = pd.Series(matrix[np.triu_indices(len(matrix), 1)])
+            found[f"{name}{end}"] = above.mean()  # of the pairs that are known
+    return found | disturbed(model, series)
 
 
 def entropy(shares: Array) -> Array:
@@ -98,9 +89,8 @@ def cka(x: Array, y: Array) -> float:
     """Linear centred kernel alignment of two experts' outputs ``(n, o)``: 0 to 1.
 
     Kornblith et al. (ICML 2019, section 3): the squared norm of y'x over those of x'x and y'y,
-    columns centred. It does not see rotations, which the layers behind could undo, and so asks
-    whether two experts represent the same things; correlating output by output would ask whether
-    they do so in the same places. NaN where one is constant.
+    columns centred. It does not see rotations, which the layers behind could undo: it asks whether
+    two experts represent the same things, not in the same places. NaN where one is constant.
     """
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     size = np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)
@@ -149,22 +139,22 @@ def disturbed(model: Mixture, series: Series) -> dict[str, float]:
             "gates of another moment": shares[order],
             "gates of the next channel": shares.roll(1, dims=1),
         }
-        lone = torch.eye(shares.shape[-1], device=shares.device)
-        mixtures = {name: torch.bmm(each, outputs) for name, each in gates.items()}
-        mixtures |= {n: torch.bmm(one.expand_as(shares), outputs) for n, one in enumerate(lone)}
-        errors = {n: (network.towers(each) - target).square() for n, each in mixtures.items()}
-        shifted = network.towers(mixtures["as trained"].roll(1, dims=1)).roll(-1, dims=1)
-        errors["towers of the next channel"] = (shifted - target).square()
+        lone = dict(enumerate(torch.eye(shares.shape[-1], device=shares.device)))
+        gates |= {number: one.expand_as(shares) for number, one in lone.items()}
+        forecasts = {n: network.towers(torch.bmm(each, outputs)) for n, each in gates.items()}
+        mixed = torch.bmm(shares, outputs).roll(1, dims=1)
+        forecasts["towers of the next channel"] = network.towers(mixed).roll(-1, dims=1)
+        errors = {n: float((each - target).square().mean()) for n, each in forecasts.items()}
     base = ablation.last_value_error(series)
-    found = {name: float(each.mean()) / base for name, each in errors.items()}
-    alone = [found.pop(number) for number in range(len(lone))]
+    found = {name: error / base for name, error in errors.items()}
+    alone = [found.pop(number) for number in lone]
     return found | {"the best expert alone": min(alone), "the worst expert alone": max(alone)}
 
 
 def held_out(series: Series, model: Mixture) -> Array:
     """Rows that training left out under the protocol ``ours``, with the context of the first."""
     rows = PROTOCOLS["ours"].train(series)
-    first = len(rows) - len(PROTOCOLS["ours"].calibrating(np.zeros(len(rows))))
+    first = len(rows) - len(PROTOCOLS["ours"].calibrating(rows))
     return rows[max(0, first - model.unscored) :]
 
 
