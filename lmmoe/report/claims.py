@@ -115,64 +115,48 @@ class Evidence:
 
     def find(self, query: str, whole: frozenset[str]) -> Found:
         """Evaluate a query on those machines of ``whole`` that all its runs have in common."""
-        quoted = {text: self._scored(text) for text in _QUOTED.findall(query)}
-        scored = {text: one for text, one in quoted.items() if one}
-        common = whole.intersection(
-            *(
-                self.runs.by_seed(name, SCORES[metric][0], settings).index
-                for one in scored.values()
-                for metric in one.metrics
-                for name, settings in one.runs
-            )
-        )
+        terms = {text: self._scored(text) for text in _QUOTED.findall(query)}
+        scored = {text: one for text, one in terms.items() if one}
+        asked = [(m, run) for one in scored.values() for m in one.metrics for run in one.runs]
+        tables = [self.runs.by_seed(name, SCORES[m][0], given) for m, (name, given) in asked]
+        common = whole.intersection(*(table.index for table in tables))
         numbers = {
             text: self._score(one, common) if one else self._measured(text)
-            for text, one in quoted.items()
+            for text, one in terms.items()
         }
         # Each moved by its spread, one at a time: the effects add up as those of independent ones.
-        values = {text: np.full(1 + len(quoted), one.value) for text, one in numbers.items()}
+        values = {text: np.full(1 + len(terms), one.value) for text, one in numbers.items()}
         for n, (text, one) in enumerate(numbers.items(), start=1):
             values[text][n] += one.spread
         made = np.atleast_1d(calculate(query, values))
         spread = float(np.sqrt(((made[1:] - made[0]) ** 2).sum()))
         machines = frozenset[str]().union(*(one.machines for one in numbers.values()))
         found = Found(Number(float(made[0]), spread, machines))
-        if not scored:
+        if not asked:
             return found
-        values = {text: one.value for text, one in numbers.items()}
-        return found._replace(**self._theirs(query, scored, values, (common, whole)))
-
-    def _theirs(
-        self,
-        query: str,
-        scored: dict[str, Scored],
-        values: dict[str, float],
-        machines: tuple[frozenset[str], frozenset[str]],
-    ) -> dict[str, object]:
-        """What the study's own runs give for a query about scores, on common and on all machines.
-
-        The fields of `Found` without ``ours``; ``values`` are our numbers, for what is no score.
-        """
-        runs_of = [run for one in scored.values() for run in one.runs]
-        relatives = {run: study.relative(*run) for run in runs_of}
-        column = SCORES[next(iter(scored.values())).metrics[0]][1]
-        some, whole = (study.averages(column, chosen) for chosen in machines)
+        column = SCORES[asked[0][0]][1]
+        moves = study.averages(column, common) - study.averages(column, whole)
+        relatives = {run: study.relative(*run) for _, run in asked}
         if None in relatives.values():  # at most as far as any average of the study moves
-            return {"doubt": float((some - whole).abs().max())}
+            return found._replace(doubt=float(moves.abs().max()))
 
         def theirs(chosen: frozenset[str]) -> float:
             def average(metric: str, run: tuple[str, str]) -> float:
                 return study.averages(SCORES[metric][1], chosen).get(relatives[run], math.nan)
 
-            made = {text: one.of(average) for text, one in scored.items()}
-            return float(calculate(query, values | made))
+            others = {text: one.value for text, one in numbers.items()}
+            return float(
+                calculate(query, others | {text: one.of(average) for text, one in scored.items()})
+            )
 
-        exact = all(settings == "{}" and name not in study.RELATIVES for name, settings in runs_of)
-        moves = (some - whole).reindex(study.KIN)  # no gap moves by more
-        same, all_ = map(theirs, machines)
-        own = exact and set(scored) == set(values)
-        doubt = 0.0 if exact else float(moves.max(skipna=False) - moves.min(skipna=False))
-        return {"study": all_, "same": same, "own": own, "doubt": doubt}
+        exact = all(given == "{}" and name not in study.RELATIVES for name, given in relatives)
+        kin = moves.reindex(study.KIN)  # no gap moves by more
+        return found._replace(
+            study=theirs(whole),
+            same=theirs(common),
+            own=exact and len(scored) == len(terms),
+            doubt=0.0 if exact else float(kin.max(skipna=False) - kin.min(skipna=False)),
+        )
 
     def _scored(self, text: str) -> Scored | None:
         """Read what is quoted; None where it is not about scores."""
@@ -182,24 +166,25 @@ class Evidence:
         metrics, _, rest = rest.partition(" ")
         if kind == "rank":
             names = tuple(_run(name) for name in re.split(" of |, ", rest))
-            rank = lambda found: 1 + sum(other > found[0] for other in found[1:])  # noqa: E731
-            return Scored(tuple(metrics.split("+")), names, rank)
+            metrics = tuple(metrics.split("+"))
+            return Scored(metrics, names, lambda found: 1 + sum(v > found[0] for v in found[1:]))
         if kind not in ("best", "lead"):
             return None
         setting, _, default = rest.partition("=")
+        values = {"{}": float(default)}
         light = self.runs.rows[self.runs.rows["detector"] == "LightMMoE"]
-        given = {text: json.loads(text) for text in sorted({"{}", *light["settings"]})}
-        swept = {"{}": float(default)} | {
-            text: one[setting]
-            for text, one in given.items()
-            if set(one) == {setting} and isinstance(one[setting], int | float)
-        }
-        values, tried = list(swept.values()), tuple(("LightMMoE", text) for text in swept)
-        if len(swept) == 1:  # of a setting with one value none is the best
-            return Scored((metrics,), tried, lambda found: math.nan)
-        if kind == "best":
-            return Scored((metrics,), tried, lambda found: values[int(np.argmax(found))])
-        return Scored((metrics,), tried, lambda found: max(found) - found[0])
+        for given in sorted(set(light["settings"])):
+            one = json.loads(given)
+            if set(one) == {setting} and isinstance(one[setting], int | float):
+                values[given] = one[setting]
+
+        def made(found: list[float]) -> float:
+            if len(found) == 1:  # of a setting with one value none is the best
+                return math.nan
+            best = list(values.values())[int(np.argmax(found))]
+            return best if kind == "best" else max(found) - found[0]
+
+        return Scored((metrics,), tuple(("LightMMoE", given) for given in values), made)
 
     def _score(self, scored: Scored, common: frozenset[str]) -> Number:
         """Give our number for what is quoted; NaN where a run is missing."""

@@ -91,9 +91,9 @@ def best_of_each_group(panel: Panel) -> Outcome:
 
 
 def best_of_each_series(panel: Panel) -> Outcome:
-    """One setting for all, chosen on a few entities and judged on the others, against each best.
+    """One setting for all, chosen on the first of each of three groups, against each one's best.
 
-    The few are the first entity of each of the first three groups; one alone chooses for itself.
+    The others are judged; one entity alone chooses for itself.
     """
     first = panel.groups.drop_duplicates().index[:3]
     fixed = panel.means[first].mean(axis=1).idxmax()
@@ -103,10 +103,10 @@ def best_of_each_series(panel: Panel) -> Outcome:
 
 
 def highest_average(panel: Panel) -> Outcome:
-    """Point F1 (PA): the mean of entities against the highest of five averages; seeds averaged.
+    """The mean of entities' Point F1 (PA) against the highest of five averages; seeds averaged.
 
-    The mean of entities; the mean of groups' means; F1 of mean precision and mean recall (F1*); F1
-    of hits, flagged and anomalous rows added up; one threshold for the rows of all entities.
+    The others: the mean of groups' means; F1 of mean precision and recall (F1*); F1 of hits,
+    flagged and anomalous rows added up; one threshold for the rows of all entities.
     """
     flagged = []  # by seed: hits and false rows at each cut, (n, cuts)
     for rows in panel.rows:

@@ -102,11 +102,7 @@ def overlapping_windows(one: Scored, window: int = 100) -> Numbers:
 
 
 def zeros_as_first_scores(one: Scored, first: int = 16) -> Numbers:
-    """ROC AUC without the first rows, and with zeros as their scores.
-
-    Below all other scores n free negatives beside N normal rows turn AUC into
-    (N AUC + n) / (N + n); average precision ignores negatives at the bottom.
-    """
+    """ROC AUC without the first rows, and with zeros as their scores: free negatives."""
     filled = np.concatenate([np.zeros(first), one.scores[first:]])
     return {
         "left out": roc_auc(labels=one.labels[first:], scores=one.scores[first:]),
@@ -155,12 +151,10 @@ def threshold_rule_tuned_per_group(one: Scored) -> Numbers:
 
 
 def known_share_of_anomalies(one: Scored) -> Numbers:
-    """F1 where a given percentage of training and test rows is flagged; "known": as many as are.
-
-    Anomaly Transformer's for SMD is 0.5.
-    """
+    """F1 where a percentage of all rows is flagged; "known": as many as are anomalous."""
     joined = np.concatenate([one.result.detector.decision_scores_, one.scores])
     shares = {f"{percent:g}": percent for percent in (0.1, 0.2, 0.5, 1, 2, 5, 10)}
+    # Anomaly Transformer's for SMD is 0.5.
     shares["known"] = 100 * float(one.labels.sum()) / len(joined)
     cuts = {name: float(np.quantile(joined, 1 - part / 100)) for name, part in shares.items()}
     cuts["quantile"] = quantile(one.calibration, SHARE)
@@ -197,10 +191,7 @@ def moving_mean(scores: Floats, back: int, ahead: int = 0) -> Floats:
 
 
 def errors_normalised_by_test_rows(one: Scored) -> Numbers:
-    """Average precision of the highest channel, normalised by held-out or by test rows.
-
-    By their median and interquartile range.
-    """
+    """Average precision of the highest channel, by quartiles of held-out rows or of test rows."""
     learned = one.result.detector.channel_scores(one.series.train)
     by = {"held-out training rows": learned[-len(one.calibration) :], "test rows": one.channels}
     found = {}
@@ -233,9 +224,8 @@ def data_scaled_by_test_rows(one: Scored) -> Numbers:
 def epoch_chosen_on_test(one: Scored) -> Numbers:
     """Average precision when held-out rows end the training, and after 1, 3, 5, ... epochs.
 
-    The latter, up to the detector's own number, train on all rows and keep the last weights, a run
-    each; "last" and "best" are among them. A detector without epochs has no choice; of random
-    scores five other draws are taken.
+    The latter, a run each, train on all rows and keep the last weights. A detector without epochs
+    has no choice; of random scores five other draws are taken.
     """
     chance = one.run.detector == CHANCE
     last = 5 if chance else int(one.result.detector.settings.get("epochs", 0))
@@ -250,11 +240,8 @@ def epoch_chosen_on_test(one: Scored) -> Numbers:
 
 
 def settings_picked_on_the_judged_series(one: Scored) -> Numbers:
-    """Average precision by how channels are brought together and how long a mean trails behind.
-
-    The mean is of the 4 highest channels: SMD's events touch 4 in the median.
-    """
-    highest = -np.sort(-one.channels, axis=1)[:, :4]
+    """Average precision by how channels are brought together and how long a mean trails behind."""
+    highest = -np.sort(-one.channels, axis=1)[:, :4]  # SMD's events touch 4 in the median
     made = {"own": one.scores, "max": highest[:, 0], "top 4": highest.mean(axis=1)}
     return {
         f"{kind} / {rows}": one.precision_of(moving_mean(scores, rows - 1))
@@ -274,10 +261,7 @@ def kindest_average(one: Scored) -> Numbers:
 
 
 def some_of_the_machines(one: Scored) -> Numbers:
-    """Average precision, and how far channels moved from one half to the other.
-
-    Drift: the mean over channels of |mean of the test half|, in the training half's deviations.
-    """
+    """Average precision, and the mean over channels of |mean of the test half|, in z-scores."""
     means = Scaling.z_score(one.series.train)(one.series.test).mean(axis=0)
     return {"average precision": one.average_precision, "drift": float(np.abs(means).mean())}
 
@@ -288,10 +272,9 @@ def best_seed(one: Scored) -> Numbers:
 
 
 def copied_baselines(one: Scored) -> Numbers:
-    """Point F1 (PA) under the study's rules, and as a paper with other rules would print it.
+    """Point F1 (PA) under the study's rules, and under those of CAD's paper (ESEC/FSE 2023).
 
-    The study's: 80 % of the training rows, events widened by 5 rows. The others, as in CAD's paper
-    (ESEC/FSE 2023): all training rows, labels as published. LightMMoE's row is not copied.
+    There all training rows train, and labels are as published. LightMMoE's row is not copied.
     """
     scores = Scored(replace(one.run, protocol="study")).scores
     same = adjusted_f1(PROTOCOLS["study"].labels(one.series), scores)
@@ -306,8 +289,7 @@ def copied_baselines(one: Scored) -> Numbers:
 def a_few_long_events(one: Scored) -> Numbers:
     """ROC AUC as published, and without the longest event, if there is another.
 
-    Not average precision: leaving an event's rows out changes the share of anomalies, which is what
-    random scores reach there; in ROC AUC they reach 1/2 whatever the share.
+    Not average precision, where random scores reach the share of anomalies, which changes.
     """
     found = {"all events": roc_auc(labels=one.labels, scores=one.scores)}
     if len(one.series.events) > 1:
