@@ -5,8 +5,6 @@ import pandas as pd
 import pytest
 import torch
 from drawing import drawn
-from hypothesis import given
-from hypothesis import strategies as st
 from small import LIGHT, series
 
 from lmmoe.detectors import detector
@@ -41,15 +39,14 @@ def naive_cka(x, y):
     return np.trace(k @ m) / np.sqrt(np.trace(k @ k) * np.trace(m @ m))
 
 
-@given(st.integers(3, 12), st.integers(1, 5), st.integers(0, 10_000), st.floats(0.1, 10))
-def test_cka_is_that_of_the_gram_matrices_and_does_not_see_rotation_scale_and_shift(
-    n, width, seed, scale
-):
-    rng = np.random.default_rng(seed)
-    x, y = rng.normal(size=(n, width)), rng.normal(size=(n, width + 1))
-    assert inside.cka(x, y) == pytest.approx(naive_cka(x, y)) == inside.cka(y, x)
-    turned = scale * x @ np.linalg.qr(rng.normal(size=(width, width)))[0] + 3
-    assert inside.cka(turned, y) == pytest.approx(inside.cka(x, y))
+def test_cka_is_that_of_the_gram_matrices_and_does_not_see_rotation_scale_and_shift():
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        n, width = rng.integers(3, 12), rng.integers(1, 5)
+        x, y = rng.normal(size=(n, width)), rng.normal(size=(n, width + 1))
+        assert inside.cka(x, y) == pytest.approx(naive_cka(x, y)) == inside.cka(y, x)
+        turned = 3 * x @ np.linalg.qr(rng.normal(size=(width, width)))[0] + 3
+        assert inside.cka(turned, y) == pytest.approx(inside.cka(x, y))
 
 
 def test_similarities_of_experts_and_towers(model):

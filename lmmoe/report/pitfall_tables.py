@@ -202,8 +202,8 @@ class Measured(NamedTuple):
 def measure(profile: Profile, entities: list[str] | None = None) -> Measured:
     """Make every pitfall with every detector of `DETECTORS` on the entities that have both labels.
 
-    Scores come from the cache, or are computed (`report.runs.result`). A run that fails costs the
-    other detectors nothing and is named under ``failures``.
+    Scores come from the cache, or are computed (`report.runs.result`). What fails is named under
+    ``failures``, and leaves its entity out; a detector that always fails is left out itself.
     """
     chosen = entities or profile.present
     plan = [(name, seed) for name in DETECTORS for seed in seeds(profile, name)]

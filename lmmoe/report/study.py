@@ -114,7 +114,6 @@ class Number(NamedTuple):
     value: float = np.nan
     spread: float = 0.0  # standard deviation over seeds; NaN where it is not known
     machines: frozenset[str] = frozenset()
-    seeds: int = 1
     own: bool = True  # whether the spread is its own; else LightMMoE's, since one seed was run
 
 
@@ -156,7 +155,7 @@ class Runs:
             light = self.by_seed("LightMMoE", column)
             spread = seed_deviation(light[light.index.isin(table.index)])
         value = 100 * group_average(table.mean(axis=1))
-        return Number(value, spread, frozenset(table.index), table.shape[1], own)
+        return Number(value, spread, frozenset(table.index), own)
 
     def parameters(self, name: str) -> float:
         """How many numbers a detector learned; NaN where no run tells."""
