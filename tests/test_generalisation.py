@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawing import drawn
-from made_up_claims import judged
+from made_up_claims import Judged
 from small import TwoSeries, series
 
 from lmmoe.detectors import detector
@@ -115,14 +115,14 @@ class TestClaim:
         rows += [line("HMMoE", "c", 0.5 * learned, 80.0), line("HMMoE", "d", 9, 9)]
         rows += [line("HMMoE", "a", 7, 7, error="failed")]
         rows += [line("HMMoE", "a", 7, 7) | {"settings": '{"epochs": 1}'}]  # another network
-        found = judged(generalisation=pd.DataFrame(rows)).loc["C088"]
+        found = Judged(generalisation=pd.DataFrame(rows)).line("C088")
         assert found["verdict"] == verdict
         assert found["measured"] == pytest.approx(min(1 / learned, unseen))
         assert "median over 3 machines" in found["reason"]
 
     def test_untested_without_both(self):
         for rows in (None, pd.DataFrame(columns=["key"]), pd.DataFrame([line("HMMoE")])):
-            found = judged(generalisation=rows).loc["C088"]
+            found = Judged(generalisation=rows).line("C088")
             assert found["verdict"] == "not testable here"
         apart = pd.DataFrame([line("HMMoE", "a"), line("LightMMoE", "b")])
-        assert judged(generalisation=apart).loc["C088", "verdict"] == "not testable here"
+        assert Judged(generalisation=apart).line("C088")["verdict"] == "not testable here"
