@@ -42,15 +42,14 @@ def theirs(name, machine):
 
 def study():
     """A table as `lmmoe.report.study.results` gives it."""
-    lines = []
-    for name in ("LightMMoE", *AVERAGES):
-        for machine in ALL:
-            point, log, squeeze = theirs(name, machine)
-            scores = (point, point, point, log, squeeze)
-            lines.append(
-                {"detector": name, "machine": machine} | dict(zip(COLUMNS, scores, strict=True))
-            )
-    return pd.DataFrame(lines).set_index(["detector", "machine"])
+    places = [(name, machine) for name in ("LightMMoE", *AVERAGES) for machine in ALL]
+    lines = [theirs(*place) for place in places]
+    index = pd.MultiIndex.from_tuples(places, names=["detector", "machine"])
+    return pd.DataFrame(
+        [[point, point, *others] for point, *others in [(p, p, *rest) for p, *rest in lines]],
+        index=index,
+        columns=list(COLUMNS),
+    )
 
 
 def run(detector, entity, value, *, seed=0, settings="{}", **others):
@@ -81,44 +80,20 @@ def frame(*groups):
 
 
 class Judged:
-    """The audit of some runs like a table by claim; a line is made when asked for."""
+    """The audit of some runs; a claim is judged when asked for."""
 
     def __init__(self, *groups, **others):
         self.evidence = claims.Evidence(frame(*groups), **others)
-        self.loc = self
 
-    def __getitem__(self, key):
-        names, columns = key if isinstance(key, tuple) else (key, slice(None))
-        if isinstance(names, list):
-            return pd.Series([self[name, columns] for name in names], names)
-        claim = next(one for one in studies.printed() if one.id == names)
-        return pd.Series(claims.judgement(claim, self.evidence), dtype=object)[columns]
+    def __call__(self, *names):
+        """The verdicts."""
+        return [self.line(name)["verdict"] for name in names]
 
-
-judged = Judged
+    def line(self, name):
+        return claims.judgement(studies.printed().loc[name], self.evidence)
 
 
 def use(monkeypatch, table):
     """Let a made-up table stand for the results of the study's own runs."""
     monkeypatch.setattr(studies, "results", lambda: table)
-    monkeypatch.setattr(studies, "_lookup", cache(studies._lookup.__wrapped__))
-
-
-def verdicts(table, *names):
-    return table.loc[list(names), "verdict"].tolist()
-
-
-def compressed_models():
-    """What ways to make a network smaller keep, as ``compression.csv`` tells it."""
-    lines = [
-        ("HMMoE", "as it is", "HMMoE", 1000, 0.9),
-        ("HMMoE", "pruning", "half of the experts", 400, 0.81),
-        ("HMMoE", "pruning", "units, not trained on", 100, 0.1),
-        ("HMMoE", "int8", "int8, dynamic", 1000, 0.9),
-        ("HMMoE", "distillation", "taught", 300, 0.45),
-        ("LightMMoE", "as it is", "LightMMoE", 75, 0.9),
-        ("LightMMoE", "pruning", "half of the kernels", 30, 0.1),
-        ("", "control", "random", 0, 0.72),
-    ]
-    names = ["base", "kind", "method", "parameters", "point_f1_pa"]
-    return pd.DataFrame(lines, columns=names).assign(entity="m", error=None)
+    monkeypatch.setattr(studies, "averages", cache(studies.averages.__wrapped__))

@@ -6,13 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawing import drawn
-from made_up_ablation import NINE, ablation_rows
 from made_up_rows import frame, line
 from small import LIGHT, series
 
-from lmmoe import detectors, paths
+from lmmoe import paths
 from lmmoe.detectors import detector
-from lmmoe.report import ablation, experiment
+from lmmoe.report import ablation, experiment, store
 from lmmoe.report.evaluation import COLUMNS
 from lmmoe.report.experiment import Run
 from lmmoe.report.plots import ablation as pictures
@@ -21,6 +20,7 @@ from lmmoe.report.statistics import holm
 
 WHOLE = ablation.named("ablation")
 NONE = pd.Series(dtype=float)
+
 
 # --- plans ---
 
@@ -32,29 +32,17 @@ def test_every_committed_variant_can_be_made_and_is_described():
         found = ablation.variants(plan)
         assert found["variant"].is_unique and set(found.index) <= set(WHOLE.detectors)
         for one in found.itertuples():
-            made = detectors.detector(one.detector, **json.loads(one.settings))
-            assert made is not None
+            detector(one.detector, **json.loads(one.settings))
         words = ablation.described(plan)
-        assert len(words) == len(found) and (words[["what it is", "defined by"]] != "").all(
-            axis=None
-        )
-    claimed = ablation.variants(WHOLE).query("claimed")
-    assert set(claimed["variant"]) == ablation.CLAIMED and len(claimed) == 8
-
-
-def test_what_the_study_says_something_about_runs_everywhere_and_the_rest_on_nine_machines():
+        assert len(words) == len(found)
+        assert (words[["what it is", "defined by"]] != "").all(axis=None)
     found = ablation.variants(WHOLE)
-    everywhere = {name for name, _, _ in WHOLE.plan("machine-1-8")}
-    assert {name for name in everywhere if found["claimed"][name]} == set(
-        found.index[found["claimed"]]
-    )
+    claimed = set(found.index[found["claimed"]])
+    assert set(found.loc[list(claimed), "variant"]) == ablation.CLAIMED and len(claimed) == 8
+    # What the study says something about runs everywhere, with three seeds.
+    everywhere = {(name, seed) for name, _, seed in WHOLE.plan("machine-1-8") if name in claimed}
+    assert everywhere == {(name, seed) for name in claimed for seed in range(3)}
     assert {name for name, _, _ in WHOLE.plan("machine-1-1")} == set(WHOLE.detectors)
-    assert {seed for name, _, seed in WHOLE.plan("machine-1-8") if found["claimed"][name]} == {
-        *range(3)
-    }
-
-
-def test_a_label_of_another_form_is_refused():
     for name in ("LightMMoE / 8 experts", "LightMMoE / a / b / c"):
         with pytest.raises(ValueError, match="expected 'DETECTOR / GROUP / VARIANT'"):
             ablation.variants(Profile(detectors={name: {"experts": 8}}))
@@ -69,16 +57,17 @@ def test_any_report_but_that_of_smd_has_a_small_ablation_on_its_own_data():
 
 
 def test_the_report_on_smd_has_the_whole_one_where_its_machines_are(monkeypatch):
-    here = [*NINE[:2], "machine-1-8"]
+    nine = [f"machine-1-{number}" for number in (1, 2)]
+    here = [*nine, "machine-1-8"]
     monkeypatch.setattr(Profile, "present", property(lambda self: here))
     report = Profile(profile="smd", dataset="smd", root="somewhere")
     plan = ablation.plan(report)
     assert plan.profile == "ablation" and plan.entities == here and plan.root == "somewhere"
-    assert [one.entities for one in plan.passes] == [None, NINE[:2], NINE[:2]]
+    assert [one.entities for one in plan.passes] == [None, nine, nine]
     assert [one.dataset for one in ablation.on_other_data(plan)] == ["asd", "synthetic"]
     assert len(ablation.whole(report)) == 3
     assert ablation.plan(Profile(profile="mine", dataset="smd")).profile == "mine"
-    here.remove("machine-1-1"), here.remove("machine-1-2")
+    here[:2] = []
     assert [one.entities for one in ablation.plan(report).passes] == [None]
 
 
@@ -117,7 +106,10 @@ def test_the_last_values_error_by_hand():
     assert np.isnan(ablation.last_value_error(series(train=np.ones((300, 4)))))
 
 
-def test_a_models_error_is_its_held_out_loss_over_the_last_values(small_runs):
+def test_a_models_error_is_its_held_out_loss_over_the_last_values(
+    tmp_path, monkeypatch, small_runs
+):
+    monkeypatch.setattr(paths, "figures", lambda name: tmp_path / name)
     rows = frame(
         row_of_run("LightMMoE", **LIGHT),
         row_of_run("LightMMoE", **LIGHT | {"loss": "l1"}),
@@ -126,7 +118,8 @@ def test_a_models_error_is_its_held_out_loss_over_the_last_values(small_runs):
         row_of_run("MTSExample"),
         row_of_run("random"),
     )
-    errors = ablation.forecast_errors(rows, Made())
+    errors = ablation.forecast_errors(rows, Made(profile="quick"), publish=True)
+    assert not (tmp_path / "quick").exists()  # a small ablation publishes nothing
     assert list(errors.index) == list(rows["key"][:3])  # forecasters under our protocol only
     base = ablation.last_value_error(series())
     history = detector("LightMMoE", **LIGHT).fit(series().train).history
@@ -136,14 +129,8 @@ def test_a_models_error_is_its_held_out_loss_over_the_last_values(small_runs):
     assert errors.iloc[1] == pytest.approx(model.decision_scores_[-30:].mean() / base)
     assert errors.iloc[2] == pytest.approx(1)
     assert ablation.forecast_errors(rows.assign(error="ValueError: no"), Made()).empty
-
-
-def test_published_errors_are_enough_and_nothing_is_fitted(tmp_path, monkeypatch, small_runs):
-    monkeypatch.setattr(paths, "figures", lambda name: tmp_path / name)
-    rows = frame(row_of_run("last value"))
-    ablation.forecast_errors(rows, Made(profile="quick"), publish=True)
-    assert not (tmp_path / "quick").exists()  # a small ablation publishes nothing
-    errors = ablation.forecast_errors(rows, Made(profile="ablation"), publish=True)
+    # Published errors are enough, and nothing is fitted.
+    ablation.forecast_errors(rows, Made(profile="ablation"), publish=True)
     monkeypatch.setenv("LMMOE_CACHE", "nowhere")
     assert ablation.forecast_errors(rows, Made(profile="quick")).empty
     again = ablation.forecast_errors(rows, Made(profile="ablation"))
@@ -206,17 +193,33 @@ def table():
 
 @pytest.fixture(scope="module")
 def whole():
-    return ablation.by_variant(WHOLE, *ablation_rows())
+    """The table of the published runs."""
+    rows = store.read(paths.figures("ablation") / "runs.csv", experiment.ALL)
+    return ablation.by_variant(WHOLE, rows, ablation.forecast_errors(rows, WHOLE))
 
 
-def test_a_row_per_variant_in_the_plans_order(table):
+def test_published_tables_are_those_of_the_published_runs(whole):
+    tables = {"smd": whole}
+    for name in ablation.OTHER_DATA:
+        plan = ablation.named(name)
+        rows = store.read(paths.figures(name) / "runs.csv", experiment.ALL)
+        tables[plan.dataset] = ablation.by_variant(plan, rows, ablation.forecast_errors(rows, plan))
+    made = {"ablation": whole, "ablation_printed": ablation.printed(whole)}
+    made["ablation_by_dataset"] = ablation.by_dataset(tables)
+    for name, table in made.items():
+        published = pd.read_csv(paths.figures("smd") / f"{name}.csv", index_col="variant")
+        pd.testing.assert_frame_equal(table, published, rtol=1e-6, atol=1e-8, check_dtype=False)
+    own = whole[(whole["group"] != "yardsticks") & (whole.index != "LightMMoE")]
+    assert len(own) == 46
+    for _, part in own.groupby("claimed"):  # p is corrected within each family
+        assert part["holm_p"].to_numpy() == pytest.approx(holm(part["p"]))
+
+
+def test_means_by_hand(table):
     assert list(table.index) == ["LightMMoE", "1 expert", "window 4", "MTSExample", "random"]
     assert list(table["group"]) == ["LightMMoE", "experts", "window", "yardsticks", "yardsticks"]
     assert list(table["settings"]) == ["{}", ONE, FOUR, "{}", "{}"]
     assert list(table["claimed"]) == [False, True, False, False, False]
-
-
-def test_means_by_hand(table):
     assert table["average_precision"].tolist() == pytest.approx(
         [0.6, 0.4, np.nan, 0.6, 0.1], nan_ok=True
     )
@@ -231,31 +234,20 @@ def test_means_by_hand(table):
 
 def test_differences_are_paired_by_entity(table):
     one = table.loc["1 expert"]
-    assert one["average_precision_difference"] == pytest.approx(((0.4 - 0.3) + (0.4 - 0.5)) / 2)
-    assert one["average_precision_low"] == pytest.approx(-0.1)
-    assert one["average_precision_high"] == pytest.approx(0.1)
+    ends = [f"average_precision_{end}" for end in ablation.ENDS]
+    difference = ((0.4 - 0.3) + (0.4 - 0.5)) / 2
+    assert one[ends].tolist() == pytest.approx([difference, -0.1, 0.1])
     assert one[["wins", "ties", "losses", "p"]].tolist() == [1, 0, 1, 1]
     assert one["point_f1_pa_difference"] == pytest.approx(0.7 - 0.8)
     assert np.isnan(one["point_f1_pa_low"])  # one entity has no interval
     assert table.loc["MTSExample", "average_precision_difference"] == pytest.approx(0.3)
     full = table.loc["LightMMoE"]
     assert full.filter(regex="difference|error_ratio|_low|_high|^p$").isna().all()
-
-
-def test_forecast_errors_are_ratios_and_averaged_so(table):
-    # Full: x-1 sqrt(.5 * 2) = 1, x-2 1. One expert: 4 and 1/4, so 1 too.
-    assert table.loc["LightMMoE", "forecast_error"] == pytest.approx(1)
-    ends = table.loc["1 expert", [f"forecast_error{end}" for end in ("", "_ratio", "_low")]]
+    # Forecast errors are averaged as ratios. Full: x-1 sqrt(.5 * 2) = 1, x-2 1; the other 4, 1/4.
+    assert full["forecast_error"] == pytest.approx(1)
+    ends = one[[f"forecast_error{end}" for end in ("", "_ratio", "_low")]]
     assert ends.tolist() == pytest.approx([1, 1, 0.25])
     assert np.isnan(table.loc["MTSExample", "forecast_error"])
-
-
-def test_p_is_corrected_within_each_family(whole):
-    own = whole[(whole["group"] != "yardsticks") & (whole.index != "LightMMoE")]
-    assert len(own) == 46
-    for _, part in own.groupby("claimed"):
-        assert part["holm_p"].to_numpy() == pytest.approx(holm(part["p"]))
-    assert whole.loc[whole["group"] == "yardsticks", "holm_p"].isna().all()
 
 
 def test_without_rows_labels_or_errors_there_are_gaps(table):
@@ -266,10 +258,7 @@ def test_without_rows_labels_or_errors_there_are_gaps(table):
     assert bare["average_precision_difference"].isna().all()
     assert bare.loc["1 expert", "forecast_error_ratio"] == pytest.approx(1)
     assert ablation.by_variant(PLAN, ROWS, NONE)["forecast_error"].isna().all()
-
-
-def test_rows_in_common_are_those_of_entities_that_all_variants_with_results_ran_on():
-    # One expert failed on y-1, L2 norm and random ran on x-1 alone; window 4 ran nowhere.
+    # Rows in common: one expert failed on y-1, L2 norm and random ran on x-1 alone.
     found = ablation.in_common(PLAN, ROWS)
     assert set(found["entity"]) == {"x-1"} and set(found["protocol"]) == {"ours", "study"}
     few = ROWS[ROWS["detector"] == "LightMMoE"]
@@ -277,22 +266,13 @@ def test_rows_in_common_are_those_of_entities_that_all_variants_with_results_ran
     assert ablation.in_common(PLAN, ROWS[:0]).empty
 
 
-# --- other views of the table ---
-
-
 def test_printed_numbers_stand_beside_ours(whole):
     found = ablation.printed(whole)
     assert found.loc["1 expert", ["expected", "measured"]].tolist() == [81, 87]
-    assert found.loc["LightMMoE", "measured"] == 93.4
     # Two of the study's names are one setting.
     assert found.loc["specific only (s = 0)", ["expected", "measured"]].tolist() == [83, 91]
-    assert np.isnan(found.loc["extremely light", "measured"])
-    no_towers = found.loc["no towers"]
-    assert no_towers["expected_difference"] == 82 - 87
-    assert no_towers["measured_difference"] == pytest.approx(91.5 - 93.4)
-    assert no_towers["ours"] == pytest.approx(100 * whole.loc["no towers", "point_f1_pa"])
+    assert found.loc["no towers", "measured_difference"] == pytest.approx(91.5 - 93.4)
     assert list(found.index)[-1] == "random" and "8 experts" not in found.index
-    assert found.loc["random", ["expected", "measured"]].isna().all()
 
 
 def test_sweeps_hold_the_full_model_in_its_place(whole, table):
@@ -301,53 +281,29 @@ def test_sweeps_hold_the_full_model_in_its_place(whole, table):
     assert experts["value"].tolist() == [1, 2, 4, 8, 16]
     expected = whole.loc[["1 expert", "2 experts"], "average_precision_difference"].tolist()
     assert experts["difference"].tolist()[:3] == [*expected, 0]
-    assert found[found["setting"] == "shared"]["value"].tolist() == [0, 0.1, 0.3, 0.5, 0.7, 0.9, 1]
     assert found[found["setting"] == "tower"]["value"].tolist() == [8, 16, 32, 64]  # not "none"
-    assert set(found["setting"]) == set(pictures.SWEPT)
     assert ablation.sweeps(table).empty  # a setting tried once is no sweep
-
-
-def test_data_sets_side_by_side(whole):
-    fewer = whole.drop(index="8 experts").assign(average_precision_difference=0.5)
-    found = ablation.by_dataset({"smd": whole, "asd": fewer})
-    assert list(found)[:3] == ["smd_difference", "smd_low", "smd_high"]
-    assert "LightMMoE" not in found.index and "random" not in found.index
-    assert found.loc["1 expert", "asd_difference"] == 0.5
-    assert np.isnan(found.loc["8 experts", "asd_difference"])
-    assert found.loc["8 experts", "smd_low"] == whole.loc["8 experts", "average_precision_low"]
-
-
-# --- pictures ---
+    figure = drawn(lambda: pictures.sweeps(found))
+    assert {ax.get_xlabel() for ax in figure.axes} == set(pictures.SWEPT.values())
 
 
 def texts(figure):
     found = [text.get_text() for ax in figure.axes for text in ax.texts]
-    for ax in figure.axes:
-        found += [label.get_text() for label in ax.get_yticklabels()]
-    return found
+    return found + [label.get_text() for ax in figure.axes for label in ax.get_yticklabels()]
 
 
-def test_differences_show_every_variant_and_what_is_behind(whole):
-    figure = drawn(lambda: pictures.differences(whole))
-    found = set(texts(figure))
-    assert {*whole.index, "experts"} - found == {"LightMMoE", "random", "MTSExample"}
-    assert f"{whole.loc['8 experts', 'parameters']:,.0f}" in found
-    few = ablation.by_variant(WHOLE, ablation_rows(entities=NINE[:1])[0], NONE)
-    drawn(lambda: pictures.differences(few))  # no interval, no forecast error
+def test_pictures_show_every_variant_and_what_is_behind(whole, table):
+    found = texts(drawn(lambda: pictures.differences(whole)))
+    assert {*whole.index, "experts"} - set(found) == {"LightMMoE", "random", "MTSExample"}
+    size = f"{whole.loc['8 experts', 'parameters']:,.0f}"
+    assert any(size in text for text in found)
+    drawn(lambda: pictures.differences(table))  # intervals and forecast errors are missing
     bare = drawn(lambda: pictures.differences(whole.assign(average_precision_difference=np.nan)))
     assert "nothing to compare" in texts(bare)[0]
-
-
-def test_sweeps_have_a_panel_each(whole):
-    figure = drawn(lambda: pictures.sweeps(ablation.sweeps(whole)))
-    assert {ax.get_xlabel() for ax in figure.axes} == set(pictures.SWEPT.values())
-
-
-def test_an_interval_that_excludes_zero_has_a_star(whole):
-    found = ablation.by_dataset({"smd": whole, "asd": whole.drop(index="1 expert")})
-    figure = drawn(lambda: pictures.by_dataset(found))
-    line = found.loc["mean (no gate)"]
-    assert line["smd_high"] < 0 and f"{line['smd_difference']:+.3f} *" in texts(figure)
-    line = found.loc["1 expert"]
-    assert line["smd_low"] < 0 < line["smd_high"]
-    assert f"{line['smd_difference']:+.3f}" in texts(figure)
+    fewer = whole.drop(index="8 experts")
+    ends = [f"average_precision_{end}" for end in ablation.ENDS]
+    fewer.loc["1 expert", ends], fewer.loc["2 experts", ends] = (0.5, 0.4, 0.6), (0.1, -0.1, 0.3)
+    beside = ablation.by_dataset({"smd": whole, "asd": fewer})
+    assert np.isnan(beside.loc["8 experts", "asd_difference"])
+    shown = texts(drawn(lambda: pictures.by_dataset(beside)))
+    assert "+0.500 *" in shown and "+0.100" in shown  # a star: the interval excludes 0

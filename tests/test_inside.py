@@ -5,8 +5,6 @@ import pandas as pd
 import pytest
 import torch
 from drawing import drawn
-from hypothesis import given
-from hypothesis import strategies as st
 from small import LIGHT, series
 
 from lmmoe.detectors import detector
@@ -34,9 +32,6 @@ def test_entropy_by_hand():
     assert inside.entropy(np.ones((3, 2, 1))).tolist() == [[0, 0]] * 3
 
 
-# --- similarity ---
-
-
 def naive_cka(x, y):
     """By the kernels themselves: HSIC of centred Gram matrices (Kornblith et al., section 3)."""
     centre = np.eye(len(x)) - np.ones((len(x), len(x))) / len(x)
@@ -44,33 +39,24 @@ def naive_cka(x, y):
     return np.trace(k @ m) / np.sqrt(np.trace(k @ k) * np.trace(m @ m))
 
 
-@given(st.integers(3, 12), st.integers(1, 5), st.integers(0, 10_000), st.floats(0.1, 10))
-def test_cka_is_that_of_the_gram_matrices_and_does_not_see_rotation_scale_and_shift(
-    n, width, seed, scale
-):
-    rng = np.random.default_rng(seed)
-    x, y = rng.normal(size=(n, width)), rng.normal(size=(n, width + 1))
-    assert inside.cka(x, y) == pytest.approx(naive_cka(x, y)) == inside.cka(y, x)
-    turned = scale * x @ np.linalg.qr(rng.normal(size=(width, width)))[0] + 3
-    assert inside.cka(turned, y) == pytest.approx(inside.cka(x, y))
+def test_cka_is_that_of_the_gram_matrices_and_does_not_see_rotation_scale_and_shift():
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        n, width = rng.integers(3, 12), rng.integers(1, 5)
+        x, y = rng.normal(size=(n, width)), rng.normal(size=(n, width + 1))
+        assert inside.cka(x, y) == pytest.approx(naive_cka(x, y)) == inside.cka(y, x)
+        turned = 3 * x @ np.linalg.qr(rng.normal(size=(width, width)))[0] + 3
+        assert inside.cka(turned, y) == pytest.approx(inside.cka(x, y))
 
 
-def test_cka_of_what_has_nothing_in_common_and_of_a_constant():
-    x, y = np.array([[1.0], [-1], [1], [-1]]), np.array([[1.0], [1], [-1], [-1]])
-    assert inside.cka(x, y) == pytest.approx(0)
-    assert np.isnan(inside.cka(x, np.ones((4, 2))))
-
-
-def test_experts_are_alike_as_the_outputs_of_a_sample(model):
+def test_similarities_of_experts_and_towers(model):
+    assert np.isnan(inside.cka(np.array([[1.0], [-1], [1], [-1]]), np.ones((4, 2))))
     rows = inside.held_out(SERIES, model)
     with torch.inference_mode():
         one, other = model.network.experts(model._windows(rows)).numpy()  # fewer than a sample
     expected = np.array([[1, naive_cka(one, other)], [naive_cka(one, other), 1]])
     assert inside.expert_similarity(model, rows) == pytest.approx(expected, rel=1e-4)
-
-
-def test_towers_are_alike_as_their_slopes_by_finite_differences(model):
-    rows = inside.held_out(SERIES, model)
+    # Towers by finite differences.
     found, network = inside.tower_similarity(model, rows), model.network
     network.double()
     try:
@@ -89,9 +75,6 @@ def test_towers_are_alike_as_their_slopes_by_finite_differences(model):
     assert np.array_equal(np.isnan(np.diag(found)), ~known) and known.sum() > 1
     unit = read[known] / read[known].norm(dim=1, keepdim=True)
     assert found[np.ix_(known, known)] == pytest.approx((unit @ unit.T).numpy(), abs=1e-4)
-
-
-# --- forecasts, disturbed and not ---
 
 
 def test_disturbances_by_the_naive_way(model):
@@ -132,44 +115,6 @@ def test_disturbances_by_the_naive_way(model):
     assert found == pytest.approx(expected, rel=1e-4)
 
 
-# --- what forecasts listen to ---
-
-
-def test_listening_by_finite_differences(model):
-    rows = inside.held_out(SERIES, model)[:11]  # three windows
-    found = inside.listening(model, rows)
-    windows = model._windows(rows).double()
-    network = model.network.double()
-    moved = np.zeros((4, 4))
-    with torch.inference_mode():
-        for n in range(3):
-            for c in range(4):
-                for w in range(8):
-                    more = windows[n : n + 1].clone()
-                    more[0, c, w] += 1e-6
-                    change = network(more) - network(windows[n : n + 1])
-                    moved[:, c] += np.abs(change.numpy()[0]) / 1e-6
-    model.network.float()
-    sizes = moved.sum(axis=1, keepdims=True)
-    # A tower of three units may be dead: a forecast that never moves listens to nothing.
-    expected = np.divide(moved, sizes, out=np.zeros((4, 4)), where=sizes > 0)
-    assert found == pytest.approx(expected, rel=1e-3, abs=1e-6)
-    assert (sizes > 0).sum() >= 2
-
-
-def test_gates_carry_a_channels_own_past(model):
-    rows = inside.held_out(SERIES, model)
-    heard, without = (inside.listening(model, rows, through_gates=g) for g in (True, False))
-    assert np.trace(heard) > np.trace(without)
-    # One expert has the whole share: holding gates still changes nothing.
-    lone = detector("LightMMoE", **LIGHT | {"experts": 1}).fit(SERIES.train)
-    held = inside.listening(lone, rows, through_gates=False)
-    assert inside.listening(lone, rows) == pytest.approx(held)
-
-
-# --- over entities ---
-
-
 class Fleet(Profile):
     """Two made-up entities, the first too short for any model."""
 
@@ -190,13 +135,7 @@ def test_facts_of_every_entity_and_gaps_where_none_can_be_fitted(monkeypatch, sm
     found = inside.table(Fleet())
     assert list(found.index) == ["short", "pump-1"] and found.index.name == "entity"
     assert found.loc["short"].isna().all()
-    line = found.loc["pump-1"]
-    assert np.isnan(line["gate_entropy_events"])  # no labels
-    assert line.drop("gate_entropy_events").notna().all()
-    trained, _ = inside.fitted(Fleet().load("pump-1"))
-    assert line["busiest_expert"] == pytest.approx(
-        trained.gate_weights(Fleet().load("pump-1").test).mean(axis=(0, 1)).max()
-    )
+    assert found.loc["pump-1"].notna().all()  # without labels all rows are normal
     drawn(lambda: pictures.disturbances(found))
     drawn(lambda: pictures.disturbances(found[:1]))
 
@@ -207,7 +146,6 @@ def test_facts_tell_events_from_the_rest_and_a_model_from_its_start(model, start
     undecided = inside.entropy(shares).mean(axis=1)
     labels = SERIES.labels[model.unscored :]
     assert found["gate_entropy"] == pytest.approx(undecided[labels == 0].mean())
-    assert found["gate_entropy_events"] == pytest.approx(undecided[labels == 1].mean())
     assert 0 < found["gate_weights_like_start"] < 1
     assert found["gate_weight_moved"] == pytest.approx(
         np.mean([np.abs(a - b).sum() / 2 for a, b in zip(shares, began, strict=True)]) / 4
@@ -219,21 +157,15 @@ def test_facts_tell_events_from_the_rest_and_a_model_from_its_start(model, start
     assert still["expert_similarity"] == still["expert_similarity_start"]
 
 
-# --- pictures ---
-
-
-def test_gates_over_time_anywhere():
+def test_pictures_of_gates_and_of_disturbances():
     made, shares = series(), np.full((292, 4, 2), 0.5)
-    for event in ((0, 3), (100, 120), (299, 300), (150, 150)):
+    for event in ((0, 3), (100, 120), (299, 300)):
         figure = drawn(
             lambda event=event: pictures.gates_over_time(made, shares, np.full(292, 0.7), 1, event)
         )
         assert figure.axes[0].get_ylabel() == made.channels[1]
         legend = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
         assert legend == ["expert 1", "expert 2"]
-
-
-def test_disturbances_show_geometric_means():
     facts = pd.DataFrame({name: [0.5, 2.0] for name in pictures.ERRORS})
     [ax] = drawn(lambda: pictures.disturbances(facts)).axes
     assert [text.get_text() for text in ax.texts] == ["1.00"] * len(pictures.ERRORS)

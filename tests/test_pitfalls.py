@@ -1,33 +1,44 @@
-"""The twenty pitfalls, worked out by hand and against naive versions."""
+"""The twenty pitfalls, by hand and against naive versions; their tables and pictures."""
 
 from types import SimpleNamespace
 
 import naive
 import numpy as np
+import pandas as pd
 import pytest
-from hypothesis import given as drawn
-from hypothesis import settings
+from drawing import drawn
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import LIGHT, series, waves
+from small import LIGHT, failing, series, waves
 
+import lmmoe
+from lmmoe.detectors.amad import SWITCHES
 from lmmoe.metrics import average_precision, best_f1
-from lmmoe.report import pitfalls
+from lmmoe.report import as_published, pitfalls
+from lmmoe.report import pitfall_tables as tables
+from lmmoe.report.evaluation import COLUMNS
 from lmmoe.report.experiment import PROTOCOLS, Run
+from lmmoe.report.names import title
+from lmmoe.report.pitfall_tables import DETECTORS, Panel, catalogue
 from lmmoe.report.pitfalls import Scored
+from lmmoe.report.plots import pitfalls as plots
+from lmmoe.report.profile import Profile
+from lmmoe.report.statistics import bootstrap_mean
 from lmmoe.segments import runs
 
+SETTINGS = {"LightMMoE": LIGHT | {"epochs": 1}, "PCA": {"components": 2}}
 
-def given(labels, scores, rows_per_day=None, entity="pump-1", detector=None, **others):
+
+def one(labels, scores, rows_per_day=None, detector=None, train=None, **others):
     """What `Scored` offers, with these labels and scores."""
     labels, scores = np.asarray(labels, dtype=np.int8), np.asarray(scores, dtype=float)
 
     def precision_of(values):
         return average_precision(labels=labels, scores=values)
 
-    events = runs(labels)
-    made = SimpleNamespace(entity=entity, labels=labels, events=events, rows_per_day=rows_per_day)
+    made = {"labels": labels, "events": runs(labels), "rows_per_day": rows_per_day, "train": train}
     return SimpleNamespace(
-        series=made,
+        series=SimpleNamespace(entity="pump-1", **made),
         labels=labels,
         scores=scores,
         result=SimpleNamespace(detector=detector),
@@ -44,122 +55,75 @@ def labelled_scores(data, lowest=0):
     return bits, data.draw(st.lists(st.integers(lowest, 8), min_size=len(bits), max_size=len(bits)))
 
 
-# --- Labels and rows ---
+# --- Numbers of one series ---
 
 
 @settings(deadline=None)
-@drawn(st.data())
-def test_the_ends_of_point_adjustment_are_the_naive_metrics(data):
+@given(st.data())
+def test_the_ends_of_point_adjustment_and_composite_f1_are_the_naive_ones(data):
     bits, scores = labelled_scores(data)
-    found = pitfalls.point_adjustment(given(bits, scores))
+    found = pitfalls.point_adjustment(one(bits, scores))
     assert found["0"] == pytest.approx(float(naive.best_f1(bits, scores, "point")[0]))
     assert found["100"] == pytest.approx(float(naive.best_f1(bits, scores)[0]))
-
-
-def test_point_adjustment_by_hand():
-    found = pitfalls.point_adjustment(
-        given([0, 0, 1, 1, 1, 1, 0, 0], [0.1, 0.5, 0.2, 0.9, 0.3, 0.1, 0.4, 0.2])
-    )
-    # One flagged row finds the event. One of four rows is more than 20 % and no more than 30.
-    assert found["0"] == found["20"] == 1
-    assert found["30"] < 1 and found["100"] == pytest.approx(2 / 3)
+    best = 0.0
+    for cut in scores:
+        flags = [score >= cut for score in scores]
+        hits = sum(f and y for f, y in zip(flags, bits, strict=True))
+        events = [any(flags[a:b]) for a, b in runs(bits)]
+        precision, recall = hits / sum(flags), sum(events) / len(events)
+        best = max(best, 2 * precision * recall / (precision + recall) if hits else 0)
+    found = pitfalls.composite_f1(np.array(bits), np.array(scores, dtype=float))
+    assert found == pytest.approx(best)
 
 
 def test_overlapping_windows_count_rows_again():
-    assert pitfalls.overlapped(np.arange(5), 3).tolist() == [0, 1, 2, 1, 2, 3, 2, 3, 4]
     # Rows 0, 1, 1, 2, 2, 3: the event at the end counts once, the false row before it twice.
-    found = pitfalls.overlapping_windows(given([0, 0, 0, 1], [0.1, 0.2, 0.9, 0.8]), window=2)
+    found = pitfalls.overlapping_windows(one([0, 0, 0, 1], [0.1, 0.2, 0.9, 0.8]), window=2)
     assert found == pytest.approx({"once": 2 / 3, "in every window": 2 / 4})
-    short = pitfalls.overlapping_windows(given([0, 0, 0, 1], [0.1, 0.2, 0.9, 0.8]))
+    short = pitfalls.overlapping_windows(one([0, 0, 0, 1], [0.1, 0.2, 0.9, 0.8]))
     assert short["once"] == short["in every window"]  # shorter than the window
 
 
 @settings(deadline=None)
-@drawn(st.data())
+@given(st.data())
 def test_zeros_lift_roc_auc_by_their_share_of_the_normal_rows(data):
     bits, scores = labelled_scores(data, lowest=1)
-    one = given([0] * 16 + bits, [9] * 16 + scores)
-    found, normal = pitfalls.zeros_as_first_scores(one), bits.count(0)
+    found = pitfalls.zeros_as_first_scores(one([0] * 16 + bits, [9] * 16 + scores))
+    normal = bits.count(0)
     assert found["zeros"] == pytest.approx((normal * found["left out"] + 16) / (normal + 16))
-    assert one.scores[0] == 9  # the scores of others are left alone
 
 
-def test_a_margin_forgives_a_late_alarm():
+def test_labels_that_are_wider_or_shifted():
     # The alarm comes two rows after the event: false at margins 0 and 1, the event's from 2 on.
-    found = pitfalls.wider_labels(given([0, 1, 0, 0, 0, 0, 0, 0], [0, 1, 0, 5, 0, 0, 0, 0]))
-    assert found["0"] == pytest.approx(2 / 3)
-    assert found["1"] == pytest.approx(4 / 5)
-    assert found["2"] == found["20"] == 1
-
-
-def test_f1_peaks_where_labels_are_not_shifted():
+    found = pitfalls.wider_labels(one([0, 1, 0, 0, 0, 0, 0, 0], [0, 1, 0, 5, 0, 0, 0, 0]))
+    assert list(found.values()) == pytest.approx([2 / 3, 4 / 5, 1, 1, 1, 1])
     bits = np.zeros(60, dtype=int)
     bits[[20, 21, 22, 40, 41]] = 1
-    found = pitfalls.labels_off_by_one(given(bits, bits + np.linspace(0, 0.1, 60)))
+    found = pitfalls.labels_off_by_one(one(bits, bits + np.linspace(0, 0.1, 60)))
     assert max(found, key=found.get) == "0" and found["0"] == 1
     assert found["-1"] == pytest.approx(2 * 3 / 10)
-    moves = {0: [0, 1, 1, 0], 1: [0, 0, 1, 1], 3: [0] * 4, -1: [1, 1, 0, 0], -2: [1, 0, 0, 0]}
-    for rows, expected in moves.items():
-        assert pitfalls.moved(np.array([0, 1, 1, 0]), rows).tolist() == expected
+    # Nothing comes in at the other end: the event is gone three rows later.
+    with pytest.raises(ValueError, match="normal"):
+        pitfalls.labels_off_by_one(one([0, 1, 1, 0], [1, 2, 3, 4]))
 
-
-# --- Thresholds ---
 
 LABELS, SCORES = [0, 0, 1, 1, 0, 0], [1.0, 2.0, 3.0, 9.0, 4.0, 0.0]
 
 
-def naive_grid(labels, scores, steps):
-    low, high = min(scores), max(scores)
-    found = []
-    for step in range(steps):
-        flags = [score > low + (high - low) * step / steps for score in scores]
-        hits = sum(f and y for f, y in zip(flags, labels, strict=True))
-        found.append(2 * hits / (sum(flags) + sum(labels)))
-    return max(found)
-
-
-@settings(deadline=None)
-@drawn(st.data())
-def test_the_grid_is_the_naive_one(data):
-    bits, scores = labelled_scores(data, lowest=-8)
-    scores[0], scores[-1] = -8, 8  # 16 steps of a power of two: no rounding decides
-    found = pitfalls.grid_f1(np.array(bits), np.array(scores, dtype=float), steps=16)
-    assert found == pytest.approx(naive_grid(bits, scores, 16))
-
-
-def test_a_spike_makes_the_grid_miss_the_best_threshold():
-    labels, scores = np.array(LABELS), np.array(SCORES)
-    assert pitfalls.grid_f1(labels, scores) == best_f1(labels=labels, scores=scores).f1
-    scores[3] = 1e9
-    assert best_f1(labels=labels, scores=scores).f1 == pytest.approx(0.8)
-    assert pitfalls.grid_f1(labels, scores) == pytest.approx(2 / 3)
-
-
-def test_threshold_rules_by_hand():
+def test_thresholds_by_hand():
     calibration = np.arange(101) / 50  # the 0.99 quantile is 1.98: rows 1 to 4 are flagged
-    found = pitfalls.threshold_chosen_on_test(given(LABELS, SCORES, calibration=calibration))
-    assert found["quantile"] == pytest.approx(2 * 2 / (4 + 2))
-    assert found["best"] == pytest.approx(0.8)  # 3, 4 and 9 flagged
-    assert "alarm budget" not in found  # nobody said how many rows are a day
-    one = given(LABELS, SCORES, calibration=calibration, rows_per_day=200)
-    # Half a day allows no alarm: only rows above the highest calibration score, 2, are flagged.
-    assert pitfalls.threshold_chosen_on_test(one)["alarm budget"] == pytest.approx(0.8)
-
-
-def test_the_known_share_flags_as_many_rows_as_there_are_anomalies():
+    found = pitfalls.threshold_chosen_on_test(one(LABELS, SCORES, calibration=calibration))
+    assert found == pytest.approx({"quantile": 2 * 2 / (4 + 2), "best": 0.8})  # 3, 4 and 9 flagged
     trained = SimpleNamespace(decision_scores_=np.linspace(-2, -1, 94))
-    one = given(LABELS, SCORES, calibration=np.zeros(10), detector=trained)
-    found = pitfalls.known_share_of_anomalies(one)
+    made = one(LABELS, SCORES, calibration=np.zeros(10), detector=trained)
+    found = pitfalls.known_share_of_anomalies(made)
     assert found["known"] == found["2"] == pytest.approx(2 * 1 / (2 + 2))  # 9 and 4: one hit
     assert found["1"] == pytest.approx(2 * 1 / (1 + 2))
     assert found["quantile"] == pytest.approx(2 * 2 / (5 + 2))
-
-
-def test_three_at_once_by_hand():
-    labels = [0, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0]
-    scores = [4, 1, 3, 1, 2.5, 0, 0, 0, 0, 0, 0, 0]
-    one = given(labels, scores, calibration=np.arange(101) / 50)
-    assert list(pitfalls.three_at_once(one).values()) == pytest.approx(
+    labels, scores = np.zeros(12, dtype=int), np.zeros(12)
+    labels[1:4], scores[:5] = 1, [4, 1, 3, 1, 2.5]
+    made = one(labels, scores, calibration=calibration)
+    assert list(pitfalls.three_at_once(made).values()) == pytest.approx(
         [
             2 * 1 / (3 + 3),  # rows 0, 2 and 4 are flagged: one hit
             2 * 3 / (5 + 3),  # the whole event
@@ -167,14 +131,11 @@ def test_three_at_once_by_hand():
             2 * 8 / (9 + 8),  # the event is rows 1 to 8, with row 0 before it
         ]
     )
-    assert one.scores.tolist() == scores
-
-
-# --- What the test half tells ---
+    assert made.scores.tolist() == scores.tolist()
 
 
 @settings(deadline=None)
-@drawn(
+@given(
     st.lists(st.integers(-100, 100), min_size=1, max_size=15), st.integers(0, 6), st.integers(0, 6)
 )
 def test_the_moving_mean_is_the_naive_one(scores, back, ahead):
@@ -182,28 +143,31 @@ def test_the_moving_mean_is_the_naive_one(scores, back, ahead):
     for row, value in enumerate(found):
         there = scores[max(row - back, 0) : row + ahead + 1]
         assert value == pytest.approx(sum(there) / len(there))
+    # One huge score leaves the others their digits.
+    assert pitfalls.moving_mean(np.array([1e17, 1, 2, 3, 4]), 1)[2:].tolist() == [1.5, 2.5, 3.5]
 
 
-def test_one_huge_score_leaves_the_others_their_digits():
-    found = pitfalls.moving_mean(np.array([1e17, 1, 2, 3, 4]), 1)
-    assert found[2:].tolist() == [1.5, 2.5, 3.5]
-
-
-def test_normalising_by_hand():
+def test_what_the_test_half_tells_by_hand():
     # Channel 0 is noisy in both halves, channel 1 quiet in training and wild in the test half.
     held_out = np.array([[-4, 0], [-2, 0], [0, 0], [2, 0], [4, 0]], dtype=float)
     channels = np.array([[4, 0.0], [0, 0.0], [0, 3.0], [0, 0.0], [1, 0.0]])
-    one = given([0, 0, 1, 0, 0], [4, 0, 3, 0, 1], channels=channels, held_out_channels=held_out)
-    found = pitfalls.errors_normalised_by_test_rows(one)
-    assert found == {"as it is": 0.5, "held-out training rows": 1, "test rows": 1}
-
-
-def test_looking_ahead_by_hand():
+    learned = SimpleNamespace(channel_scores=lambda rows: np.concatenate([[[9, 9.0]], held_out]))
+    made = one([0, 0, 1, 0, 0], channels.max(axis=1), channels=channels, calibration=held_out[:, 0])
+    made.result.detector = learned
+    assert made.average_precision == 0.5
+    found = pitfalls.errors_normalised_by_test_rows(made)
+    assert found == {"held-out training rows": 1, "test rows": 1}
     bits = np.zeros(40, dtype=int)
     bits[20] = 1
-    found = pitfalls.smoothing_that_sees_ahead(given(bits, 9.0 * bits))
-    assert list(found) == [str(ahead) for ahead in range(9)]
+    found = pitfalls.smoothing_that_sees_ahead(one(bits, 9.0 * bits))
     assert list(found.values()) == pytest.approx([1 / 9] * 9)  # nine rows tie, wherever they lie
+    channels, bits = np.zeros((70, 2)), np.zeros(70, dtype=int)
+    channels[40], channels[10], bits[40] = [9, 0], [5, 5], 1
+    made = one(bits, channels.mean(axis=1), channels=channels)
+    found = pitfalls.settings_picked_on_the_judged_series(made)
+    assert set(found) == {f"{k} / {r}" for k in ("own", "max", "top 4") for r in (1, 5, 20, 60)}
+    assert found["own / 1"] == found["top 4 / 1"] == 0.5  # there are but two channels
+    assert found["max / 1"] == 1 and found["max / 5"] == pytest.approx(1 / 5)
 
 
 def test_scaling_by_test_rows_undoes_a_drift(small_runs):
@@ -213,141 +177,390 @@ def test_scaling_by_test_rows_undoes_a_drift(small_runs):
     made = series(train=rng.normal(size=(300, 4)), test=noise)
     moved = series(train=made.train, test=noise * [3.0, 0.5, 1.0, 2.0] + [1.0, -7.0, 0.0, 9.0])
     found, drifted = (
-        pitfalls.data_scaled_by_test_rows(Scored(Run(one, "MTSExample"))) for one in (made, moved)
+        pitfalls.data_scaled_by_test_rows(Scored(Run(each, "MTSExample"))) for each in (made, moved)
     )
-    assert drifted["test rows"] == pytest.approx(found["test rows"])
-    assert drifted["training rows"] != pytest.approx(found["training rows"])
     z = (made.test - made.test.mean(axis=0)) / made.test.std(axis=0)
     by_hand = average_precision(labels=made.labels, scores=(z**2).sum(axis=1))
-    assert found["test rows"] == pytest.approx(by_hand)
+    assert found["test rows"] == pytest.approx(by_hand) == pytest.approx(drifted["test rows"])
+    assert drifted["training rows"] != pytest.approx(found["training rows"])
     chance = pitfalls.data_scaled_by_test_rows(Scored(Run(made, "random", seed=3)))
     assert chance["training rows"] == chance["test rows"]  # the same draw
-
-
-def test_epochs_that_are_tried(small_runs):
-    one = Scored(Run(series(), "LightMMoE", settings=LIGHT | {"epochs": 4}))
-    found = pitfalls.epoch_chosen_on_test(one)
-    assert list(found) == ["held-out rows", "1", "3", "4"]
-    assert found["held-out rows"] == one.average_precision
-    last = Scored(Run(series(), "LightMMoE", settings=LIGHT | {"epochs": 4, "held_out": 0.0}))
-    assert found["4"] == last.average_precision
-    assert len(last.result.detector.history.training) == 4
-    assert list(pitfalls.epoch_chosen_on_test(Scored(Run(series(), "PCA")))) == ["held-out rows"]
-    chance = pitfalls.epoch_chosen_on_test(Scored(Run(series(), "random", seed=3)))
-    assert list(chance) == ["held-out rows", "1", "3", "5"]
-    assert chance["1"] == Scored(Run(series(), "random", seed=4)).average_precision
-
-
-def test_settings_by_hand():
-    channels, bits = np.zeros((70, 2)), np.zeros(70, dtype=int)
-    channels[40], channels[10], bits[40] = [9, 0], [5, 5], 1
-    one = given(bits, channels.mean(axis=1), channels=channels)
-    found = pitfalls.settings_picked_on_the_judged_series(one)
-    assert set(found) == {f"{k} / {r}" for k in ("own", "max", "top 4") for r in (1, 5, 20, 60)}
-    assert found["own / 1"] == found["top 4 / 1"] == 0.5  # there are but two channels
-    assert found["max / 1"] == 1 and found["max / 5"] == pytest.approx(1 / 5)
-
-
-def test_held_out_channels_are_those_of_the_calibration_rows(small_runs):
-    one = Scored(Run(series(train=waves(400, 4)), "MTSExample"))
-    assert one.held_out_channels.shape == (40, 4)
-    assert one.held_out_channels.sum(axis=1) == pytest.approx(one.calibration)
-    assert one.channels.sum(axis=1) == pytest.approx(one.scores)
-    one.result = SimpleNamespace(calibration=None)
-    with pytest.raises(ValueError, match="MTSExample has no scores that could set a threshold"):
-        _ = one.calibration
-
-
-# --- Averages and comparisons ---
-
-
-def test_counts_by_hand():
-    # Flagged from .8 on: the event (2 rows, adjusted) and one false row.
-    found = pitfalls.kindest_average(given([0, 1, 1, 0, 0, 1], [0.9, 0.8, 0.1, 0.2, 0.1, 0.85]))
-    assert found == pytest.approx(
-        {"f1": 6 / 7, "precision": 3 / 4, "recall": 1, "hits": 3, "flagged": 4, "anomalous": 3}
-    )
-
-
-def test_drift_by_hand(small_runs):
-    made = series(train=[[0.0, 1.0], [2.0, 1.0]] * 150, test=[[3.0, 1.5]] * 300, causes=None)
+    calm = series(train=[[0.0, 1.0], [2.0, 1.0]] * 150, test=[[3.0, 1.5]] * 300, causes=None)
     # Channel 0: mean 1, deviation 1, moved by 2. Channel 1 does not vary: by its own unit, 0.5.
-    found = pitfalls.some_of_the_machines(Scored(Run(made, "random")))
+    found = pitfalls.some_of_the_machines(Scored(Run(calm, "random")))
     assert found["drift"] == pytest.approx((2 + 0.5) / 2)
 
 
-def test_the_rules_of_copied_rows(small_runs):
-    made = series()
-    ours, study = (
-        Scored(Run(made, "LightMMoE", protocol, settings=LIGHT)) for protocol in ("ours", "study")
-    )
+def test_runs_that_pitfalls_add(small_runs):
+    made, epochs = series(), LIGHT | {"epochs": 4}
+    light = Scored(Run(made, "LightMMoE", settings=epochs))
+    found = pitfalls.epoch_chosen_on_test(light)
+    assert list(found) == ["held-out rows", "last", "best", "1", "3", "4"]
+    last = Scored(Run(made, "LightMMoE", settings=epochs | {"held_out": 0.0}))
+    assert found["last"] == found["4"] == last.average_precision
+    assert found["best"] == max(found["1"], found["3"], found["4"])
+    assert len(last.result.detector.history.training) == 4
+    with pytest.raises(ValueError, match="LightMMoE has no scores that could set a threshold"):
+        pitfalls.threshold_chosen_on_test(last)
+    alone = pitfalls.epoch_chosen_on_test(Scored(Run(made, "PCA")))
+    assert list(alone) == ["held-out rows", "last", "best"] and len(set(alone.values())) == 1
+    chance = pitfalls.epoch_chosen_on_test(Scored(Run(made, "random", seed=3)))
+    assert chance["1"] == Scored(Run(made, "random", seed=4)).average_precision
     wide = PROTOCOLS["study"].labels(made)
-    assert wide.sum() > made.labels.sum()
-    assert pitfalls.copied_baselines(ours) == {
-        "same rules": best_f1(labels=wide, scores=study.scores, adjust="point").f1,
-        "other rules": best_f1(labels=made.labels, scores=ours.scores, adjust="point").f1,
-    }
+    for name, own in (("LightMMoE", LIGHT), ("MTSExample", {})):
+        ours, study = (Scored(Run(made, name, rules, settings=own)) for rules in PROTOCOLS)
+        same = best_f1(labels=wide, scores=study.scores, adjust="point").f1
+        other = best_f1(labels=made.labels, scores=ours.scores, adjust="point").f1
+        found = pitfalls.copied_baselines(ours)
+        copied = same if name == "LightMMoE" else other
+        assert found == {"same rules": same, "other rules": other, "copied": copied}
 
 
-# --- Metrics and data ---
-
-
-def naive_composite(labels, scores):
-    best = 0.0
-    for cut in scores:
-        flags = [score >= cut for score in scores]
-        hits = sum(f and y for f, y in zip(flags, labels, strict=True))
-        events = [any(flags[a:b]) for a, b in runs(labels)]
-        precision, recall = hits / sum(flags), sum(events) / len(events)
-        if hits:
-            best = max(best, 2 * precision * recall / (precision + recall))
-    return best
-
-
-@settings(deadline=None)
-@drawn(st.data())
-def test_composite_f1_is_the_naive_one(data):
-    bits, scores = labelled_scores(data)
-    found = pitfalls.composite_f1(np.array(bits), np.array(scores, dtype=float))
-    assert found == pytest.approx(naive_composite(bits, scores))
-
-
-def test_the_longest_event_left_out_by_hand():
+def test_counts_long_events_and_growing_scores_by_hand():
+    # Flagged from .8 on: the event (2 rows, adjusted) and one false row.
+    found = pitfalls.kindest_average(one([0, 1, 1, 0, 0, 1], [0.9, 0.8, 0.1, 0.2, 0.1, 0.85]))
+    assert found == pytest.approx(
+        {"f1": 6 / 7, "precision": 3 / 4, "recall": 1, "hits": 3, "flagged": 4, "anomalous": 3}
+    )
     # 43 normal rows. The long event is above all of them, the short one above all but row 0.
     labels = np.pad([0, 1, 1, 0, 1, 0], 20)
     scores = np.pad([0.5, 0.9, 0.8, 0.1, 0.4, 0.2], 20, constant_values=-1.0)
-    found = pitfalls.a_few_long_events(given(labels, scores))
-    assert found["all events"] == pytest.approx((43 + 43 + 42) / (3 * 43))
-    assert found["longest left out"] == pytest.approx(42 / 43)
-    assert set(pitfalls.a_few_long_events(given(labels, 0 * scores)).values()) == {0.5}
-    alone = pitfalls.a_few_long_events(given(np.pad([1, 1], 20), np.pad([1.0, 2.0], 20)))
-    assert np.isnan(alone["longest left out"]) and alone["all events"] == 1
-
-
-@settings(deadline=None)
-@drawn(st.lists(st.integers(0, 1), min_size=1, max_size=60), st.integers(0, 10_000))
-def test_jittered_labels_stay_near_and_keep_a_row_of_each_event(bits, seed):
-    labels = np.array(bits, dtype=np.int8)
-    found = pitfalls.jittered(labels, np.random.default_rng(seed))
-    near = np.convolve(labels, np.ones(2 * pitfalls.JITTER + 1), mode="same")[: len(labels)] > 0
-    if len(labels) > 2 * pitfalls.JITTER:
-        assert not found[~near].any()
-    assert found.any() == labels.any()
-
-
-def test_all_detectors_get_the_same_jitter():
-    bits = np.zeros(100, dtype=int)
-    bits[[10, *range(40, 60)]] = 1
-    one, other = (pitfalls.a_few_long_events(given(bits, bits * factor)) for factor in (1.0, 2.0))
-    assert one == other
-    assert one != pitfalls.a_few_long_events(given(bits, 1.0 * bits, entity="another"))
-
-
-def test_growing_scores_by_hand():
+    found = pitfalls.a_few_long_events(one(labels, scores))
+    both = {"all events": (43 + 43 + 42) / (3 * 43), "longest left out": 42 / 43}
+    assert found == pytest.approx(both)
+    assert list(pitfalls.a_few_long_events(one([0, 1, 1], [0.0, 1, 2]))) == ["all events"]
     # Four rows, ranks 1, 1/2, 1/4, 3/4; the event is last. Place: 1/4 to 1.
-    found = pitfalls.events_late_in_the_series(given([0, 0, 0, 1], [0.9, 0.3, 0.1, 0.5]))
+    found = pitfalls.events_late_in_the_series(one([0, 0, 0, 1], [0.9, 0.3, 0.1, 0.5]))
     assert found["0"] == found["0.1"] == 0.5
     assert found["1"] == found["place alone"] == 1
-    rng = np.random.default_rng(0)
-    one = given((rng.random(200) < 0.2).astype(int), rng.integers(0, 9, 200))
-    assert pitfalls.events_late_in_the_series(one)["0"] == pytest.approx(one.average_precision)
+
+
+# --- What is compared ---
+
+
+def panel(values, *, names=None, rows=None):
+    """``values`` lists a number per entity for each setting, or a row of them per seed."""
+    lines = {
+        (name, seed): row
+        for name, given in values.items()
+        for seed, row in enumerate(np.atleast_2d(np.array(given, dtype=float)))
+    }
+    table = pd.DataFrame.from_dict(lines, orient="index").rename_axis(columns="entity")
+    table.index = pd.MultiIndex.from_tuples(lines, names=["setting", "seed"])
+    return Panel(table.set_axis(names or [f"pump-{n}" for n in table], axis=1), rows)
+
+
+def ends(outcome, counts):
+    return [end(np.array(counts)).tolist() for end in outcome[:2]]
+
+
+def test_there_are_twenty_and_each_says_what_it_must():
+    table = catalogue()
+    assert table["number"].tolist() == list(range(21)) and table.index.is_unique
+    for name, line in table.iterrows():
+        assert callable(getattr(pitfalls, name.replace(" ", "_")))
+        assert line["metric"] in COLUMNS and line["reported"] in {*COLUMNS, "f1"}
+        assert line["wrong"].endswith(".") and line["question"].endswith("?") and line["source"]
+        assert bool(line["before"] and line["after"]) != (name in tables.COMPARED)
+
+
+def test_resamples_and_means_of_what_was_drawn():
+    values, counts = np.array([1.0, 2.0, 6.0]), np.array([[1, 1, 1], [0, 2, 1], [3, 0, 0]])
+    assert tables.mean_of(values)(counts) == pytest.approx([3, 10 / 3, 1])
+    with np.errstate(invalid="ignore"):
+        some = tables.mean_of(values, [False, True, True])(counts)
+    assert some[:2] == pytest.approx([4, 10 / 3]) and np.isnan(some[2])  # none of them drawn
+    assert (tables.resamples(3, draws=500).sum(axis=1) == 3).all()
+    values = np.random.default_rng(0).normal(size=18)
+    found = bootstrap_mean(values)
+    means = tables.mean_of(values)(tables.resamples(18))
+    assert np.quantile(means, [0.025, 0.975]) == pytest.approx([found.low, found.high], abs=0.02)
+
+
+def test_settings_chosen_by_group_by_series_and_by_seed():
+    names = ["machine-1-1", "machine-1-2", "machine-2-1", "machine-2-10"]
+    fixed, entities = "0.98 / 0.0001", np.eye(4)
+    values = {fixed: [0.5, 0.1, 0.1, 0.2], "other": [0.1, 0.4, 0.3, 0.1], "odd": [0.2] * 4}
+    # Group 1: fixed .3, other .25. Group 2: fixed .15, other .2, odd .2, the first of equals.
+    found = ends(tables.best_of_each_group(panel(values, names=names)), entities)
+    assert found == [values[fixed], [0.5, 0.1, 0.3, 0.1]]
+    # Entities of other data are one group: fixed .225, other .225, odd .2.
+    assert ends(tables.best_of_each_group(panel(values)), entities)[1] == values[fixed]
+    values = {"a": [0.9, 0.1, 0.2, 0.3], "b": [0.1, 0.8, 0.2, 0.7], "c": [0.5, 0.4, 0.3, 0.2]}
+    found = tables.best_of_each_series(panel(values, names=names))
+    # Those that did not choose are judged: the best of "a", which is best on the others, and each.
+    assert found[2] == 2 and ends(found, [[1, 1]]) == [[0.2], [0.75]]
+    alone = tables.best_of_each_series(panel({"a": [0.4], "b": [0.6]}))
+    assert ends(alone, [[1]]) == [[0.6], [0.6]]
+    seeds = panel({"average precision": [[0.1, 0.9], [0.4, 0.5], [0.3, 0.3]]})
+    before, after = ends(tables.best_of_seeds(seeds), [[1, 1], [2, 0], [0, 2]])
+    assert before == pytest.approx([2.5 / 6, 0.8 / 3, 1.7 / 3])
+    assert after == pytest.approx([0.5, 0.4, 0.9])  # the best over the entities drawn
+    values = {"average precision": [0.3, 0.6, 0.9, 0.5], "drift": [1.0, 2.0, 3.0, 4.0]}
+    found = ends(tables.some_entities(panel(values)), [[1] * 4])
+    assert found == [pytest.approx([0.575]), pytest.approx([0.45])]  # the calmer half
+    names = ["machine-1-1", "machine-2-3", "machine-3-8", "machine-3-7"]
+    found = ends(tables.some_entities(panel(values, names=names)), [[1] * 4])
+    assert found[1] == pytest.approx([0.6])  # InterFusion's: 1-1 and 3-8
+
+
+def test_the_highest_average_is_that_of_the_obvious_five_of_the_entities_drawn():
+    rows = []
+    for seed in range(5):  # random scores with ties, higher in their events
+        rng = np.random.default_rng(seed)
+        labels = np.zeros(120, dtype=np.int8)
+        for start in rng.choice(np.arange(5, 105, 20), size=3, replace=False):
+            labels[start : start + int(rng.integers(2, 12))] = 1
+        rows.append((labels, np.round(rng.normal(size=120) + 1.2 * labels, 1)))
+    parts = [pitfalls.kindest_average(one(*pair)) for pair in rows]
+    values = {name: [part[name] for part in parts] for name in parts[0]}
+    names = ["machine-1-1", "machine-1-2", "machine-2-1", "machine-2-2", "machine-2-3"]
+    found = tables.highest_average(panel(values, names=names, rows=[rows]))
+    for counts in ([1, 1, 1, 1, 1], [2, 0, 1, 1, 1], [0, 0, 5, 0, 0], [1, 3, 0, 0, 1]):
+        drawn = pd.DataFrame(parts).assign(group=[name[:9] for name in names])
+        drawn = drawn.loc[np.repeat(np.arange(5), counts)]
+        mean, total = drawn.mean(numeric_only=True), drawn.sum(numeric_only=True)
+        # Normal rows between entities keep events apart.
+        labels = np.concatenate([np.append(rows[n][0], 0) for n in drawn.index])
+        scores = np.concatenate([np.append(rows[n][1], -99.0) for n in drawn.index])
+        expected = [
+            mean["f1"],
+            drawn.groupby("group")["f1"].mean().mean(),
+            2 / (1 / mean["precision"] + 1 / mean["recall"]),
+            2 * total["hits"] / (total["flagged"] + total["anomalous"]),
+            best_f1(labels=labels, scores=scores, adjust="point").f1,
+        ]
+        with np.errstate(invalid="ignore"):
+            before, after = ends(found, [counts])
+        assert (before, after) == (pytest.approx([mean["f1"]]), pytest.approx([max(expected)]))
+
+
+# --- A whole profile ---
+
+
+def write(folder, name, *, labelled=True, rows=300):
+    """One entity of own data: half of it to learn from, two events in the rest."""
+    values = waves(2 * rows, 4, seed=len(name))
+    label = np.zeros(2 * rows, dtype=int)
+    for start, end in ((rows + 60, rows + 80), (rows + 160, rows + 165)):
+        values[start:end, 0] += 1.5
+        label[start:end] = labelled
+    table = pd.DataFrame(values, columns=list("abcd")).assign(label=label)
+    table[: rows + 240].to_csv(folder / f"{name}.csv", index=False)
+
+
+def test_every_pitfall_is_made_with_every_detector(tmp_path, small_runs):
+    """Four entities: two good ones, one without events, one too short for some."""
+    for name in ("pump", "well 1"):
+        write(tmp_path, name)
+    write(tmp_path, "calm", labelled=False)
+    table = pd.read_csv(tmp_path / "pump.csv")
+    pd.concat([table[:5], table[355:365]]).to_csv(tmp_path / "brief.csv", index=False)
+    profile = Profile(dataset=str(tmp_path), detectors=SETTINGS)
+    found = tables.measure(profile)
+    made = found.gains.set_index(["number", "detector"])
+    assert list(made.index) == [(n, name) for n in range(1, 21) for name in DETECTORS]
+    machines = made["machines"].groupby("number").first()
+    assert machines.pop(19) == 1  # one of the good ones chose the settings for the other
+    assert set(machines) == {2}
+    axes = catalogue().query("axis != ''").index
+    assert list(found.settings["mistake"].unique()) == list(axes)
+    assert list(found.floors) == [
+        "constant",
+        "row index",
+        *map(title, DETECTORS),
+    ]
+    assert found.floors.loc["ROC AUC", "constant"] == 0.5
+    assert any("LightMMoE on brief: DataError" in text for text in found.failures)
+    assert all(" on brief: " in text for text in found.failures)
+    runs = [
+        Scored(Run(profile.load(name), "LightMMoE", "ours", seed, SETTINGS["LightMMoE"]))
+        for name in ("pump", "well 1")
+        for seed in range(5)
+    ]
+    expected = np.mean([run.average_precision for run in runs])
+    assert made.loc[(15, "LightMMoE"), "before"] == pytest.approx(expected)
+
+
+def test_what_fails_costs_the_others_nothing(tmp_path, small_runs, monkeypatch):
+    def refuses(one):
+        raise ValueError("not today")
+
+    write(tmp_path, "pump")
+    profile = Profile(dataset=str(tmp_path), detectors=SETTINGS)
+    monkeypatch.setattr(tables, "DETECTORS", ("MTSExample", "PCA"))
+    monkeypatch.setattr(pitfalls, "zeros_as_first_scores", refuses)
+    failing(monkeypatch, RuntimeError("no luck"))
+    found = tables.measure(profile)
+    assert found.failures == [
+        "MTSExample on pump: RuntimeError: no luck",
+        "zeros as first scores, PCA on pump: ValueError: not today",
+    ]
+    assert "zeros as first scores" not in set(found.gains["mistake"])
+    assert set(found.gains["detector"]) == {"PCA"}
+    for own, expected in (([7], [7, 0, 1, 2, 3]), ([3, 4, 5, 6, 7, 8], [3, 4, 5, 6, 7])):
+        assert tables.seeds(Profile(seeds=own), "LightMMoE") == expected
+    assert tables.seeds(Profile(seeds=[5, 6]), "PCA") == [5]
+
+
+# --- Tables and pictures ---
+
+
+def numbers(title, values):
+    """``values`` lists before and after by detector, a number per entity each."""
+    settings = catalogue().loc[title, ["before", "after"]]
+    return [
+        (title, name, 0, f"pump-{n}", setting, value)
+        for name, pair in values.items()
+        for setting, row in zip(settings, pair, strict=True)
+        for n, value in enumerate(row)
+    ]
+
+
+COLUMN_NAMES = ["mistake", "detector", "seed", "entity", "setting", "value"]
+ADJUSTED = {
+    "LightMMoE": ([0.5, 0.6, 0.7], [0.9, 0.8, 1.0]),  # means .6 and .9
+    "PCA": ([0.6, 0.7, 0.8], [0.8, 0.8, 0.8]),  # means .7 and .8
+    "random": ([0.1, 0.1, 0.1], [0.8, 0.6, 0.7]),  # means .1 and .7
+}
+ZEROS = {
+    "LightMMoE": ([0.4, 0.4, 0.4], [0.4, 0.4, 0.401]),
+    "PCA": ([0.5, 0.5, np.nan], [0.5, 0.5, np.nan]),
+    "random": ([0.4, 0.4, 0.1], [0.1, 0.1, 0.1]),
+}
+
+
+def made_up(**by_title):
+    lines = [line for title, values in by_title.items() for line in numbers(title, values)]
+    table = pd.DataFrame(lines, columns=COLUMN_NAMES)
+    places = table[["detector", "seed", "entity"]].drop_duplicates().itertuples(index=False)
+    return tables.tables(table, {tuple(place): (None, None) for place in places})
+
+
+@pytest.fixture(scope="module")
+def made():
+    return made_up(**{"point adjustment": ADJUSTED, "zeros as first scores": ZEROS})
+
+
+def test_gains_and_places_by_hand(made):
+    gains = made[0].set_index(["number", "detector"])
+    light, pca, chance = (gains.loc[1, name] for name in ADJUSTED)
+    assert (light["before"], light["after"]) == pytest.approx((0.6, 0.9))
+    assert [line["gain"] for line in (light, pca, chance)] == pytest.approx([0.3, 0.1, 0.6])
+    assert [line["rank_before"] for line in (light, pca, chance)] == [2, 1, 3]
+    assert [line["rank_after"] for line in (light, pca, chance)] == [1, 2, 3]
+    expected = bootstrap_mean([0.4, 0.2, 0.3])
+    assert (light["low"], light["high"]) == pytest.approx((expected.low, expected.high), abs=0.01)
+    # LightMMoE stands behind PCA on every entity before, and after it only where entity 2 (both .8)
+    # makes up all three draws: one in 27, and no change.
+    assert pca["order_changes"] == pytest.approx(26 / 27, abs=0.01)
+    # An entity that one detector lacks counts for none; equals share the better place.
+    assert gains.loc[10, "machines"].tolist() == [2, 2, 2]
+    assert gains.loc[(10, "LightMMoE"), "gain"] == 0  # the third entity had a gain
+    assert gains.loc[10, "rank_before"].tolist() == [2, 1, 2]
+    before = np.array([[0.1, 0.1, 0.2, 0.2, 0.1, 0.1], [0.2, 0.2, 0.1, 0.2, 0.2, 0.2]])
+    after = np.array([[0.3, 0.4, 0.3, 0.3, 0.3, 0.3 + 1e-12], [0.4, 0.3, 0.4, 0.4, 0.3, 0.3]])
+    assert tables.turned(before, after).tolist() == [False, True, True, False, False, False]
+
+
+def test_one_entity_has_no_interval_and_none_in_common_no_row():
+    values = {"PCA": ([0.4, np.nan], [0.5, 0.6])}
+    gains, _ = made_up(**{"zeros as first scores": values})
+    assert gains["machines"].tolist() == [1] and gains["gain"].tolist() == pytest.approx([0.1])
+    assert gains[["low", "high"]].isna().all(axis=None)
+    assert len(drawn(lambda: plots.ranking(gains)).axes) == 2
+    values["random"] = ([np.nan, 0.4], [0.5, 0.5])
+    assert made_up(**{"zeros as first scores": values})[0].empty
+
+
+def test_tables_to_read_and_pictures(made):
+    gains, tried = made
+    shown = tables.readable(gains)
+    assert list(shown.index) == [(1, "point adjustment"), (10, "zeros as first scores")]
+    assert shown.loc[1].iloc[0].to_dict() == {
+        **{"metric": "best F1 → Point F1 (PA)", "reorders": "96%", "LightMMoE": "0.600 → 0.900"},
+        **{"PCA": "0.700 → 0.800", "random": "0.100 → 0.700"},
+    }
+    figure = drawn(lambda: plots.ranking(gains))
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == ["zeros as first scores  (10)", "point adjustment  (1)"]  # highest on top
+    figure = drawn(lambda: plots.sweeps(tried, catalogue()))
+    [ax] = [ax for ax in figure.axes if ax.axison]  # zeros have no size
+    assert [list(line.get_xdata()) for line in ax.lines] == [[0, 100]] * 3
+    assert list(ax.lines[2].get_ydata()) == pytest.approx([0.7, 0.1])
+    scores = np.zeros(300)
+    scores[105], scores[250] = 2, 1  # one row of the long event, and one false row
+    figure = drawn(lambda: plots.adjustment(series(), scores))
+    kinds = [label.get_text() for label in figure.axes[1].get_yticklabels()]
+    assert kinds == ["as flagged: F1 0.08", "after adjustment: F1 0.89"]  # 1 and 20 of 25 rows
+
+
+def test_without_events_there_is_a_note():
+    gains, tried = made_up()
+    assert gains.empty and tried.empty and tables.readable(gains).empty
+    calm = series(labels=np.zeros(300, dtype=int), causes=None)
+    for plot in (
+        lambda: plots.ranking(gains),
+        lambda: plots.sweeps(tried, catalogue()),
+        lambda: plots.adjustment(calm, np.zeros(300)),
+    ):
+        assert plots.NONE in [text.get_text() for ax in drawn(plot).axes for text in ax.texts]
+
+
+# --- Two programs as published ---
+
+
+def test_what_amads_switches_give(tmp_path, small_runs, monkeypatch):
+    alone = [given for given in as_published.VARIANTS.values() if len(given) == 1]
+    assert alone == [{name: False} for name in SWITCHES]
+    write(tmp_path, "pump")
+    write(tmp_path, "calm", labelled=False)
+    detectors = {"AMAD": {"window": 16, "epochs": 1}, "random": {}}
+    profile = Profile(dataset=str(tmp_path), detectors=detectors, protocols=["study"])
+    found = as_published.amad(profile, ["pump", "calm"])
+    assert list(found.index) == [*as_published.VARIANTS, "random"]
+    pump = profile.load("pump")
+    published = Scored(Run(pump, "AMAD", "study", 0, profile.detectors["AMAD"]))
+    right = published.result.detector.rescored(pump.test, wrong_sign=False)
+    mended = average_precision(labels=pump.labels, scores=right)
+    row = found.loc["forest's sign right"]
+    assert row["average_precision"] == pytest.approx(mended)
+    assert row["average_precision_gain"] == pytest.approx(mended - published.average_precision)
+    assert row["machines"] == 1 and np.isnan(row["average_precision_low"])  # no interval of one
+    monkeypatch.setattr(as_published, "Scored", None)  # a second time nothing is scored
+    assert as_published.amad(profile, ["pump"]).equals(found)
+    assert as_published.amad(profile, ["calm"]).empty
+    without = Profile(dataset=profile.dataset, detectors={"PCA": {}}, protocols=["study"])
+    assert as_published.amad(without).empty
+
+
+def test_quovadis_by_hand():
+    # Flagged: two of the three anomalous rows and two normal ones. F1 = 2 * 2 / (4 + 3). The curve:
+    # precision 1 at recall 0, 1/2 at 2/3, 3/10 at 1.
+    labels = np.array([1, 1, 1, 0, 0, 0, 0, 0, 0, 0])
+    f1, area = as_published.judged(labels, np.array([1, 1, 0, 1, 1, 0, 0, 0, 0, 0]))
+    assert f1 == pytest.approx(4 / 7)
+    assert area == pytest.approx((1 + 1 / 2) / 2 * 2 / 3 + (1 / 2 + 3 / 10) / 2 / 3)
+    # Normalising by the judged rows hides a noisy channel.
+    errors = np.abs(np.random.default_rng(0).normal(size=(400, 2))) * [100, 1]
+    labels = np.zeros(400, dtype=int)
+    labels[200:220], errors[200:220, 1] = 1, errors[200:220, 1] + 20
+    plain = as_published.judged(labels, errors.max(axis=1))
+    assert as_published.best_normalisation(labels, errors)[0] > 0.8 > 0.3 > plain[0]
+    # The mean looks three rows ahead and five back.
+    errors, labels = np.zeros((40, 1)), np.zeros(40, dtype=int)
+    errors[20], labels[17:26] = 9.0, 1
+    assert as_published.best_normalisation(labels, errors) == pytest.approx((1, 1))
+
+
+def test_quovadis_leaves_out_entities_without_both_labels():
+    some, none = series(), series(labels=np.zeros(300, dtype=int), causes=None)
+    found = as_published.quovadis([none, some])
+    errors = lmmoe.detector("PCA").fit(some.train).channel_scores(some.test)
+    best = as_published.best_normalisation(some.labels, errors)
+    assert found.loc["PCA"].tolist() == list(best)
+    learned = some.train[:270]  # a tenth is held out
+    outside = (some.test < learned.min(axis=0)) | (some.test > learned.max(axis=0))
+    flagged = as_published.judged(some.labels, outside.any(axis=1).astype(float))
+    assert found.loc["range deviation"].tolist() == list(flagged)
+    assert as_published.quovadis([none]).empty

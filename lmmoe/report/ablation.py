@@ -1,8 +1,6 @@
 """The ablation: what each part of LightMMoE changes in detection, forecasting and cost.
 
-``params/ablation*.yaml`` say which variants run where. `plan` gives the one of a report,
-`forecast_errors` tells how well the variants forecast, and `by_variant` compares each with the full
-model.
+``params/ablation*.yaml`` say which variants run where.
 """
 
 import json
@@ -19,7 +17,7 @@ from lmmoe.detectors.scaling import Scaling
 from lmmoe.errors import DataError
 from lmmoe.report import experiment, store
 from lmmoe.report.experiment import PROTOCOLS
-from lmmoe.report.profile import LABEL, Profile, detector_of, load
+from lmmoe.report.profile import LABEL, Profile, load
 from lmmoe.report.statistics import holm, paired
 
 FULL = "LightMMoE"
@@ -37,25 +35,25 @@ def plan(report: Profile) -> Profile:
     That of SMD has the whole one, on the machines that are present; any other report a small one
     on its first two entities, in its own folders.
     """
+    here = report.present
     if report.profile == report.dataset == "smd":
-        here, found, passes = report.present, named(WHOLE), []
-        for each in found.passes:  # without machines that are not here
-            machines = [name for name in each.entities or here if name in here]
-            if machines:
-                own = {"entities": machines} if each.entities else {}
+        found, passes = named(WHOLE), []
+        for each in found.passes:
+            chosen = [entity for entity in here if entity in (each.entities or here)]
+            if chosen:
+                own = {"entities": chosen} if each.entities else {}
                 passes.append(each.model_copy(update=own))
         given = {"entities": here, "passes": passes, "root": report.root}
         return found.model_copy(update=given)
     names = ("profile", "dataset", "root", "reading", "vus_window")
-    given = {name: getattr(report, name) for name in names} | {"entities": report.present[:2]}
-    return named(SMALL).model_copy(update=given)
+    given = {name: getattr(report, name) for name in names}
+    return named(SMALL).model_copy(update=given | {"entities": here[:2]})
 
 
 def on_other_data(plan: Profile) -> list[Profile]:
     """Give the plans of the same variants on other data; none beside a small ablation."""
-    if plan.profile != WHOLE:
-        return []
-    return [named(name).model_copy(update={"root": plan.root}) for name in OTHER_DATA]
+    others = OTHER_DATA if plan.profile == WHOLE else ()
+    return [named(name).model_copy(update={"root": plan.root}) for name in others]
 
 
 def whole(report: Profile) -> list[Profile]:
@@ -76,10 +74,9 @@ def named(name: str) -> Profile:
 
 
 def _present(plan: Profile) -> bool:
-    try:
+    with suppress(DataError):
         return bool(plan.present)
-    except DataError:
-        return False
+    return False
 
 
 # --- variants ---
@@ -108,10 +105,10 @@ def variants(plan: Profile) -> pd.DataFrame:
     lines = {}
     for label, settings in plan.detectors.items():
         name, *parts = label.split(LABEL)
-        if parts and len(parts) != 2:
+        if len(parts) not in (0, 2):
             raise ValueError(f"detectors.{label}: expected 'DETECTOR / GROUP / VARIANT'")
         group, variant = parts or (FULL if name == FULL else YARDSTICKS, name)
-        line = {"detector": detector_of(label), "group": group, "variant": variant}
+        line = {"detector": name, "group": group, "variant": variant}
         line["settings"] = json.dumps(settings, sort_keys=True)
         lines[label] = line | {"claimed": variant in CLAIMED}
     return pd.DataFrame.from_dict(lines, orient="index")
@@ -159,13 +156,12 @@ def forecast_errors(rows: pd.DataFrame, plan: Profile, *, publish: bool = False)
     known = pd.read_csv(file, index_col="key")["forecast_error"] if file.is_file() else {}
     found = {key: known[key] for key in wanted["key"] if key in known}
     for entity, part in wanted[~wanted["key"].isin(list(found))].groupby("entity", sort=False):
-        scores = {}
+        base = None
         for key in part["key"]:
             with suppress(OSError, ValueError):  # not in the cache
-                scores[key] = experiment.kept(paths.cache() / key).calibration
-        if scores:
-            base = last_value_error(plan.load(entity))
-            found |= {key: float(np.mean(errors)) / base for key, errors in scores.items()}
+                scores = experiment.kept(paths.cache() / key).calibration
+                base = base or last_value_error(plan.load(entity))
+                found[key] = float(np.mean(scores)) / base
     errors = pd.Series(found, name="forecast_error", dtype=float).rename_axis("key")
     if publish and plan.profile in (WHOLE, *OTHER_DATA):
         with paths.replacing(file) as part:
@@ -178,6 +174,7 @@ def forecast_errors(rows: pd.DataFrame, plan: Profile, *, publish: bool = False)
 DETECTION, FORECAST = "average_precision", "forecast_error"
 ADJUSTED = ("point_f1_pa", "event_f1_pa_log", "event_f1_pa_squeeze")  # as the study scores
 ENDS = ("difference", "low", "high")
+DIFFERENCE = [f"{DETECTION}_{end}" for end in ENDS]
 
 
 def by_variant(plan: Profile, rows: pd.DataFrame, errors: pd.Series) -> pd.DataFrame:
@@ -210,8 +207,8 @@ def by_variant(plan: Profile, rows: pd.DataFrame, errors: pd.Series) -> pd.DataF
         parts.append(_compared(values.dropna(axis=1, how="all"), metric))
     logs = ours.assign(value=np.log(ours["key"].map(errors).astype(float)))
     logs = logs.pivot_table(index="entity", columns="detector", values="value")
-    found = np.exp(_compared(logs, FORECAST))
-    parts.append(found.rename(columns={f"{FORECAST}_difference": f"{FORECAST}_ratio"}))
+    ratio = {f"{FORECAST}_difference": f"{FORECAST}_ratio"}
+    parts.append(np.exp(_compared(logs, FORECAST)).rename(columns=ratio))
     parts.append(means.groupby("detector")[list(ADJUSTED)].mean().add_suffix("_ours"))
     table = pd.concat(parts, axis=1).reindex(known.index)
     corrected = pd.Series(np.nan, index=table.index)
@@ -223,11 +220,9 @@ def by_variant(plan: Profile, rows: pd.DataFrame, errors: pd.Series) -> pd.DataF
 
 def labelled(rows: pd.DataFrame, plan: Profile) -> pd.DataFrame:
     """Choose a plan's rows, with the variant's label in place of the detector's name."""
-    known = variants(plan)
-    labels = {(one.detector, one.settings): one.Index for one in known.itertuples()}
-    pairs = zip(rows["detector"], rows["settings"], strict=True)
-    found = pd.Series([labels.get(pair) for pair in pairs], index=rows.index, dtype=object)
-    return rows.assign(detector=found)[found.notna()]
+    labels = variants(plan).reset_index(names="label")[["detector", "settings", "label"]]
+    found = rows.merge(labels, on=["detector", "settings"])
+    return found.assign(detector=found.pop("label"))
 
 
 def _compared(values: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -238,9 +233,9 @@ def _compared(values: pd.DataFrame, metric: str) -> pd.DataFrame:
     more = ("wins", "ties", "losses", "p") if metric == DETECTION else ()
     lines = {}
     for label in values:
-        own = values[label].dropna()
+        own = values[label]
         if metric in ADJUSTED:  # machine-1-1 is in the group machine-1
-            own = own.groupby(own.index.str.rpartition("-").get_level_values(0)).mean()
+            own = own.groupby(lambda entity: entity.rpartition("-")[0]).mean()
         lines[label] = {metric: own.mean()}
         if FULL in values and label != FULL:
             found = paired(values[label], values[FULL])
@@ -288,16 +283,14 @@ def sweeps(table: pd.DataFrame) -> pd.DataFrame:
     ``setting``, ``value`` and average precision's ``difference``, ``low``, ``high``; sorted.
     Settings with fewer than two variants are left out.
     """
-    full, lines = detector(FULL), []
-    for _, line in table[table["group"] != YARDSTICKS].iterrows():
-        given = json.loads(line["settings"])
-        for name, value in given.items() if len(given) == 1 else ():
-            if type(value) in (int, float):
-                lines.append([name, value, *(line[f"{DETECTION}_{end}"] for end in ENDS)])
+    known = table[table["group"] != YARDSTICKS]
+    given = zip(known["settings"].map(json.loads), known[DIFFERENCE].to_numpy(), strict=True)
+    lines = [[*next(iter(one.items())), *ends] for one, ends in given if len(one) == 1]
+    lines = [line for line in lines if type(line[1]) in (int, float)]
     made = pd.DataFrame(lines, columns=["setting", "value", *ENDS]).dropna(subset="difference")
     made = made[made.groupby("setting")["value"].transform("size") > 1]
-    for name in made["setting"].unique():
-        made.loc[len(lines) + len(made)] = [name, getattr(full, name), 0.0, 0.0, 0.0]
+    full = [[name, getattr(detector(FULL), name), 0.0, 0.0, 0.0] for name in set(made["setting"])]
+    made = pd.concat([made, pd.DataFrame(full, columns=made.columns)], ignore_index=True)
     return made.sort_values(["setting", "value"])
 
 
@@ -306,13 +299,11 @@ def by_dataset(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
     ``tables`` are `by_variant`'s by data set, the first of which gives the order.
     """
-    parts = []
-    for dataset, table in tables.items():
-        part = table[[f"{DETECTION}_{end}" for end in ENDS]]
-        parts.append(part.set_axis([f"{dataset}_{end}" for end in ENDS], axis=1))
+    parts = {name: table[DIFFERENCE].set_axis(ENDS, axis=1) for name, table in tables.items()}
     first = next(iter(tables.values()))
     chosen = first.index[first["group"].ne(YARDSTICKS) & (first.index != FULL)]
-    return pd.concat(parts, axis=1).reindex(chosen)
+    found = pd.concat(parts, axis=1).reindex(chosen)
+    return found.set_axis(found.columns.map("_".join), axis=1)
 
 
 def _published(name: str) -> pd.DataFrame:

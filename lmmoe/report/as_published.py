@@ -1,24 +1,22 @@
 """Two published programs judged as they are: AMAD with its mistakes, and QuoVadis' evaluation."""
 
-import hashlib
-import json
 from collections.abc import Iterable
 from contextlib import suppress
 
 import numpy as np
 import pandas as pd
 
-from lmmoe import paths, progress
+from lmmoe import progress
 from lmmoe.data import Series
 from lmmoe.data.series import Bits, Floats
 from lmmoe.detectors import detector
 from lmmoe.detectors.amad import SWITCHES
 from lmmoe.metrics import average_precision, best_f1
-from lmmoe.report import evaluation
+from lmmoe.report import evaluation, store
 from lmmoe.report.experiment import FAILURES, PROTOCOLS, Run
 from lmmoe.report.pitfalls import AHEAD, BACK, FLOOR, Scored, adjusted_f1, judgeable, moving_mean
 from lmmoe.report.profile import Profile
-from lmmoe.report.statistics import DIGITS, bootstrap_mean
+from lmmoe.report.statistics import paired
 
 # AMAD as published, with each mistake mended alone, and with all mended; the fit is the same.
 VARIANTS: dict[str, dict[str, bool]] = {
@@ -46,61 +44,49 @@ def amad(profile: Profile, entities: list[str] | None = None) -> pd.DataFrame:
         for name, protocol, seed in profile.plan(entity)
         if (name, protocol) == ("AMAD", "study")
     ]
-    found = []
+    lines: list[dict[str, object]] = []
     with progress.bar(len(planned), "AMAD's switches", unit="run") as bar:
         for entity, seed in planned:
             series = profile.load(entity)
-            runs = [
-                Run(series, name, "study", seed, profile.detectors[name])
-                for name in ("AMAD", "random")
-            ]
-            with suppress(*FAILURES):
+            with suppress(*FAILURES):  # the table of runs says why
                 if judgeable(series):
-                    found.append(_variants(profile, *runs))
+                    lines += _variants(profile, series, seed)
             bar.update()
-    if not found:
+    if not lines:
         return pd.DataFrame()
-    lines = pd.concat(found)
-    metrics = list(lines.columns[3:])
-    means = lines.groupby(["variant", "entity"], sort=False)[metrics].mean()
-    rows = {}
+    means = pd.DataFrame(lines).groupby(["variant", "entity"], sort=False).mean()
+    rows: dict[str, dict[str, float]] = {}
     for name, part in means.groupby("variant", sort=False):
         ours, rows[name] = part.droplevel("variant"), {"machines": len(part)}
-        for metric in metrics:
-            gain = bootstrap_mean((ours - means.loc["as published"])[metric].round(DIGITS))
-            ends = {f"{metric}_{end}": getattr(gain, end) for end in ("low", "high")}
-            rows[name] |= {metric: ours[metric].mean(), f"{metric}_gain": gain.mean} | ends
+        for metric in means:
+            gain = paired(ours[metric], means.loc["as published", metric])
+            rows[name] |= {metric: ours[metric].mean(), f"{metric}_gain": gain.difference}
+            rows[name] |= {f"{metric}_low": gain.low, f"{metric}_high": gain.high}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("variant")
 
 
-def _variants(profile: Profile, run: Run, chance: Run) -> pd.DataFrame:
-    """A line per variant of one run; kept under ``results/``, since each scores the rows anew."""
-    asked = json.dumps([run.key, chance.key, evaluation.VERSION, VARIANTS])
-    name = f"amad-{hashlib.sha256(asked.encode()).hexdigest()[:16]}.csv"
-    path = paths.results(profile.profile) / "pitfalls" / name
-    if not path.is_file():
-        one, series = Scored(run), run.series
-        changed = {
-            variant: one.result.detector.rescored(series.test, **given)
-            for variant, given in VARIANTS.items()
-            if given
+def _variants(profile: Profile, series: Series, seed: int) -> list[dict[str, object]]:
+    """Score the rows of one run anew with each variant: a line each, and one of random scores."""
+    run, chance = (
+        Run(series, name, "study", seed, profile.detectors[name]) for name in ("AMAD", "random")
+    )
+    asked = {"runs": [run.key, chance.key], "version": evaluation.VERSION, "variants": VARIANTS}
+
+    def compute() -> dict[str, list[dict[str, object]]]:
+        one, lines = Scored(run), []
+        scored = {
+            name: one.result.detector.rescored(series.test, **given) if given else one.scores
+            for name, given in VARIANTS.items()
         }
-        scored = {"as published": one.scores} | changed | {"random": Scored(chance).scores}
-        study = PROTOCOLS["study"].labels(series)
-        lines = [
-            {
-                "variant": variant,
-                "entity": series.entity,
-                "seed": run.seed,
-                "average_precision": average_precision(labels=series.labels, scores=scores),
-                "best_f1": best_f1(labels=series.labels, scores=scores).f1,
-                "point_f1_pa": adjusted_f1(study, scores),
-            }
-            for variant, scores in scored.items()
-        ]
-        with paths.replacing(path) as part:
-            pd.DataFrame(lines).to_csv(part, index=False)
-    return pd.read_csv(path, dtype={"entity": str}, keep_default_na=False)  # one may be called NA
+        for name, scores in (scored | {"random": Scored(chance).scores}).items():
+            line = {"variant": name, "entity": series.entity}
+            line["average_precision"] = average_precision(labels=series.labels, scores=scores)
+            line["best_f1"] = best_f1(labels=series.labels, scores=scores).f1
+            line["point_f1_pa"] = adjusted_f1(PROTOCOLS["study"].labels(series), scores)
+            lines.append(line)
+        return {"lines": lines}
+
+    return store.cached(store.key(asked), compute)["lines"]
 
 
 def quovadis(fleet: Iterable[Series]) -> pd.DataFrame:
@@ -112,15 +98,12 @@ def quovadis(fleet: Iterable[Series]) -> pd.DataFrame:
     it. Its numbers for these two are the farthest from ours; what it makes of a detector's errors
     and how it takes an area explain them.
     """
-    chosen = [series for series in fleet if judgeable(series)]
     made: dict[str, list[tuple[float, float]]] = {"PCA": [], "range deviation": []}
-    with progress.bar(len(chosen), "judged as QuoVadis does", unit="entity") as bar:
-        for series in chosen:
-            errors = detector("PCA").fit(series.train).channel_scores(series.test)
-            made["PCA"].append(best_normalisation(series.labels, errors))
-            outside = detector("range deviation").fit(series.train).decision_function(series.test)
-            made["range deviation"].append(judged(series.labels, (outside > 0).astype(float)))
-            bar.update()
+    for series in filter(judgeable, fleet):
+        errors = detector("PCA").fit(series.train).channel_scores(series.test)
+        made["PCA"].append(best_normalisation(series.labels, errors))
+        outside = detector("range deviation").fit(series.train).decision_function(series.test)
+        made["range deviation"].append(judged(series.labels, (outside > 0).astype(float)))
     means = {name: np.mean(found, axis=0) for name, found in made.items() if found}
     return pd.DataFrame.from_dict(means, orient="index", columns=["best_f1", "average_precision"])
 
@@ -134,13 +117,10 @@ def best_normalisation(labels: Bits, errors: Floats) -> tuple[float, float]:
     """
     smooth = np.stack([moving_mean(channel, BACK, AHEAD) for channel in errors.T], axis=1)
     low, middle, high = np.quantile(errors, [0.25, 0.5, 0.75], axis=0)
-    deviation = errors.std(axis=0)
+    deviation = np.where(errors.std(axis=0) > 0, errors.std(axis=0), 1.0)
+    ways = ((0.0, 1.0), (errors.mean(axis=0), deviation), (middle, high - low + FLOOR))
     found = []
-    for shift, scale in (
-        (0.0, 1.0),
-        (errors.mean(axis=0), np.where(deviation > 0, deviation, 1.0)),
-        (middle, high - low + FLOOR),
-    ):
+    for shift, scale in ways:
         scores = ((smooth - shift) / scale).max(axis=1)  # a mean of normalised errors is the same
         scores[:BACK] = 0
         found.append(judged(labels, scores))

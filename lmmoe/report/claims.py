@@ -18,10 +18,8 @@ arithmetic over printed numbers (by a claim's id) and over what stands between b
 A claim whose query starts with ``stated:`` is judged by people: the reason says why.
 """
 
-import ast
 import json
 import math
-import operator
 import re
 from collections.abc import Callable
 from typing import NamedTuple
@@ -31,15 +29,9 @@ import pandas as pd
 
 from lmmoe import paths
 from lmmoe.report import experiment, store, study
-from lmmoe.report.study import Claim, Number, printed
+from lmmoe.report.names import VERDICTS
+from lmmoe.report.study import Number, printed
 
-VERDICTS = (
-    "reproduced",
-    "better than claimed",
-    "worse than claimed",
-    "contradicted within the study",
-    "not testable here",
-)
 REPRODUCED, BETTER, WORSE, CONTRADICTED, UNTESTABLE = VERDICTS
 # How a claim calls a score: our column (point-adjusted, a share of 1), and the study's own file's.
 SCORES = {
@@ -53,57 +45,29 @@ UNITLESS = ("text", "count", "ratio", "rank")  # units that are not written behi
 CLOSE = 1e-9  # numbers nearer than this are equal: sums of printed decimals are not exact
 
 _QUOTED = re.compile(r"`([^`]+)`")
-_OPERATORS = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.Pow: operator.pow,
-}
 
 
 def calculate(query: str, values: dict[str, float | np.ndarray]) -> float | np.ndarray:
-    """Evaluate a query: arithmetic over ``values`` (by quoted text) and printed numbers (by id).
-
-    Raises `ValueError` for anything but numbers, names and ``+ - * / **``.
-    """
+    """Evaluate a query: arithmetic over ``values`` (by quoted text) and printed numbers (by id)."""
     quoted = list(dict.fromkeys(_QUOTED.findall(query)))
-    names = {one.id: np.float64(one.number) for one in printed()}
-    names |= {f"quoted_{i}": values[text] for i, text in enumerate(quoted)}
+    names = printed()["number"].to_dict()
+    names |= {f"quoted_{n}": values[text] for n, text in enumerate(quoted)}
     plain = _QUOTED.sub(lambda found: f"quoted_{quoted.index(found[1])}", query)
-
-    def walk(node: ast.expr) -> float | np.ndarray:
-        match node:
-            case ast.Constant(value=int() | float() as number):
-                return np.float64(number)
-            case ast.Name(id=name) if name in names:
-                return names[name]
-            case ast.UnaryOp(op=ast.USub(), operand=operand):
-                return -walk(operand)
-            case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
-                return _OPERATORS[type(op)](walk(left), walk(right))
-        raise ValueError(f"{query!r} is no arithmetic over numbers")
-
     with np.errstate(divide="ignore", invalid="ignore"):
-        return walk(ast.parse(plain, mode="eval").body)
+        return pd.eval(plain, local_dict=names, engine="python")
 
 
 class Scored(NamedTuple):
-    """What stands quoted in a query about scores; its runs are (detector, settings)."""
+    """What stands quoted in a query about scores: one number ``made`` of averages over machines."""
 
-    kind: str  # "mean", "rank", "best" or "lead"
     metrics: tuple[str, ...]
-    runs: tuple[tuple[str, str], ...]  # the first is the one in question
-    values: tuple[float, ...] = ()  # of the setting that is swept, one for each run
+    runs: tuple[tuple[str, str], ...]  # (detector, settings); the first is the one in question
+    made: Callable[[list[float]], float]
 
-    def made(self, average: Callable[[str, tuple[str, str]], float]) -> float:
-        """Make one number of the runs' averages, in percent, of a metric."""
+    def of(self, average: Callable[[str, tuple[str, str]], float]) -> float:
+        """Make the number, in percent, where ``average`` gives that of a metric and a run."""
         found = [np.mean([average(metric, run) for metric in self.metrics]) for run in self.runs]
-        if self.kind == "rank":
-            return 1.0 + sum(other > found[0] for other in found[1:])
-        if self.kind == "best":
-            return self.values[int(np.argmax(found))]
-        return float(max(found) - found[0] if self.kind == "lead" else found[0])
+        return float(self.made(found))
 
 
 class Found(NamedTuple):
@@ -114,7 +78,7 @@ class Found(NamedTuple):
     ``doubt`` is how far ours may move with the machines that are missing.
     """
 
-    ours: Number
+    ours: Number = Number()
     study: float = math.nan
     same: float = math.nan
     own: bool = False
@@ -145,88 +109,81 @@ class Evidence:
 
     def find(self, query: str, whole: frozenset[str]) -> Found:
         """Evaluate a query on those machines of ``whole`` that all its runs have in common."""
-        quoted = {text: self._scored(text) for text in _QUOTED.findall(query)}
-        scored = {text: one for text, one in quoted.items() if one}
-        tables = [
-            self.runs.by_seed(name, SCORES[metric][0], settings)
-            for one in scored.values()
-            for metric in one.metrics
-            for name, settings in one.runs
-        ]
+        terms = {text: self._scored(text) for text in _QUOTED.findall(query)}
+        scored = {text: one for text, one in terms.items() if one}
+        asked = [(m, run) for one in scored.values() for m in one.metrics for run in one.runs]
+        tables = [self.runs.by_seed(name, SCORES[m][0], given) for m, (name, given) in asked]
         common = whole.intersection(*(table.index for table in tables))
         numbers = {
             text: self._score(one, common) if one else self._measured(text)
-            for text, one in quoted.items()
+            for text, one in terms.items()
         }
         # Each moved by its spread, one at a time: the effects add up as those of independent ones.
-        values = {text: np.full(1 + len(quoted), one.value) for text, one in numbers.items()}
-        for i, (text, one) in enumerate(numbers.items(), start=1):
-            values[text][i] += one.spread
+        values = {text: np.full(1 + len(terms), one.value) for text, one in numbers.items()}
+        for n, (text, one) in enumerate(numbers.items(), start=1):
+            values[text][n] += one.spread
         made = np.atleast_1d(calculate(query, values))
+        spread = float(np.sqrt(((made[1:] - made[0]) ** 2).sum()))
         machines = frozenset[str]().union(*(one.machines for one in numbers.values()))
-        ours = Number(float(made[0]), float(np.sqrt(((made[1:] - made[0]) ** 2).sum())), machines)
-        found = Found(ours)
-        return self._with_theirs(found, query, scored, common, whole) if scored else found
-
-    def _with_theirs(
-        self,
-        found: Found,
-        query: str,
-        scored: dict[str, Scored],
-        common: frozenset[str],
-        whole: frozenset[str],
-    ) -> Found:
-        """Add what the study's own runs give for a query about scores."""
-        runs_of = [run for one in scored.values() for run in one.runs]
-        relatives = {run: study.relative(*run) for run in runs_of}
-        column = SCORES[next(iter(scored.values())).metrics[0]][1]
+        found = Found(Number(float(made[0]), spread, machines))
+        if not asked:
+            return found
+        column = SCORES[asked[0][0]][1]
+        moves = study.averages(column, common) - study.averages(column, whole)
+        relatives = {run: study.relative(*run) for _, run in asked}
         if None in relatives.values():  # at most as far as any average of the study moves
-            moves = study.moves(study.results().index.unique("detector"), column, common, whole)
-            return found._replace(doubt=max(map(abs, moves)))
+            return found._replace(doubt=float(moves.abs().max()))
 
         def theirs(chosen: frozenset[str]) -> float:
             def average(metric: str, run: tuple[str, str]) -> float:
-                return study.average(relatives[run], SCORES[metric][1], chosen)
+                return study.averages(SCORES[metric][1], chosen).get(relatives[run], math.nan)
 
-            made = {text: one.made(average) for text, one in scored.items()}
-            other = [text for text in _QUOTED.findall(query) if text not in scored]
-            return float(calculate(query, made | {text: self._measured(text)[0] for text in other}))
+            others = {text: one.value for text, one in numbers.items()}
+            return float(
+                calculate(query, others | {text: one.of(average) for text, one in scored.items()})
+            )
 
-        exact = all(settings == "{}" and name not in study.RELATIVES for name, settings in runs_of)
-        moves = study.moves(study.KIN, column, common, whole)  # no gap moves by more
+        exact = all(given == "{}" and name not in study.RELATIVES for name, given in relatives)
+        kin = moves.reindex(study.KIN)  # no gap moves by more
         return found._replace(
             study=theirs(whole),
             same=theirs(common),
-            own=exact and set(scored) == set(_QUOTED.findall(query)),
-            doubt=0.0 if exact else max(moves) - min(moves),
+            own=exact and len(scored) == len(terms),
+            doubt=0.0 if exact else float(kin.max(skipna=False) - kin.min(skipna=False)),
         )
 
     def _scored(self, text: str) -> Scored | None:
         """Read what is quoted; None where it is not about scores."""
         kind, _, rest = text.partition(" ")
         if kind in SCORES:
-            return Scored("mean", (kind,), (_run(rest),))
-        if kind not in ("rank", "best", "lead"):
-            return None
+            return Scored((kind,), (_run(rest),), lambda found: found[0])
         metrics, _, rest = rest.partition(" ")
         if kind == "rank":
-            names = re.split(" of |, ", rest)
-            return Scored(kind, tuple(metrics.split("+")), tuple(_run(name) for name in names))
+            names = tuple(_run(name) for name in re.split(" of |, ", rest))
+            metrics = tuple(metrics.split("+"))
+            return Scored(metrics, names, lambda found: 1 + sum(v > found[0] for v in found[1:]))
+        if kind not in ("best", "lead"):
+            return None
         setting, _, default = rest.partition("=")
+        values = {"{}": float(default)}
         light = self.runs.rows[self.runs.rows["detector"] == "LightMMoE"]
-        given = {text: json.loads(text) for text in sorted({"{}", *light["settings"]})}
-        swept = {"{}": float(default)} | {
-            text: one[setting]
-            for text, one in given.items()
-            if set(one) == {setting} and isinstance(one[setting], int | float)
-        }
-        tried = tuple(("LightMMoE", text) for text in swept)
-        return Scored(kind, (metrics,), tried, tuple(swept.values()))
+        for given in sorted(set(light["settings"])):
+            one = json.loads(given)
+            if set(one) == {setting} and isinstance(one[setting], int | float):
+                values[given] = one[setting]
+
+        def made(found: list[float]) -> float:
+            if len(found) == 1:  # of a setting with one value none is the best
+                return math.nan
+            best = list(values.values())[int(np.argmax(found))]
+            return best if kind == "best" else max(found) - found[0]
+
+        return Scored((metrics,), tuple(("LightMMoE", given) for given in values), made)
 
     def _score(self, scored: Scored, common: frozenset[str]) -> Number:
         """Give our number for what is quoted; NaN where a run is missing."""
-        if not common or len(scored.values) == 1:  # of a setting with one value none is the best
-            return Number(machines=common)
+        if not common:
+            return Number()
         spreads = [0.0]
 
         def average(metric: str, run: tuple[str, str]) -> float:
@@ -234,7 +191,7 @@ class Evidence:
             spreads.append(found.spread)
             return found.value
 
-        return Number(scored.made(average), float(np.nanmax(spreads)), common)
+        return Number(scored.of(average), float(np.nanmax(spreads)), common)
 
     def _measured(self, text: str) -> Number:
         """Give our number for what is quoted and is no score."""
@@ -260,9 +217,9 @@ class Evidence:
         if column not in table:
             return Number()
         whole = table[table["method"] == "HMMoE"].set_index("entity")[column]
-        table = table[table["base"].isin(["HMMoE", ""]) | table["base"].isna()]  # random has none
-        table = table[~table["method"].str.contains("not trained")]
-        table = table[(table["kind"] == kind) | (table["method"] == kind)]
+        chosen = table["base"].isin(["HMMoE", ""]) | table["base"].isna()  # random has none
+        chosen &= (table["kind"] == kind) | (table["method"] == kind)
+        table = table[chosen & ~table["method"].str.contains("not trained")]
         if table.empty:
             return Number()
         sizes = table.groupby("method", sort=False)["parameters"].mean().fillna(0)
@@ -289,14 +246,13 @@ class Evidence:
 def _run(text: str) -> tuple[str, str]:
     """Read "LightMMoE experts=1 tower=[]": the detector, and its settings as JSON."""
     words = text.split(" ")
-    settings = {}
-    for key, _, value in (word.partition("=") for word in words if "=" in word):
-        settings[key] = value if value.isalpha() else json.loads(value)
+    pairs = [word.split("=") for word in words if "=" in word]
+    settings = {key: value if value.isalpha() else json.loads(value) for key, value in pairs}
     return " ".join(word for word in words if "=" not in word), study.spelled(json.dumps(settings))
 
 
-def judged(claim: Claim, evidence: Evidence) -> tuple[float, str, dict[str, float]]:
-    """Give our number, the verdict of `VERDICTS`, and what the reason may show.
+def judged(claim: pd.Series, evidence: Evidence) -> tuple[float, str, dict[str, float]]:
+    """Give our number for a claim (`study.printed`), the verdict, and what the reason may show.
 
     First comes what the study's own material gives: a printed number that it excludes is
     contradicted, unless it was a forecast. Then our number, moved as the study's own moves from our
@@ -305,76 +261,120 @@ def judged(claim: Claim, evidence: Evidence) -> tuple[float, str, dict[str, floa
     there, the study's own number stands for ours. Between reproduced and not, within what the
     missing machines may change, a claim is not testable.
     """
-    whole = study.machines(claim.scope)
-    found = evidence.find(claim.query, whole) if claim.query else Found(Number())
-    tested = evidence.find(claim.test, whole) if claim.test not in ("", "none") else found
-    facts = {"ours": found.ours.value, "same": tested.same, "doubt": tested.doubt}
+    whole = study.machines(claim["scope"])
+    found = evidence.find(claim["query"], whole) if claim["query"] else Found()
+    test = claim["test"]
+    tested = evidence.find(test, whole) if test not in ("", "none") else found
+    ours, doubt = tested.ours, tested.doubt
     theirs = tested.study if tested.own else math.nan
-    if claim.study:
-        theirs = float(calculate(claim.study, {}))
-    value, spread = tested.ours.value, tested.ours.spread
+    if claim["study"]:
+        theirs = float(calculate(claim["study"], {}))
+    value, spread = ours.value, ours.spread
     if not math.isnan(tested.study):
         value += tested.study - tested.same
-    if claim.forecast and tested.own and tested.ours.machines < whole:
+    if claim["forecast"] and tested.own and ours.machines < whole:
         value, spread = theirs, 0.0
-    printed_so = claim.low - CLOSE <= theirs <= claim.high + CLOSE
-    low, high = claim.low, claim.high
+    low, high = claim["low"], claim["high"]
+    printed_so = low - CLOSE <= theirs <= high + CLOSE
     if math.isfinite(low) and math.isfinite(high):  # a bound has no slack
-        middle = (low + high) / 2 if claim.test else claim.number
+        middle = (low + high) / 2 if test else claim["number"]
         middle = theirs if tested.own and printed_so else middle
         low, high = min(low, middle - 2 * spread), max(high, middle + 2 * spread)
-    facts |= {"tested": value, "study": theirs, "slack": 2 * spread, "low": low, "high": high}
-    facts |= {"machines": len(tested.ours.machines), "fleet": len(whole)}
-    if metric := next((name for name in SCORES if name in claim.query), None):
-        floor = evidence.runs.average("random", SCORES[metric][0], tested.ours.machines)
+    facts = {"same": tested.same, "study": theirs, "tested": value, "doubt": doubt}
+    facts |= {"slack": 2 * spread, "machines": len(ours.machines), "fleet": len(whole)}
+    if metric := next((name for name in SCORES if name in claim["query"]), None):
+        floor = evidence.runs.average("random", SCORES[metric][0], ours.machines)
         facts["chance"] = floor.value if floor else math.nan
-    low, high, doubt = low - CLOSE, high + CLOSE, tested.doubt
-    if not (math.isnan(theirs) or printed_so or claim.forecast):
+    low, high = low - CLOSE, high + CLOSE
+    if not (math.isnan(theirs) or printed_so or claim["forecast"]):
         verdict = CONTRADICTED
-    elif claim.test == "none" or math.isnan(value):
+    elif test == "none" or math.isnan(value):
         verdict = UNTESTABLE
     elif low + doubt <= value <= high - doubt:
         verdict = REPRODUCED
     elif low - doubt <= value <= high + doubt:
         verdict = UNTESTABLE
     else:
-        verdict = BETTER if (value > high) == (claim.better == "higher") else WORSE
+        verdict = BETTER if (value > high) == (claim["better"] == "higher") else WORSE
     return found.ours.value, verdict, facts
+
+
+def judgement(claim: pd.Series, evidence: Evidence) -> pd.Series:
+    """Judge one claim: a line of `audit`.
+
+    In its reason ``{same}`` and other facts of `judged`, or ``{`query`}``, become numbers.
+    """
+    measured, verdict, facts = math.nan, claim["query"].removeprefix("stated: "), {}
+    if verdict not in VERDICTS:
+        measured, verdict, facts = judged(claim, evidence)
+
+    def number(found: re.Match[str]) -> str:
+        if "`" in found[1]:
+            return shown_number(evidence.find(found[1], study.machines()).ours.value)
+        return shown_number(facts[found[1]])
+
+    reason = re.sub(r"\{([^}]+)\}", number, claim["reason"])
+    line = {"measured": measured, "verdict": verdict, "reason": reason}
+    return pd.concat([claim[:"query"], pd.Series(line)])
 
 
 def audit(rows: pd.DataFrame, **tables: pd.DataFrame | None) -> pd.DataFrame:
     """Hold every printed claim against the results: one line per claim, always all of them.
 
-    ``rows`` and the keywords are those of `Evidence`. Columns: those of `Claim` up to ``query``,
-    ``measured`` (our number in the claim's unit, NaN where there is none), ``verdict`` (one of
-    `VERDICTS`) and ``reason``.
+    ``rows`` and the keywords are those of `Evidence`. Columns: those of ``claims.csv`` up to
+    ``query``, ``measured`` (our number in the claim's unit, NaN where there is none), ``verdict``
+    (one of `VERDICTS`) and ``reason``.
     """
     evidence = Evidence(rows, **tables)
-    return pd.DataFrame([judgement(claim, evidence) for claim in printed()])
+    lines = [judgement(claim, evidence) for _, claim in printed().iterrows()]
+    return pd.DataFrame(lines).reset_index(drop=True)
 
 
-def judgement(claim: Claim, evidence: Evidence) -> dict[str, object]:
-    """Judge one claim: a line of `audit`."""
-    line = claim._asdict()
-    line = {name: line[name] for name in claim._fields[: claim._fields.index("test")]}
-    measured, verdict, facts = math.nan, claim.query.removeprefix("stated: "), {}
-    if verdict not in VERDICTS:
-        measured, verdict, facts = judged(claim, evidence)
-    reason = _filled(claim.reason, facts, evidence)
-    return line | {"measured": measured, "verdict": verdict, "reason": reason}
+def audit_at_hand(dataset: str, **measured: pd.DataFrame | None) -> pd.DataFrame:
+    """Audit what a report on SMD measured; for other data, read the audit published on SMD.
+
+    ``measured`` are `audit`'s tables; what a notebook did not measure itself is taken from
+    ``figures/smd``, so that all notebooks of its report judge a claim alike.
+    """
+    folder = paths.figures("smd")
+    if dataset != "smd" and (folder / "claims.csv").is_file():
+        table = pd.read_csv(folder / "claims.csv", dtype=str, keep_default_na=False)
+        return table.assign(measured=pd.to_numeric(table["measured"]))
+    given = {"rows": store.read(folder / "runs.csv", experiment.ALL)}
+    given["ablation"] = store.read(paths.figures("ablation") / "runs.csv", experiment.ALL)
+    stems = {"efficiency": "efficiency", "compressed": "compression"}
+    for name, stem in (stems | {"generalisation": "generalisation"}).items():
+        if (folder / f"{stem}.csv").is_file():
+            given[name] = pd.read_csv(folder / f"{stem}.csv")
+    return audit(**given | {k: t for k, t in measured.items() if t is not None and len(t)})
 
 
-def _filled(reason: str, facts: dict[str, float], evidence: Evidence) -> str:
-    """Write the numbers in a reason: ``{ours}`` and other facts of `judged`, or ``{`query`}``."""
+def chance(rows: pd.DataFrame) -> dict[str, float]:
+    """What random scores reach on the machines at hand, in percent, by the claims' metric.
 
-    def number(found: re.Match[str]) -> str:
-        query = found[1]
-        value = facts.get(query, math.nan)
-        if "`" in query:
-            value = evidence.find(query, study.machines()).ours.value
-        return shown_number(value)
+    Without a run of them a metric is missing: no adjusted number should then be shown.
+    """
+    ours, whole = study.Runs(rows), study.machines()
+    found = {name: ours.average("random", column, whole) for name, (column, _) in SCORES.items()}
+    return {metric: one.value for metric, one in found.items() if one}
 
-    return re.sub(r"\{([^}]+)\}", number, reason)
+
+def summary(audit: pd.DataFrame) -> pd.DataFrame:
+    """Count claims by document (rows, "all" last) and verdict (columns, always all)."""
+    table = pd.crosstab(audit["document"], audit["verdict"])
+    table = table.reindex(audit["document"].unique(), columns=list(VERDICTS), fill_value=0)
+    table.loc["all"] = table.sum()
+    return table.rename_axis(index="document", columns=None)
+
+
+def shown(audit: pd.DataFrame) -> pd.DataFrame:
+    """Choose what people read of an audit: claim, printed, ours, verdict and reason, by id."""
+    scope = (" (" + audit["scope"] + ")").where(audit["scope"] != "-", "")
+    unit = (" " + audit["unit"]).where(~audit["unit"].isin(UNITLESS), "")
+    ours = [shown_number(value) if math.isfinite(value) else "" for value in audit["measured"]]
+    words = {"claim": audit["subject"] + ": " + audit["metric"] + scope}
+    words |= {"printed": audit["value"] + unit, "ours": ours}
+    return audit.assign(**words).set_index("id")[[*words, "verdict", "reason"]]
 
 
 def shown_number(value: float) -> str:
@@ -384,58 +384,3 @@ def shown_number(value: float) -> str:
     if abs(value) >= 1000 or abs(value - round(value)) < CLOSE:
         return f"{value:,.0f}"
     return f"{value:.2f}" if abs(value) >= 0.01 else f"{value:.4g}"
-
-
-def audit_at_hand(dataset: str, **measured: pd.DataFrame | None) -> pd.DataFrame:
-    """Audit what a report on SMD measured; for other data, read the audit published on SMD.
-
-    ``measured`` are `audit`'s tables; what a notebook did not measure itself is taken from
-    ``figures/smd``, so that all notebooks of its report judge a claim alike.
-    """
-    file = paths.figures("smd") / "claims.csv"
-    if dataset != "smd" and file.is_file():
-        table = pd.read_csv(file, dtype=str, keep_default_na=False)
-        return table.assign(measured=pd.to_numeric(table["measured"]))
-    stems = {"efficiency": "efficiency", "compressed": "compression"}
-    stems["generalisation"] = "generalisation"
-    tables = {name: file.with_name(f"{stem}.csv") for name, stem in stems.items()}
-    given = {name: pd.read_csv(path) for name, path in tables.items() if path.is_file()}
-    given["rows"] = store.read(file.with_name("runs.csv"), experiment.ALL)
-    given["ablation"] = store.read(paths.figures("ablation") / "runs.csv", experiment.ALL)
-    return audit(**given | {k: t for k, t in measured.items() if t is not None and len(t)})
-
-
-def chance(rows: pd.DataFrame) -> dict[str, float]:
-    """What random scores reach on the machines at hand, in percent, by the claims' metric.
-
-    Without a run of them a metric is missing: no adjusted number should then be shown.
-    """
-    ours = study.Runs(rows)
-    found = {
-        m: ours.average("random", column, study.machines()) for m, (column, _) in SCORES.items()
-    }
-    return {metric: one.value for metric, one in found.items() if one}
-
-
-def summary(audit: pd.DataFrame) -> pd.DataFrame:
-    """Count claims by document (rows, "all" last) and verdict (columns, always all)."""
-    table = pd.crosstab(audit["document"], audit["verdict"]).reindex(columns=list(VERDICTS))
-    table = table.fillna(0).astype(int).loc[list(dict.fromkeys(audit["document"]))]
-    table.loc["all"] = table.sum()
-    return table.rename_axis(index="document", columns=None)
-
-
-def shown(audit: pd.DataFrame) -> pd.DataFrame:
-    """Choose what people read of an audit: claim, printed, ours, verdict and reason, by id."""
-    scope = audit["scope"].map(lambda text: "" if text == "-" else f" ({text})")
-    unit = audit["unit"].map(lambda text: "" if text in UNITLESS else f" {text}")
-    table = pd.DataFrame(
-        {
-            "claim": audit["subject"] + ": " + audit["metric"] + scope,
-            "printed": audit["value"] + unit,
-            "ours": [shown_number(v) if math.isfinite(v) else "" for v in audit["measured"]],
-            "verdict": audit["verdict"],
-            "reason": audit["reason"],
-        }
-    )
-    return table.set_axis(audit["id"])

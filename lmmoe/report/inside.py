@@ -3,6 +3,8 @@
 Axes: t rows, c channels, e experts, o expert output, n sampled rows.
 """
 
+from contextlib import suppress
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -20,7 +22,6 @@ from lmmoe.report.profile import Profile
 
 Array = npt.NDArray[np.floating]
 SAMPLE = 2000  # rows for similarities: enough for three digits
-PROBES = 256  # rows for sensitivities, each of which costs a pass back for every channel
 
 
 def fitted(series: Series, seed: int = 0) -> tuple[Mixture, Mixture]:
@@ -37,13 +38,10 @@ def table(plan: Profile) -> pd.DataFrame:
     """Give `facts` of every entity of a plan, a row each; NaN where no model can be fitted."""
     lines: dict[str, dict[str, float]] = {}
     with progress.bar(len(plan.present), "inside", unit="entity") as bar:
-        for entity in plan.present:
-            bar.set_postfix_str(entity, refresh=False)
-            series = plan.load(entity)
-            try:
-                lines[entity] = facts(*fitted(series), series)
-            except DataError:  # the table of runs says why
-                lines[entity] = {}
+        for series in map(plan.load, plan.present):
+            lines[series.entity] = {}
+            with suppress(DataError):  # the table of runs says why
+                lines[series.entity] = facts(*fitted(series), series)
             bar.update()
     made = pd.DataFrame.from_dict(lines, orient="index").reindex(list(lines))
     return made.rename_axis("entity")
@@ -53,31 +51,28 @@ def facts(model: Mixture, start: Mixture, series: Series) -> dict[str, float]:
     """Describe one fitted model in numbers, and the ``start`` that it was trained from.
 
     ``gate_weights_like_start`` correlates the gates' weights, ``gate_weight_moved`` is the part of
-    the weight on experts that has moved to others (total variation distance). Entropy and use are
-    of the test half; ``gate_entropy_events`` of its labelled rows, the other two of the rest. The
-    similarities are means over pairs, ``own_channel`` the mean share of a channel's own past in
-    `listening` (``_experts``: not through the gates), on held-out rows. Then `disturbed`.
+    the weight on experts that has moved to others (total variation distance) on the test half.
+    ``gate_entropy`` is of its normal rows; the similarities are means over pairs, on held-out
+    rows. Then `disturbed`.
     """
-    labels = np.zeros(len(series.test), dtype=int) if series.labels is None else series.labels
-    labels, rows = labels[model.unscored :], held_out(series, model)
-    shares, began = (one.gate_weights(series.test) for one in (model, start))
-    weights = [parameters_to_vector(one.network.gate.parameters()) for one in (model, start)]
-    undecided, before = (pd.Series(entropy(one).mean(axis=1)) for one in (shares, began))
-    heard, without = (np.diag(listening(model, rows, through_gates=gates)) for gates in (1, 0))
-    return {
-        "gate_weights_like_start": float(np.corrcoef(*(w.detach().cpu() for w in weights))[0, 1]),
-        "gate_weight_moved": float(np.abs(shares - began).sum(axis=-1).mean() / 2),
-        "gate_entropy": undecided[labels == 0].mean(),
-        "gate_entropy_start": before[labels == 0].mean(),
-        "gate_entropy_events": undecided[labels == 1].mean(),
-        "busiest_expert": float(shares.mean(axis=(0, 1)).max()),
-        "expert_similarity": _mean_of_pairs(expert_similarity(model, rows)),
-        "expert_similarity_start": _mean_of_pairs(expert_similarity(start, rows)),
-        "tower_likeness": _mean_of_pairs(tower_similarity(model, rows)),
-        "tower_likeness_start": _mean_of_pairs(tower_similarity(start, rows)),
-        "own_channel": float(heard.mean()),
-        "own_channel_experts": float(without.mean()),
-    } | disturbed(model, series)
+    pair, rows = (model, start), held_out(series, model)
+    weights = [parameters_to_vector(one.network.gate.parameters()).detach().cpu() for one in pair]
+    shares = [one.gate_weights(series.test) for one in pair]
+    found = {
+        "gate_weights_like_start": float(np.corrcoef(*weights)[0, 1]),
+        "gate_weight_moved": float(np.abs(shares[0] - shares[1]).sum(axis=-1).mean() / 2),
+    }
+    normal = slice(None) if series.labels is None else series.labels[model.unscored :] == 0
+    for one, share, end in zip(pair, shares, ("", "_start"), strict=True):
+        found[f"gate_entropy{end}"] = float(entropy(share).mean(axis=1)[normal].mean())
+        for name, similarity in (
+            ("expert_similarity", expert_similarity),
+            ("tower_likeness", tower_similarity),
+        ):
+            matrix = similarity(one, rows)
+            above = pd.Series(matrix[np.triu_indices(len(matrix), 1)])
+            found[f"{name}{end}"] = above.mean()  # of the pairs that are known
+    return found | disturbed(model, series)
 
 
 def entropy(shares: Array) -> Array:
@@ -93,9 +88,8 @@ def cka(x: Array, y: Array) -> float:
     """Linear centred kernel alignment of two experts' outputs ``(n, o)``: 0 to 1.
 
     Kornblith et al. (ICML 2019, section 3): the squared norm of y'x over those of x'x and y'y,
-    columns centred. It does not see rotations, which the layers behind could undo, and so asks
-    whether two experts represent the same things; correlating output by output would ask whether
-    they do so in the same places. NaN where one is constant.
+    columns centred. It does not see rotations, which the layers behind could undo: it asks whether
+    two experts represent the same things, not in the same places. NaN where one is constant.
     """
     x, y = x - x.mean(axis=0), y - y.mean(axis=0)
     size = np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)
@@ -105,7 +99,7 @@ def cka(x: Array, y: Array) -> float:
 def expert_similarity(model: Mixture, rows: Array) -> Array:
     """`cka` of every pair of experts on a sample of ``rows`` ``(t, c)``: ``(e, e)``."""
     with torch.inference_mode():
-        outputs = model.network.experts(_sampled(model, rows, SAMPLE)).cpu().numpy()  # (e, n, o)
+        outputs = model.network.experts(_sampled(model, rows)).cpu().numpy()  # (e, n, o)
     return np.array([[cka(one, other) for other in outputs] for one in outputs])
 
 
@@ -116,7 +110,7 @@ def tower_similarity(model: Mixture, rows: Array) -> Array:
     what a tower does to first order, whatever the order of its hidden units. NaN for a channel
     whose forecast never moves.
     """
-    windows, network = _sampled(model, rows, SAMPLE), model.network
+    windows, network = _sampled(model, rows), model.network
     with torch.no_grad():
         mixed = torch.bmm(network.gate(windows), network.experts(windows).transpose(0, 1))
     mixed.requires_grad_()
@@ -125,25 +119,6 @@ def tower_similarity(model: Mixture, rows: Array) -> Array:
     size = np.linalg.norm(read, axis=1, keepdims=True)
     unit = np.divide(read, size, out=np.full_like(read, np.nan), where=size > 0)
     return unit @ unit.T
-
-
-def listening(model: Mixture, rows: Array, *, through_gates: bool = True) -> Array:
-    """How much each channel's forecast moves with each channel's past: ``(c, c)``, rows sum to 1.
-
-    The size of the derivative, summed over the window and averaged over a sample of rows: forecast
-    down, past across. Raw gradients as in Simonyan et al. (ICLR workshop 2014, section 3). Without
-    ``through_gates`` the shares are held, so that only the experts pass the past on. A forecast
-    that never moves has a row of zeros.
-    """
-    windows, network = _sampled(model, rows, PROBES).clone().requires_grad_(), model.network
-    shares = network.gate(windows if through_gates else windows.detach())
-    forecast = network.towers(torch.bmm(shares, network.experts(windows).transpose(0, 1)))
-    lines = []
-    for total in forecast.sum(dim=0):
-        (slope,) = torch.autograd.grad(total, windows, retain_graph=True)
-        lines.append(slope.abs().sum(dim=2).mean(dim=0))
-    moved = torch.stack(lines).cpu().double().numpy()
-    return moved / np.maximum(moved.sum(axis=1, keepdims=True), np.finfo(float).tiny)
 
 
 def disturbed(model: Mixture, series: Series) -> dict[str, float]:
@@ -163,32 +138,27 @@ def disturbed(model: Mixture, series: Series) -> dict[str, float]:
             "gates of another moment": shares[order],
             "gates of the next channel": shares.roll(1, dims=1),
         }
-        lone = torch.eye(shares.shape[-1], device=shares.device)
-        mixtures = {name: torch.bmm(each, outputs) for name, each in gates.items()}
-        mixtures |= {n: torch.bmm(one.expand_as(shares), outputs) for n, one in enumerate(lone)}
-        errors = {n: (network.towers(each) - target).square() for n, each in mixtures.items()}
-        shifted = network.towers(mixtures["as trained"].roll(1, dims=1)).roll(-1, dims=1)
-        errors["towers of the next channel"] = (shifted - target).square()
+        lone = dict(enumerate(torch.eye(shares.shape[-1], device=shares.device)))
+        gates |= {number: one.expand_as(shares) for number, one in lone.items()}
+        forecasts = {n: network.towers(torch.bmm(each, outputs)) for n, each in gates.items()}
+        mixed = torch.bmm(shares, outputs).roll(1, dims=1)
+        forecasts["towers of the next channel"] = network.towers(mixed).roll(-1, dims=1)
+        errors = {n: float((each - target).square().mean()) for n, each in forecasts.items()}
     base = ablation.last_value_error(series)
-    found = {name: float(each.mean()) / base for name, each in errors.items()}
-    alone = [found.pop(number) for number in range(len(lone))]
+    found = {name: error / base for name, error in errors.items()}
+    alone = [found.pop(number) for number in lone]
     return found | {"the best expert alone": min(alone), "the worst expert alone": max(alone)}
 
 
 def held_out(series: Series, model: Mixture) -> Array:
     """Rows that training left out under the protocol ``ours``, with the context of the first."""
     rows = PROTOCOLS["ours"].train(series)
-    first = len(rows) - len(PROTOCOLS["ours"].calibrating(np.zeros(len(rows))))
+    first = len(rows) - len(PROTOCOLS["ours"].calibrating(rows))
     return rows[max(0, first - model.unscored) :]
 
 
-def _sampled(model: Mixture, rows: Array, most: int) -> Tensor:
-    """Windows ``(n, c, w)`` of some of the rows, at most so many, in time order."""
+def _sampled(model: Mixture, rows: Array) -> Tensor:
+    """Windows ``(n, c, w)`` of some of the rows, at most `SAMPLE`, in time order."""
     windows = model._windows(rows)
-    drawn = np.random.default_rng(0).permutation(len(windows))[:most]
+    drawn = np.random.default_rng(0).permutation(len(windows))[:SAMPLE]
     return windows[torch.from_numpy(np.sort(drawn))]
-
-
-def _mean_of_pairs(matrix: Array) -> float:
-    """Mean of what is known above the diagonal."""
-    return pd.Series(matrix[np.triu_indices(len(matrix), 1)]).mean()

@@ -93,6 +93,15 @@ LOWER_IS_BETTER = (
     "parameters",
 )
 
+# Of the study's claims.
+VERDICTS = (
+    "reproduced",
+    "better than claimed",
+    "worse than claimed",
+    "contradicted within the study",
+    "not testable here",
+)
+
 
 def title(detector: str) -> str:
     """Return how a detector is called in figures and tables that people read."""

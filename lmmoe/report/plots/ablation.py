@@ -10,17 +10,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFor
 from lmmoe.report.names import colour, title
 from lmmoe.report.plots.style import canvas, note, styled
 
-# Okabe and Ito's colours, and one more; a group has one in every figure.
-GROUPS = {
-    "experts": "#0072B2",
-    "gate": "#009E73",
-    "towers": "#CC79A7",
-    "sizes": "#D55E00",
-    "window": "#E69F00",
-    "horizon": "#56B4E9",
-    "training": "#7A5195",
-    "yardsticks": "#7F7F7F",
-}
+# Okabe and Ito's colours, purple in place of their pale yellow, and grey.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7A5195", "#7F7F7F")
 UNSURE = "#B0B0B0"
 FULL = {"color": "#333333", "lw": 0.8, "ls": ":"}  # where the full model stands
 PLAIN = StrMethodFormatter("{x:g}")
@@ -47,61 +38,52 @@ def differences(table: pd.DataFrame) -> Figure:
     if known.empty:
         return note("No variant beside the full model has results: there is nothing to compare.")
     groups = known["group"]
+    shades = dict(zip(groups.unique(), COLOURS, strict=False))
     # A line's room above each group.
     levels = np.arange(len(known)) + 1.3 * (groups.ne(groups.shift()).cumsum().to_numpy() - 1)
-    figure, (left, right) = canvas(
-        width=10, height=1.3 + 0.175 * levels[-1], ncols=2, sharey=True, width_ratios=[1.4, 1]
-    )
-    _intervals(left, known.filter(regex="^average_precision_"), groups, levels, neutral=0)
+    layout = {"ncols": 2, "sharey": True, "width_ratios": [1.4, 1]}
+    figure, (left, right) = canvas(width=10, height=1.3 + 0.175 * levels[-1], **layout)
+    for ax, metric, neutral in ((left, "average_precision", 0), (right, "forecast_error", 1)):
+        middle, low, high = known.filter(regex=f"^{metric}_").to_numpy(dtype=float).T
+        sure = (low > neutral) | (high < neutral)
+        look = {"color": np.where(sure, groups.map(shades), UNSURE), "zorder": 3}
+        ax.hlines(levels, low, high, lw=1.6, **look)
+        ax.scatter(middle, levels, s=18, **look)
+        ax.axvline(neutral, **FULL)
+        ax.grid(axis="x", alpha=0.25)
+        ax.tick_params(axis="y", length=0)
     left.set(xlabel="average precision: variant - full model", title="detection (right: better)")
     left.xaxis.set_major_locator(MaxNLocator(5))
     left.xaxis.set_major_formatter(PLAIN)
-    _intervals(right, known.filter(regex="^forecast_error_"), groups, levels, neutral=1)
     right.set(xlabel="forecast error: variant / full model", title="forecasting (left: better)")
     if right.get_xlim()[0] > 0:
         ratio_axis(right)
     left.set_yticks(levels, [title(name) for name in known.index], fontsize=7.5)
     left.set_ylim(levels[-1] + 0.8, levels[0] - 2)
-    place = {"va": "center", "ha": "right"}
     for group, level in pd.Series(levels, groups).groupby(level=0).first().items():
-        look = {"color": GROUPS.get(group, "#333333"), "weight": "bold", "fontsize": 8}
-        left.text(-0.01, level - 1, group, transform=left.get_yaxis_transform(), **place, **look)
-    columns = {  # beside the rows
-        "parameters": known["parameters"].map("{:,.0f}".format),
-        "time": known["train_ratio"].map("{:.2f}".format),
-        "entities × seeds": [
-            f"{entities:.0f} × {seeds:.0f}"
-            for entities, seeds in known[["entities", "seeds"]].itertuples(index=False)
-        ],
-    }
-    for across, (head, texts) in zip((1.2, 1.36, 1.68), columns.items(), strict=True):
-        for level, text in zip([levels[0] - 1.5, *levels], [head, *texts], strict=True):
-            look = {"transform": right.get_yaxis_transform(), "fontsize": 7}
-            right.text(across, level, text, **place, **look)
+        look = {"color": shades[group], "weight": "bold", "fontsize": 8, "ha": "right"}
+        left.text(
+            -0.01, level - 1, group, transform=left.get_yaxis_transform(), va="center", **look
+        )
+    behind = [
+        f"{line.parameters:>10,.0f}{line.train_ratio:>7.2f}{line.entities:>7.0f} × {line.seeds:.0f}"
+        for line in known.itertuples()
+    ]
+    side = right.twinx()
+    side.set(ylim=right.get_ylim())
+    head = "parameters   time  entities × seeds"
+    texts = [head, *behind]
+    side.set_yticks([levels[0] - 1.5, *levels], texts, fontsize=6, family="monospace")
+    side.tick_params(axis="y", length=0)
     return figure
-
-
-def _intervals(
-    ax: Axes, ends: pd.DataFrame, groups: pd.Series, levels: np.ndarray, *, neutral: float
-) -> None:
-    """Draw the intervals; the columns of ``ends`` are middle, low and high."""
-    for level, group, (middle, low, high) in zip(levels, groups, ends.to_numpy(float), strict=True):
-        sure = low > neutral or high < neutral
-        shade = GROUPS.get(group, "#333333") if sure else UNSURE
-        ax.plot([low, high], [level, level], color=shade, lw=1.6, solid_capstyle="butt")
-        ax.scatter(middle, level, color=shade, s=18, zorder=3)
-    ax.axvline(neutral, **FULL)
-    ax.grid(axis="x", alpha=0.25)
-    ax.tick_params(axis="y", length=0)
 
 
 def ratio_axis(ax: Axes) -> None:
     """Make the x axis logarithmic, with a few plain numbers."""
     ax.set_xscale("log")
     low, high = ax.get_xlim()
-    ax.xaxis.set_major_locator(
-        LogLocator(subs=(1, 2, 5), numticks=20) if high > 6 * low else MaxNLocator(5)
-    )
+    steps = LogLocator(subs=(1, 2, 5), numticks=20) if high > 6 * low else MaxNLocator(5)
+    ax.xaxis.set_major_locator(steps)
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(PLAIN)
 
@@ -114,9 +96,8 @@ def sweeps(table: pd.DataFrame) -> Figure:
     """
     chosen = [name for name in SWEPT if name in set(table["setting"])]
     rows, shade = -(-len(chosen) // 3), colour("LightMMoE")
-    figure, axes = canvas(
-        rows, height=0.9 + 2.0 * rows, ncols=min(3, len(chosen)), squeeze=False, sharey=True
-    )
+    layout = {"ncols": min(3, len(chosen)), "squeeze": False, "sharey": True}
+    figure, axes = canvas(rows, height=0.9 + 2.0 * rows, **layout)
     for ax, name in zip(axes.flat, chosen, strict=False):
         part = table[table["setting"] == name].astype({"value": float})
         ax.fill_between(part["value"], part["low"], part["high"], color=shade, alpha=0.18)
@@ -148,8 +129,8 @@ def by_dataset(table: pd.DataFrame) -> Figure:
     values = values.rename(columns=lambda name: name.removesuffix("_difference"))
     sure = (low.to_numpy() > 0) | (high.to_numpy() < 0)
     texts = values.map("{:+.3f}".format) + np.where(sure, " *", "")
-    top = float(np.nanmax(np.abs(values.to_numpy())))
     figure, ax = canvas(width=2.4 + 1.3 * values.shape[1], height=1.1 + 0.19 * len(values))
+    top = float(np.nanmax(np.abs(values.to_numpy())))
     look = {"cmap": "RdBu", "vmin": -top, "vmax": top, "fmt": "", "annot_kws": {"size": 7}}
     sns.heatmap(values, ax=ax, annot=texts.where(values.notna(), ""), cbar=False, **look)
     ax.set_facecolor("#E0E0E0")

@@ -1,11 +1,10 @@
 """Pictures of the claims' audit (`lmmoe.report.claims`)."""
 
-import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 
-from lmmoe.report.claims import VERDICTS, summary
-from lmmoe.report.names import METRIC_TITLES
+from lmmoe.report.names import METRIC_TITLES, VERDICTS
 from lmmoe.report.plots.style import canvas, note, styled
 
 # Okabe and Ito's colours; grey for what cannot be tested. Each verdict has its mark too.
@@ -19,20 +18,15 @@ PANELS = {
 
 
 @styled
-def claims_by_document(audit: pd.DataFrame) -> Figure:
-    """How many claims of each document got which verdict, all documents at the bottom."""
-    table = summary(audit)
+def claims_by_document(table: pd.DataFrame) -> Figure:
+    """How many claims of each document got which verdict (`lmmoe.report.claims.summary`)."""
     figure, ax = canvas(width=9, height=1.2 + 0.45 * len(table))
-    start = np.zeros(len(table))
-    for verdict, colour in COLOURS.items():
-        sizes = table[verdict].to_numpy()
-        bars = ax.barh(table.index, sizes, left=start, color=colour, label=verdict, height=0.7)
-        # A narrower bar has no room for its number.
-        labels = [str(size) if size >= 4 else "" for size in sizes]
+    table.plot.barh(stacked=True, ax=ax, color=COLOURS, width=0.7, legend=False)
+    for bars, verdict in zip(ax.containers, VERDICTS, strict=True):
+        labels = [str(size) if size >= 4 else "" for size in table[verdict]]  # no room for less
         ax.bar_label(bars, labels, label_type="center", fontsize=8)
-        start = start + sizes
     ax.invert_yaxis()
-    ax.set(xlabel="claims", title="the study's printed claims")
+    ax.set(xlabel="claims", ylabel="", title="the study's printed claims")
     figure.legend(ncols=5, fontsize=7, loc="outside lower center")
     return figure
 
@@ -56,15 +50,14 @@ def printed_against_measured(audit: pd.DataFrame, chance: dict[str, float]) -> F
         low = min(part["printed"].min(), part["measured"].min(), chance[metric]) - 3
         ax.plot([low, 101], [low, 101], color="#999999", lw=0.8)
         ax.axhline(chance[metric], color="#999999", ls="--", label="random scores")
-        for verdict in VERDICTS:
-            dots = part[part["verdict"] == verdict]
-            if dots.empty:
-                continue
-            look = {"color": COLOURS[verdict], "marker": MARKS[verdict], "label": verdict}
-            ax.scatter(dots["printed"], dots["measured"], s=28, alpha=0.8, zorder=3, **look)
-        ax.set(xlim=(low, 101), ylim=(low, 101), aspect="equal")
-        ax.set(xlabel="printed (%)", ylabel="ours on the machines at hand (%)")
-        ax.set_title(METRIC_TITLES.get(PANELS[metric], metric))
+        look = {"palette": COLOURS, "markers": MARKS, "s": 28, "alpha": 0.8, "zorder": 3}
+        dots = {"x": "printed", "y": "measured", "hue": "verdict", "style": "verdict"}
+        sns.scatterplot(part, ax=ax, hue_order=VERDICTS, style_order=VERDICTS, **dots, **look)
         handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+        ax.get_legend().remove()
+        ax.set(
+            xlim=(low, 101), ylim=(low, 101), aspect="equal", title=METRIC_TITLES[PANELS[metric]]
+        )
+        ax.set(xlabel="printed (%)", ylabel="ours on the machines at hand (%)")
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6, fontsize=7)
     return figure

@@ -7,11 +7,9 @@ from matplotlib.figure import Figure
 from lmmoe.data import Series
 from lmmoe.data.series import Floats
 from lmmoe.report.names import colour
-from lmmoe.report.plots.ablation import ratio_axis
+from lmmoe.report.plots.ablation import COLOURS, ratio_axis
 from lmmoe.report.plots.style import canvas, note, shade_events, styled, time_axis
 
-# Okabe and Ito's colours, in turn.
-EXPERTS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#7F7F7F")
 ERRORS = (  # columns of `lmmoe.report.inside.table` that are forecast errors
     "as trained",
     "gates at their mean",
@@ -33,25 +31,24 @@ def gates_over_time(
     ``shares`` ``(t, c, e)`` and ``entropy`` ``(t,)`` belong to the last rows of the test half.
     """
     first, around = len(series.test) - len(shares), 60
-    start = max(event[0] - around, first)
-    stop = min(event[1] + around, len(series.test))
+    start, stop = max(event[0] - around, first), min(event[1] + around, len(series.test))
     time, unit = time_axis(series, np.arange(start, stop))
-    figure, axes = canvas(3, width=9, height=4.4, sharex=True, height_ratios=[1, 1.4, 0.8])
-    axes[0].plot(time, series.test[start:stop, channel], color="#37474F", lw=0.9)
-    axes[0].set_ylabel(series.channels[channel])
+    layout = {"sharex": True, "height_ratios": [1, 1.4, 0.8]}
+    figure, (values, parts, mean) = canvas(3, width=9, height=4.4, **layout)
+    values.plot(time, series.test[start:stop, channel], color="#37474F", lw=0.9)
+    values.set(ylabel=series.channels[channel])
     shown = shares[start - first : stop - first, channel].T
     labels = [f"expert {number + 1}" for number in range(len(shown))]
-    axes[1].stackplot(
-        time, shown, colors=EXPERTS[: len(shown)], labels=labels, lw=0, antialiased=False
-    )
-    axes[1].set(ylabel="share", ylim=(0, 1))
-    axes[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=7)
-    axes[2].plot(time, entropy[start - first : stop - first], color="#37474F", lw=0.9)
-    axes[2].set(ylabel="entropy", ylim=(0, 1), xlabel=unit)
-    for ax in (axes[0], axes[2]):
+    look = {"colors": COLOURS[: len(shown)], "lw": 0, "antialiased": False}
+    parts.stackplot(time, shown, labels=labels, **look)
+    parts.set(ylabel="share", ylim=(0, 1))
+    parts.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=7)
+    mean.plot(time, entropy[start - first : stop - first], color="#37474F", lw=0.9)
+    mean.set(ylabel="entropy", ylim=(0, 1), xlabel=unit)
+    for ax in (values, mean):
         shade_events(ax, series, start=start, stop=stop)
-    axes[0].margins(x=0)
-    axes[0].set_title("the gate of one channel over time, and the mean entropy of all gates")
+    values.margins(x=0)
+    values.set_title("the gate of one channel over time, and the mean entropy of all gates")
     return figure
 
 
@@ -76,9 +73,7 @@ def disturbances(table: pd.DataFrame) -> Figure:
     ax.axvline(1, color="#333333", lw=0.8, ls=":")
     ratio_axis(ax)
     ax.set_yticks(range(len(ERRORS)), ERRORS[::-1])
-    ax.set(
-        xlabel="forecast error on held-out rows (dotted: the last value repeated)",
-        ylim=(-0.6, len(ERRORS) - 0.4),
-    )
+    ax.set(ylim=(-0.6, len(ERRORS) - 0.4))
+    ax.set_xlabel("forecast error on held-out rows (dotted: the last value repeated)")
     ax.set_title("parts of the trained network exchanged (right: geometric mean)")
     return figure

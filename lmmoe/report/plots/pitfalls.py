@@ -9,7 +9,8 @@ from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 from lmmoe.data import Series
 from lmmoe.data.series import Floats
 from lmmoe.metrics import alarms, best_f1
-from lmmoe.report.names import METRIC_TITLES, colour, title
+from lmmoe.report import names
+from lmmoe.report.names import METRIC_TITLES, colour
 from lmmoe.report.plots import style
 from lmmoe.report.plots.style import canvas, styled
 from lmmoe.segments import runs
@@ -18,34 +19,33 @@ NONE = "No labelled events: no pitfall can be shown with them."
 
 
 @styled
-def ranking(made: pd.DataFrame) -> Figure:
+def ranking(gains: pd.DataFrame) -> Figure:
     """What each pitfall gives to each detector, and how often it changes their order.
 
-    ``made`` is the first of `pitfall_tables.tables`. The pitfall with the highest mean gain stands
-    on top; thin lines are 95 % bootstrap intervals over entities.
+    The pitfall with the highest mean gain stands on top; thin lines are 95 % bootstrap intervals
+    over entities.
     """
-    if made.empty:
+    if gains.empty:
         return style.note(NONE)
-    order = made.groupby(["mistake", "number"])["gain"].mean().sort_values(kind="stable").index
+    order = gains.groupby(["mistake", "number"])["gain"].mean().sort_values(kind="stable").index
     names, rows = order.get_level_values("mistake"), np.arange(len(order))
     layout = {"ncols": 2, "sharey": True, "width_ratios": [3, 1]}
     figure, (ax, moved) = canvas(height=1.4 + 0.36 * len(order), **layout)
     ax.axvline(0, color="#999999", lw=0.8)
-    detectors = list(made["detector"].unique())
+    detectors = list(gains["detector"].unique())
     for place, name in enumerate(detectors):
-        part = made[made["detector"] == name].set_index("mistake").reindex(names)
+        part = gains[gains["detector"] == name].set_index("mistake").reindex(names)
         levels = rows + 0.2 * ((len(detectors) - 1) / 2 - place)
         ax.hlines(levels, part["low"], part["high"], color=colour(name), lw=1, alpha=0.6)
         ax.scatter(part["gain"], levels, color=colour(name), s=18, zorder=3)
-    changes = made.groupby("mistake")["order_changes"].first().reindex(names)
+    changes = gains.groupby("mistake")["order_changes"].first().reindex(names)
     bars = moved.barh(rows, changes, color="#BBBBBB", height=0.6)
     moved.bar_label(bars, [f" {share:.0%}" for share in changes], fontsize=7)
     ax.set_yticks(rows, [f"{name}  ({number})" for name, number in order])
     ax.set(ylim=(-0.6, len(order) - 0.4), xlabel="gain: number after the pitfall - before")
     ax.set_title("what each pitfall gives")
-    moved.set(xlim=(0, 1.25), xlabel="share of resamples")
+    moved.set(xlim=(0, 1.25), xlabel="share of resamples", title="order changes")
     moved.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    moved.set_title("order changes")
     for level in rows[1::2]:
         for each in (ax, moved):
             each.axhspan(level - 0.5, level + 0.5, color="#F4F4F4", zorder=0, lw=0)
@@ -53,24 +53,21 @@ def ranking(made: pd.DataFrame) -> Figure:
 
 
 def _with_legend(figure: Figure, detectors: list[str]) -> Figure:
-    dots = [Line2D([], [], color=colour(d), label=title(d), marker="o") for d in detectors]
+    dots = [Line2D([], [], color=colour(d), label=names.title(d), marker="o") for d in detectors]
     figure.legend(handles=dots, loc="outside lower center", ncols=len(dots), fontsize=8)
     return figure
 
 
 @styled
-def sweeps(tried: pd.DataFrame, pitfalls: pd.DataFrame) -> Figure:
-    """How the number moves as a pitfall grows, for those of ``pitfalls`` that have an ``axis``.
-
-    ``tried`` is the second of `pitfall_tables.tables`, ``pitfalls`` its `catalogue`.
-    """
-    shown = pitfalls[(pitfalls["axis"] != "") & pitfalls.index.isin(tried["mistake"])]
+def sweeps(settings: pd.DataFrame, pitfalls: pd.DataFrame) -> Figure:
+    """How the number moves as a pitfall grows, for those of the catalogue that have an ``axis``."""
+    shown = pitfalls[pitfalls.index.isin(settings["mistake"])]
     if shown.empty:
         return style.note(NONE)
     rows = -(-len(shown) // 3)
     figure, axes = canvas(rows, height=0.5 + 2.5 * rows, ncols=3, squeeze=False)
-    for ax, name in zip(axes.flat, shown.index, strict=False):
-        part, about = tried[tried["mistake"] == name], shown.loc[name]
+    for ax, (name, about) in zip(axes.flat, shown.iterrows(), strict=False):
+        part = settings[settings["mistake"] == name]
         sizes = pd.to_numeric(part["setting"], errors="coerce")
         if sizes.isna().all():  # steps, not sizes
             sizes = part.groupby("detector").cumcount()
@@ -80,7 +77,8 @@ def sweeps(tried: pd.DataFrame, pitfalls: pd.DataFrame) -> Figure:
             ax.plot(line["size"], line["value"], color=colour(detector), marker="o", ms=3)
         metric = about["metric"] if about["metric"] == "best_f1" else about["reported"]
         metric = METRIC_TITLES.get(metric, "F1") if about["number"] else "F1"
-        ax.set_title(f"{name} ({about['number']})" if about["number"] else name, fontsize=9)
+        number = f" ({about['number']})" if about["number"] else ""
+        ax.set_title(f"{name}{number}", fontsize=9)
         ax.set(ylabel=metric, ylim=(0, None))
         ax.set_xlabel(about["axis"], fontsize=7)
         if sizes.min() > 0 and sizes.max() > 20 * sizes.min():
@@ -88,7 +86,7 @@ def sweeps(tried: pd.DataFrame, pitfalls: pd.DataFrame) -> Figure:
             ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     for ax in axes.flat[len(shown) :]:
         ax.axis("off")
-    return _with_legend(figure, list(tried["detector"].unique()))
+    return _with_legend(figure, list(settings["detector"].unique()))
 
 
 @styled
@@ -117,9 +115,8 @@ def adjustment(series: Series, scores: Floats, detector: str = "random") -> Figu
     ax.plot(place, scores[rows], color=colour(detector), lw=0.8)
     ax.axhline(best.threshold, color="black", ls="--", lw=0.8)
     ax.scatter(place[flagged[rows]], scores[rows][flagged[rows]], color="black", s=14, zorder=3)
-    ax.set(ylabel="score")
-    shown = f"{title(detector)} on {series.entity}"
-    ax.set_title(f"{shown}: an event (shaded), flagged rows (dots)")
+    shown = f"{names.title(detector)} on {series.entity}"
+    ax.set(ylabel="score", title=f"{shown}: an event (shaded), flagged rows (dots)")
     scale = series.rows_per_day or 1
     for level, (bits, shade) in enumerate(((flagged, "black"), (counted, style.EVENT))):
         spans = [((rows[0] + a) / scale, (b - a) / scale) for a, b in runs(bits[rows])]
