@@ -1,14 +1,15 @@
 """What a detector is worth in use, for notebook 07.
 
 `alarms` counts the alarms of live streams under each rule for thresholds, `steps` times a row that
-comes alone, `chosen` says which detector belongs where. `watch`, `explain` and `restarted_exported`
-tell one machine's story. Compressed models are in `lmmoe.report.compress`, machines that no
-training has seen in `lmmoe.report.newcomers`.
+comes alone, `new_machines` says what a machine gets that no training has seen, `chosen` which
+detector belongs where. `watch` and `explain` tell one machine's story.
 """
 
+import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cache, partial
 from importlib.metadata import version
 from itertools import cycle, islice
 from pathlib import Path
@@ -18,16 +19,23 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 
-from lmmoe import progress
+from lmmoe import training
 from lmmoe.data.series import Floats, Series
+from lmmoe.detectors import Detector, detector
+from lmmoe.detectors.mixture import Mixture
+from lmmoe.detectors.scaling import Scaling
 from lmmoe.errors import DataError
 from lmmoe.live.alarms import RELEASE, Alarm, Tail, checked_rule, threshold
 from lmmoe.live.model import Facts, Model
 from lmmoe.live.stream import Stream
+from lmmoe.metrics import alarm_budget
+from lmmoe.mmoe import MMoE
 from lmmoe.report import kept
+from lmmoe.report.evaluation import PER_DAY, evaluate
 from lmmoe.report.export import Runtime, quantise, write
-from lmmoe.report.measure import cpu_name
+from lmmoe.report.measure import cpu_name, each
 from lmmoe.report.params import Profile, detector_of
 from lmmoe.report.runs import FAILURES, Run, result
 from lmmoe.report.statistics import bootstrap_mean, largest_block
@@ -35,7 +43,7 @@ from lmmoe.report.tables.means import by_entity
 
 VERSION = 1  # raise it when what this module measures changes
 PROTOCOL = "ours"  # the one that holds rows back, by which thresholds are set
-SUBJECT = "LightMMoE"
+SUBJECT, L2 = "LightMMoE", "MTSExample"
 RULES = ("budget:1", "quantile:0.99", "pot:0.0001", "spot:0.0001")
 
 # --- alarms of live streams ---
@@ -55,19 +63,16 @@ def alarms(profile: Profile) -> pd.DataFrame:
     knows is not watched again.
     """
     keep, lines = kept.Kept(profile.profile, "live"), []
-    names = [name for name in (SUBJECT, "MTSExample") if name in profile.detectors]
-    with progress.bar(len(profile.present), "live streams", unit="entity") as bar:
-        for entity in profile.present:
-            bar.set_postfix_str(entity, refresh=False)
-            series = profile.load(entity)
-            for name in names if series.rows_per_day and series.events else ():
-                run = Run(series, name, PROTOCOL, profile.seeds[0], profile.detectors[name])
-                shown = {n: run.identity[n] for n in ("dataset", "entity", "detector", "seed")}
-                hidden = {"run": run.key, "rules": RULES, "rows_per_day": series.rows_per_day}
-                hidden |= {"measured": VERSION, "numpy": version("numpy")}
-                lines += keep.lines(shown, hidden, lambda run=run: watched(run))
-            bar.update()
-    return pd.DataFrame(lines).reindex(columns=["key", *ALARMS])
+    names = [name for name in (SUBJECT, L2) if name in profile.detectors]
+    for entity in each(profile.present, "live streams", "entity"):
+        series = profile.load(entity)
+        for name in names if series.rows_per_day and series.events else ():
+            run = Run(series, name, PROTOCOL, profile.seeds[0], profile.detectors[name])
+            shown = {n: run.identity[n] for n in ("dataset", "entity", "detector", "seed")}
+            hidden = {"run": run.key, "rules": RULES, "rows_per_day": series.rows_per_day}
+            hidden |= {"measured": VERSION, "numpy": version("numpy")}
+            lines += keep.lines(shown, hidden, lambda run=run: watched(run))
+    return kept.table(lines, ALARMS)
 
 
 def watched(run: Run) -> list[dict[str, object]]:
@@ -101,29 +106,31 @@ def counted(
     ``delay``, the mean number of rows from the start of a found event to its alarm.
     """
     word, value = checked_rule(rule)
-    made = threshold(rule, model.calibration, series.rows_per_day)
-    start = made.threshold if isinstance(made, Tail) else made
-    found, above = episodes(scores, made, release, model.normal)
+    level = threshold(rule, model.calibration, series.rows_per_day)
+    first = getattr(level, "threshold", level)
+    found, above = episodes(scores, level, release, model.normal)
     normal = np.asarray(series.labels) == 0
-    days = len(scores) / series.rows_per_day
-    false = [one for one in found if normal[one[0] : one[1] + 1].all()]
-    firsts = [next((a for a, b in found if b >= begin), end) for begin, end in series.events]
-    pairs = list(zip(firsts, series.events, strict=True))
-    delays = [max(first, begin) - begin for first, (begin, end) in pairs if first < end]
-    opens = [any(begin <= a < end for a, _ in found) for begin, end in series.events]
+    events, days = series.events, len(scores) / series.rows_per_day
+    false = [normal[start : last + 1].all() for start, last in found]
+    # Of each event: the rows that open an alarm which reaches it, the first of them counts.
+    reached = [[a for a, last in found if last >= start and a < end] for start, end in events]
+    delays = [max(a[0], start) - start for a, (start, _) in zip(reached, events, strict=True) if a]
+    opens = [
+        any(a >= start for a in rows) for rows, (start, _) in zip(reached, events, strict=True)
+    ]
     return {
         "rule": rule,
-        "threshold": start,
-        "last_threshold": made.threshold if isinstance(made, Tail) else made,
+        "threshold": first,
+        "last_threshold": getattr(level, "threshold", level),
         "promised_share": {"quantile": 1 - value, "pot": value, "spot": value}.get(word, np.nan),
         "share": float(above[normal].mean()),
         "promised_per_day": value if word == "budget" else np.nan,
         "alarms_per_day": len(found) / days,
-        "false_alarms_per_day": len(false) / days,
+        "false_alarms_per_day": sum(false) / days,
         "days": days,
-        "events": len(series.events),
-        "found": len(delays) / max(len(series.events), 1),
-        "announced": sum(opens) / max(len(series.events), 1),
+        "events": len(events),
+        "found": len(delays) / max(len(events), 1),
+        "announced": sum(opens) / max(len(events), 1),
         "delay": float(np.mean(delays)) if delays else np.nan,
     }
 
@@ -136,17 +143,16 @@ def episodes(
     Also which rows are above the threshold of their time ``(t,)``. A tail learns as it goes.
     ``release`` and ``normal`` are `Alarm`'s.
     """
-    alarm = Alarm(rule.threshold if isinstance(rule, Tail) else rule, release, normal)
+    alarm = Alarm(getattr(rule, "threshold", rule), release, normal)
     found, above = [], np.zeros(len(scores), dtype=bool)
     for row, score in enumerate(scores.tolist()):
         if score != score:  # no score
             continue
         above[row] = alarm.above(score)
-        was = alarm.open
-        alarm.step(score, row)
+        ended = alarm.step(score, row) == "ended"
         if isinstance(rule, Tail) and rule.update(score):
             alarm.threshold = rule.threshold
-        if was and not alarm.open:
+        if ended:
             found.append((alarm.first, alarm.last))
     return [*found, *([(alarm.first, alarm.last)] if alarm.open else [])], above
 
@@ -160,20 +166,13 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     weights = {"alarms_per_day": "days", "false_alarms_per_day": "days"}
     weights |= {"found": "events", "announced": "events"}
     parts = rows.assign(**{name: rows[name] * rows[unit] for name, unit in weights.items()})
-    joined = parts.groupby(["dataset", "detector", "rule"], sort=False).agg(
-        **{name: (name, "sum") for name in weights},
-        entities=("entity", "nunique"),
-        days=("days", "sum"),
-        events=("events", "sum"),
-        promised_share=("promised_share", "first"),
-        share=("share", "mean"),
-        promised_per_day=("promised_per_day", "first"),
-        delay=("delay", "mean"),
-        difference=("difference", "max"),
-    )
+    ways = dict.fromkeys((*weights, "days", "events"), "sum") | {"entity": "nunique"}
+    ways |= {"promised_share": "first", "promised_per_day": "first", "share": "mean"}
+    ways |= {"delay": "mean", "difference": "max"}
+    joined = parts.groupby(["dataset", "detector", "rule"], sort=False).agg(ways)
     for name, unit in weights.items():
         joined[name] /= joined[unit]
-    return joined.reset_index()
+    return joined.rename(columns={"entity": "entities"}).reset_index()
 
 
 # --- a row that comes alone ---
@@ -202,48 +201,42 @@ def steps(profile: Profile, rows: pd.DataFrame) -> pd.DataFrame:
     good = rows[rows["error"].isna() & (rows["protocol"] == PROTOCOL) & (rows["entity"] == entity)]
     names = [n for n in profile.detectors if n == detector_of(n) and n in set(good["detector"])]
     calls = FEW if profile.dataset == "synthetic" else CALLS
-    with progress.bar(len(names), "live rows", unit="detector") as bar:
-        for name in names:
-            bar.set_postfix_str(name, refresh=False)
-            run = Run(series, name, PROTOCOL, profile.seeds[0], profile.detectors[name])
-            shown = {n: run.identity[n] for n in ("dataset", "entity", "detector")}
-            hidden = {"run": run.key, "effort": [calls, SECONDS, STEPS], "measured": VERSION}
-            lines += keep.lines(shown, hidden, lambda run=run: _timed(run, calls))
-            bar.update()
-    return pd.DataFrame(lines).reindex(columns=["key", *STEPS])
+    for name in each(names, "live rows", "detector"):
+        run = Run(series, name, PROTOCOL, profile.seeds[0], profile.detectors[name])
+        shown = {n: run.identity[n] for n in ("dataset", "entity", "detector")}
+        hidden = {"run": run.key, "effort": [calls, SECONDS, STEPS], "measured": VERSION}
+        lines += keep.lines(shown, hidden, lambda run=run: timed(run, calls))
+    return kept.table(lines, STEPS)
 
 
-def _timed(run: Run, calls: int) -> list[dict[str, object]]:
-    """Time whole steps of a stream (scaling, score, threshold, attribution), and other ways."""
-    device = {"device": cpu_name()}
+def timed(run: Run, calls: int) -> list[dict[str, object]]:
+    """Time whole steps of a stream (scaling, score, threshold, attribution).
+
+    Of LightMMoE also its own batch function and ONNX Runtime on single rows.
+    """
+    device, test = {"device": cpu_name()}, run.series.test
     try:
         model = model_of(run)
+        made = model.detector
         # Without calibration scores no rule sets a threshold; what a step costs hangs on none.
         stream = Stream(model, threshold=1e300 if model.calibration is None else "quantile")
-        line = percentiles(lambda row: stream.step(row).shares, run.series.test, calls)
+        line = {"way": STEP} | percentiles(lambda row: stream.step(row).shares, test, calls)
         with TemporaryDirectory(prefix="lmmoe-") as folder:
-            state = stream.save(Path(folder, "state.safetensors")).stat().st_size
+            line["state_bytes"] = stream.save(Path(folder, "state.safetensors")).stat().st_size
             file = model.save(Path(folder, "model.safetensors")).stat().st_size
-        scores = model.detector.decision_scores_.nbytes  # in the file only to set thresholds by
-        lines = [{"way": STEP} | line | {"model_bytes": file - scores, "state_bytes": state}]
-        if run.detector == SUBJECT:
-            lines += _other_ways(model, run.series, calls)
+            # Without the training scores, which are in the file only to set thresholds by.
+            lines = [line | {"model_bytes": file - made.decision_scores_.nbytes}]
+            if run.detector == SUBJECT:
+                given = [test[start : start + made.min_rows] for start in range(65)]
+                lines += [{"way": BATCH} | percentiles(made.decision_function, given, calls)]
+                files = {ONNX: write(made, Path(folder, "model.onnx"))}
+                files[INT8] = quantise(files[ONNX], Path(folder, "int8.onnx"))
+                for way, file in files.items():
+                    own = percentiles(Runtime(file).judge, [one[None] for one in given], calls)
+                    lines.append({"way": way} | own | {"model_bytes": file.stat().st_size})
     except (*FAILURES, NotImplementedError) as error:
         return [{"way": STEP, "error": str(error)} | device]
     return [line | device for line in lines]
-
-
-def _other_ways(model: Model, series: Series, calls: int) -> list[dict[str, object]]:
-    """Time single rows by the detector's own batch function and by ONNX Runtime."""
-    made, size = model.detector, model.detector.min_rows
-    given = [series.test[start : start + size] for start in range(65)]
-    lines = [{"way": BATCH} | percentiles(made.decision_function, given, calls)]
-    with TemporaryDirectory(prefix="lmmoe-") as folder:
-        plain = write(made, Path(folder, "model.onnx"))
-        for way, file in ((ONNX, plain), (INT8, quantise(plain, Path(folder, "int8.onnx")))):
-            own = percentiles(Runtime(file).judge, [piece[None] for piece in given], calls)
-            lines.append({"way": way} | own | {"model_bytes": file.stat().st_size})
-    return lines
 
 
 def percentiles(
@@ -264,10 +257,199 @@ def percentiles(
         taken.append((now - began, spent))
         if now > end:
             break
-    middle, high = 1000 * np.percentile(taken, [50, 99], axis=0)
-    wall = {"p50_ms": float(middle[0]), "p99_ms": float(high[0])}
-    own = {"p50_processor_ms": float(middle[1]), "p99_processor_ms": float(high[1])}
-    return wall | own | {"calls": len(taken)}
+    (wall, own), (high, own_high) = (1000 * np.percentile(taken, [50, 99], axis=0)).tolist()
+    found = {"p50_ms": wall, "p99_ms": high, "p50_processor_ms": own}
+    return found | {"p99_processor_ms": own_high, "calls": len(taken)}
+
+
+# --- a machine that no training has seen ---
+
+AMOUNTS = {"first hour": 1 / 24, "first day": 1.0, "first week": 7.0}  # days
+ALL = "all rows"
+UNSEEN, SEEN, OWN = "one for all, machine unseen", "one for all, machine seen", "own model"
+FOLDS = 3  # where entities have no groups
+# Windows an epoch, drawn anew for each; our choice: the time of four machines of SMD. Of the
+# embedded data few, so that the way is shown in seconds.
+WINDOWS, FEW_WINDOWS = 100_000, 1_000
+QUALITY = ("average_precision", "best_f1", "vus_pr", "point_f1_pa")
+LIVE = ("events_found", "false_alarms_per_day", "normal_share")
+NEW = ("dataset", "entity", "group", "learned", "rows", "method", *QUALITY, *LIVE, "error")
+
+
+class Shared(Mixture):
+    """A LightMMoE that begins with a network given: `fit` learns a machine's scaling alone."""
+
+    @classmethod
+    def on(cls, network: MMoE, rows: npt.ArrayLike, **settings: object) -> "Shared":
+        """Put a network to work on a machine: learn its scaling from raw rows ``(t, c)``."""
+        made = cls(**settings)
+        made.network = network
+        return made.fit(rows)
+
+    def _fit(self, rows: Floats) -> None:
+        self._scaling = Scaling.of(self.scaling, rows)
+        self.history = training.History()
+
+    def _cut(self, rows: int) -> int:
+        """The network has learned from none of these rows: all may set a threshold."""
+        return 0
+
+
+def train_shared(
+    machines: list[npt.ArrayLike], *, seed: int = 0, most: int = WINDOWS, **settings: object
+) -> MMoE:
+    """Train LightMMoE's network on raw training rows ``(t, c)`` of several machines together.
+
+    Each machine's rows are scaled by themselves; no window holds rows of two. ``most`` bounds the
+    windows of an epoch. ``settings`` are LightMMoE's; nothing stops training early.
+
+    Raises `DataError` for no machine, machines of different channels or too few rows.
+    """
+    like = detector(SUBJECT, seed=seed, **settings)
+    rows = [np.asarray(one, dtype=np.float64) for one in machines]
+    if not rows or len({one.shape[1:] for one in rows}) != 1:
+        raise DataError("machines without rows, or with different channels: no network for all")
+    if min(map(len, rows)) < like.min_rows:
+        raise DataError(f"a machine with fewer rows than a window needs ({like.min_rows})")
+    scaled = [torch.from_numpy(Scaling.z_score(one)(one).astype(np.float32)) for one in rows]
+    generator = torch.Generator().manual_seed(seed)
+    network = like._build(rows[0].shape[1], torch.Generator().manual_seed(seed))
+    learner = like._learner(network, scaled[0][: like.window].T[None], generator)
+    whole = torch.cat(scaled)
+    inputs = training.windows(whole, like.window)
+    # First rows of the windows that lie, with their target, within one machine.
+    ends = np.cumsum([len(one) for one in rows])
+    within = [
+        range(end - len(one), end - like.unscored) for end, one in zip(ends, rows, strict=True)
+    ]
+    starts = torch.from_numpy(np.concatenate(within))
+    for _ in range(like.epochs):
+        learner.network.train()
+        order = starts[torch.randperm(len(starts), generator=generator)[:most]]
+        total = torch.zeros(())
+        for chosen in order.split(like.batch):
+            total += learner.step(inputs[chosen], whole[chosen + like.unscored]) * len(chosen)
+        loss = float(total) / len(order)
+        if not np.isfinite(loss):
+            raise RuntimeError("training on all machines diverged: lower learning_rate")
+        learner.end_epoch(loss)
+    learner.network.eval()
+    return learner.network
+
+
+def groups(entities: list[str]) -> dict[str, str]:
+    """Name each entity's group: "machine-2" of SMD's "machine-2-5"; else one of three folds."""
+    named = [re.fullmatch(r"(machine-\d+)-\d+", entity) for entity in entities]
+    if all(named):
+        return {entity: found[1] for entity, found in zip(entities, named, strict=True)}
+    return {entity: f"fold {number % FOLDS + 1}" for number, entity in enumerate(entities)}
+
+
+def new_machines(profile: Profile) -> pd.DataFrame:
+    """Measure all methods on all entities of a profile: a row each and amount, with `NEW`.
+
+    One network is trained on the machines of the other groups (a group is held out at a time); the
+    new machine learns its scaling from its first training rows, taken as normal, and nothing else.
+    Beside it stand a model of its own from the same rows, the L2 norm and random scores, and last,
+    with all rows, a network that saw the machine too. All is judged on the whole test half.
+
+    Empty where there are fewer than two groups, or entities differ in channels or have no labels
+    or no days. What the published table knows is not measured again; nor is a network trained that
+    no row needs.
+    """
+    loaded = {entity: profile.load(entity) for entity in profile.present}
+    usable = {name: one for name, one in loaded.items() if one.events and one.rows_per_day}
+    group_of, seed = groups(list(usable)), profile.seeds[0]
+    if len(set(group_of.values())) < 2 or len({s.train.shape[1] for s in usable.values()}) > 1:
+        return kept.table([], NEW)
+    most = FEW_WINDOWS if profile.dataset == "synthetic" else WINDOWS
+
+    @cache
+    def network(without: str) -> MMoE:
+        """The network of the machines outside a group; of all for ""."""
+        rows = [one.train for name, one in usable.items() if group_of[name] != without]
+        return train_shared(rows, seed=seed, most=most)
+
+    keep, lines, how = kept.Kept(profile.profile, "new_machine"), [], (profile.vus_window, seed)
+    for entity in each(list(usable), "new machines", "entity"):
+        one, group = usable[entity], group_of[entity]
+        shown = {"dataset": one.dataset, "entity": entity, "group": group}
+        hidden = {"data": {name: (one.id, group_of[name]) for name, one in usable.items()}}
+        hidden |= {"seed": seed, "most": most, "vus_window": profile.vus_window}
+        hidden |= {"rows_per_day": one.rows_per_day, "measured": VERSION}
+        work = partial(measured_new, one, network, group, *how)
+        lines += keep.lines(shown, hidden, work)
+    return kept.table(lines, NEW)
+
+
+def amounts(series: Series) -> list[tuple[str, int]]:
+    """Name how much is learned from, with the number of rows; what is there only in part is not."""
+    wanted = {name: round(days * series.rows_per_day) for name, days in AMOUNTS.items()}
+    there = [(name, rows) for name, rows in wanted.items() if rows < len(series.train)]
+    return [*there, (ALL, len(series.train))]
+
+
+def measured_new(
+    series: Series, network: Callable[[str], MMoE], group: str, vus_window: int, seed: int
+) -> list[dict[str, object]]:
+    """Measure each method, learned from each of the `amounts`; the seen network only from all.
+
+    ``network`` gives the network of all machines but a group's. A method that cannot learn from so
+    few rows has ``error`` in place of numbers.
+    """
+    ways: dict[str, Callable[[Floats], Detector]] = {
+        UNSEEN: lambda few: Shared.on(network(group), few, seed=seed),
+        SEEN: lambda few: Shared.on(network(""), few, seed=seed),
+        # From all rows it is a run of this report, and kept.
+        OWN: lambda few: (
+            result(Run(series, SUBJECT, seed=seed)).detector
+            if len(few) == len(series.train)
+            else detector(SUBJECT, seed=seed).fit(few)
+        ),
+        L2: lambda few: detector(L2).fit(few),
+        "random": lambda few: detector("random", seed=seed).fit(few),
+    }
+    lines = []
+    for learned, rows in amounts(series):
+        for method in ways:
+            if method == SEEN and learned != ALL:
+                continue
+            line = {"learned": learned, "rows": rows, "method": method}
+            try:
+                made = ways[method](series.train[:rows])
+                lines.append(line | judged(made, series, rows, vus_window))
+            except FAILURES as error:
+                lines.append(line | {"error": f"{type(error).__name__}: {error}"})
+    return lines
+
+
+def judged(made: Detector, series: Series, rows: int, vus_window: int) -> dict[str, float]:
+    """Judge a fitted detector on the test half; alarms at a budget of one a day.
+
+    The budget's threshold is set on the training rows that no network has learned from: all for
+    one that came from elsewhere, the last tenth for one's own. ``normal_share`` is the share of the
+    rows outside events above it: an alarm that never ends meets every event, and is not false.
+    """
+    scores, labels = made.decision_function(series.test), np.asarray(series.labels)
+    learned = made._cut(rows)
+    # The first scores of a window are not their own.
+    free = made.decision_scores_[max(made.unscored, learned if learned < rows else 0) :]
+    level = alarm_budget(free, series.rows_per_day, per_day=PER_DAY)
+    given = {"vus_window": vus_window, "calibration": free, "rows_per_day": series.rows_per_day}
+    found = evaluate(series.labels, scores, **given)
+    quality = {name: float(found[name]) for name in QUALITY}
+    quality |= {name: float(found[f"budget_{name}"]) for name in LIVE[:2]}
+    return quality | {"normal_share": float((scores[labels == 0] > level).mean())}
+
+
+def new_machine_means(rows: pd.DataFrame) -> pd.DataFrame:
+    """Average over entities that every method and amount has: a row per amount and method."""
+    good = rows[rows["error"].isna()]
+    counted = good.groupby("entity").size()
+    whole = good[good["entity"].isin(counted[counted == counted.max()].index)]
+    joined = whole.groupby(["learned", "method"], sort=False)[[*QUALITY, *LIVE]].mean()
+    joined.insert(0, "entities", whole["entity"].nunique())
+    return joined.reset_index()
 
 
 # --- which detector belongs where ---
@@ -280,44 +462,29 @@ CHOICE = (
     *("place", "asks for", "detector", "average_precision", "p99_processor_ms", "kilobytes"),
     *("microseconds_per_row", "train_seconds", "core_seconds_a_month"),
 )
-
-
-class Place(NamedTuple):
-    """A place of the study's: what it asks for, the column that says so, what it prefers by."""
-
-    name: str
-    rule: str
-    admits: str
-    prefers: str
-    lowest: bool
-
-
-PLACES = (
-    Place(
-        "real time",
+# The study's places: which column of `candidates` admits, which one is preferred, what is asked.
+PLACES = {
+    "real time": (
+        *("quick", "average_precision"),
         f"a live score, 99 of 100 rows within {WAIT_MS:g} ms of processor time; then the highest "
         "average precision",
-        *("quick", "average_precision", False),
     ),
-    Place(
-        "edge",
+    "edge": (
+        *("small", "average_precision"),
         f"a live score, model and state within {EDGE_BYTES / 1000:g} kB; then the highest average "
         "precision",
-        *("small", "average_precision", False),
     ),
-    Place(
-        "cloud",
+    "cloud": (
+        *("as_good", "core_seconds_a_month"),
         "as good as the best; then the fewest core-seconds a machine and month (trained once, a "
         "row a minute scored)",
-        *("as_good", "core_seconds_a_month", True),
     ),
-    Place(
-        "batch",
+    "batch": (
+        *("as_good", "microseconds_per_row"),
         "as good as the best; then the fastest to score",
-        *("as_good", "microseconds_per_row", True),
     ),
-    Place("research", "the highest average precision", "all", "average_precision", lowest=False),
-)
+    "research": ("all", "average_precision", "the highest average precision"),
+}
 
 
 def candidates(rows: pd.DataFrame, live: pd.DataFrame, protocol: str) -> pd.DataFrame:
@@ -334,14 +501,13 @@ def candidates(rows: pd.DataFrame, live: pd.DataFrame, protocol: str) -> pd.Data
     own = live[(live["way"] == STEP) & live["error"].isna()].set_index("detector")
     table = pd.DataFrame({"average_precision": quality.mean()}).join(costs)
     table = table.join(own[["p99_processor_ms", "model_bytes", "state_bytes"]])
-    size = table["model_bytes"] + table["state_bytes"]
-    table["kilobytes"] = size / 1000
+    table["kilobytes"] = (table["model_bytes"] + table["state_bytes"]) / 1000
     table["microseconds_per_row"] = 1e6 * table["score_seconds"] / table["test_rows"]
     scoring = table["microseconds_per_row"] * ROWS_A_MONTH / 1e6
     table["core_seconds_a_month"] = table["train_seconds"] + scoring
     table["all"] = True
     table["quick"] = table["p99_processor_ms"] <= WAIT_MS
-    table["small"] = table["p99_processor_ms"].notna() & (size <= EDGE_BYTES)
+    table["small"] = table["p99_processor_ms"].notna() & (1000 * table["kilobytes"] <= EDGE_BYTES)
     table["as_good"] = False
     if len(quality):
         best = bootstrap_mean(quality[table["average_precision"].idxmax()])
@@ -352,13 +518,12 @@ def candidates(rows: pd.DataFrame, live: pd.DataFrame, protocol: str) -> pd.Data
 def chosen(table: pd.DataFrame) -> pd.DataFrame:
     """Apply the rules to `candidates`: a row per place; a place that nobody suits has a gap."""
     lines = []
-    for place in PLACES:
-        suited = table[table[place.admits]]
-        line = {"place": place.name, "asks for": place.rule}
-        if len(suited):
-            ranked = suited.sort_values(place.prefers, ascending=place.lowest, kind="stable")
-            line |= {"detector": ranked.index[0]} | ranked.iloc[0].to_dict()
-        lines.append(line)
+    for place, (admits, prefers, rule) in PLACES.items():
+        lines.append({"place": place, "asks for": rule})
+        if len(suited := table[table[admits]]):
+            lowest = prefers != "average_precision"
+            ranked = suited.sort_values(prefers, ascending=lowest, kind="stable")
+            lines[-1] |= {"detector": ranked.index[0]} | ranked.iloc[0].to_dict()
     return pd.DataFrame(lines).reindex(columns=list(CHOICE))
 
 
@@ -367,8 +532,7 @@ def chosen(table: pd.DataFrame) -> pd.DataFrame:
 AROUND, TRACES, TOP = 60, 3, 6  # rows around an alarm, channels closer, channels named
 
 
-@dataclass(frozen=True, eq=False)
-class Day:
+class Day(NamedTuple):
     """A watched stretch of the test half: rows ``start`` to ``end``, their live scores.
 
     ``alarms`` are first and last loud row of each, counted in the test half.
@@ -431,11 +595,11 @@ def watch(model: Model, series: Series, rule: str) -> Day:
 
 def explain(model: Model, series: Series, day: Day) -> Explained | None:
     """Explain the day's first alarm in an event, else its first; None where there is none."""
-    real = [a for a, _ in day.alarms if any(b <= a < e for b, e in series.events)]
-    opened = [*real, *(a for a, _ in day.alarms)]
+    opened = [a for a, _ in day.alarms]
+    real = [a for a in opened if any(b <= a < e for b, e in series.events)]
     if not opened:
         return None
-    row, made = opened[0], model.detector
+    row, made = (real or opened)[0], model.detector
     first = max(row - AROUND, made.unscored)
     piece = series.test[first - made.unscored : row + AROUND]
     errors = made.channel_scores(piece)[made.unscored :][row - first]
