@@ -6,21 +6,18 @@ import platform
 import threading
 import time
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from drawing import drawn
-from safetensors import safe_open
 from small import FOREIGN, LIGHT, failing, make, series, tiny, waves
 
 from lmmoe import paths
 from lmmoe.detectors import detector, names
-from lmmoe.report import cost, kept, measure
+from lmmoe.report import cost, measure
 from lmmoe.report.cost import QUICK, Effort
-from lmmoe.report.measure import multiply_adds, per_row, rows_for
+from lmmoe.report.measure import per_row, rows_for
 from lmmoe.report.params import Profile
 from lmmoe.report.plots import cost as pictures
 
@@ -147,12 +144,6 @@ class TestMultiplyAdds:
             nothing = name in ("random", "row index", "IsolationForest", "SmartSimpleAD")
             assert np.isnan(found) if nothing or name == "range deviation" else found >= 4, name
 
-    def test_operations_of_torch(self):
-        a, b = torch.ones(3, 5), torch.ones(5, 7)
-        assert multiply_adds(torch.matmul, a, b) == 105
-        assert multiply_adds(torch.add, a, 1) == 0
-        assert multiply_adds(torch.nn.Conv1d(2, 4, 3), torch.ones(1, 2, 10)) == 2 * 4 * 3 * 8
-
 
 def test_a_call_gets_what_stands_before_its_rows():
     made, rows = make("LightMMoE").fit(waves(60)), waves(60, seed=1)
@@ -175,7 +166,7 @@ def tasks(monkeypatch, small_runs):
         done.append(task.__name__)
         return task(*given)
 
-    monkeypatch.setattr(cost, "isolated", here)
+    monkeypatch.setattr(measure, "isolated", here)
     monkeypatch.setattr(cost, "second_device", lambda: ("", ""))
     return done
 
@@ -203,15 +194,8 @@ class TestTable:
         numbers = pd.to_numeric(line.filter(regex="latency|seconds|rows_per").dropna())
         assert (numbers > 0).all() and line["latency_calls"] >= 20
         assert line["latency_p99_ms"] >= line["latency_p50_ms"] and line["process_mb"] > 50
-
-    def test_what_is_learned_is_the_file_without_the_training_scores(self, tmp_path, small_runs):
-        file, rows = tmp_path / "model.safetensors", waves(200)
-        found = cost.costs_of(partial(make, "LightMMoE"), rows, rows, SHORT, file)
-        with safe_open(file, framework="numpy") as opened:
-            sizes = {name: opened.get_tensor(name).nbytes for name in opened.keys()}  # noqa: SIM118
-        assert found["model_bytes"] == file.stat().st_size
-        assert sizes["decision_scores"] == 8 * 200
-        assert found["learned_bytes"] == file.stat().st_size - 8 * 200
+        # What is learned is the file without the scores of the training rows.
+        assert line["model_bytes"] - line["learned_bytes"] == 8 * 300
 
     def test_what_cannot_be_saved_has_no_size_and_no_memory_of_scoring(self, profile, tasks):
         pytest.importorskip("pyod")
@@ -279,19 +263,6 @@ class TestTable:
 # --- growth ---
 
 
-def test_sizes():
-    found = pd.DataFrame(cost.sizes(cost.FULL))
-    light = found[found["detector"] == "LightMMoE"]
-    assert set(light["axis"]) == set(cost.AXES)
-    assert set(found[found["detector"] == "PCA"]["axis"]) == {"channels", "rows", "entities"}
-    # As many rows to learn from, whatever stands before the first of them.
-    windows = [one.get("window", 16) for one in light["settings"]]
-    assert set((light["rows"] - windows)[light["axis"] != "rows"]) == {2000}
-    # 16 times 316 numbers are too many for a matrix of all their pairs.
-    assert found[found["detector"] == "PCA windows"]["channels"].max() == 100
-    assert len(cost.sizes(QUICK)) < len(found) / 2
-
-
 def test_a_size_is_measured():
     size = {"axis": "entities", "value": 3, "detector": "LightMMoE", "channels": 2}
     size |= {"settings": {"epochs": 0, "window": 4}, "rows": 30, "entities": 3}
@@ -308,7 +279,7 @@ def test_growth_is_measured_once(monkeypatch):
         asked.append(task)
         return {"points": [size | dict.fromkeys(cost.MEASURES, 1.0) for size in sizes]}
 
-    monkeypatch.setattr(cost, "isolated", here)
+    monkeypatch.setattr(measure, "isolated", here)
     for _ in range(2):
         points, laws = cost.growth(QUICK)
         assert len(points) == len(cost.sizes(QUICK))
@@ -316,46 +287,7 @@ def test_growth_is_measured_once(monkeypatch):
     assert asked == [cost.costs_at]
 
 
-def test_exponents_by_hand():
-    # In logarithms of the first: x = -1, 0, 1 and y = 0, 3, 0: slope 0, residuals -1, 2, -1, 6 over
-    # one degree of freedom, over a sum of squares of 2: the root of 3.
-    sizes = np.exp([-1.0, 0, 1])
-    columns = {"train_seconds": np.exp([0.0, 3, 0]), "score_seconds": 3 * sizes**2}
-    points = pd.DataFrame({"axis": "rows", "detector": "a", "value": sizes} | columns)
-    found = cost.exponents(points.assign(multiply_adds=[np.nan, 0, 5])).loc[("rows", "a")]
-    assert found.loc["train_seconds", "exponent"] == pytest.approx(0)
-    assert found.loc["train_seconds", "error"] == pytest.approx(math.sqrt(3))
-    # The upper half is the last two: from 3 down to 0 in logarithms; two points have no error.
-    assert found.loc["train_seconds", "upper"] == pytest.approx(-3)
-    assert math.isnan(found.loc["train_seconds", "upper_error"])
-    assert found.loc["score_seconds", "exponent"] == pytest.approx(2)
-    assert math.isnan(found.loc["multiply_adds", "exponent"])  # one size is known
-
-
 # --- limits ---
-
-
-def test_held_to_by_hand():
-    limits = pd.DataFrame({"limit": ["sgemm", "sgemv", "sgemv"], "gflops": [100.0, None, None]})
-    limits["gigabytes_per_second"] = [1.0, 20.0, 50.0]
-    lines = [("network", 1, 4.0, 1e9, 2e10), ("network", 8, 6.0, 3e11, 2e10)]
-    lines += [("training", 1, 3.0, 1e9, 5e10)]
-    names = ["work", "batch", "seconds", "operations", "bytes"]
-    found = cost.held_to(pd.DataFrame(lines, columns=names).set_index(["work", "batch"]), limits)
-    # 20 GB at 20 GB/s take a second, whatever the arithmetic; 300 GFLOP take three.
-    assert found.loc[("network", 1), ["bound", "times_bound"]].tolist() == [1, 4]
-    assert found.loc[("network", 8), ["bound", "times_bound"]].tolist() == [3, 2]
-    # A training step's weights and their copies are read at 50 GB/s.
-    assert found.loc[("training", 1), ["bound", "times_bound"]].tolist() == [1, 3]
-    assert found.loc[("network", 8), ["gflops", "times_sgemm", "intensity"]].tolist() == [50, 2, 15]
-
-
-def test_least_traffic_by_hand():
-    class Made:
-        parameters, n_features_in_, window = 1000, 3, 5
-
-    assert cost.least_traffic("network", 7, Made) == 4 * (1000 + 7 * 2 * 3)
-    assert cost.least_traffic("training", 7, Made) == 4 * (10 * 1000 + 7 * 6 * 3)
 
 
 def test_limits_are_measured_once(monkeypatch, tasks):
@@ -371,6 +303,10 @@ def test_limits_are_measured_once(monkeypatch, tasks):
     assert table.loc[("network", 8), "operations"] == 2 * 8 * each
     assert table.loc[("training", 8), "operations"] == 3 * 2 * 8 * each
     assert (table["seconds"] > 0).all() and found.loc[0, "gflops"] > 0
+    # Weights, rows read and forecasts; weights ten times, a window and its target for each row.
+    weights = detector("LightMMoE", epochs=0).fit(waves(60, 3)).parameters
+    assert table.loc[("network", 8), "bytes"] == 4 * (weights + 8 * 2 * 3)
+    assert table.loc[("training", 8), "bytes"] == 4 * (10 * weights + 8 * 17 * 3)
     assert found["limit"].tolist() == ["sgemm", "sgemv", "sgemv", "sgemv"]
 
 
@@ -387,37 +323,53 @@ def test_training_is_the_difference_of_two_fits(monkeypatch):
             fits.append((self.epochs, len(rows), self.given["batch"]))
 
     monkeypatch.setattr(cost, "detector", Made)
-    monkeypatch.setattr(cost, "once", lambda work: (work(), (spent[fits[-1][0]], 0))[1])
+    monkeypatch.setattr(measure, "once", lambda work: (work(), (spent[fits[-1][0]], 0))[1])
     # 8 s for 16 steps of 64 windows: half a second for a batch.
     assert cost.training_seconds(np.zeros((20, 2)), 64, (1, 2)) == 0.5
     assert fits == [(1, 1040, 64), (2, 1040, 64)]
     assert cost.training_seconds(np.zeros((20, 2)), 1, (1, 2)) == pytest.approx(8 / 64)
 
 
-# --- a fleet, tables and pictures ---
+# --- tables and pictures ---
+
+KEYS = {"exponents": ["axis", "detector", "measure"], "limit_points": ["work", "batch"]}
 
 
-def test_a_fleet_by_hand():
-    columns = {"rows_per_second_1": [100.0, 1000, np.nan], "train_seconds": [864.0, 0, np.nan]}
-    columns["rows_per_second_256"] = [1000.0, 1000, np.nan]
-    columns["learned_bytes"] = [1e6, np.nan, np.nan]
-    table = pd.DataFrame(columns, index=["slow", "quick", "failed"])
-    found = cost.fleet(table, machines=6000, every=60, retrain_days=10, core_hour=0.1)
-    assert list(found.index) == ["quick", "slow", "failed"]
-    # 100 rows a second: a core row by row. 6,000 trainings of 864 s in 864,000 s: six cores.
-    slow = found.loc["slow"]
-    assert slow[["cores_row", "cores_batch", "cores_training"]].tolist() == [1, 0.1, 6]
-    assert slow["a_year"] == pytest.approx(7 * 8766 * 0.1)
-    assert slow["a_year_batch"] == pytest.approx(6.1 * 8766 * 0.1)
-    assert slow["models_gb"] == 6
-    assert found.loc["failed"].isna().all()
+def published(name):
+    index = KEYS.get(name, "detector" if name in ("efficiency", "fleet") else 0)
+    return pd.read_csv(paths.figures("smd") / f"{name}.csv", index_col=index)
 
 
-def test_published_tables_as_people_see_them():
-    folder = paths.figures("smd")
-    table = kept.read(folder / "efficiency.csv").set_index("detector")
-    shown = cost.shown(table)
-    light = table.loc["LightMMoE"]
+def test_published_tables_follow_from_what_was_measured():
+    laws, growth = published("exponents"), published("growth")
+    near = {"rtol": 1e-6, "atol": 1e-6, "check_dtype": False}
+    pd.testing.assert_frame_equal(cost.exponents(growth), laws, **near)
+    sizes = pd.DataFrame(cost.sizes(cost.FULL)).drop(columns="settings")
+    pd.testing.assert_frame_equal(growth[sizes.columns], sizes)
+    points = published("limit_points")
+    given = points[["seconds", "operations", "bytes"]]
+    found = cost.held_to(given, published("limits"))
+    pd.testing.assert_frame_equal(found, points, **near)
+    fleet = {"machines": 1_000_000, "every": 60.0, "retrain_days": 30.0, "core_hour": 0.05}
+    found = cost.fleet(published("efficiency"), **fleet)
+    pd.testing.assert_frame_equal(found, published("fleet"), **near)
+
+
+def test_exponents_by_hand():
+    # In logarithms of the first: x = -1, 0, 1 and y = 0, 3, 0: slope 0, residuals -1, 2, -1, 6 over
+    # one degree of freedom, over a sum of squares of 2: the root of 3. The upper half: from 3 to 0.
+    points = pd.DataFrame({"axis": "rows", "detector": "a", "value": np.exp([-1.0, 0, 1])})
+    points = points.assign(train_seconds=np.exp([0.0, 3, 0]), score_seconds=points["value"] ** 2)
+    found = cost.exponents(points.assign(multiply_adds=[np.nan, 0, 5]))
+    numbers = found[["exponent", "error", "upper", "upper_error"]].to_numpy()
+    nan = np.nan
+    expected = [[0, math.sqrt(3), -3, nan], [2, 0, 2, nan], [nan, nan, nan, nan]]
+    np.testing.assert_allclose(numbers, expected, atol=1e-6)
+
+
+def test_tables_and_pictures_that_people_see():
+    table, points, limits = published("efficiency"), published("limit_points"), published("limits")
+    shown, light = cost.shown(table), table.loc["LightMMoE"]
     assert shown.loc["LightMMoE", "train (s)"] == round(light["train_seconds"], 3)
     assert shown.loc["LightMMoE", "learned (kB)"] == round(light["learned_bytes"] / 1000, 1)
     assert "L2 norm (MTSExample)" in shown.index and not any("second device" in n for n in shown)
@@ -427,13 +379,10 @@ def test_published_tables_as_people_see_them():
     assert sorted(dots) == [1] * len(table) + [3] * len(table)  # rows a second: one call filled
     [text] = drawn(lambda: pictures.costs(table.assign(error="no"))).axes[0].texts
     assert text.get_text() == "No detector could be measured."
-    points = pd.read_csv(folder / "limit_points.csv", index_col=["work", "batch"])
-    limits = pd.read_csv(folder / "limits.csv", index_col=0)
     left, right = drawn(lambda: pictures.roofline(points, limits)).axes
     assert [max(one.get_ydata()) for one in left.lines[:3]] == [limits["gflops"].max()] * 3
     assert list(right.lines[2].get_ydata()) == points.loc["training", "times_bound"].tolist()
-    points = pd.read_csv(folder / "growth.csv", index_col=0)
-    laws = pd.read_csv(folder / "exponents.csv", index_col=["axis", "detector", "measure"])
+    points, laws = published("growth"), published("exponents")
     figure = drawn(lambda: pictures.growth(points, laws))
     assert [ax.get_xlabel() for ax in figure.axes[5:7]] == ["channels", "rows in the window"]
     exponent = figure.axes[0].get_legend().texts[0].get_text()

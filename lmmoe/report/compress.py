@@ -38,41 +38,28 @@ PROTOCOL = "study"  # the large detector trains for minutes, and has been run un
 # One machine of each group of SMD; of other data the first entity, the large detector trained
 # briefly (on the embedded data in large batches), so that the way is shown in seconds.
 CHOSEN = {"smd": ("machine-1-1", "machine-2-1", "machine-3-2")}
-QUALITY = (
-    *("average_precision", "best_f1"),
-    *("point_f1_pa", "event_f1_pa_log", "event_f1_pa_squeeze"),
-)
-COLUMNS = (
-    *("dataset", "entity", "protocol", "base", "kind", "method", "parameters", "bytes"),
-    *QUALITY,
-    *("score_us", "speed", "device", "error"),
-)
+QUALITY = ("average_precision", "best_f1", "point_f1_pa", "event_f1_pa_log", "event_f1_pa_squeeze")
+COLUMNS = ("dataset", "entity", "protocol", "base", "kind", "method", "parameters", "bytes")
+COLUMNS += (*QUALITY, "score_us", "speed", "device", "error")
 State = dict[str, Tensor]
 
 # --- pruning ---
 
 
-def pruned(
-    made: Mixture,
-    rows: npt.ArrayLike,
-    *,
-    kernels: float = 1.0,
-    hidden: float = 1.0,
-    experts: float = 1.0,
-) -> tuple[dict[str, object], State]:
-    """Cut a fitted network down to shares of its kernels, hidden units and experts.
+def pruned(made: Mixture, rows: npt.ArrayLike, **shares: float) -> tuple[dict[str, object], State]:
+    """Cut a fitted network down to ``shares`` of its ``kernels``, ``hidden`` units and ``experts``.
 
     The rule is magnitude (Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017, section
     3.1): of each layer the units go whose incoming weights have the smallest sum of absolute
     values, as many in every expert. Experts go by their mean share in the gate on raw training
-    ``rows`` ``(t, c)``, the least used first. Shares are above 0 and at most 1; at least one unit
-    of a layer stays. Gives the smaller detector's settings, and the state of its network (for
-    `torch.nn.Module.load_state_dict`).
+    ``rows`` ``(t, c)``, the least used first. At least one unit of a layer stays. Gives the smaller
+    detector's settings, and the state of its network (for `torch.nn.Module.load_state_dict`).
 
-    Raises `DataError` for a share out of range, and for networks of other experts or gates than
-    the study's.
+    Raises `DataError` for a share that is not above 0 and at most 1, and for networks of other
+    experts or gates than the study's.
     """
-    for name, share in (("kernels", kernels), ("hidden", hidden), ("experts", experts)):
+    shares = {"kernels": 1.0, "hidden": 1.0, "experts": 1.0} | shares
+    for name, share in shares.items():
         if not 0 < share <= 1:
             raise DataError(f"{name}={share}: a share above 0 and at most 1 is needed")
     network = made.network
@@ -84,15 +71,15 @@ def pruned(
     side = [name for name in state if name.startswith(("experts.conv", "experts.norm."))]
     for name in side:
         state[name] = state[name].unflatten(-1, (count, -1)).movedim(-2, 0)
-    if experts < 1:
+    if shares["experts"] < 1:
         used = torch.from_numpy(made.gate_weights(rows)).mean(dim=(0, 1))
-        stay = _highest(used, experts)
+        stay = _highest(used, shares["experts"])
         for name in state:
             if name.startswith("experts.") or name == "gate.bias":
                 state[name] = state[name].index_select(0, stay)
             elif name in ("gate.weights.own", "gate.weights.common"):
                 state[name] = state[name].index_select(-2, stay)
-    sizes = _cut_units(state, kernels, hidden)
+    sizes = _cut_units(state, shares["kernels"], shares["hidden"])
     for name in side:
         state[name] = state[name].movedim(0, -2).flatten(-2)
     given = made.settings
@@ -138,10 +125,9 @@ def _cut_units(state: State, kernels: float, hidden: float) -> dict[str, list[in
 def continued(
     like: Mixture, settings: dict[str, object], state: State, rows: npt.ArrayLike, *, epochs: int
 ) -> Mixture:
-    """Fit a detector on raw rows ``(t, c)`` that begins with the weights ``state``.
+    """Fit a detector ``like`` another on raw rows ``(t, c)``, beginning with the weights ``state``.
 
-    ``like`` names the detector, ``settings`` are the new one's, ``epochs`` how long it is trained
-    (0: not at all). It can be saved like any other. Raises as `lmmoe.detectors.Detector.fit` does.
+    It can be saved like any other. Raises as `lmmoe.detectors.Detector.fit` does.
     """
     made = detector(like.name, **(settings | {"epochs": epochs}))
     network = made._build(np.shape(rows)[1], torch.Generator())
@@ -206,11 +192,7 @@ class _Taught:
 
 
 class Bfloat16:
-    """A fitted forecaster whose network runs in bfloat16, by PyTorch; the rest is as before.
-
-    Eight bits of exponent and seven of fraction. Where the processor has no products in this type,
-    it is slower than single precision.
-    """
+    """A fitted forecaster whose network runs in bfloat16, by PyTorch; the rest is as before."""
 
     def __init__(self, made: Mixture) -> None:
         self.made, self.network = made, copy.deepcopy(made.network).to(torch.bfloat16)
@@ -277,9 +259,9 @@ def smaller(
 ) -> tuple[Scorer, int, int]:
     """Make a base smaller: what scores raw rows, numbers learned, bytes without training scores.
 
-    ``bases`` are fitted on the raw ``rows`` ``(t, c)``; ONNX files are written to ``folder``.
-    *Design* is LightMMoE in place of the base, with other settings where given: the control of a
-    student. What is pruned is trained for one more epoch, or ``epochs``.
+    ``bases`` are fitted on the raw ``rows`` ``(t, c)``; ONNX files are written to ``folder``. What
+    is pruned is trained on for an epoch, or ``epochs``. *Design* is LightMMoE in place of the base,
+    with other settings where given: the control of a student.
     """
     made, light, settings = bases[method.base], bases[SMALL], dict(method.settings)
     if method.kind == "pruning":
@@ -347,9 +329,8 @@ def measured(
     """Measure methods on one entity: a line each, then the controls', with `COLUMNS`' names.
 
     ``bases`` are fitted on what the protocol `PROTOCOL` trains on. ``score_us`` is the processor
-    time of a row. ``speed`` is a ratio to the base: in a turn every scorer of both scores the same
-    rows once on one thread, and the median of the turns' ratios is told. Other work then hits all
-    alike.
+    time of a row; ``speed`` the ratio of the base's to it, the median over turns in which every
+    scorer scores the same rows once. Other work on the machine then hits all alike.
     """
     protocol, lines, scorers = PROTOCOLS[PROTOCOL], [], {}
     rows, labels = protocol.train(series), protocol.labels(series)
@@ -391,10 +372,9 @@ def measured(
 def kept_shares(compressed: pd.DataFrame) -> pd.DataFrame:
     """Divide each method's numbers by its base's: by method, from `table`.
 
-    Columns ``base``, ``kind``, ``entities``; ``parameters``, ``bytes`` and metrics as shares of
-    the base's, ``speed`` as a multiple. The controls are there once for each base. Both are
-    averaged over the method's entities first (a ratio of means): a mean of ratios would be ruled by
-    the entity on which the base finds least.
+    ``parameters``, ``bytes`` and metrics become shares of the base's, ``speed`` a multiple. The
+    controls are there once for each base. Both are averaged over the method's entities first: a
+    mean of ratios would be ruled by the entity on which the base finds least.
     """
     good = compressed[compressed["error"].isna()]
     numbers = ["parameters", "bytes", *[name for name in good if name in QUALITY], "speed"]

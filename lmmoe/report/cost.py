@@ -20,17 +20,8 @@ from scipy import stats
 from lmmoe import data
 from lmmoe.data.series import Floats
 from lmmoe.detectors import Detector, detector, entry, saving
-from lmmoe.report import kept, records
-from lmmoe.report.measure import (
-    cpu_name,
-    each,
-    isolated,
-    measured,
-    once,
-    per_row,
-    repeated,
-    rows_for,
-)
+from lmmoe.report import kept, measure, records
+from lmmoe.report.measure import per_row, repeated, rows_for
 from lmmoe.report.params import Profile
 from lmmoe.report.protocol import PROTOCOLS
 from lmmoe.report.runs import FAILURES, Run
@@ -44,21 +35,17 @@ FEW = ("LightMMoE", "CAD-as-run", "linear", "PCA windows EWMA", "PCA", "MTSExamp
 HOURS = 8766  # of a year, leap days included
 
 SECOND = (
-    *("device", "train_seconds", "score_seconds", "latency_p50_ms", "latency_p99_ms"),
-    *("latency_calls", f"rows_per_second_{CALLS[-1]}"),
-)
+    "device train_seconds score_seconds latency_p50_ms latency_p99_ms latency_calls "
+    "rows_per_second_4096"
+).split()
 COLUMNS = (
-    *("key", "dataset", "entity", "data", "detector", "protocol", "settings", "seed"),
-    *("version", "torch", "effort", "measured"),
-    *("device", "parameters", "multiply_adds", "channels"),
-    *("train_rows", "train_seconds", "train_wall_seconds", "train_spread", "train_repeats"),
-    *("score_rows", "score_seconds", "score_wall_seconds", "score_spread", "score_repeats"),
-    *("latency_p50_ms", "latency_p99_ms", "latency_calls"),
-    *(f"rows_per_second_{rows}" for rows in CALLS),
-    *("train_peak_mb", "inference_mb", "process_mb", "model_bytes", "learned_bytes", "rescales"),
-    *(f"second_{name}" for name in SECOND),
-    "error",
-)
+    "key dataset entity data detector protocol settings seed version torch effort measured device "
+    "parameters multiply_adds channels train_rows train_seconds train_wall_seconds train_spread "
+    "train_repeats score_rows score_seconds score_wall_seconds score_spread score_repeats "
+    "latency_p50_ms latency_p99_ms latency_calls rows_per_second_1 rows_per_second_16 "
+    "rows_per_second_256 rows_per_second_4096 train_peak_mb inference_mb process_mb model_bytes "
+    "learned_bytes rescales"
+).split() + [*(f"second_{name}" for name in SECOND), "error"]
 
 
 @dataclass(frozen=True)
@@ -66,9 +53,8 @@ class Effort:
     """How long to measure: ``repeats`` of training and scoring, but not beyond ``seconds`` each.
 
     Calls of few rows are repeated for ``call_seconds``. ``grown`` are the detectors whose growth is
-    measured: the study's subject; the simple method that leads on SMD; one that learns a matrix of
-    channels; one that learns nothing. LightMMoE is held to the limits with ``batches`` of rows, in
-    ``rounds``; its training is the difference of two fits of so many ``epochs``.
+    measured. LightMMoE is held to the processor's limits with ``batches`` of rows, in ``rounds``;
+    its training is the difference of two fits of so many ``epochs``.
     """
 
     name: str
@@ -82,16 +68,11 @@ class Effort:
 
 
 QUICK = Effort("quick", repeats=3, seconds=0.2, call_seconds=0.05)
-FULL = Effort(
-    "full",
-    repeats=7,
-    seconds=30.0,
-    call_seconds=2.0,
-    grown=("LightMMoE", "PCA windows", "PCA", "MTSExample"),
-    batches=(1, 4, 16, 64, 256, 1024, 4096),
-    rounds=7,
-    epochs=(1, 4),
-)
+# The study's subject; the simple method that leads on SMD; one that learns a matrix of channels;
+# one that learns nothing.
+GROWN = ("LightMMoE", "PCA windows", "PCA", "MTSExample")
+BATCHES = (1, 4, 16, 64, 256, 1024, 4096)
+FULL = Effort("full", 7, 30.0, 2.0, grown=GROWN, batches=BATCHES, rounds=7, epochs=(1, 4))
 
 
 def effort_for(profile: Profile) -> Effort:
@@ -106,11 +87,10 @@ def effort_for(profile: Profile) -> Effort:
 def table(profile: Profile, effort: Effort, *, entity: str = "") -> pd.DataFrame:
     """Measure the profile's detectors on one entity: a row each with `COLUMNS`, by detector.
 
-    The entity is the first with as many training rows as most, unless named, since cost grows with
-    them. A quick ``effort`` measures only `FEW` of the detectors, or all where the profile has none
-    of these. Columns of a second device are filled where torch finds one. What the published table
-    or the cache holds under the same key is not measured again. A detector that fails has ``error``
-    and no numbers.
+    The entity is the first with as many training rows as most, unless named. A quick ``effort``
+    measures only `FEW` of the detectors, or all where the profile has none of these. Columns of a
+    second device are filled where torch finds one. A detector that fails has ``error`` and no
+    numbers.
     """
     if not entity:
         lengths = {name: len(profile.load(name).train) for name in profile.present}
@@ -122,7 +102,7 @@ def table(profile: Profile, effort: Effort, *, entity: str = "") -> pd.DataFrame
     if effort.name == QUICK.name:
         names = [name for name in names if name in FEW] or names
     keep, rows = kept.Kept(profile.profile, "efficiency"), []
-    for name in each(names, "efficiency", "detector"):
+    for name in measure.each(names, "efficiency", "detector"):
         seed, settings = profile.seeds[0], profile.detectors[name]
         run = Run(series, name, profile.protocols[0], seed, settings)
         head = run.identity | {"effort": effort.name, "measured": VERSION}
@@ -136,7 +116,7 @@ def table(profile: Profile, effort: Effort, *, entity: str = "") -> pd.DataFrame
         except FAILURES as error:
             # One that fails must not cost the others; the next start tries it again.
             rows.append(head | {"error": f"{type(error).__name__}: {error}"})
-    return pd.DataFrame(rows).reindex(columns=list(COLUMNS)).set_index("detector")
+    return pd.DataFrame(rows).reindex(columns=COLUMNS).set_index("detector")
 
 
 def second_device() -> tuple[str, str]:
@@ -154,13 +134,14 @@ def _measured(
     """Measure on the processor, memory to score where nothing was trained; then elsewhere."""
     with TemporaryDirectory(prefix="lmmoe-") as folder:
         file = Path(folder, "model.safetensors")
-        found = isolated(costs_of, make, train, test, effort, file) | {"device": cpu_name()}
+        found = measure.isolated(costs_of, make, train, test, effort, file)
+        found["device"] = measure.cpu_name()
         if file.is_file():
-            found |= isolated(memory_of, file, test)
+            found |= measure.isolated(memory_of, file, test)
         if second:
             make = partial(make, device=second)
             try:  # in wall seconds: the processor only waits for the device
-                other = isolated(costs_of, make, train, test, effort, file, "wall_seconds")
+                other = measure.isolated(costs_of, make, train, test, effort, file, "wall_seconds")
             except FAILURES as error:
                 return found | {"second_device": f"{second_name}: {error}"}
             other["device"] = second_name
@@ -187,8 +168,8 @@ def costs_of(
     bounds, made = (effort.repeats, effort.seconds), make()
     brief = {"epochs": 1} if made.settings.get("epochs", 0) > 1 else {}
     make(**brief).fit(train[:WARM_ROWS])
-    with measured() as memory:
-        first = once(lambda: made.fit(train))
+    with measure.measured() as memory:
+        first = measure.once(lambda: made.fit(train))
     training = repeated(lambda: made.fit(train), *bounds, first)
     scoring = repeated(lambda: made.decision_function(test), *bounds)
     found = {"train_rows": len(train), "channels": train.shape[1], "score_rows": len(test)}
@@ -200,7 +181,7 @@ def costs_of(
         made.decision_function(window)
     taken, spent = [], 0.0
     while spent < effort.call_seconds or len(taken) < FEWEST:
-        taken.append(once(partial(made.decision_function, windows[len(taken) % WINDOWS])))
+        taken.append(measure.once(partial(made.decision_function, windows[len(taken) % WINDOWS])))
         spent += taken[-1][1]
     own, wall = np.array(taken).T
     middle, high = 1000 * np.percentile(wall, [50, 99])
@@ -231,7 +212,7 @@ def memory_of(file: Path, rows: Floats) -> dict[str, float]:
         made.decision_function(rows_for(made, rows, batch))
 
     load(1)  # and what is imported late
-    with measured() as cost:
+    with measure.measured() as cost:
         load(256)
     return {"inference_mb": cost.peak_mb, "process_mb": psutil.Process().memory_info().rss / 1e6}
 
@@ -253,10 +234,10 @@ WIDEST = {"PCA windows": 2048}  # numbers in a window; it learns a matrix of tha
 def sizes(effort: Effort) -> list[dict[str, object]]:
     """Give the sizes to measure: every axis for every detector that has it.
 
-    ``value`` is the size on an ``axis``; ``settings``, ``channels``, ``rows`` and ``entities`` say
-    what that means for detector and data. A training is one epoch where there are epochs. Rows come
-    beside those of the first window, so that a longer window leaves as many to learn from. A quick
-    effort takes three sizes in the middle and an eighth of the rows.
+    ``value`` is the size on an ``axis``; ``settings``, ``channels``, ``rows`` (beside those of the
+    first window) and ``entities`` say what that means for detector and data. A training is one
+    epoch where there are epochs. A quick effort takes three sizes in the middle and an eighth of
+    the rows.
     """
     found, quick = [], effort.name == QUICK.name
     for axis, values in AXES.items():
@@ -284,9 +265,9 @@ def growth(effort: Effort) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Measure `sizes` on synthetic rows: the points, and the `exponents` fitted to them."""
     wanted = sizes(effort)
     identity = {"what": "growth", "measured": VERSION, "effort": effort.name, "sizes": wanted}
-    identity |= {"device": cpu_name(), "torch": version("torch").partition("+")[0]}
+    identity |= {"device": measure.cpu_name(), "torch": version("torch").partition("+")[0]}
     identity |= {"versions": [entry(name).cls.version for name in effort.grown]}
-    found = records.kept(records.key(identity), lambda: isolated(costs_at, wanted, effort))
+    found = records.kept(records.key(identity), lambda: measure.isolated(costs_at, wanted, effort))
     points = pd.DataFrame(found["points"])
     return points, exponents(points)
 
@@ -318,21 +299,21 @@ def exponents(points: pd.DataFrame) -> pd.DataFrame:
     at small sizes, what every call costs hides the growth. NaN where too few points tell.
     """
 
-    def law(part: pd.DataFrame, measure: str) -> tuple[float, float, int]:
-        good = part[part[measure] > 0]
+    def law(part: pd.DataFrame, cost: str) -> tuple[float, float, int]:
+        good = part[part[cost] > 0]
         if good["value"].nunique() < 2:
             return np.nan, np.nan, len(good)
-        line = stats.linregress(np.log(good["value"]), np.log(good[measure]))
+        line = stats.linregress(np.log(good["value"]), np.log(good[cost]))
         return line.slope, line.stderr if len(good) > 2 else np.nan, len(good)
 
     lines = []
     for (axis, name), part in points.groupby(["axis", "detector"], sort=False):
         sizes = part["value"]
-        for measure in MEASURES:
-            slope, error, count = law(part, measure)
-            upper, upper_error, _ = law(part[sizes >= sizes.median()], measure)
+        for cost in MEASURES:
+            slope, error, count = law(part, cost)
+            upper, upper_error, _ = law(part[sizes >= sizes.median()], cost)
             lines.append(
-                {"axis": axis, "detector": name, "measure": measure}
+                {"axis": axis, "detector": name, "measure": cost}
                 | {"from": float(sizes.min()), "to": float(sizes.max()), "points": count}
                 | {"exponent": slope, "error": error, "upper": upper, "upper_error": upper_error}
             )
@@ -362,18 +343,14 @@ def limits(effort: Effort) -> tuple[pd.DataFrame, pd.DataFrame]:
     Williams, Waterman and Patterson, "Roofline: An Insightful Visual Performance Model for
     Multicore Architectures" (Communications of the ACM, 2009): work of I operations per byte of
     memory traffic runs at the peak rate, or at I times the bandwidth, whichever is lower. Both are
-    what this machine reaches when asked for nothing else: a product of large matrices in single
-    precision (sgemm), and a matrix times a vector (sgemv), which reads each number once.
-
-    ``points`` has a line for each work and batch on synthetic rows of 38 channels (see `held_to`),
-    ``limits`` one for the product of matrices and one for each size of memory: that of the weights,
-    of a training step, and beyond any cache.
+    measured: by a product of large matrices in single precision (sgemm), and by a matrix times a
+    vector (sgemv) as large as the weights, as a training step's copies of them, and as no cache.
     """
-    identity = {"what": "roofline", "effort": effort.name, "device": cpu_name()}
+    identity = {"what": "roofline", "effort": effort.name, "device": measure.cpu_name()}
     identity |= {"measured": LIMITS_VERSION, "torch": version("torch").partition("+")[0]}
     identity |= {"detector": entry("LightMMoE").cls.version}
-    found = records.kept(records.key(identity), lambda: isolated(measure_limits, effort))
-    reached = pd.DataFrame(found["limits"]).assign(device=cpu_name())
+    found = records.kept(records.key(identity), lambda: measure.isolated(measure_limits, effort))
+    reached = pd.DataFrame(found["limits"]).assign(device=measure.cpu_name())
     return held_to(pd.DataFrame(found["points"]).set_index(["work", "batch"]), reached), reached
 
 
@@ -397,10 +374,7 @@ def held_to(points: pd.DataFrame, limits: pd.DataFrame) -> pd.DataFrame:
 
 
 def measure_limits(effort: Effort) -> dict[str, list[dict[str, object]]]:
-    """Measure the limits and LightMMoE in turns, so that all see the same machine.
-
-    Medians of processor seconds over rounds.
-    """
+    """Measure the limits and LightMMoE in turns, so that all see the same machine."""
     import torch
 
     rows = np.random.default_rng(0).standard_normal((max(effort.batches) + 64, CHANNELS))
@@ -439,26 +413,22 @@ def measure_limits(effort: Effort) -> dict[str, list[dict[str, object]]]:
 
 
 def training_seconds(rows: Floats, batch: int, epochs: tuple[int, int]) -> float:
-    """Processor seconds to train on ``batch`` windows once.
-
-    From two fits that differ by some epochs alone, so that scaling and scoring drop out.
-    """
+    """Processor seconds to train on ``batch`` windows once: of two fits that differ in epochs."""
     fewest, steps, most = EPOCH
     count = max(batch, min(most, max(fewest, steps * batch)))
     given = rows.take(range(count + detector("LightMMoE").window), axis=0, mode="wrap")
     spent = []
     for number in epochs:
         made = detector("LightMMoE", epochs=number, held_out=0.0, batch=batch)
-        spent.append(once(partial(made.fit, given))[0])
+        spent.append(measure.once(partial(made.fit, given))[0])
     # Noise may turn a difference round; no time is none.
     return max(spent[1] - spent[0], 1e-9) / (epochs[1] - epochs[0]) * batch / count
 
 
 def least_traffic(work: str, batch: int, made: Detector) -> float:
-    """Bytes that must move for a batch; sums that stay in registers move none.
+    """Bytes that must move for a batch: weights (`PASSES` times to train), rows and forecasts.
 
-    The weights once for scoring (`PASSES` for training); scoring reads each row once and writes a
-    forecast, training reads whole windows, since it takes them in random order.
+    Scoring reads each row once, training whole windows, since it takes them in random order.
     """
     training = work == "training"
     weights = made.parameters * (PASSES if training else 1)
@@ -474,11 +444,9 @@ def fleet(
     """Say how many cores keep up with a fleet, and what they cost a year: a row per detector.
 
     A row of each machine ``every`` so many seconds; ``core_hour`` is the price of a processor core
-    for an hour. ``cores_row``: each row scored by a call of its own, as it comes in.
-    ``cores_batch``: 256 rows by one call, which needs rows kept back or one model for many
-    machines. ``cores_training``: one training every ``retrain_days``. ``a_year`` adds training to
-    the first, ``a_year_batch`` to the second. ``models_gb`` is what all models take together. Cores
-    are used in full; reading, sending and keeping the data is not in it. NaN: not measured.
+    for an hour. ``cores_row``: each row scored by a call of its own; ``cores_batch``: 256 rows by
+    one call; ``cores_training``: one training every ``retrain_days``. ``a_year`` adds training to
+    the first, ``a_year_batch`` to the second. ``models_gb`` is what all models take together.
     """
     found = pd.DataFrame(index=table.index)
     found["cores_row"] = machines / every / table["rows_per_second_1"]

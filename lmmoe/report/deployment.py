@@ -48,10 +48,10 @@ RULES = ("budget:1", "quantile:0.99", "pot:0.0001", "spot:0.0001")
 
 # --- alarms of live streams ---
 
-ALARMS = (
-    *("dataset", "entity", "detector", "seed", "rule", "threshold", "last_threshold"),
-    *("promised_share", "share", "promised_per_day", "alarms_per_day", "false_alarms_per_day"),
-    *("days", "events", "found", "announced", "delay", "difference"),
+ALARMS = tuple(
+    "dataset entity detector seed rule threshold last_threshold promised_share share "
+    "promised_per_day alarms_per_day false_alarms_per_day days events found announced delay "
+    "difference".split()
 )
 
 
@@ -59,8 +59,7 @@ def alarms(profile: Profile) -> pd.DataFrame:
     """Watch every labelled entity with LightMMoE and the L2 norm: a row each and rule, `ALARMS`.
 
     ``difference`` is the largest between a live score and the batch's, above 1 as a share of it;
-    the others are `counted`'s. Empty where a day's rows are not known. What the published table
-    knows is not watched again.
+    the others are `counted`'s. Empty where a day's rows are not known.
     """
     keep, lines = kept.Kept(profile.profile, "live"), []
     names = [name for name in (SUBJECT, L2) if name in profile.detectors]
@@ -71,7 +70,7 @@ def alarms(profile: Profile) -> pd.DataFrame:
             shown = {n: run.identity[n] for n in ("dataset", "entity", "detector", "seed")}
             hidden = {"run": run.key, "rules": RULES, "rows_per_day": series.rows_per_day}
             hidden |= {"measured": VERSION, "numpy": version("numpy")}
-            lines += keep.lines(shown, hidden, lambda run=run: watched(run))
+            lines += keep.lines(shown, hidden, partial(watched, run))
     return kept.table(lines, ALARMS)
 
 
@@ -80,10 +79,8 @@ def watched(run: Run) -> list[dict[str, object]]:
     model, batch = model_of(run), result(run).scores
     stream = Stream(model, threshold=0.0)
     scores = np.array([stream.step(row).score for row in run.series.test])
-    known = ~np.isnan(scores)
-    far = np.abs(scores - batch)[known] / np.maximum(np.abs(batch[known]), 1)
-    head = {"difference": float(far.max(initial=0.0))}
-    return [head | counted(run.series, model, scores, rule) for rule in RULES]
+    far = float(np.nanmax(np.abs(scores - batch) / np.maximum(np.abs(batch), 1), initial=0.0))
+    return [counted(run.series, model, scores, rule) | {"difference": far} for rule in RULES]
 
 
 def model_of(run: Run) -> Model:
@@ -107,32 +104,25 @@ def counted(
     """
     word, value = checked_rule(rule)
     level = threshold(rule, model.calibration, series.rows_per_day)
-    first = getattr(level, "threshold", level)
+    first = getattr(level, "threshold", level)  # a tail's moves
     found, above = episodes(scores, level, release, model.normal)
     normal = np.asarray(series.labels) == 0
-    events, days = series.events, len(scores) / series.rows_per_day
-    false = [normal[start : last + 1].all() for start, last in found]
-    # Of each event: the rows that open an alarm which reaches it, the first of them counts.
-    reached = [[a for a, last in found if last >= start and a < end] for start, end in events]
-    delays = [max(a[0], start) - start for a, (start, _) in zip(reached, events, strict=True) if a]
-    opens = [
-        any(a >= start for a in rows) for rows, (start, _) in zip(reached, events, strict=True)
-    ]
-    return {
-        "rule": rule,
-        "threshold": first,
-        "last_threshold": getattr(level, "threshold", level),
-        "promised_share": {"quantile": 1 - value, "pot": value, "spot": value}.get(word, np.nan),
-        "share": float(above[normal].mean()),
-        "promised_per_day": value if word == "budget" else np.nan,
-        "alarms_per_day": len(found) / days,
-        "false_alarms_per_day": sum(false) / days,
-        "days": days,
-        "events": len(events),
-        "found": len(delays) / max(len(events), 1),
-        "announced": sum(opens) / max(len(events), 1),
-        "delay": float(np.mean(delays)) if delays else np.nan,
-    }
+    days, false = len(scores) / series.rows_per_day, [normal[a : b + 1].all() for a, b in found]
+    events = pd.DataFrame(series.events, columns=["start", "end"])
+    ends = np.array([last for _, last in found] + [np.inf])
+    opens = np.array([row for row, _ in found] + [np.inf])
+    # The first alarm that lasts into each event, or begins after it; and the first to open then.
+    reach, new = (edge.searchsorted(events["start"]) for edge in (ends, opens))
+    hit, announced = opens[reach] < events["end"], opens[new] < events["end"]
+    delay = np.maximum(opens[reach] - events["start"], 0)[hit].mean()
+    promised = {"quantile": 1 - value, "pot": value, "spot": value}.get(word, np.nan)
+    counts = {"rule": rule, "threshold": first}
+    counts |= {"last_threshold": getattr(level, "threshold", level), "promised_share": promised}
+    counts |= {"share": float(above[normal].mean())}
+    counts |= {"promised_per_day": value if word == "budget" else np.nan}
+    counts |= {"alarms_per_day": len(found) / days, "false_alarms_per_day": sum(false) / days}
+    counts |= {"days": days, "events": len(events), "found": float(hit.mean())}
+    return counts | {"announced": float(announced.mean()), "delay": float(delay)}
 
 
 def episodes(
@@ -140,8 +130,8 @@ def episodes(
 ) -> tuple[list[tuple[int, int]], npt.NDArray[np.bool_]]:
     """Give the alarms of live scores ``(t,)``: first row and last loud one of each, in order.
 
-    Also which rows are above the threshold of their time ``(t,)``. A tail learns as it goes.
-    ``release`` and ``normal`` are `Alarm`'s.
+    Also which rows are above the threshold of their time ``(t,)``. ``release`` and ``normal`` are
+    `Alarm`'s.
     """
     alarm = Alarm(getattr(rule, "threshold", rule), release, normal)
     found, above = [], np.zeros(len(scores), dtype=bool)
@@ -177,24 +167,20 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 
 # --- a row that comes alone ---
 
-STEP, BATCH, ONNX, INT8 = "live step", "decision_function", "ONNX Runtime", "ONNX Runtime, int8"
-SECONDS, FIRST = 1.0, 50  # at most so long; calls at the start that do not count
+STEP, SECONDS, FIRST = "live step", 1.0, 50  # at most so long; calls first that do not count
 CALLS, FEW = 2000, 200  # at most; of the embedded data few, so that the way is shown in seconds
-STEPS = (
-    *("dataset", "entity", "detector", "way", "p50_ms", "p99_ms"),
-    *("p50_processor_ms", "p99_processor_ms", "calls"),
-    *("model_bytes", "state_bytes", "device", "error"),
+STEPS = tuple(
+    "dataset entity detector way p50_ms p99_ms p50_processor_ms p99_processor_ms calls model_bytes "
+    "state_bytes device error".split()
 )
 
 
 def steps(profile: Profile, rows: pd.DataFrame) -> pd.DataFrame:
     """Time a live row of each detector on the profile's first entity, one thread: `STEPS`.
 
-    Of the detectors that have succeeded there in ``rows`` (`lmmoe.report.runs`). LightMMoE is
-    timed in every way, the others as live steps. Wall time is what somebody waits, and other work
-    on the machine lengthens it, the 99th percentile most; processor time of the thread is what a
-    quiet machine would make somebody wait. ``error`` says why a detector has no live score. What
-    the published table knows is not timed again.
+    Of the detectors that have succeeded there in ``rows`` (`lmmoe.report.runs`). Wall time is what
+    somebody waits, and other work on the machine lengthens it; processor time of the thread is what
+    a quiet machine would make somebody wait. ``error`` says why a detector has no live score.
     """
     entity = profile.present[0]
     series, keep, lines = profile.load(entity), kept.Kept(profile.profile, "live_steps"), []
@@ -205,7 +191,7 @@ def steps(profile: Profile, rows: pd.DataFrame) -> pd.DataFrame:
         run = Run(series, name, PROTOCOL, profile.seeds[0], profile.detectors[name])
         shown = {n: run.identity[n] for n in ("dataset", "entity", "detector")}
         hidden = {"run": run.key, "effort": [calls, SECONDS, STEPS], "measured": VERSION}
-        lines += keep.lines(shown, hidden, lambda run=run: timed(run, calls))
+        lines += keep.lines(shown, hidden, partial(timed, run, calls))
     return kept.table(lines, STEPS)
 
 
@@ -223,24 +209,25 @@ def timed(run: Run, calls: int) -> list[dict[str, object]]:
         line = {"way": STEP} | percentiles(lambda row: stream.step(row).shares, test, calls)
         with TemporaryDirectory(prefix="lmmoe-") as folder:
             line["state_bytes"] = stream.save(Path(folder, "state.safetensors")).stat().st_size
-            file = model.save(Path(folder, "model.safetensors")).stat().st_size
+            size = model.save(Path(folder, "model.safetensors")).stat().st_size
             # Without the training scores, which are in the file only to set thresholds by.
-            lines = [line | {"model_bytes": file - made.decision_scores_.nbytes}]
+            lines = [line | {"model_bytes": size - made.decision_scores_.nbytes}]
             if run.detector == SUBJECT:
                 given = [test[start : start + made.min_rows] for start in range(65)]
-                lines += [{"way": BATCH} | percentiles(made.decision_function, given, calls)]
-                files = {ONNX: write(made, Path(folder, "model.onnx"))}
-                files[INT8] = quantise(files[ONNX], Path(folder, "int8.onnx"))
-                for way, file in files.items():
+                own = percentiles(made.decision_function, given, calls)
+                lines.append({"way": "decision_function"} | own)
+                plain = write(made, Path(folder, "model.onnx"))
+                small = quantise(plain, Path(folder, "int8.onnx"))
+                for way, file in (("ONNX Runtime", plain), ("ONNX Runtime, int8", small)):
                     own = percentiles(Runtime(file).judge, [one[None] for one in given], calls)
-                    lines.append({"way": way} | own | {"model_bytes": file.stat().st_size})
+                    lines.append({"way": way, "model_bytes": file.stat().st_size} | own)
     except (*FAILURES, NotImplementedError) as error:
-        return [{"way": STEP, "error": str(error)} | device]
+        lines = [{"way": STEP, "error": str(error)}]
     return [line | device for line in lines]
 
 
 def percentiles(
-    work: Callable[[Floats], object], given: Floats | list[Floats], calls: int = CALLS
+    work: Callable[[Floats], object], given: Floats | list[Floats], calls: int
 ) -> dict[str, float | int]:
     """Time ``work`` on what is given in turn: median and 99th percentile in ms, how many calls.
 
@@ -257,9 +244,9 @@ def percentiles(
         taken.append((now - began, spent))
         if now > end:
             break
-    (wall, own), (high, own_high) = (1000 * np.percentile(taken, [50, 99], axis=0)).tolist()
-    found = {"p50_ms": wall, "p99_ms": high, "p50_processor_ms": own}
-    return found | {"p99_processor_ms": own_high, "calls": len(taken)}
+    middle, high = (1000 * np.percentile(taken, [50, 99], axis=0)).tolist()
+    found = {"p50_ms": middle[0], "p99_ms": high[0], "calls": len(taken)}
+    return found | {"p50_processor_ms": middle[1], "p99_processor_ms": high[1]}
 
 
 # --- a machine that no training has seen ---
@@ -301,9 +288,8 @@ def train_shared(
     """Train LightMMoE's network on raw training rows ``(t, c)`` of several machines together.
 
     Each machine's rows are scaled by themselves; no window holds rows of two. ``most`` bounds the
-    windows of an epoch. ``settings`` are LightMMoE's; nothing stops training early.
-
-    Raises `DataError` for no machine, machines of different channels or too few rows.
+    windows of an epoch; nothing stops training early. Raises `DataError` for no machine, machines
+    of different channels or too few rows.
     """
     like = detector(SUBJECT, seed=seed, **settings)
     rows = [np.asarray(one, dtype=np.float64) for one in machines]
@@ -339,9 +325,8 @@ def train_shared(
 
 def groups(entities: list[str]) -> dict[str, str]:
     """Name each entity's group: "machine-2" of SMD's "machine-2-5"; else one of three folds."""
-    named = [re.fullmatch(r"(machine-\d+)-\d+", entity) for entity in entities]
-    if all(named):
-        return {entity: found[1] for entity, found in zip(entities, named, strict=True)}
+    if all(re.fullmatch(r"machine-\d+-\d+", entity) for entity in entities):
+        return {entity: entity.rpartition("-")[0] for entity in entities}
     return {entity: f"fold {number % FOLDS + 1}" for number, entity in enumerate(entities)}
 
 
@@ -351,11 +336,8 @@ def new_machines(profile: Profile) -> pd.DataFrame:
     One network is trained on the machines of the other groups (a group is held out at a time); the
     new machine learns its scaling from its first training rows, taken as normal, and nothing else.
     Beside it stand a model of its own from the same rows, the L2 norm and random scores, and last,
-    with all rows, a network that saw the machine too. All is judged on the whole test half.
-
-    Empty where there are fewer than two groups, or entities differ in channels or have no labels
-    or no days. What the published table knows is not measured again; nor is a network trained that
-    no row needs.
+    with all rows, a network that saw the machine too. All is judged on the whole test half. Empty
+    where there are fewer than two groups, or entities differ in channels or have no labels or days.
     """
     loaded = {entity: profile.load(entity) for entity in profile.present}
     usable = {name: one for name, one in loaded.items() if one.events and one.rows_per_day}
@@ -370,14 +352,14 @@ def new_machines(profile: Profile) -> pd.DataFrame:
         rows = [one.train for name, one in usable.items() if group_of[name] != without]
         return train_shared(rows, seed=seed, most=most)
 
-    keep, lines, how = kept.Kept(profile.profile, "new_machine"), [], (profile.vus_window, seed)
+    keep, lines, window = kept.Kept(profile.profile, "new_machine"), [], profile.vus_window
     for entity in each(list(usable), "new machines", "entity"):
         one, group = usable[entity], group_of[entity]
         shown = {"dataset": one.dataset, "entity": entity, "group": group}
-        hidden = {"data": {name: (one.id, group_of[name]) for name, one in usable.items()}}
-        hidden |= {"seed": seed, "most": most, "vus_window": profile.vus_window}
-        hidden |= {"rows_per_day": one.rows_per_day, "measured": VERSION}
-        work = partial(measured_new, one, network, group, *how)
+        hidden = {"data": {name: (other.id, group_of[name]) for name, other in usable.items()}}
+        hidden |= {"seed": seed, "most": most, "vus_window": window, "measured": VERSION}
+        hidden |= {"rows_per_day": one.rows_per_day}
+        work = partial(measured_new, one, network, group, window, seed)
         lines += keep.lines(shown, hidden, work)
     return kept.table(lines, NEW)
 
@@ -394,8 +376,7 @@ def measured_new(
 ) -> list[dict[str, object]]:
     """Measure each method, learned from each of the `amounts`; the seen network only from all.
 
-    ``network`` gives the network of all machines but a group's. A method that cannot learn from so
-    few rows has ``error`` in place of numbers.
+    ``network`` gives the network of all machines but a group's.
     """
     ways: dict[str, Callable[[Floats], Detector]] = {
         UNSEEN: lambda few: Shared.on(network(group), few, seed=seed),
@@ -430,16 +411,16 @@ def judged(made: Detector, series: Series, rows: int, vus_window: int) -> dict[s
     one that came from elsewhere, the last tenth for one's own. ``normal_share`` is the share of the
     rows outside events above it: an alarm that never ends meets every event, and is not false.
     """
-    scores, labels = made.decision_function(series.test), np.asarray(series.labels)
+    scores, daily = made.decision_function(series.test), series.rows_per_day
     learned = made._cut(rows)
     # The first scores of a window are not their own.
     free = made.decision_scores_[max(made.unscored, learned if learned < rows else 0) :]
-    level = alarm_budget(free, series.rows_per_day, per_day=PER_DAY)
-    given = {"vus_window": vus_window, "calibration": free, "rows_per_day": series.rows_per_day}
+    given = {"vus_window": vus_window, "calibration": free, "rows_per_day": daily}
     found = evaluate(series.labels, scores, **given)
     quality = {name: float(found[name]) for name in QUALITY}
     quality |= {name: float(found[f"budget_{name}"]) for name in LIVE[:2]}
-    return quality | {"normal_share": float((scores[labels == 0] > level).mean())}
+    above = scores > alarm_budget(free, daily, per_day=PER_DAY)
+    return quality | {"normal_share": float(above[np.asarray(series.labels) == 0].mean())}
 
 
 def new_machine_means(rows: pd.DataFrame) -> pd.DataFrame:
@@ -462,37 +443,36 @@ CHOICE = (
     *("place", "asks for", "detector", "average_precision", "p99_processor_ms", "kilobytes"),
     *("microseconds_per_row", "train_seconds", "core_seconds_a_month"),
 )
+AP = "average_precision"
+_BEST, _AS_GOOD = "the highest average precision", "as good as the best; then the"
 # The study's places: which column of `candidates` admits, which one is preferred, what is asked.
 PLACES = {
     "real time": (
-        *("quick", "average_precision"),
-        f"a live score, 99 of 100 rows within {WAIT_MS:g} ms of processor time; then the highest "
-        "average precision",
+        "quick",
+        AP,
+        f"a live score, 99 of 100 rows within {WAIT_MS:g} ms of processor time; then {_BEST}",
     ),
     "edge": (
-        *("small", "average_precision"),
-        f"a live score, model and state within {EDGE_BYTES / 1000:g} kB; then the highest average "
-        "precision",
+        "small",
+        AP,
+        f"a live score, model and state within {EDGE_BYTES / 1000:g} kB; then {_BEST}",
     ),
     "cloud": (
-        *("as_good", "core_seconds_a_month"),
-        "as good as the best; then the fewest core-seconds a machine and month (trained once, a "
-        "row a minute scored)",
+        "as_good",
+        "core_seconds_a_month",
+        f"{_AS_GOOD} fewest core-seconds a machine and month (trained once, a row a minute scored)",
     ),
-    "batch": (
-        *("as_good", "microseconds_per_row"),
-        "as good as the best; then the fastest to score",
-    ),
-    "research": ("all", "average_precision", "the highest average precision"),
+    "batch": ("as_good", "microseconds_per_row", f"{_AS_GOOD} fastest to score"),
+    "research": ("all", AP, _BEST),
 }
 
 
 def candidates(rows: pd.DataFrame, live: pd.DataFrame, protocol: str) -> pd.DataFrame:
     """Join quality and costs of runs with `steps`, the costs of a live row: a row per detector.
 
-    Only detectors that have run on (nearly) all entities, and no controls; none where there are no
-    labelled events, and so no quality. ``as_good`` as the best: the mean average precision lies
-    within the 95 % bootstrap interval of the best detector's.
+    Only detectors that have run on (nearly) all entities, and no controls; none without labelled
+    events. ``as_good`` as the best: the mean average precision lies within the 95 % bootstrap
+    interval of the best detector's.
     """
     quality = largest_block(by_entity(rows, protocol, "average_precision"))
     quality = quality.drop(columns=[name for name in BLIND if name in quality])
@@ -533,7 +513,7 @@ AROUND, TRACES, TOP = 60, 3, 6  # rows around an alarm, channels closer, channel
 
 
 class Day(NamedTuple):
-    """A watched stretch of the test half: rows ``start`` to ``end``, their live scores.
+    """A watched stretch of the test half, rows ``start`` to ``end``: live scores, and alarms.
 
     ``alarms`` are first and last loud row of each, counted in the test half.
     """
@@ -547,7 +527,7 @@ class Day(NamedTuple):
 
 
 class Explained(NamedTuple):
-    """Why an alarm opened at ``row``: shares of the score by channel, the highest first.
+    """Why an alarm opened at ``row``: the highest shares of the score by channel.
 
     Of the first of them also what was ``observed`` and ``forecast``, by rows from the alarm.
     """
@@ -559,10 +539,7 @@ class Explained(NamedTuple):
 
 
 def with_models(profile: Profile, rows: pd.DataFrame) -> Profile:
-    """Keep the entities on which every run of LightMMoE in ``rows`` (`report.runs`) succeeded.
-
-    Raises `DataError` where there is none.
-    """
+    """Keep the entities on which LightMMoE never failed in ``rows``; `DataError` where none is."""
     light = rows[rows["detector"] == SUBJECT]
     good = light["error"].isna().groupby(light["entity"]).all()
     entities = [entity for entity in profile.present if good.get(entity, default=False)]
@@ -574,8 +551,8 @@ def with_models(profile: Profile, rows: pd.DataFrame) -> Profile:
 def watch(model: Model, series: Series, rule: str) -> Day:
     """Watch the day with the incident: an event that an alarm of the rule opens in, if one does.
 
-    The longest such event of at most half a day, with rows before it; else the longest event; else
-    the middle of the test half. Row by row, from as many rows before as the detector looks back.
+    The longest such event of at most half a day; else the longest; else the middle of the test
+    half. Row by row, from as many rows before as the detector looks back.
     """
     day = int(min(series.rows_per_day or 1000, len(series.test)))
     stream = Stream(model, threshold=rule)

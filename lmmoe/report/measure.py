@@ -65,9 +65,8 @@ def each(items: list[str], title: str, unit: str) -> Iterator[str]:
 def isolated(task: Callable[..., dict], *given: object) -> dict:
     """Call ``task(*given)``, a function of a module, in a new process with one thread.
 
-    The process is a copy of one that has imported `LIBRARIES` and torch and done nothing else, so
-    that it starts at once and its memory holds no earlier work. Raises what the task raises, and
-    `RuntimeError` where the process is killed.
+    It is a copy of one that has imported `LIBRARIES` and torch and done nothing else. Raises what
+    the task raises, and `RuntimeError` where the process is killed.
     """
     from lmmoe.report.execute import die_with_parent  # here: it imports what measures
 
@@ -117,9 +116,9 @@ class Cost:
 def measured() -> Iterator[Cost]:
     """Measure the block; the result is filled in when it ends.
 
-    Memory is sampled, not traced, so that it works alike on Linux and macOS and slows nothing.
-    What earlier work left behind would hide what this needs: it is given back first, where the C
-    library can (glibc; elsewhere the peak of a second run in one process may be too low).
+    Memory is sampled, not traced, which slows nothing. What earlier work left behind would hide
+    what this needs: it is given back first, where the C library can (glibc; elsewhere the peak of a
+    second run in one process may be too low).
     """
     _give_back()
     cost, done = Cost(), threading.Event()
@@ -167,8 +166,7 @@ def cpu_name() -> str:
 def rows_for(made: Detector, rows: Floats, batch: int, start: int = 0) -> Floats:
     """Give the rows ``(n, c)`` that a call needs to score ``batch`` consecutive ones.
 
-    These and what must stand before the first of them: the smallest input has one row to score.
-    Beyond the last row the first follows again: the time to score rows is not in their values.
+    With what must stand before the first of them; beyond the last row the first follows again.
     """
     wanted = range(start, start + made.min_rows - 1 + batch)
     return np.ascontiguousarray(rows.take(wanted, axis=0, mode="wrap"))
@@ -179,8 +177,7 @@ def per_row(made: Detector, rows: Floats) -> float:
 
     A multiply-add is one product and one sum. Counted are products of matrices (convolutions and
     recurrent layers are such) and sums of products; what is done once per element (scaling,
-    activations, the squares of a network's errors) is not: it grows slower. NaN where a method has
-    no product (comparisons, ranks, random numbers), or where another package hides them.
+    activations) is not. NaN where a method has no product, or where another package hides them.
     """
     from lmmoe.detectors.neural import Forecaster
 
