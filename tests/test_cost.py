@@ -260,34 +260,21 @@ class TestTable:
         assert found["process_mb"] > 50 and found["train_seconds"] > 0
 
 
-# --- growth ---
+# --- growth and limits ---
 
 
-def test_a_size_is_measured():
-    size = {"axis": "entities", "value": 3, "detector": "LightMMoE", "channels": 2}
-    size |= {"settings": {"epochs": 0, "window": 4}, "rows": 30, "entities": 3}
-    [line] = cost.costs_at([size], SHORT)["points"]
-    each = family(c=2, w=4, e=4, k=[8], h=[128], o=64, t=[16])
-    assert line["multiply_adds"] == 3 * 26 * each
-    assert line["train_seconds"] > 0 and line["score_seconds"] > 0
-
-
-def test_growth_is_measured_once(monkeypatch):
-    asked = []
-
-    def here(task, sizes, effort):
-        asked.append(task)
-        return {"points": [size | dict.fromkeys(cost.MEASURES, 1.0) for size in sizes]}
-
-    monkeypatch.setattr(measure, "isolated", here)
+def test_growth_is_measured_once(monkeypatch, tasks):
+    monkeypatch.setattr(cost, "AXES", {"window": (2, 4, 8), "entities": (1, 3, 5)})
+    monkeypatch.setattr(cost, "BASE", {"channels": 2, "rows": 240, "entities": 1})
     for _ in range(2):
         points, laws = cost.growth(QUICK)
-        assert len(points) == len(cost.sizes(QUICK))
-        assert laws["exponent"].to_numpy() == pytest.approx(0)
-    assert asked == [cost.costs_at]
-
-
-# --- limits ---
+    assert tasks == ["costs_at"]
+    assert points["value"].tolist() == [4, 8, 3, 5, 3, 5]  # of PCA the second axis alone
+    line = points.iloc[2]  # three models of 30 rows to score each, after a window of 16
+    each = family(c=2, w=16, e=4, k=[8], h=[128], o=64, t=[16])
+    assert line["rows"] == 46 and line["multiply_adds"] == 3 * 30 * each
+    assert (points[["train_seconds", "score_seconds"]] > 0).all(axis=None)
+    assert laws["points"].eq(2).all()
 
 
 def test_limits_are_measured_once(monkeypatch, tasks):
