@@ -41,17 +41,17 @@ def log_axes(ax: Axes, axes: str, ticks: Collection[float] | None = None) -> Non
     """Make axes, such as "xy", logarithmic with few, short labels: 0.01, 256, 10k, 1M."""
 
     def short(value: float, _: int) -> str:
-        steps = int(np.clip(np.log10(value) // 3, 0, 4))
-        return f"{value / 1000**steps:g}{['', 'k', 'M', 'G', 'T'][steps]}"
+        steps = int(np.clip(np.log10(value) // 3, 0, 4)) if value >= 1e4 else 0
+        return f"{value / 1000**steps:,g}{['', 'k', 'M', 'G', 'T'][steps]}"
 
     for name in axes:
         ax.set(**{f"{name}scale": "log"})
-        own = getattr(ax, f"{name}axis")
-        own.set(major_locator=LogLocator(numticks=5), minor_locator=NullLocator())
+        own, (low, high) = getattr(ax, f"{name}axis"), getattr(ax, f"get_{name}lim")()
+        subs = (1.0,) if high > 100 * low else (1.0, 2.0, 5.0)
+        own.set(major_locator=LogLocator(numticks=5, subs=subs), minor_locator=NullLocator())
         if ticks is not None:
             own.set_ticks(ticks)
         own.set(major_formatter=FuncFormatter(short), minor_formatter=NullFormatter())
-    ax.tick_params(labelsize=7)
 
 
 @styled
@@ -77,6 +77,7 @@ def costs(table: pd.DataFrame) -> Figure:
             ax.scatter(values[:1], places[:1], color=colour(name), s=big, zorder=3)
         ax.set_xlabel(label, fontsize=8)
         log_axes(ax, "x")
+        ax.tick_params(labelsize=7)
     axes[0].set_title("what each detector costs (log scales)")
     style.named_ticks(axes[0], list(order.index), fontsize=7)
     axes[0].set_ylim(-0.7, len(order) - 0.3)
@@ -143,6 +144,7 @@ def growth(points: pd.DataFrame, laws: pd.DataFrame) -> Figure:
                 exponent = f"{laws.loc[(axis, name, measure), 'upper']:.2f}"
                 ax.plot(part["value"], part[measure], label=exponent, **look[name])
             log_axes(ax, "xy")
+            ax.tick_params(labelsize=7)
             ax.legend(fontsize=7, handlelength=1.8, title="exponent", title_fontsize=6.5)
             ax.grid(alpha=0.2)
         row[0].set_ylabel(measure.replace("_seconds", " (s)"))
