@@ -273,7 +273,7 @@ def smaller(
         made.fit(rows)
     elif method.kind == "design":
         made = detector(SMALL, **(light.settings | settings)).fit(rows) if settings else light
-    elif "int8" in method.name or "ONNX" in method.name:
+    elif method.kind == "int8" or "ONNX" in method.name:
         file = folder / f"{method.base}.onnx"
         if not file.is_file():
             write(made, file)

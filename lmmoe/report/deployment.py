@@ -96,10 +96,9 @@ def counted(
     """Count what a rule makes of live scores ``(t,)`` of the test half.
 
     ``threshold`` at the start and ``last_threshold`` at the end; ``promised_share`` of normal rows
-    above it (budget: none), and ``share``, what it is on the rows outside events;
-    ``promised_per_day``, the alarms of a budget, with ``alarms`` and ``false_alarms`` a day: those
-    that meet no event; ``events``, the share of them ``found``, which an alarm overlaps, and
-    ``announced``, in which one opens (an alarm that has been open for days says nothing new);
+    above it, and ``share``, what it is; ``promised_per_day``, the alarms of a budget; alarms a day,
+    and the false ones, which meet no event; the share of events ``found``, which an alarm overlaps,
+    and ``announced``, in which one opens (one that has been open for days says nothing new);
     ``delay``, the mean number of rows from the start of a found event to its alarm.
     """
     word, value = checked_rule(rule)
@@ -239,10 +238,8 @@ def percentiles(
     for one in islice(cycle(given), calls):
         began, own = time.perf_counter(), time.thread_time()
         work(one)
-        spent = time.thread_time() - own
-        now = time.perf_counter()
-        taken.append((now - began, spent))
-        if now > end:
+        taken.append((time.perf_counter() - began, time.thread_time() - own))
+        if time.perf_counter() > end:
             break
     middle, high = (1000 * np.percentile(taken, [50, 99], axis=0)).tolist()
     found = {"p50_ms": middle[0], "p99_ms": high[0], "calls": len(taken)}
