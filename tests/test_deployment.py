@@ -85,21 +85,12 @@ class TestAlarms:
         scores[51] = 4
         scores[70:72] = 4  # false
         found = deployment.counted(*self.case(scores), scores, 3.0, release=1.0)
-        assert found == {
-            "rule": 3.0,
-            "threshold": 3.0,
-            "last_threshold": 3.0,
-            "promised_share": pytest.approx(np.nan, nan_ok=True),
-            "share": pytest.approx((scores[LABELS == 0] > 3).mean()),
-            "promised_per_day": pytest.approx(np.nan, nan_ok=True),
-            "alarms_per_day": 4 / 2,
-            "false_alarms_per_day": 2 / 2,
-            "days": 2.0,
-            "events": 3,
-            "found": pytest.approx(2 / 3),
-            "announced": pytest.approx(1 / 3),
-            "delay": (2 + 0) / 2,
-        }
+        expected = {"rule": 3, "threshold": 3, "last_threshold": 3, "promised_share": np.nan}
+        expected |= {"share": (scores[LABELS == 0] > 3).mean(), "promised_per_day": np.nan}
+        expected |= {"alarms_per_day": 4 / 2, "false_alarms_per_day": 2 / 2, "days": 2, "events": 3}
+        expected |= {"found": 2 / 3, "announced": 1 / 3, "delay": (2 + 0) / 2}
+        assert list(found) == list(expected)
+        assert list(found.values()) == pytest.approx(list(expected.values()), nan_ok=True)
 
     def test_promises_are_those_of_the_rules(self):
         made, model = self.case(np.arange(100))
@@ -196,12 +187,13 @@ class TestNewMachines:
         halves = {name: machine(name, number) for number, name in enumerate("ab")}
         monkeypatch.setattr(Profile, "present", property(lambda self: list(halves)))
         monkeypatch.setattr(Profile, "load", lambda self, entity: halves[entity])
-        train, asked = train_shared, []
-        monkeypatch.setattr(
-            deployment,
-            "train_shared",
-            lambda given, **how: asked.append(given) or train(given, **how),
-        )
+        asked = []
+
+        def noted(given, **how):
+            asked.append(given)
+            return train_shared(given, **how)
+
+        monkeypatch.setattr(deployment, "train_shared", noted)
         table = deployment.new_machines(Profile(profile="none-such", vus_window=5))
         learned = [[next(e for e in "ab" if halves[e].train is x) for x in g] for g in asked]
         assert learned == [["b"], ["a", "b"], ["a"]]  # never the machine itself, but last
@@ -269,26 +261,12 @@ def test_live_steps_are_timed_and_a_detector_without_says_why(monkeypatch):
 
 
 def test_places_take_what_their_rules_ask_for():
-    table = pd.DataFrame(
-        {
-            "average_precision": [0.5, 0.4, 0.6],
-            "quick": [True, True, False],
-            "small": [False, True, False],
-            "as_good": [True, False, True],
-            "microseconds_per_row": [1.0, 0.1, 2.0],
-            "core_seconds_a_month": [3.0, 0.1, 2.0],
-            "all": True,
-        },
-        index=["good", "light", "slow"],
-    )
+    columns = {"average_precision": [0.5, 0.4, 0.6], "quick": [True, True, False]}
+    columns |= {"small": [False, True, False], "as_good": [True, False, True], "all": True}
+    columns |= {"microseconds_per_row": [1.0, 0.1, 2], "core_seconds_a_month": [3.0, 0.1, 2]}
+    table = pd.DataFrame(columns, index=["good", "light", "slow"])
     places = deployment.chosen(table).set_index("place")["detector"]
-    assert places.to_dict() == {
-        "real time": "good",
-        "edge": "light",
-        "cloud": "slow",
-        "batch": "good",
-        "research": "slow",
-    }
+    assert list(places) == ["good", "light", "slow", "good", "slow"]
     none = deployment.chosen(table.assign(quick=False)).set_index("place")
     assert none["detector"].isna()["real time"]
     # As published on SMD.

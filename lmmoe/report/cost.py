@@ -77,8 +77,7 @@ FULL = Effort("full", 7, 30.0, 2.0, grown=GROWN, batches=BATCHES, rounds=7, epoc
 
 def effort_for(profile: Profile) -> Effort:
     """Long measurements on published data; short ones on synthetic and on people's own data."""
-    published = profile.dataset in data.DATASETS and profile.dataset != "synthetic"
-    return FULL if published else QUICK
+    return FULL if profile.dataset in set(data.DATASETS) - {"synthetic"} else QUICK
 
 
 # --- every detector ---
@@ -111,7 +110,7 @@ def table(profile: Profile, effort: Effort, *, entity: str = "") -> pd.DataFrame
         hidden = {"second": second[1]} if second[0] else {}
         work = partial(_measured, make, *halves, effort, *second)
         try:
-            [line] = keep.lines(head, hidden, lambda work=work: [kept.plain(work())])
+            [line] = keep.lines(head, hidden, lambda work=work: [work()])
             rows.append(line | head)  # the head once more: a table read back may have changed it
         except FAILURES as error:
             # One that fails must not cost the others; the next start tries it again.
@@ -131,7 +130,7 @@ def second_device() -> tuple[str, str]:
 def _measured(
     make: Callable, train: Floats, test: Floats, effort: Effort, second: str, second_name: str
 ) -> dict[str, object]:
-    """Measure on the processor, memory to score where nothing was trained; then elsewhere."""
+    """Measure on the processor, then on the second device where there is one."""
     with TemporaryDirectory(prefix="lmmoe-") as folder:
         file = Path(folder, "model.safetensors")
         found = measure.isolated(costs_of, make, train, test, effort, file)
@@ -358,8 +357,8 @@ def held_to(points: pd.DataFrame, limits: pd.DataFrame) -> pd.DataFrame:
     """Add what the ``limits`` allow to ``points`` (seconds, operations, bytes by work and batch).
 
     ``gflops`` reached, ``intensity`` (operations per byte), ``bound`` (least possible seconds),
-    ``times_bound`` (how many times that it took) and ``times_sgemm``. The bandwidth is that of the
-    memory that holds the weights, or a training step's copies of them.
+    ``times_bound`` and ``times_sgemm``. The bandwidth is that of memory as large as the weights, or
+    as a training step's copies of them.
     """
     peak = float(limits["gflops"].max())
     reads = limits.loc[limits["limit"] == "sgemv", "gigabytes_per_second"].to_list()

@@ -442,25 +442,22 @@ CHOICE = (
 )
 AP = "average_precision"
 _BEST, _AS_GOOD = "the highest average precision", "as good as the best; then the"
-# The study's places: which column of `candidates` admits, which one is preferred, what is asked.
+_LIVE = "a live score,"
+ASKED = {
+    "real time": f"{_LIVE} 99 of 100 rows within {WAIT_MS:g} ms of processor time; then {_BEST}",
+    "edge": f"{_LIVE} model and state within {EDGE_BYTES / 1000:g} kB; then {_BEST}",
+    "cloud": f"{_AS_GOOD} fewest core-seconds a machine and month (trained once, a row a minute "
+    "scored)",
+    "batch": f"{_AS_GOOD} fastest to score",
+    "research": _BEST,
+}
+# The study's places: which column of `candidates` admits, which one is preferred.
 PLACES = {
-    "real time": (
-        "quick",
-        AP,
-        f"a live score, 99 of 100 rows within {WAIT_MS:g} ms of processor time; then {_BEST}",
-    ),
-    "edge": (
-        "small",
-        AP,
-        f"a live score, model and state within {EDGE_BYTES / 1000:g} kB; then {_BEST}",
-    ),
-    "cloud": (
-        "as_good",
-        "core_seconds_a_month",
-        f"{_AS_GOOD} fewest core-seconds a machine and month (trained once, a row a minute scored)",
-    ),
-    "batch": ("as_good", "microseconds_per_row", f"{_AS_GOOD} fastest to score"),
-    "research": ("all", AP, _BEST),
+    "real time": ("quick", AP),
+    "edge": ("small", AP),
+    "cloud": ("as_good", "core_seconds_a_month"),
+    "batch": ("as_good", "microseconds_per_row"),
+    "research": ("all", AP),
 }
 
 
@@ -495,11 +492,10 @@ def candidates(rows: pd.DataFrame, live: pd.DataFrame, protocol: str) -> pd.Data
 def chosen(table: pd.DataFrame) -> pd.DataFrame:
     """Apply the rules to `candidates`: a row per place; a place that nobody suits has a gap."""
     lines = []
-    for place, (admits, prefers, rule) in PLACES.items():
-        lines.append({"place": place, "asks for": rule})
+    for place, (admits, prefers) in PLACES.items():
+        lines.append({"place": place, "asks for": ASKED[place]})
         if len(suited := table[table[admits]]):
-            lowest = prefers != "average_precision"
-            ranked = suited.sort_values(prefers, ascending=lowest, kind="stable")
+            ranked = suited.sort_values(prefers, ascending=prefers != AP, kind="stable")
             lines[-1] |= {"detector": ranked.index[0]} | ranked.iloc[0].to_dict()
     return pd.DataFrame(lines).reindex(columns=list(CHOICE))
 

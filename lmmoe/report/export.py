@@ -110,11 +110,11 @@ def write(made: Detector, path: str | Path) -> Path:
 def quantise(path: str | Path, out: str | Path, *, rows: npt.ArrayLike | None = None) -> Path:
     """Write an int8 copy of what `write` wrote, by ONNX Runtime's own quantiser.
 
-    *Dynamic*: weights are int8, every product's inputs are scaled as they come. *Static*, by raw
-    training ``rows`` ``(t, c)``: the inputs' ranges are fixed beforehand, from these rows. Both
-    follow Jacob et al., "Quantization and Training of Neural Networks for Efficient
-    Integer-Arithmetic-Only Inference", CVPR 2018, section 2. Raises `DataError` where a package is
-    missing, the file is of another kind, or the rows do not fit it.
+    *Dynamic*: weights are int8, every product's inputs are scaled as they come. *Static*: their
+    ranges are fixed beforehand, from raw training ``rows`` ``(t, c)``. Both follow Jacob et al.,
+    "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
+    CVPR 2018, section 2. Raises `DataError` where a package is missing, the file is of another
+    kind, or the rows do not fit it.
     """
     _need("onnx", "onnxruntime", "onnxscript")
     import numpy as np
@@ -238,11 +238,8 @@ def _quiet() -> Iterator[None]:
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command to those of ``python -m lmmoe``."""
-    export = commands.add_parser(
-        "export",
-        help="write a fitted model as ONNX",
-        description="Write a model of the MMoE family as an ONNX file, which takes raw rows.",
-    )
+    about = "Write a model of the MMoE family as an ONNX file, which takes raw rows."
+    export = commands.add_parser("export", help="write a fitted model as ONNX", description=about)
     export.add_argument("model", type=Path, help="a file that 'fit' wrote")
     export.add_argument("out", type=Path, help="the file to write (.onnx)")
     export.add_argument("--int8", action="store_true", help="with weights of 8 bits")
@@ -256,11 +253,10 @@ def _run(options: argparse.Namespace) -> int:
     outputs.check(options.out, "ONNX file", options.model)
     made = Model.load(options.model).detector
     try:
-        if options.int8:
-            with TemporaryDirectory(prefix="lmmoe-") as folder:
-                quantise(write(made, Path(folder, "model.onnx")), options.out)
-        else:
-            write(made, options.out)
+        with TemporaryDirectory(prefix="lmmoe-") as folder:
+            file = write(made, Path(folder, "model.onnx") if options.int8 else options.out)
+            if options.int8:
+                quantise(file, options.out)
     except OSError as error:
         raise DataError(f"the ONNX file cannot be written ({error})", file=options.out) from error
     sys.stdout.write(f"{options.out}: written, {options.out.stat().st_size:,} bytes\n")

@@ -32,7 +32,7 @@ INTERVAL = 0.01  # seconds between two looks at the memory: shorter peaks go uns
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
-LIBRARIES = ["pandas", "psutil", "scipy.stats", "sklearn.decomposition", "sklearn.ensemble"]
+LIBRARIES = ["pandas", "scipy.stats", "sklearn.decomposition", "sklearn.ensemble", "torch"]
 PROBE = 64  # rows by which two calls differ whose multiply-adds are counted
 # Multiply-adds to score a row, by class, of the methods that are not written in torch.
 PRODUCTS: dict[str, Callable[[Detector], float]] = {
@@ -65,13 +65,13 @@ def each(items: list[str], title: str, unit: str) -> Iterator[str]:
 def isolated(task: Callable[..., dict], *given: object) -> dict:
     """Call ``task(*given)``, a function of a module, in a new process with one thread.
 
-    It is a copy of one that has imported `LIBRARIES` and torch and done nothing else. Raises what
+    It is a copy of one that has imported `LIBRARIES` and done nothing else. Raises what
     the task raises, and `RuntimeError` where the process is killed.
     """
     from lmmoe.report.execute import die_with_parent  # here: it imports what measures
 
     context = get_context("forkserver")
-    context.set_forkserver_preload([*LIBRARIES, "torch"])
+    context.set_forkserver_preload(LIBRARIES)
     with patch.dict(os.environ, ONE_THREAD | {"LMMOE_PROGRESS": "off"}):  # it is inherited
         with ProcessPoolExecutor(1, context, initializer=die_with_parent) as pool:
             return pool.submit(task, *given).result()
