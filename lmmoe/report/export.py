@@ -10,9 +10,8 @@ Axes: n pieces, w window, h horizon, c channels. Input ``rows``, float64 ``(n, w
 of consecutive *raw* rows, oldest first, of which the last is scored. Outputs: ``score``, float32
 ``(n,)``, the mean over channels of ``errors``, float32 ``(n, c)``, the squared errors of the
 forecast in scaled units; ``forecast``, float64 ``(n, c)``, in raw units. The scaling is in the
-graph, in double precision as in the detector; the network runs in single precision. The file's
-metadata hold detector, window, horizon, channels, how the first rows are scored and the threshold
-of ``predict``.
+graph, in double precision; the network runs in single precision. The file's metadata hold detector,
+window, horizon, channels, how the first rows are scored and the threshold of ``predict``.
 
 Needs the packages of the extra ``export`` (``pip install -e .[export]``); scoring needs
 ``onnxruntime`` alone, and loads no torch.
@@ -21,8 +20,6 @@ Needs the packages of the extra ``export`` (``pip install -e .[export]``); scori
 from __future__ import annotations
 
 import argparse
-import copy
-import json
 import logging
 import sys
 import warnings
@@ -40,10 +37,8 @@ from lmmoe.errors import DataError
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    from torch import nn
 
     from lmmoe.detectors import Detector
-    from lmmoe.detectors.neural import Forecaster
 
     Floats = npt.NDArray[np.float64]
 
@@ -63,6 +58,7 @@ def write(made: Detector, path: str | Path) -> Path:
     """
     _need("onnx", "onnxruntime", "onnxscript")
     import torch
+    from torch import Tensor, nn
 
     from lmmoe.detectors.neural import Forecaster
 
@@ -73,39 +69,10 @@ def write(made: Detector, path: str | Path) -> Path:
         )
     if not made.fitted:
         raise RuntimeError(f"{made.name} has not been fitted: there is nothing to export")
-    # Two pieces: torch.export takes a size of 1 for fixed.
-    sample = torch.zeros(2, made.unscored + 1, made.n_features_in_, dtype=torch.float64)
-    with (
-        _quiet(logging.getLogger("torch.onnx")),
-        redirect_stdout(sys.stderr),
-        warnings.catch_warnings(action="ignore"),
-    ):
-        program = torch.onnx.export(
-            _scoring(made).cpu().eval(),
-            (sample,),
-            dynamo=True,
-            dynamic_shapes=({0: torch.export.Dim("pieces")},),
-            input_names=["rows"],
-            output_names=["score", "errors", "forecast"],
-            opset_version=OPSET,
-            verbose=False,
-        )
-    numbers = {"window": made.window, "horizon": made.horizon}
-    numbers |= {"channels": made.n_features_in_, "threshold": made.threshold_}
-    texts = {"format": FORMAT, "detector": made.name, "first_scores": made.first_scores}
-    for name, text in (texts | {n: json.dumps(value) for n, value in numbers.items()}).items():
-        program.model.metadata_props[name] = text
-    with paths.replacing(Path(path)) as part:
-        program.save(part)
-    return Path(path)
-
-
-def _scoring(made: Forecaster) -> nn.Module:
-    """The detector's scoring as one module: scale pieces, forecast their last row, compare."""
-    import torch
-    from torch import Tensor, nn
 
     class Scoring(nn.Module):
+        """Scale pieces, forecast their last row, compare."""
+
         def __init__(self) -> None:
             super().__init__()
             self.network = made.network
@@ -118,17 +85,36 @@ def _scoring(made: Forecaster) -> nn.Module:
             errors = (forecast - scaled[:, -1]).square()
             return errors.mean(dim=1), errors, forecast.double() * self.scale + self.shift
 
-    return Scoring()
+    # Two pieces: torch.export takes a size of 1 for fixed.
+    sample = torch.zeros(2, made.unscored + 1, made.n_features_in_, dtype=torch.float64)
+    with _quiet():
+        program = torch.onnx.export(
+            Scoring().cpu().eval(),
+            (sample,),
+            dynamo=True,
+            dynamic_shapes=({0: torch.export.Dim("pieces")},),
+            input_names=["rows"],
+            output_names=["score", "errors", "forecast"],
+            opset_version=OPSET,
+            verbose=False,
+        )
+    facts = {"format": FORMAT, "detector": made.name, "first_scores": made.first_scores}
+    facts |= {"window": made.window, "horizon": made.horizon}
+    facts |= {"channels": made.n_features_in_, "threshold": made.threshold_}
+    program.model.metadata_props.update({name: str(fact) for name, fact in facts.items()})
+    with paths.replacing(Path(path)) as part:
+        program.save(part)
+    return Path(path)
 
 
 def quantise(path: str | Path, out: str | Path, *, rows: npt.ArrayLike | None = None) -> Path:
     """Write an int8 copy of what `write` wrote, by ONNX Runtime's own quantiser.
 
-    *Dynamic*: weights are int8, every product's inputs are scaled as they come. *Static*, by raw
-    training ``rows`` ``(t, c)``: the inputs' ranges are fixed beforehand, from these rows. Both
-    follow Jacob et al., "Quantization and Training of Neural Networks for Efficient
-    Integer-Arithmetic-Only Inference", CVPR 2018, section 2. Raises `DataError` where a package is
-    missing, the file is of another kind, or the rows do not fit it.
+    *Dynamic*: weights are int8, every product's inputs are scaled as they come. *Static*: their
+    ranges are fixed beforehand, from raw training ``rows`` ``(t, c)``. Both follow Jacob et al.,
+    "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference",
+    CVPR 2018, section 2. Raises `DataError` where a package is missing, the file is of another
+    kind, or the rows do not fit it.
     """
     _need("onnx", "onnxruntime", "onnxscript")
     import numpy as np
@@ -137,15 +123,12 @@ def quantise(path: str | Path, out: str | Path, *, rows: npt.ArrayLike | None = 
 
     pieces = None if rows is None else Runtime(path).pieces(rows)
     int8 = quantization.QuantType.QInt8
-    how = {
-        "op_types_to_quantize": PRODUCTS,
-        "weight_type": int8,
-        "extra_options": {"MatMulConstBOnly": True},
-    }
+    how = {"op_types_to_quantize": PRODUCTS, "weight_type": int8}
+    how |= {"extra_options": {"MatMulConstBOnly": True}}
     with (
         TemporaryDirectory(prefix="lmmoe-") as folder,
         paths.replacing(Path(out)) as part,
-        _quiet(logging.root),  # through which the quantiser gives advice
+        _quiet(),
     ):
         plain = Path(folder, "prepared.onnx")
         # Symbolic shapes fail on the open number of pieces; ONNX's own are enough.
@@ -198,8 +181,7 @@ class Runtime:
 
         ``(n,)``, ``(n, c)`` and ``(n, c)``; errors are in scaled units, forecasts in raw ones.
         """
-        score, errors, forecast = self.session.run(None, {"rows": pieces})
-        return score, errors, forecast
+        return tuple(self.session.run(None, {"rows": pieces}))
 
     def decision_function(self, X: npt.ArrayLike) -> Floats:
         """Score consecutive raw rows ``(t, c)``: ``(t,)``, as the detector's own method does.
@@ -212,7 +194,9 @@ class Runtime:
         for start in range(0, len(pieces), BATCH):
             given = np.ascontiguousarray(pieces[start : start + BATCH])
             scores += self.session.run(["score"], {"rows": given})
-        return _with_first(np.concatenate(scores).astype(np.float64), self)
+        late = np.concatenate(scores).astype(np.float64)
+        first = late.min() if self.first_scores == "lowest" else 0.0
+        return np.concatenate([np.full(self.unscored, first), late])
 
     def pieces(self, X: npt.ArrayLike) -> Floats:
         """Cut rows ``(t, c)`` into pieces, a view ``(t - unscored, w + h, c)``; raises as above."""
@@ -228,45 +212,9 @@ class Runtime:
         return view.transpose(0, 2, 1)
 
 
-class Bfloat16:
-    """A fitted forecaster whose network runs in bfloat16, by PyTorch; the rest is as before.
-
-    Eight bits of exponent and seven of fraction. Where the processor has no products in this type,
-    it is slower than single precision.
-    """
-
-    def __init__(self, made: Forecaster) -> None:
-        import torch
-
-        self.made = made
-        self.network = copy.deepcopy(made.network).to(torch.bfloat16)
-
-    def decision_function(self, X: npt.ArrayLike) -> Floats:
-        """Score rows ``(t, c)``: ``(t,)``; raises as the detector's own method does."""
-        import torch
-
-        from lmmoe import training
-
-        made = self.made
-        rows = made._fitted_rows(X)
-        inputs = made._windows(rows).to(torch.bfloat16)
-        forecast = torch.cat(list(training.outputs(self.network, inputs))).float()
-        late = (forecast - made._scaled(rows)[made.unscored :]).square().mean(dim=1)
-        return _with_first(late.cpu().double().numpy(), made)
-
-
-def _with_first(late: Floats, made: Runtime | Forecaster) -> Floats:
-    """Put the scores of the rows without a forecast before the others ``(t - unscored,)``."""
-    import numpy as np
-
-    first = late.min() if made.first_scores == "lowest" else 0.0
-    return np.concatenate([np.full(made.unscored, first), late])
-
-
 def _need(*packages: str) -> None:
     """Raise `DataError` that names the packages which are not installed."""
-    missing = [name for name in packages if find_spec(name) is None]
-    if missing:
+    if missing := [name for name in packages if find_spec(name) is None]:
         raise DataError(
             f"ONNX needs {', '.join(missing)}, not installed here",
             hint="Install the extra: pip install -e .[export]",
@@ -274,14 +222,15 @@ def _need(*packages: str) -> None:
 
 
 @contextmanager
-def _quiet(log: logging.Logger) -> Iterator[None]:
-    """Without a log's advice and warnings."""
-    level = log.level
-    log.setLevel(logging.ERROR)
+def _quiet() -> Iterator[None]:
+    """Without the advice of exporter and quantiser."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
-        yield
+        with redirect_stdout(sys.stderr), warnings.catch_warnings(action="ignore"):
+            yield
     finally:
-        log.setLevel(level)
+        logging.disable(before)
 
 
 # --- the command ``python -m lmmoe export`` ---
@@ -289,11 +238,8 @@ def _quiet(log: logging.Logger) -> Iterator[None]:
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command to those of ``python -m lmmoe``."""
-    export = commands.add_parser(
-        "export",
-        help="write a fitted model as ONNX",
-        description="Write a model of the MMoE family as an ONNX file, which takes raw rows.",
-    )
+    about = "Write a model of the MMoE family as an ONNX file, which takes raw rows."
+    export = commands.add_parser("export", help="write a fitted model as ONNX", description=about)
     export.add_argument("model", type=Path, help="a file that 'fit' wrote")
     export.add_argument("out", type=Path, help="the file to write (.onnx)")
     export.add_argument("--int8", action="store_true", help="with weights of 8 bits")
@@ -307,11 +253,10 @@ def _run(options: argparse.Namespace) -> int:
     outputs.check(options.out, "ONNX file", options.model)
     made = Model.load(options.model).detector
     try:
-        if options.int8:
-            with TemporaryDirectory(prefix="lmmoe-") as folder:
-                quantise(write(made, Path(folder, "model.onnx")), options.out)
-        else:
-            write(made, options.out)
+        with TemporaryDirectory(prefix="lmmoe-") as folder:
+            file = write(made, Path(folder, "model.onnx") if options.int8 else options.out)
+            if options.int8:
+                quantise(file, options.out)
     except OSError as error:
         raise DataError(f"the ONNX file cannot be written ({error})", file=options.out) from error
     sys.stdout.write(f"{options.out}: written, {options.out.stat().st_size:,} bytes\n")

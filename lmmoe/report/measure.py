@@ -1,4 +1,4 @@
-"""Measuring work: in a process of its own, on two clocks, its memory, and on which processor.
+"""What work costs: seconds on two clocks, memory, multiply-adds; in a process of its own.
 
 *Processor seconds* count only while this process runs: with one thread and nothing to wait for, a
 quiet machine's wall clock would show the same, and other work on the machine cannot change them
@@ -16,57 +16,64 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
 from unittest.mock import patch
 
 import numpy as np
 import psutil
 
-from lmmoe import paths
+from lmmoe import paths, progress
+from lmmoe.data.series import Floats
+from lmmoe.detectors import Detector
 
 INTERVAL = 0.01  # seconds between two looks at the memory: shorter peaks go unseen
 # What libraries of linear algebra read when they are loaded, so that it must be set before.
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
-LIBRARIES = [
-    "pandas",
-    "psutil",
-    "scipy.stats",
-    "sklearn.decomposition",
-    "sklearn.ensemble",
-    "torch",
-]
+LIBRARIES = ["pandas", "scipy.stats", "sklearn.decomposition", "sklearn.ensemble", "torch"]
+PROBE = 64  # rows by which two calls differ whose multiply-adds are counted
+# Multiply-adds to score a row, by class, of the methods that are not written in torch.
+PRODUCTS: dict[str, Callable[[Detector], float]] = {
+    # Onto the directions and back; the parameters are a mean and the directions.
+    "PCA": lambda made: 2 * (made.parameters - made.n_features_in_),
+    # Likewise for a window, but back for its last row alone.
+    "PCAWindows": lambda made: (
+        (made.parameters // (made.window * made.n_features_in_) - 1)
+        * (made.window + 1)
+        * made.n_features_in_
+    ),
+    "RidgeVAR": lambda made: made.parameters - made.n_features_in_,  # without the intercept
+    "KMeansAD": lambda made: made.parameters,  # a product with each centre
+    "NearestNeighbours": lambda made: made.parameters,  # and with each learned row
+    "MTSExample": lambda made: made.n_features_in_,  # a square added for each channel
+    "L2MinMax": lambda made: made.n_features_in_,
+    "MovingAverage": lambda made: made.n_features_in_,
+}
+
+
+def each(items: list[str], title: str, unit: str) -> Iterator[str]:
+    """Give the items in turn, with progress."""
+    with progress.bar(len(items), title, unit=unit) as bar:
+        for item in items:
+            bar.set_postfix_str(item, refresh=False)
+            yield item
+            bar.update()
 
 
 def isolated(task: Callable[..., dict], *given: object) -> dict:
     """Call ``task(*given)``, a function of a module, in a new process with one thread.
 
-    The process is a copy of one that has imported `LIBRARIES` and done nothing else, so that it
-    starts at once and its memory holds no earlier work. Raises what the task raises, and
-    `RuntimeError` where the process is killed.
+    It is a copy of one that has imported `LIBRARIES` and done nothing else. Raises what
+    the task raises, and `RuntimeError` where the process is killed.
     """
     context = get_context("forkserver")
     context.set_forkserver_preload(LIBRARIES)
     with patch.dict(os.environ, ONE_THREAD | {"LMMOE_PROGRESS": "off"}):  # it is inherited
         with ProcessPoolExecutor(1, context, initializer=die_with_parent) as pool:
             return pool.submit(task, *given).result()
-
-
-class Timing(NamedTuple):
-    """What one repetition of some work takes: medians.
-
-    Where ``wall_seconds`` are many more than ``seconds`` of processor time, other work shared the
-    machine. ``spread`` is the highest minus the lowest processor time over the median; NaN for one
-    repetition.
-    """
-
-    seconds: float
-    wall_seconds: float
-    spread: float
-    repeats: int
 
 
 def once(work: Callable[[], object]) -> tuple[float, float]:
@@ -78,10 +85,12 @@ def once(work: Callable[[], object]) -> tuple[float, float]:
 
 def repeated(
     work: Callable[[], object], repeats: int, seconds: float, first: tuple[float, float] = ()
-) -> Timing:
+) -> dict[str, float]:
     """Time ``work`` up to ``repeats`` times, and no more once ``seconds`` have gone by.
 
-    ``first`` is what `once` said of a repetition that was done before and counts.
+    ``first`` is what `once` said of a repetition that was done before and counts. Gives medians of
+    processor ``seconds`` and ``wall_seconds``, ``spread`` (highest minus lowest processor time over
+    the median; NaN for one repetition) and the number of ``repeats``.
     """
     taken = [first] if first else [once(work)]
     end = time.perf_counter() + seconds - taken[0][1]
@@ -90,7 +99,8 @@ def repeated(
     own, wall = np.array(taken).T
     middle = float(np.median(own))
     spread = float(np.ptp(own)) / middle if len(own) > 1 and middle else float("nan")
-    return Timing(middle, float(np.median(wall)), spread, len(own))
+    found = {"seconds": middle, "wall_seconds": float(np.median(wall))}
+    return found | {"spread": spread, "repeats": len(own)}
 
 
 @dataclass
@@ -105,9 +115,9 @@ class Cost:
 def measured() -> Iterator[Cost]:
     """Measure the block; the result is filled in when it ends.
 
-    Memory is sampled, not traced, so that it works alike on Linux and macOS and slows nothing.
-    What earlier work left behind would hide what this needs: it is given back first, where the C
-    library can (glibc; elsewhere the peak of a second run in one process may be too low).
+    Memory is sampled, not traced, which slows nothing. What earlier work left behind would hide
+    what this needs: it is given back first, where the C library can (glibc; elsewhere the peak of a
+    second run in one process may be too low).
     """
     _give_back()
     cost, done = Cost(), threading.Event()
@@ -134,8 +144,7 @@ def measured() -> Iterator[Cost]:
 def _give_back() -> None:
     """Return freed memory to the system."""
     gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
 
 
@@ -148,6 +157,57 @@ def cpu_name() -> str:
             if key.strip() == "model name":
                 return f"{name.strip()} ({platform.machine()})"
     return platform.processor() or platform.machine()
+
+
+# --- multiply-adds ---
+
+
+def rows_for(made: Detector, rows: Floats, batch: int, start: int = 0) -> Floats:
+    """Give the rows ``(n, c)`` that a call needs to score ``batch`` consecutive ones.
+
+    With what must stand before the first of them; beyond the last row the first follows again.
+    """
+    wanted = range(start, start + made.min_rows - 1 + batch)
+    return np.ascontiguousarray(rows.take(wanted, axis=0, mode="wrap"))
+
+
+def per_row(made: Detector, rows: Floats) -> float:
+    """Count the multiply-adds to score one more row; ``rows`` ``(t, c)`` are any that it can score.
+
+    A multiply-add is one product and one sum. Counted are products of matrices (convolutions and
+    recurrent layers are such) and sums of products; what is done once per element (scaling,
+    activations) is not. NaN where a method has no product, or where another package hides them.
+    """
+    from lmmoe.detectors.neural import Forecaster
+
+    for cls in type(made).__mro__:
+        if cls.__name__ in PRODUCTS:
+            return float(PRODUCTS[cls.__name__](made))
+    # Of a forecaster its network as it is written down: a faster way to the same numbers may put
+    # biases into its products.
+    plain = isinstance(made, Forecaster)
+    score = partial(Forecaster._forecasts, made) if plain else made.decision_function
+    one, more = (multiply_adds(score, rows_for(made, rows, batch)) for batch in (1, 1 + PROBE))
+    return (more - one) / PROBE or float("nan")  # what each call does once drops out
+
+
+def multiply_adds(work: Callable[..., object], *given: object) -> int:
+    """Count the multiply-adds of the torch operations that ``work(*given)`` executes."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+    from torch.utils.module_tracker import ModuleTracker
+
+    def lstm(inputs: tuple, of_inputs: tuple, of_state: tuple, *_: object, **__: object) -> int:
+        """Shapes (w, b, n) and of two matrices: a product with each in every step."""
+        return 2 * int(np.prod(inputs[:-1]) * (np.prod(of_inputs) + np.prod(of_state)))
+
+    layer = getattr(torch.ops.aten, "mkldnn_rnn_layer", None)  # missing on some processors
+    own = {layer: lstm} if layer else {}
+    # The tracker of modules fails where one gives out its weights as they are.
+    with patch.object(ModuleTracker, "_fw_post_hook", lambda *_: None):
+        with FlopCounterMode(display=False, custom_mapping=own) as counter:
+            work(*given)
+    return counter.get_total_flops() // 2
 
 
 def die_with_parent() -> None:
@@ -169,16 +229,14 @@ def die_with_parent() -> None:
 
 def commit() -> str:
     """The commit of the working tree, ``-dirty`` where code differs from it, else "unknown"."""
+
+    def git(*words: str) -> str:
+        how = {"cwd": paths.home(), "capture_output": True, "text": True, "check": True}
+        return subprocess.run(["git", *words], **how).stdout.strip()
+
     try:
-        head = _git("rev-parse", "HEAD")
-        changed = _git("status", "--porcelain", "--", "lmmoe", "notebooks", "params", "Snakefile")
+        head = git("rev-parse", "HEAD")
+        changed = git("status", "--porcelain", "--", "lmmoe", "notebooks", "params", "Snakefile")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return f"{head}-dirty" if changed else head
-
-
-def _git(*words: str) -> str:
-    done = subprocess.run(
-        ["git", *words], cwd=paths.home(), capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()

@@ -31,33 +31,27 @@ WORKS = {
     "detector": ("s", "#56B4E9", "scoring, from raw rows"),
     "training": ("^", "#D55E00", "training"),
 }
-LINES = ("-", "--", ":", "-.")
 QUALITY_AGAINST = {
     "train_seconds": "seconds to train on one entity (log scale)",
     "microseconds_per_row": "microseconds to score one row (log scale)",
 }
 
 
-def _log(ax: Axes, axes: str, ticks: Collection[float] | None = None) -> None:
-    """Logarithmic axes with few, short labels: 10k, 1M."""
+def log_axes(ax: Axes, axes: str, ticks: Collection[float] | None = None) -> None:
+    """Make axes, such as "xy", logarithmic with few, short labels: 0.01, 256, 10k, 1M."""
+
+    def short(value: float, _: int) -> str:
+        steps = int(np.clip(np.log10(value) // 3, 0, 4)) if value >= 1e4 else 0
+        return f"{value / 1000**steps:,g}{['', 'k', 'M', 'G', 'T'][steps]}"
+
     for name in axes:
-        getattr(ax, f"set_{name}scale")("log")
-        own = getattr(ax, f"{name}axis")
-        own.set_major_locator(LogLocator(numticks=5))
+        ax.set(**{f"{name}scale": "log"})
+        own, (low, high) = getattr(ax, f"{name}axis"), getattr(ax, f"get_{name}lim")()
+        subs = (1.0,) if high > 100 * low else (1.0, 2.0, 5.0)
+        own.set(major_locator=LogLocator(numticks=5, subs=subs), minor_locator=NullLocator())
         if ticks is not None:
             own.set_ticks(ticks)
-        own.set_major_formatter(FuncFormatter(_short))
-        own.set_minor_formatter(NullFormatter())
-        own.set_minor_locator(NullLocator())
-    ax.tick_params(labelsize=7)
-
-
-def _short(value: float, _: int) -> str:
-    """Write 0.01, 256, 10k, 1M."""
-    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:g}{letter}"
-    return f"{value:g}"
+        own.set(major_formatter=FuncFormatter(short), minor_formatter=NullFormatter())
 
 
 @styled
@@ -75,14 +69,15 @@ def costs(table: pd.DataFrame) -> Figure:
     for ax, (columns, label, factor) in zip(axes, PANELS, strict=True):
         for level, (name, line) in enumerate(order[list(columns)].astype(float).iterrows()):
             values = factor * line[line > 0].to_numpy()  # a log axis has no 0
+            places = np.full(len(values), level)
             ax.axhline(level, color="#EEEEEE", lw=0.6, zorder=0)
-            ax.plot(values, np.full(len(values), level), color=colour(name), lw=1.4, alpha=0.45)
-            rest = {"color": "white", "edgecolor": colour(name), "s": 9, "zorder": 2}
-            ax.scatter(values[1:], np.full(len(values[1:]), level), **rest)
+            ax.plot(values, places, color=colour(name), lw=1.4, alpha=0.45)
+            ax.scatter(values[1:], places[1:], color="white", edgecolor=colour(name), s=9, zorder=2)
             big = 34 if name == "LightMMoE" else 16
-            ax.scatter(values[:1], [level] * len(values[:1]), color=colour(name), s=big, zorder=3)
+            ax.scatter(values[:1], places[:1], color=colour(name), s=big, zorder=3)
         ax.set_xlabel(label, fontsize=8)
-        _log(ax, "x")
+        log_axes(ax, "x")
+        ax.tick_params(labelsize=7)
     axes[0].set_title("what each detector costs (log scales)")
     style.named_ticks(axes[0], list(order.index), fontsize=7)
     axes[0].set_ylim(-0.7, len(order) - 0.3)
@@ -94,37 +89,35 @@ def costs(table: pd.DataFrame) -> Figure:
 def roofline(points: pd.DataFrame, limits: pd.DataFrame) -> Figure:
     """LightMMoE under the roof that bandwidth and arithmetic set, and how far below it.
 
-    ``points`` and ``limits`` are those of `lmmoe.report.roofline.limits`. Left: rate against
-    operations per byte of the least traffic, a point for each batch. Right: times the least time.
+    ``points`` and ``limits`` are those of `lmmoe.report.cost.limits`. Left: rate against operations
+    per byte of the least traffic, a point for each batch. Right: times the least time.
     """
     figure, (left, right) = canvas(1, width=10.5, height=4.4, ncols=2)
     peak = limits["gflops"].max()
-    low, high = points["intensity"].min() / 2, points["intensity"].max() * 2
-    reads = limits[limits["limit"] == "sgemv"]
+    ends = points["intensity"].min() / 2, points["intensity"].max() * 2
+    reads = limits[limits["limit"] == "sgemv"].to_dict("records")
     names = ("weights", "weights of a training step", "more than any cache")
-    for (_, line), shade, name in zip(reads.iterrows(), ("0.2", "0.5", "0.75"), names, strict=True):
+    for line, shade, name in zip(reads, ("0.2", "0.5", "0.75"), names, strict=True):
         rate = line["gigabytes_per_second"]
-        x = np.array([low, peak / rate, high])
+        x = np.array([ends[0], peak / rate, ends[1]])
         label = f"{rate:.0f} GB/s: {name}, {line['megabytes']:.3g} MB"
         left.plot(x, np.minimum(peak, rate * x), color=shade, lw=1.2, label=label, zorder=0)
-    left.text(high, peak * 1.06, f"sgemm: {peak:.0f} GFLOP/s", ha="right", fontsize=8)
+    left.text(ends[1], peak * 1.06, f"sgemm: {peak:.0f} GFLOP/s", ha="right", fontsize=8)
     for work, (marker, own, label) in WORKS.items():
         part = points.loc[work]
-        look = {"marker": marker, "color": own, "ms": 4.5, "lw": 1, "label": label}
-        left.plot(part["intensity"], part["gflops"], **look | {"label": "_"})
-        right.plot(part.index, part["times_bound"], **look)
-    for batch in (points.loc["network"].index.min(), points.loc["network"].index.max()):
-        place = points.loc[("network", batch), ["intensity", "gflops"]]
+        look = {"marker": marker, "color": own, "ms": 4.5, "lw": 1}
+        left.plot(part["intensity"], part["gflops"], **look)
+        right.plot(part.index, part["times_bound"], **look, label=label)
+    for batch, line in points.loc["network"].iloc[[0, -1]].iterrows():
         below = {"xytext": (0, -11), "textcoords": "offset points", "ha": "center", "va": "center"}
-        left.annotate(f"batch {batch:,}", tuple(place), fontsize=7, **below)
-    _log(left, "xy")
+        left.annotate(f"batch {batch:,}", (line["intensity"], line["gflops"]), fontsize=7, **below)
+    log_axes(left, "xy")
     left.set(xlabel="operations per byte that must move", ylabel="GFLOP/s on one thread")
     left.set(title="LightMMoE under the processor's roof")
     left.set_ylim(points["gflops"].min() / 2, peak * 2)
     left.legend(fontsize=7, loc="lower right", title="read at", title_fontsize=7)
-    _log(right, "x", sorted(points.index.unique("batch")))
-    _log(right, "y", (1, 2, 5, 10, 20, 50, 100))
-    right.xaxis.set_major_formatter("{x:,g}")
+    log_axes(right, "x", sorted(points.index.unique("batch")))
+    log_axes(right, "y", (1, 2, 5, 10, 20, 50, 100))
     right.axhline(1, color="0.6", lw=1, label="the limit")
     right.set(xlabel="rows in a call", ylabel="times the least possible time")
     right.set(title="how far from the limit", ylim=(0.9, points["times_bound"].max() * 1.3))
@@ -139,18 +132,19 @@ def growth(points: pd.DataFrame, laws: pd.DataFrame) -> Figure:
     ``points`` and ``laws`` are those of `lmmoe.report.cost.growth`.
     """
     shown, names = points["axis"].unique(), points["detector"].unique()
-    size = {"width": 11, "height": 5.4}
-    figure, axes = canvas(2, **size, ncols=len(shown), squeeze=False, sharey="row", sharex="col")
+    layout = {"ncols": len(shown), "squeeze": False, "sharey": "row", "sharex": "col"}
+    figure, axes = canvas(2, width=11, height=5.4, **layout)
     look = {
         name: {"color": colour(name), "ls": line, "marker": ".", "ms": 4}
-        for name, line in zip(names, LINES, strict=False)
+        for name, line in zip(names, ("-", "--", ":", "-."), strict=False)
     }
     for row, measure in zip(axes, ("train_seconds", "score_seconds"), strict=True):
         for ax, axis in zip(row, shown, strict=True):
             for name, part in points[points["axis"] == axis].groupby("detector", sort=False):
                 exponent = f"{laws.loc[(axis, name, measure), 'upper']:.2f}"
                 ax.plot(part["value"], part[measure], label=exponent, **look[name])
-            _log(ax, "xy")
+            log_axes(ax, "xy")
+            ax.tick_params(labelsize=7)
             ax.legend(fontsize=7, handlelength=1.8, title="exponent", title_fontsize=6.5)
             ax.grid(alpha=0.2)
         row[0].set_ylabel(measure.replace("_seconds", " (s)"))
@@ -179,13 +173,13 @@ def quality_and_cost(
     costs, many = costs or ["train_seconds"], len(table) > 8
     size = {"width": 10 if many else 7.5, "height": len(costs) * (5 if many else 3.4) + 0.3}
     figure, axes = canvas(len(costs), **size, squeeze=False)
-    some_ahead = table.index.isin(ahead).any()
+    hollow = table.index.isin(ahead).any()
     ring = {"marker": "o", "ls": "", "ms": 5, "color": "#444444", "markerfacecolor": "white"}
-    more = [Line2D([], [], label="hollow: not available live", **ring)] if some_ahead else []
+    more = [Line2D([], [], label="hollow: not available live", **ring)] if hollow else []
     style.family_legend(figure, table.index, more=more, loc="outside lower center", ncols=3)
-    whose = " that is available live" if some_ahead else ""
+    whose = " that is available live" if hollow else ""
     axes[0, 0].set_title(f"quality against cost (line: nothing cheaper{whose} is better)")
-    places = []
+    places = {}
     for ax, cost in zip(axes[:, 0], costs, strict=True):
         known = table.dropna(subset=[metric, cost])
         x, y = known[cost].clip(lower=1e-3), known[metric]
@@ -204,8 +198,8 @@ def quality_and_cost(
         ax.set_ylim(bottom=0)
         ax.grid(alpha=0.25)
         ax.set(xlabel=QUALITY_AGAINST[cost], ylabel=METRIC_TITLES[metric])
-        places.append(dict(zip(known.index, zip(x, y, strict=True), strict=True)))
-    for ax, dots in zip(axes[:, 0], places, strict=True):
+        places[ax] = dict(zip(known.index, zip(x, y, strict=True), strict=True))
+    for ax, dots in places.items():
         label_dots(ax, dots)  # last: it needs the figure's final layout
     return figure
 
@@ -218,5 +212,5 @@ def pareto(cost: pd.Series, quality: pd.Series) -> pd.DataFrame:
     """
     dots = pd.DataFrame({"cost": cost, "quality": quality}).dropna()
     dots = dots.sort_values(["cost", "quality"], ascending=[True, False], kind="stable")
-    best_before = np.maximum.accumulate([-np.inf, *dots["quality"]])[:-1]
+    best_before = dots["quality"].cummax().shift().fillna(-np.inf)
     return dots[dots["quality"] > best_before]

@@ -1,15 +1,14 @@
 """Pictures of deployment: an alarm explained, what a live row costs, what smaller models keep."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from lmmoe.data import Series
-from lmmoe.report.deployment import STEP, Day, Explained
-from lmmoe.report.names import colour, title
-from lmmoe.report.newcomers import ALL, AMOUNTS, OWN, SEEN, UNSEEN
+from lmmoe.report.names import OWN, SEEN, STEP, UNSEEN, colour, title
+from lmmoe.report.plots.cost import log_axes
 from lmmoe.report.plots.style import (
     EVENT,
     canvas,
@@ -20,7 +19,9 @@ from lmmoe.report.plots.style import (
     styled,
 )
 
-GREY = "#7F7F7F"
+if TYPE_CHECKING:
+    from lmmoe.report.deployment import Day, Explained
+
 KINDS = {
     "as it is": "#000000",
     "pruning": "#D55E00",
@@ -28,19 +29,19 @@ KINDS = {
     "design": "#0072B2",
     "int8": "#CC79A7",
     "other arithmetic": "#56B4E9",
-    "control": GREY,
+    "control": "#7F7F7F",
 }
 LINES = {
     UNSEEN: ("#0072B2", "-", "o"),
     SEEN: ("#0072B2", "--", "D"),
     OWN: ("#009E73", "-", "s"),
     "MTSExample": ("#D55E00", "-", "^"),
-    "random": (GREY, ":", "x"),
+    "random": ("#7F7F7F", ":", "x"),
 }
 
 
 @styled
-def alarm(day: Day, explained: Explained | None, series: Series) -> Figure:
+def alarm(day: "Day", explained: "Explained | None", series: Series) -> Figure:
     """A day of live scores with its alarms; which channels opened one, forecast against observed.
 
     Above: score, threshold (dashed), labelled events (shaded), alarms (red). Below, for the alarm
@@ -57,15 +58,11 @@ def alarm(day: Day, explained: Explained | None, series: Series) -> Figure:
     log_scale(ax)
     top = ax.get_ylim()[1]
     for first, last in day.alarms:
-        ax.plot(
-            [first / unit, (last + 1) / unit], [top, top], color=EVENT, lw=5, solid_capstyle="butt"
-        )
+        ax.hlines(top, first / unit, (last + 1) / unit, color=EVENT, lw=5)
         ax.axvline(first / unit, color=EVENT, lw=0.6)
-    ax.set(
-        xlabel="test half (days)" if series.rows_per_day else "test half (rows)",
-        ylabel="live score",
-        title=f"a day of {series.entity}: threshold dashed, events shaded, alarms red",
-    )
+    ax.set(xlabel="test half (days)" if series.rows_per_day else "test half (rows)")
+    ax.set(ylabel="live score")
+    ax.set(title=f"a day of {series.entity}: threshold dashed, events shaded, alarms red")
     if explained is None:
         return figure
     bars = figure.add_subplot(grid[1:, 0])
@@ -94,17 +91,16 @@ def steps(table: pd.DataFrame) -> Figure:
     if good.empty:
         return note("No detector here has a live score.")
     figure, (left, right) = canvas(1, width=10, height=1.3 + 0.24 * len(good), ncols=2, sharey=True)
-    places = np.arange(len(good))
-    own = [colour(name) for name in good["detector"]]
+    places, own = np.arange(len(good)), [colour(name) for name in good["detector"]]
     middle, high = good["p50_processor_ms"], good["p99_processor_ms"]
     left.hlines(places, middle, high, color=own, lw=1.5, alpha=0.5)
     left.scatter(middle, places, color=own, s=24, zorder=3)
     left.scatter(high, places, color="white", edgecolor=own, s=14, zorder=3)
     for column, marker in (("model_bytes", "s"), ("state_bytes", "o")):
         right.scatter(good[column] / 1000, places, color=own, marker=marker, s=20)
-        right.scatter([], [], color=GREY, marker=marker, s=20, label=column.removesuffix("_bytes"))
+        right.scatter([], [], color="0.5", marker=marker, s=20, label=column.removesuffix("_bytes"))
     for ax in (left, right):
-        _plain_log(ax)
+        log_axes(ax, "x")
     named_ticks(left, list(good["detector"]), fontsize=7)
     ways = zip(good["detector"], good["way"], strict=True)
     left.set_yticklabels([title(n) if w == STEP else f"{title(n)}, {w}" for n, w in ways])
@@ -120,57 +116,41 @@ def compression(shares: pd.DataFrame) -> Figure:
 
     Bytes left, average precision kept (dotted: what random scores keep), times the base's speed.
     """
-    bases = list(dict.fromkeys(shares["base"]))
-    if not bases:
+    if shares.empty:
         return note("No model could be compressed.")
-    blocks = [shares[shares["base"] == base][::-1] for base in bases]
-    sizes = [len(block) for block in blocks]
-    figure, axes = canvas(
-        len(bases),
-        height=1.2 + 0.25 * sum(sizes),
-        ncols=3,
-        squeeze=False,
-        sharey="row",
-        height_ratios=sizes,
-    )
-    for row, base, block in zip(axes, bases, blocks, strict=True):
+    blocks = {base: block[::-1] for base, block in shares.groupby("base", sort=False)}
+    sizes = [len(block) for block in blocks.values()]
+    layout = {"squeeze": False, "sharey": "row", "height_ratios": sizes}
+    figure, axes = canvas(len(sizes), height=1.2 + 0.25 * sum(sizes), ncols=3, **layout)
+    for row, (base, block) in zip(axes, blocks.items(), strict=True):
         places, paint = np.arange(len(block)), block["kind"].map(KINDS)
         columns = (100 * block["bytes"], 100 * block["average_precision"], block["speed"])
-        for ax, values in zip(row, columns, strict=True):
+        labels = (f"bytes left of {base}'s (%)", "average precision kept (%)")
+        labels += (f"times the speed of {base}",)
+        for ax, values, label in zip(row, columns, labels, strict=True):
             ax.grid(axis="y", alpha=0.4)
             ax.scatter(values, places, color=paint, s=26, zorder=3)
+            ax.set_xlabel(label)
         row[0].set_yticks(places, [title(name) for name in block.index], fontsize=7)
-        row[1].axvline(100 * block.loc["random", "average_precision"], color=GREY, ls=":", lw=1)
+        row[1].axvline(100 * block.loc["random", "average_precision"], color="0.5", ls=":", lw=1)
         row[1].set_xlim(0, 108 * block["average_precision"].max())
-        row[0].set_xlabel(f"bytes left of {base}'s (%)")
-        row[1].set_xlabel("average precision kept (%)")
-        row[2].set_xlabel(f"times the speed of {base}")
-        _plain_log(row[0])
-        _plain_log(row[2])
+        log_axes(row[0], "x")
+        log_axes(row[2], "x")
     kinds = [kind for kind in KINDS if kind in set(shares["kind"])]
     marks = [axes[0, 0].scatter([], [], color=KINDS[kind], s=26, label=kind) for kind in kinds]
     figure.legend(handles=marks, loc="outside lower center", ncols=7, fontsize=8)
     return figure
 
 
-def _plain_log(ax: Axes) -> None:
-    """Make the x axis logarithmic, with plain numbers."""
-    ax.set_xscale("log")
-    low, high = ax.get_xlim()
-    ax.xaxis.set_major_locator(LogLocator(subs=(1.0,) if high > 200 * low else (1.0, 2.0, 5.0)))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.xaxis.set_minor_formatter(NullFormatter())
-
-
 @styled
 def newcomers(means: pd.DataFrame) -> Figure:
     """Quality and normal rows in alarm on a machine never seen, by how much it was learned from.
 
-    ``means`` is `lmmoe.report.newcomers.means`.
+    ``means`` is `lmmoe.report.deployment.new_machine_means`.
     """
     if means.empty:
         return note("Too few machines of the same channels: none can be held out.")
-    order = [name for name in (*AMOUNTS, ALL) if name in set(means["learned"])]
+    order = list(dict.fromkeys(means["learned"]))
     figure, axes = canvas(1, width=10, height=3.4, ncols=2)
     panels = (
         ("average_precision", "average precision (mean)", 1),

@@ -1,0 +1,62 @@
+"""How far work is: bars where somebody looks, lines in a file where nobody can."""
+
+import io
+
+import pytest
+from small import make, waves
+from tqdm import std
+
+from lmmoe import progress
+
+
+def step_through(total=4):
+    with progress.bar(total, "work", unit="step") as bar:
+        for _ in range(total):
+            bar.set_postfix(loss="0.5", refresh=False)
+            bar.update()
+
+
+def test_nothing_is_shown_when_off_or_without_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "_in_notebook", lambda: False)
+    for setting in ("off", ""):
+        monkeypatch.setenv("LMMOE_PROGRESS", setting)
+        step_through()
+        assert capsys.readouterr() == ("", "")
+
+
+def test_on_a_terminal_there_is_a_bar(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.delenv("LMMOE_PROGRESS")
+    monkeypatch.setattr(progress, "_in_notebook", lambda: False)
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    step_through()
+    assert "work:" in terminal.getvalue() and "step" in terminal.getvalue()
+    assert "\n" not in terminal.getvalue().strip()  # one line, which then goes away
+
+
+def test_a_file_gets_whole_lines(monkeypatch, tmp_path, capsys):
+    log = tmp_path / "work.log"
+    monkeypatch.setenv("LMMOE_PROGRESS", str(log))
+    step_through(total=500)  # far less than the seconds between two lines
+    assert len(log.read_text().splitlines()) <= 2
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    log.write_text("before\n")
+    step_through()
+    make("LightMMoE").fit(waves(100))  # batches inside epochs
+    first, *lines = log.read_text().splitlines()
+    assert first == "before" and lines[0].startswith("work:   0%") and "0/4" in lines[0]
+    assert any(line.startswith("work: 100%") and "loss=0.5" in line for line in lines)
+    assert all(line.startswith(("work:", "LightMMoE:", "epoch ")) for line in lines)
+    assert any(line.startswith("LightMMoE: 100%") and "2/2" in line for line in lines)
+    assert all(line.isascii() and line == line.strip() for line in lines)
+    assert not {b"\x1b", b"\r"} & set(log.read_bytes()) and capsys.readouterr() == ("", "")
+
+
+def test_an_error_in_the_work_comes_through(monkeypatch, tmp_path):
+    monkeypatch.setenv("LMMOE_PROGRESS", str(tmp_path / "work.log"))
+    with pytest.raises(ZeroDivisionError), progress.bar(2, "work", unit="step"):
+        raise ZeroDivisionError
+    assert not [bar for bar in getattr(std.tqdm, "_instances", ()) if not bar.disable]
