@@ -65,7 +65,7 @@ def ours(name: str, train: np.ndarray, seed: int) -> Figures:
 def theirs(name: str, train: np.ndarray, seed: int, steps: int) -> Figures:
     """The same of the obvious program."""
     torch.manual_seed(seed)
-    scaled = Scaling.z_score(train)(train)
+    scaled = Scaling.of("z-score", train)(train)
     batches = obvious.loader(scaled, name)
     model = obvious.Obvious(name, train.shape[1])
     taken = seconds(lambda: obvious.train(model, name, batches, steps))

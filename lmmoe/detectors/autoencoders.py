@@ -4,7 +4,7 @@ from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.autograd import grad
 from torch.nn.functional import mse_loss
 
@@ -22,12 +22,14 @@ class EncoderDecoder(nn.Module):
     from the decoder's after it has read row i + 1.
     """
 
-    def __init__(
-        self, channels: int, hidden: int, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, channels: int, hidden: int, generator: Generator) -> None:
         super().__init__()
-        self.encoder = _lstm(channels, hidden, generator)
-        self.decoder = _lstm(channels, hidden, generator)
+        # Torch's layers, drawn by their own rule; one thread runs them twice as fast as Python.
+        self.encoder, self.decoder = (
+            nn.LSTM(channels, hidden, device="meta").to_empty(device="cpu") for _ in range(2)
+        )
+        for weights in (*self.encoder.parameters(), *self.decoder.parameters()):
+            draw(weights, hidden, generator)
         self.out = dense(hidden, channels, generator)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -42,14 +44,6 @@ class EncoderDecoder(nn.Module):
         """Rebuild the last rows of windows ``(b, c, w)``, for which no decoder runs: ``(b, c)``."""
         _, (hidden, _) = self.encoder(x.permute(2, 0, 1))
         return self.out(hidden[0])
-
-
-def _lstm(channels: int, hidden: int, generator: torch.Generator | None) -> nn.LSTM:
-    """Torch's layer, drawn by its own rule; one thread runs it twice as fast as steps in Python."""
-    layer = nn.LSTM(channels, hidden, device="meta").to_empty(device="cpu")  # draws nothing
-    for weights in layer.parameters():
-        draw(weights, hidden, generator)
-    return layer
 
 
 class LSTMAE(Neural):
@@ -80,16 +74,8 @@ class LSTMAE(Neural):
         """Whose loss patience is about."""
         return "held out" if self.held_out else "training"
 
-    def _build(self, channels: int, generator: torch.Generator | None = None) -> EncoderDecoder:
+    def _build(self, channels: int, generator: Generator) -> EncoderDecoder:
         return EncoderDecoder(channels, self.hidden, generator)
-
-    def _learner(
-        self, network: EncoderDecoder, inputs: Tensor, generator: torch.Generator
-    ) -> training.Learner:
-        def loss(windows: Tensor, target: Tensor) -> Tensor:
-            return mse_loss(network(windows), windows)
-
-        return training.Descent(network, loss, training.adam(network, self.learning_rate))
 
     @torch.inference_mode()
     def _score_channels(self, rows: Floats) -> Floats:
@@ -106,7 +92,7 @@ class Autoencoders(nn.Module):
     to their training range lie between 0 and 1.
     """
 
-    def __init__(self, inputs: int, latent: int, generator: torch.Generator | None = None) -> None:
+    def __init__(self, inputs: int, latent: int, generator: Generator) -> None:
         super().__init__()
         sizes = (inputs, max(inputs // 2, 1), max(inputs // 4, 1), latent)
         self.encoder = stack(sizes, nn.ReLU(), generator)
@@ -134,18 +120,14 @@ class Adversaries:
 
     def __init__(self, network: Autoencoders, learning_rate: float, alpha: float) -> None:
         self.network, self.alpha, self.epoch = network, alpha, 1
-        self.weights = [list(part.parameters()) for part in network.children()]
-        pairs = (nn.ModuleList([network.encoder, part]) for part in (network.first, network.second))
+        pairs = [nn.ModuleList([network.encoder, one]) for one in (network.first, network.second)]
         self.optimisers = [training.adam(pair, learning_rate) for pair in pairs]
 
     def step(self, windows: Tensor, target: Tensor) -> Tensor:
         """Let both learn from windows ``(b, c, w)``; give what `loss` gives, before the step."""
-        first, second, errors = self.slopes(windows.flatten(1))
-        encoder, *decoders = self.weights
-        for optimiser, decoder, slopes in zip(
-            self.optimisers, decoders, (first, second), strict=True
-        ):
-            for weights, slope in zip([*encoder, *decoder], slopes, strict=True):
+        *slopes, errors = self.slopes(windows.flatten(1))
+        for optimiser, own in zip(self.optimisers, slopes, strict=True):
+            for weights, slope in zip(optimiser.param_groups[0]["params"], own, strict=True):
                 weights.grad = slope
             optimiser.step()
         return self._mixed(errors[0], errors[2])
@@ -157,8 +139,8 @@ class Adversaries:
         cut after the encoder and after the first decoder, so that the way back through R12, which
         both losses need, is gone once: 16 passes through a part, where two backward passes take 19.
         """
-        network, (encoder, one, two) = self.network, self.weights
-        near, far = 1 / self.epoch, 1 - 1 / self.epoch
+        network, near, far = self.network, 1 / self.epoch, 1 - 1 / self.epoch
+        encoder, one, two = (list(part.parameters()) for part in network.children())
         encoded = network.encoder(x)
         code = encoded.detach().requires_grad_()
         rebuilt, other = network.first(code), network.second(code)
@@ -173,12 +155,9 @@ class Adversaries:
         )
         (down_both,) = grad(rebuilt, code, down)
         down_second, *second = grad(near * errors[1], [code, *two])
-        shared = grad(encoded, encoder, down_first, retain_graph=True)
-        against = grad(encoded, encoder, down_second - far * down_both)
-
-        count = len(encoder)
-        first, second = [*shared, *first], [*against, *second]
-        for slope, other in zip(first[:count], deceived, strict=False):
+        first = [*grad(encoded, encoder, down_first, retain_graph=True), *first]
+        second = [*grad(encoded, encoder, down_second - far * down_both), *second]
+        for slope, other in zip(first[: len(encoder)], deceived, strict=False):
             slope.add_(other, alpha=far)
         for slope, other in zip(second, deceived, strict=True):
             slope.sub_(other, alpha=far)
@@ -221,12 +200,10 @@ class USAD(Neural):
     latent: Whole = 40
     alpha: Part = 0.5
 
-    def _build(self, channels: int, generator: torch.Generator | None = None) -> Autoencoders:
+    def _build(self, channels: int, generator: Generator) -> Autoencoders:
         return Autoencoders(channels * self.window, self.latent, generator)
 
-    def _learner(
-        self, network: Autoencoders, inputs: Tensor, generator: torch.Generator
-    ) -> Adversaries:
+    def _learner(self, network: Autoencoders, inputs: Tensor, generator: Generator) -> Adversaries:
         return Adversaries(network, self.learning_rate, self.alpha)
 
     @torch.inference_mode()

@@ -13,6 +13,7 @@ from lmmoe.detectors.scaling import Floats, Scaling
 from lmmoe.errors import DataError
 
 Bits = npt.NDArray[np.int_]
+Arrays = dict[str, np.ndarray]
 
 # Kinds of settings.
 Whole = Annotated[int, Field(ge=1)]
@@ -35,14 +36,13 @@ class Detector:
     Settings are the annotated attributes that have a value, here and in subclasses; the value is
     the default, the annotation is checked. Every detector has ``seed``, which fixes all that is
     random (two runs on one machine give equal bits), and ``contamination``, the share of training
-    rows to flag (PyOD's default, 0.1, is high for a live alarm). Two more mean the same wherever a
-    subclass has them:
-
-    - ``held_out``: the share of rows at the end that are scaled with the rest and then left out, so
-      that a threshold can be set there and training be stopped by them. Scores of rows that a model
-      was fitted on are too low for either.
-    - ``first_scores``: what the first ``unscored`` rows get, the "lowest" score of the series or
-      "zero", as in the study.
+    rows to flag (PyOD's default, 0.1, is high for a live alarm). Others mean the same wherever a
+    subclass has them: a score looks at ``window`` rows, the last of which is the row itself or, for
+    forecasts, ``horizon`` rows before it. ``held_out`` is the share of rows at the end that are
+    scaled with the rest and then left out, so that a threshold can be set there and training be
+    stopped by them, since scores of rows that a model was fitted on are too low for either.
+    ``first_scores`` is what the first ``unscored`` rows get, the "lowest" score of the series or
+    "zero", as in the study.
 
     To add a detector, write a subclass with `_score_channels` or `_score_rows`, and `_learn` if it
     learns more than its scaling; and a line in `lmmoe.detectors.PRESETS`. Raises `ValueError` for a
@@ -54,10 +54,11 @@ class Detector:
     seeded = True  # False where the seed changes nothing: one run then stands for all
     savable = True  # False where what it learned is more than arrays
     rescales = False  # True where scores are scaled over the rows given: no threshold carries over
-    scaling: ClassVar[str | None] = "z-score"  # a rule of `Scaling.of`; None: raw rows
+    scaling: ClassVar[str] = "z-score"  # a rule of `Scaling.of`
     held_out: ClassVar[float | None] = None  # None: it learns no more than its scaling
     first_scores: ClassVar[str] = "lowest"
-    unscored = 0  # rows at the start that have no score of their own
+    window: ClassVar[int] = 1
+    horizon: ClassVar[int] = 0
 
     seed: int = 0
     contamination: Annotated[float, Field(gt=0, le=0.5)] = 0.1
@@ -76,11 +77,12 @@ class Detector:
     @cache
     def setting_kinds(cls) -> dict[str, Any]:
         """Types of the settings by name, those of the base classes first."""
-        hints, names = get_type_hints(cls, include_extras=True), {}
+        kinds = {}
         for base in reversed(cls.__mro__):
+            hints = get_type_hints(base, include_extras=True)
             own = vars(base).get("__annotations__", {})
-            names |= dict.fromkeys(n for n in own if "ClassVar" not in str(own[n]))
-        return {name: hints[name] for name in names if hasattr(cls, name)}
+            kinds |= {name: hints[name] for name in own if "ClassVar" not in str(own[name])}
+        return {name: kind for name, kind in kinds.items() if hasattr(cls, name)}
 
     @property
     def settings(self) -> dict[str, object]:
@@ -140,9 +142,13 @@ class Detector:
     @property
     def parameters(self) -> int:
         """How many numbers were learned, without the scaling; `RuntimeError` before ``fit``."""
-        if not hasattr(self, "_learned"):
-            raise RuntimeError(f"{self.name} has not been fitted: its size depends on the rows")
+        self._need_fit()
         return sum(array.size for array in self._learned.values())
+
+    @property
+    def unscored(self) -> int:
+        """Rows at the start that have no score of their own: those before the first window's."""
+        return self.window + self.horizon - 1
 
     @property
     def min_rows(self) -> int:
@@ -154,7 +160,7 @@ class Detector:
     def _check(self) -> None:
         """Refuse settings that do not go together, by `ValueError`."""
 
-    def _learn(self, scaled: Floats) -> dict[str, np.ndarray]:
+    def _learn(self, scaled: Floats) -> Arrays:
         """Learn from scaled rows ``(t, c)``: arrays by name, later in ``_learned``."""
         return {}
 
@@ -171,21 +177,17 @@ class Detector:
         return late.min() if self.first_scores == "lowest" else 0.0
 
     def _fit(self, rows: Floats) -> None:
-        scaling = None if self.scaling is None else Scaling.of(self.scaling, rows)
-        scaled = rows if scaling is None else scaling(rows)
-        cut = len(rows) if self.held_out is None else self._cut(len(rows))
-        self._learned = self._learn(scaled[:cut])
+        scaling = Scaling.of(self.scaling, rows)
+        self._learned = self._learn(scaling(rows)[: self._cut(len(rows)) or None])
         self._scaling = scaling
 
-    def _state(self) -> dict[str, np.ndarray]:
+    def _state(self) -> Arrays:
         """What ``_fit`` learned, as arrays by name."""
-        return self._learned | ({} if self._scaling is None else self._scaling.state)
+        return {"shift": self._scaling.shift, "scale": self._scaling.scale} | self._learned
 
-    def _restore(self, state: dict[str, np.ndarray]) -> None:
+    def _restore(self, state: Arrays) -> None:
         """Take back what `_state` gave."""
-        self._scaling = None
-        if self.scaling is not None:
-            self._scaling = Scaling(state.pop("shift"), state.pop("scale"))
+        self._scaling = Scaling(state.pop("shift"), state.pop("scale"))
         self._learned = state
 
     def _threads(self) -> AbstractContextManager:
@@ -230,14 +232,17 @@ class Detector:
         return rows
 
     def _fitted_rows(self, X: npt.ArrayLike) -> Floats:
-        if not self.fitted:
-            raise RuntimeError(f"{self.name} has not been fitted: call fit first")
+        self._need_fit()
         rows = self._rows(X)
         if rows.shape[1] != self.n_features_in_:
             raise DataError(
                 f"{rows.shape[1]} channels, but {self.name} was fitted on {self.n_features_in_}"
             )
         return rows
+
+    def _need_fit(self) -> None:
+        if not self.fitted:
+            raise RuntimeError(f"{self.name} has not been fitted: call fit first")
 
 
 def check(name: str, value: object, kind: Any) -> None:  # noqa: ANN401 a type is anything

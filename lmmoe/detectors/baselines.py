@@ -4,7 +4,7 @@ from zlib import crc32
 
 import numpy as np
 
-from lmmoe.detectors.base import Detector, First, Share, Whole
+from lmmoe.detectors.base import Arrays, Detector, First, Share, Whole
 from lmmoe.detectors.scaling import Floats, unit
 from lmmoe.errors import DataError
 
@@ -16,7 +16,7 @@ class Random(Detector):
     """Independent uniform numbers in [0, 1), whatever the rows; others for other rows."""
 
     name = "random"
-    scaling = None
+    scaling = "none"
 
     def _score_rows(self, rows: Floats) -> Floats:
         # By itself a seed would give training and test rows, and all entities, the same numbers.
@@ -37,7 +37,7 @@ class RowIndex(Detector):
 
     name = "row index"
     seeded = False
-    scaling = None
+    scaling = "none"
 
     def _score_rows(self, rows: Floats) -> Floats:
         return np.arange(len(rows), dtype=np.float64)
@@ -59,7 +59,7 @@ class MTSExample(Detector):
         return self._score_channels(rows).sum(axis=1)
 
 
-class L2MinMax(Detector):
+class L2MinMax(MTSExample):
     """Euclidean norm of the row after min-max scaling by the training rows.
 
     Source: Sarfraz et al., "Position: Quo Vadis, Unsupervised Time Series Anomaly Detection?"
@@ -70,14 +70,10 @@ class L2MinMax(Detector):
     """
 
     name = "L2 min-max"
-    seeded = False
     scaling = "min-max"
 
-    def _score_channels(self, rows: Floats) -> Floats:
-        return self._scaling(rows) ** 2
-
     def _score_rows(self, rows: Floats) -> Floats:
-        return np.sqrt(self._score_channels(rows).sum(axis=1))
+        return np.sqrt(super()._score_rows(rows))
 
 
 class RangeDeviation(Detector):
@@ -89,12 +85,12 @@ class RangeDeviation(Detector):
 
     name = "range deviation"
     seeded = False
-    scaling = None
+    scaling = "none"
     parameters = 0  # a range is no more than a scaling
 
     held_out: Share = 0.1
 
-    def _learn(self, scaled: Floats) -> dict[str, np.ndarray]:
+    def _learn(self, scaled: Floats) -> Arrays:
         return {"low": scaled.min(axis=0), "high": scaled.max(axis=0)}
 
     def _score_channels(self, rows: Floats) -> Floats:
@@ -116,15 +112,11 @@ class MovingAverage(Detector):
 
     name = "moving average"
     seeded = False
+    horizon = 1
 
     held_out: Share = 0.1
     first_scores: First = "lowest"
     window: Whole = 16
-
-    @property
-    def unscored(self) -> int:
-        """Rows before the first one that can be forecast."""
-        return self.window
 
     def _score_channels(self, rows: Floats) -> Floats:
         scaled = self._scaling(rows)
@@ -153,7 +145,7 @@ class SmartSimpleAD(Detector):
     rescales = True
     parameters = 0  # weights tell which channels vary, no more
 
-    def _learn(self, scaled: Floats) -> dict[str, np.ndarray]:
+    def _learn(self, scaled: Floats) -> Arrays:
         variance = np.where(np.ptp(scaled, axis=0) > 0, scaled.var(axis=0), 0.0)
         if not variance.any():
             raise DataError(f"no channel varies in training, and {self.name} weighs by variance")

@@ -39,7 +39,7 @@ def save(made: Detector, path: str | Path, *, facts: dict[str, object] | None = 
     }
     if facts is not None:
         head["facts"] = json.dumps(facts, allow_nan=False)
-    arrays = {**made._state(), "decision_scores": made.decision_scores_}
+    arrays = made._state() | {"decision_scores": made.decision_scores_}
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     with paths.replacing(Path(path)) as part:
         save_file(arrays, part, metadata=head)
@@ -58,11 +58,11 @@ def load(path: str | Path, *, device: str | None = None) -> Detector:
     try:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except TypeError as error:  # a dtype unknown to NumPy
+        # Other packages teach NumPy more types, as ONNX does.
+        if any(array.dtype.kind not in "biuf" for array in arrays.values()):
+            raise TypeError("its numbers are of an unknown type")
+    except TypeError as error:  # NumPy's for a type unknown to it
         raise DataError(f"not a readable model ({error})", file=path) from error
-    # Other packages teach NumPy more of them, as ONNX does.
-    if foreign := {str(each.dtype) for each in arrays.values() if each.dtype.kind not in "biuf"}:
-        raise DataError(f"not a readable model (its numbers are {foreign})", file=path)
     try:
         return _rebuilt(head, arrays, device)
     except UNFIT as error:
@@ -99,14 +99,11 @@ def facts(path: str | Path) -> dict[str, object] | None:
 
     Raises `DataError` for a damaged file or one of another kind.
     """
-    text = header(path).get("facts")
-    if text is None:
-        return None
     try:
-        found = json.loads(text)
-    except ValueError as error:
+        found = json.loads(header(path).get("facts", "null"))
+    except json.JSONDecodeError as error:
         raise DataError(f"the facts beside the model are not JSON ({error})", file=path) from error
-    if not isinstance(found, dict):
+    if not isinstance(found, dict | None):
         raise DataError("the facts beside the model are no names with values", file=path)
     return found
 

@@ -222,8 +222,8 @@ def test_a_bad_setting_is_told_before_any_row_is_seen():
 
 def test_a_class_that_does_not_keep_the_contract_is_told():
     for name, message in [
-        ("Short", "gave scores of shape (199,) for 200 rows"),
-        ("Tall", "gave scores of shape (200, 3) for 200 rows"),
+        ("Short", "gave scores (199,) for 200 rows"),
+        ("Tall", "gave scores (200, 3) for 200 rows"),
         ("Words", "cannot score these rows (could not convert string to float"),
         ("Gaps", "gave nan as the score of row 3 (2 of 200 scores are not finite)"),
         ("Fails", "cannot be fitted on these rows (no such tree)"),
