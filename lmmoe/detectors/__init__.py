@@ -1,7 +1,7 @@
 """Detectors by name."""
 
+from collections import namedtuple
 from importlib import import_module
-from typing import NamedTuple
 
 from lmmoe.detectors.base import Detector
 
@@ -59,9 +59,7 @@ PRESETS: dict[str, tuple[str, dict[str, object]]] = {
 }
 
 
-class _Entry(NamedTuple):
-    cls: type[Detector]
-    settings: dict[str, object]
+_Entry = namedtuple("_Entry", ["cls", "settings"])
 
 
 def names() -> tuple[str, ...]:

@@ -33,22 +33,20 @@ LIGHT, STRONG = 0.1, 0.2  # shares of dropout
 class MultiScale(nn.Module):
     """Rebuild a window's mean from several scales of time. Axes: b batch, c channels, w window.
 
-    A layer norm over channels comes first (nothing else sees the rows). Then, for each scale, two
-    convolutions of length 3 with ReLU, padded with zeros; adaptive average pooling; a linear layer
-    with ReLU and dropout. Beside them a softmax over rows, made of the channels' mean, and a
-    sigmoid for each channel, made of the rows' mean, weigh the rows: m times the former plus 1 - m
-    times the latter, m learned from 1 on, averaged over rows. Both are brought together in 32
-    features.
+    A layer norm over channels comes first. Then, for each scale, two convolutions of length 3 with
+    ReLU, padded with zeros; adaptive average pooling; a linear layer with ReLU and dropout. Beside
+    them a softmax over rows, made of the channels' mean, and a sigmoid for each channel, made of
+    the rows' mean, weigh the rows: m times the former plus 1 - m times the latter, m learned from 1
+    on, averaged over rows. Both are brought together in 32 features. Two sigmoid ``heads`` read
+    them; no loss trains these: they stay as they are drawn.
 
-    Two sigmoid ``heads`` read the features. No loss trains them: they stay as they are drawn. The
-    study's definition leaves open: ReLU between the two layers of every pair, none after a pair's
-    second one, the convolutions' padding, that m and 1 - m sum to 1, that attention sees rows after
-    the layer norm. The channels' mean there is 0 until scale and shift have been learned, so that
-    the weights of rows start the same in every window.
+    The study's definition leaves open: ReLU between the two layers of every pair, none after a
+    pair's second one, the convolutions' padding, that m and 1 - m sum to 1, that attention sees
+    rows after the layer norm. The channels' mean there is 0 until scale and shift have been
+    learned, so that the weights of rows start the same in every window.
 
-    A layer norm's scale and shift are computed as a part of the weights that follow: its output
-    ``s n + h`` times W is ``[n, 1]`` times ``[s W; h W]``. The rows then need no gradient, which
-    would cost as much as the first convolution.
+    The layer norm's scale and shift are a part of the weights that follow: ``s n + h`` times W is
+    ``[n, 1]`` times ``[s W; h W]``. Rows then need no gradient, as costly as the first convolution.
     """
 
     def __init__(self, channels: int, window: int, generator: Generator) -> None:
@@ -159,12 +157,10 @@ class AMAD(Neural):
     """The study's adaptive multi-scale detector; each of its mistakes is a switch.
 
     `MultiScale` rebuilds the mean of a window's rows, per channel and in z-scores. An isolation
-    forest (scikit-learn's defaults: 100 trees, 256 samples) learns what it rebuilds of the training
-    windows, standardised. Training, by the study: windows every 6 rows, the loss
-    `absolute_and_squared` over each batch, AdamW with weight decay 1e-4, a cosine from the learning
-    rate to 1e-6 in 30 epochs (after which it rises again), gradients clipped at norm 1, 40 epochs
-    unless the training loss has not fallen for 10; the best epoch's weights are kept. Other
-    settings: `Neural`'s.
+    forest learns what it rebuilds of the training windows, standardised. Training, by the study:
+    windows every 6 rows, `absolute_and_squared` over each batch, AdamW, a cosine of 30 epochs
+    (after which the learning rate rises again), until the training loss has not fallen for
+    ``patience`` epochs; the best epoch's weights are kept. Other settings: `Neural`'s.
 
     Score of a row, whose window is padded on the left with zeros (the training mean): 0.6 times the
     mean over channels of its squared distance from the rebuilt mean; a moving average
@@ -181,9 +177,6 @@ class AMAD(Neural):
       depends on later rows, and a threshold set on some rows says nothing on others. Else the
       training rows give the forest's range, and the sum stays as it is: scaling and raising it
       would change no order, clipping only make ties.
-
-    The forest's contamination, 0.1 in the study, shifts its decision function alone, and scaling
-    takes the shift away.
     """
 
     name = "AMAD"
@@ -204,7 +197,7 @@ class AMAD(Neural):
 
     @property
     def min_rows(self) -> int:
-        """Fewest rows that it can be fitted on, and can score: two training windows."""
+        """Fewest rows: two training windows."""
         return self.window + self.stride
 
     def rescored(self, X: npt.ArrayLike, **switches: bool) -> Floats:

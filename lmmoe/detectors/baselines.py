@@ -63,10 +63,8 @@ class L2MinMax(MTSExample):
     """Euclidean norm of the row after min-max scaling by the training rows.
 
     Source: Sarfraz et al., "Position: Quo Vadis, Unsupervised Time Series Anomaly Detection?"
-    (ICML 2024), baseline "L2-norm". A channel at its lowest training value adds nothing. A channel
-    adds the square of its scaled value to the squared score; `channel_scores` gives these squares.
-    The range is that of all training rows, so that thresholds from the last of them are a little
-    low.
+    (ICML 2024), baseline "L2-norm". A channel's score is its share in the squared norm. The range
+    is that of all training rows, so that thresholds from the last of them are a little low.
     """
 
     name = "L2 min-max"
@@ -104,10 +102,9 @@ class RangeDeviation(Detector):
 class MovingAverage(Detector):
     """Forecast each row as the mean of the ``window`` rows before it; 1 repeats the last value.
 
-    Score: the mean over channels of the squared error in z-scores, the rule of the study's
-    forecasters, so that only the forecast differs (Hyndman and Athanasopoulos, "Forecasting:
-    Principles and Practice", 3rd edition, section 5.2, the naive method). Only the scaling is
-    learned: ``held_out`` changes nothing.
+    Score: the mean over channels of the squared error in z-scores, as of the study's forecasters
+    (Hyndman and Athanasopoulos, "Forecasting: Principles and Practice", 3rd edition, section 5.2,
+    the naive method). Only the scaling is learned: ``held_out`` changes nothing.
     """
 
     name = "moving average"
@@ -127,16 +124,12 @@ class MovingAverage(Detector):
 class SmartSimpleAD(Detector):
     """The study's mixture of level, spread and change, not causal: a score sees 6 rows ahead.
 
-    Each scaled over the rows that are scored, so a score depends on all of these:
-
-    - level: the squared norm of the weighted z-scores,
-    - spread: their population variance in a centred window of 3 rows, summed over channels,
-    - change: the variance of the differences inside a centred window of 7 rows, likewise.
-
-    Windows are clipped at both ends. A channel weighs the root of its share of the variance of the
-    scaled training rows, the weights summing to 1: so all channels weigh the same, but for constant
-    ones, which weigh nothing. Source: the study's definition; equals its published results per
-    machine on SMD under its protocol.
+    Level is the squared norm of the weighted z-scores, spread their population variance in a
+    centred window of 3 rows, change the variance of the differences inside one of 7 rows, both
+    summed over channels; windows are clipped at both ends. Each is scaled over the rows that are
+    scored, so a score depends on all of these. A channel weighs the root of its share of the
+    variance of the scaled training rows: all weigh the same, but for constant ones, which weigh
+    nothing. Source: the study's definition; equals its published results per machine on SMD.
     """
 
     name = "SmartSimpleAD"

@@ -22,13 +22,12 @@ FOREIGN = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeErr
 class Imported(Detector):
     """A detector of another package: ``detector("pyod.models.ecod.ECOD")``.
 
-    It is fitted on the z-scored rows that `Detector` learns from, and scores z-scored rows. The
-    class must keep PyOD's contract (Zhao, Nasrullah and Li, JMLR 2019): ``fit``, and a
-    ``decision_function`` that is higher for more anomalous rows; ``decision_scores_`` after ``fit``
-    tells it from scikit-learn's classes, whose function has the opposite sign. Its constructor's
-    arguments are settings here; ``contamination`` and, as its ``random_state``, ``seed`` are passed
-    on where it takes them. A class that draws otherwise is not fixed by ``seed``. The model is an
-    object of that package, which a file of numbers cannot hold.
+    It is fitted on z-scored rows and scores them. The class must keep PyOD's contract (Zhao,
+    Nasrullah and Li, JMLR 2019): ``fit``, and a ``decision_function`` that is higher for more
+    anomalous rows; ``decision_scores_`` after ``fit`` tells it from scikit-learn's classes, whose
+    function has the opposite sign. Its constructor's arguments are settings here;
+    ``contamination`` and, as its ``random_state``, ``seed`` are passed on where it takes them. A
+    class that draws otherwise is not fixed by ``seed``. No file of numbers can hold its model.
 
     Raises `ValueError` for a setting that the class refuses; `RuntimeError` where it fails on the
     rows, or where its scores are not one finite number per row.
@@ -44,9 +43,9 @@ class Imported(Detector):
         ours = self.setting_kinds()
         given = {name: value for name, value in settings.items() if name not in ours}
         theirs = [name for name in _arguments(self.foreign) if name not in (*OURS, *ours)]
-        if unknown := sorted(given.keys() - set(theirs)):
+        for name in sorted(given.keys() - set(theirs)):
             known = ", ".join([*ours, *theirs])
-            raise ValueError(f"{self.name} has no setting {unknown[0]!r}: it has {known}")
+            raise ValueError(f"{self.name} has no setting {name!r}: it has {known}")
         super().__init__(**{name: settings[name] for name in settings if name in ours})
         self._given = given
         self._make()  # a bad setting is told at once
@@ -57,11 +56,10 @@ class Imported(Detector):
         return super().settings | self._given
 
     def _make(self) -> Any:  # noqa: ANN401
-        ours = {"contamination": self.contamination, "random_state": self.seed}
-        taken = _arguments(self.foreign)
-        given = self._given | {name: value for name, value in ours.items() if name in taken}
+        ours, taken = (self.contamination, self.seed), _arguments(self.foreign)
+        shared = {name: value for name, value in zip(OURS, ours, strict=True) if name in taken}
         with _told(ValueError, f"{self.name} refuses its settings"):
-            return self.foreign(**given)
+            return self.foreign(**self._given, **shared)
 
     def _learn(self, scaled: Floats) -> Arrays:
         self._model = self._make()

@@ -37,16 +37,13 @@ class Mixer(nn.Module):
 
     def __init__(self, channels: int, window: int, generator: Generator, *, large: bool) -> None:
         super().__init__()
-        if large:
-            self.groups, hidden = 2, (min(128, max(32, 2 * channels)), max(1, channels // 2))
-        else:
-            self.groups, hidden = 1, (min(64, max(16, channels)),) * 2
+        self.groups = 2 if large else 1
         if window % self.groups:
             raise ValueError(f"window={window}: it must be a multiple of the {self.groups} groups")
         self.scale = nn.Parameter(torch.ones(channels)) if large else None
         self.shift = nn.Parameter(torch.zeros(channels)) if large else None
         self.blocks = nn.ModuleList(
-            Block(channels, window // self.groups, self.groups, *hidden, generator, large=large)
+            Block(channels, window // self.groups, generator, large=large)
             for _ in range(2 if large else 1)
         )
         self.norm = nn.LayerNorm(channels) if large else None
@@ -84,23 +81,18 @@ class Mixer(nn.Module):
 class Block(nn.Module):
     """Mix the rows inside each group, then the channels of each row; both on top of the input.
 
-    Each is layer norm over channels, a hidden layer with GELU and dropout, an output layer. Axes:
-    as `Mixer`.
+    Each is layer norm over channels, a hidden layer with GELU and dropout, an output layer; the
+    large one's sizes are the published network's. Axes: as `Mixer`.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        rows: int,
-        groups: int,
-        time_hidden: int,
-        channel_hidden: int,
-        generator: Generator,
-        *,
-        large: bool,
-    ) -> None:
+    def __init__(self, channels: int, rows: int, generator: Generator, *, large: bool) -> None:
         super().__init__()
         weight = partial(drawn, generator=generator)
+        groups, time_hidden = 1, min(64, max(16, channels))
+        channel_hidden = time_hidden
+        if large:
+            groups, time_hidden = 2, min(128, max(32, 2 * channels))
+            channel_hidden = max(1, channels // 2)
         self.dropout = 0.0 if large else 0.1
         self.time_norm = nn.LayerNorm(channels)
         self.channel_norm = self.time_norm if large else nn.LayerNorm(channels)
@@ -130,11 +122,9 @@ class Block(nn.Module):
 class MTSMixer(Neural):
     """MTS-Mixers (Li et al., 2023) as the study ran it, to rebuild windows: 42,298 weights.
 
-    The large `Mixer` with min(128, max(32, 2 c)) hidden units for time, and c / 2 for channels;
-    only with one layer norm a block are there 42,298 weights at 38 channels. Settings of the preset
-    are the study's: a window of 96 rows every 24 rows, mean squared error, Adam with weight decay
-    1e-5, gradients clipped at norm 1, 100 epochs unless the training loss has not fallen for 10.
-    The best epoch's weights are kept. Other settings: `Neural`'s; ``window`` must be even.
+    The large `Mixer`, which has as many weights only with one layer norm a block. Training is the
+    study's: its preset, a window every ``stride`` rows, mean squared error, the best epoch by the
+    training loss. Other settings: `Neural`'s; ``window`` must be even.
 
     Score: mean over channels of the squared error of the window's last row, in z-scores; mean of
     the 5 rows around a row (of those that exist, at the ends); scaled to 0..1 over all rows that
@@ -178,18 +168,12 @@ class MTSMixer(Neural):
 class MTSMixerLighter(MTSMixer):
     """The study's smaller mixer, one block without groups: 9,202 weights at 38 channels.
 
-    Both mixings of `Mixer` have min(64, max(16, c)) hidden units, dropout 0.1 after GELU and a
-    layer norm of their own before. Instance normalisation learns nothing and is not undone: a
-    window's levels are lost to the network, so what it cannot rebuild is how far the last row lies
-    from the usual, much as in the L2 norm. (Undone as in MTSMixer, the network learns to copy its
-    input, and the scores lie far below those of the study's runs.) Settings of the preset are the
-    study's: a window of 48 rows every 6 rows, the loss `absolute_and_squared` over each batch,
-    AdamW with weight decay 1e-4, learning rate times 0.8 on a plateau of the training loss
-    (patience 5), gradients clipped at norm 0.5, 30 epochs unless the training loss has not fallen
-    for 8. The best epoch's weights are kept. Other settings: `Neural`'s.
-
-    Score: as `MTSMixer`'s, not causal, but of half the squared plus half the absolute error, and a
-    mean of 3 rows.
+    Instance normalisation learns nothing and is not undone: a window's levels are lost to the
+    network, so what it cannot rebuild is how far the last row lies from the usual, much as in the
+    L2 norm. (Undone as in MTSMixer, the network learns to copy its input, and the scores lie far
+    below those of the study's runs.) Trained and scored as `MTSMixer`, but by the loss
+    `absolute_and_squared` over each batch, with a lower learning rate on a plateau; of half the
+    squared plus half the absolute error, and a mean of 3 rows.
     """
 
     name = "MTSMixerLighter"

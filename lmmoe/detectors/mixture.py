@@ -30,10 +30,9 @@ class Mixture(Forecaster):
     Score of a row: the mean over channels of the squared error of its forecast, made ``horizon``
     rows before. The network is `lmmoe.mmoe.MMoE`: ``experts`` of ``kernels``, ``hidden`` and
     ``out`` units (a list where there are several layers), a ``tower`` for each channel (an empty
-    list: none), ``shared`` the share of the common ``gate``. ``loss`` is what training lowers;
-    ``clip`` bounds the gradient's norm (0: no bound); ``plateau`` lowers the learning rate by 0.8
-    after 3 epochs without a lower training loss. ``adaptive`` drops and splits experts after each
-    epoch. ``scaling="none"`` leaves the data as published. The rest: `Neural`.
+    list: none), ``shared`` the share of the common ``gate``. ``clip`` bounds the gradient's norm
+    (0: no bound); ``plateau`` lowers the learning rate by 0.8 after 3 epochs without a lower
+    training loss; ``adaptive`` drops and splits experts after each epoch. The rest: `Neural`.
 
     Presets, whose settings stand in `lmmoe.detectors.PRESETS`: ``LightMMoE`` and ``HMMoE`` as in
     the study's program (HMMoE: 3,081,743 parameters); ``CAD`` as the study describes it (465,182),
@@ -79,15 +78,14 @@ class Mixture(Forecaster):
             raise ValueError("adaptive: only with window experts, a softmax gate, no batch norm")
 
     def _build(self, channels: int, generator: Generator, experts: int | None = None) -> MMoE:
-        same = ("window", "out", "shared", "gate", "temperature", "expert", "normalise", "init")
+        same = ["window", "out", "shared", "gate", "temperature", "expert", "normalise", "init"]
+        same += ["expert_dropout", "tower_dropout"]
         return MMoE(
             channels=channels,
             experts=experts or self.experts,
             kernels=_sizes(self.kernels),
             hidden=_sizes(self.hidden),
             tower=_sizes(self.tower),
-            expert_dropout=self.expert_dropout,
-            tower_dropout=self.tower_dropout,
             generator=generator,
             **{name: getattr(self, name) for name in same},
         )

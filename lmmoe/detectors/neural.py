@@ -1,9 +1,7 @@
 """What the detectors share that train a network on windows, and the simplest of them."""
 
 import math
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from itertools import pairwise
 from typing import Annotated
 
 import numpy as np
@@ -172,23 +170,12 @@ def prefixed(state: Arrays, prefix: str) -> Arrays:
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
-# --- first weights ---
-
-
 def dense(inputs: int, outputs: int, generator: Generator) -> nn.Linear:
     """Make a linear layer whose weights `draw` draws; torch's global stream is left alone."""
     layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
     for weights in layer.parameters():
         draw(weights, inputs, generator)
     return layer
-
-
-def stack(sizes: Sequence[int], last: nn.Module, generator: Generator) -> nn.Module:
-    """Linear layers from each size to the next, ReLU between them, ``last`` after the last one."""
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(sizes):
-        layers += [dense(inputs, outputs, generator), nn.ReLU()]
-    return nn.Sequential(*layers[:-1], last)
 
 
 def drawn(*shape: int, fan_in: int, generator: Generator) -> nn.Parameter:
@@ -202,11 +189,6 @@ def draw(weights: nn.Parameter, fan_in: int, generator: Generator) -> nn.Paramet
     return nn.init.uniform_(weights, -bound, bound, generator)
 
 
-# --- the study's loss ---
-
-STRESSED = 0.9  # quantile of the squared errors above which they count twice
-
-
 def absolute_and_squared(errors: Tensor) -> Tensor:
     """Mean absolute error plus mean squared error, the study's loss; ``errors`` of any shape.
 
@@ -216,7 +198,7 @@ def absolute_and_squared(errors: Tensor) -> Tensor:
     squared = errors.square()
     # What lies above the interpolated quantile lies above the value below it, and the other way
     # round: no interpolation is needed.
-    below = math.floor(STRESSED * (errors.numel() - 1))
+    below = math.floor(0.9 * (errors.numel() - 1))
     values = squared.detach().flatten()
     if values.device.type == "cpu":  # NumPy's is ten times as fast as torch's there
         limit = torch.from_numpy(np.partition(values.numpy(), below)[below : below + 1])
