@@ -9,7 +9,7 @@ from small import make, waves
 
 import lmmoe
 from lmmoe import detectors
-from lmmoe.detectors.imported import Imported, imported, version
+from lmmoe.detectors.imported import imported, version
 from lmmoe.report.protocol import PROTOCOLS
 
 TRAIN, TEST = waves(200, channels=3), waves(50, channels=3, seed=1)
@@ -52,10 +52,6 @@ class Fails(Norm):
 class Demanding(Norm):
     def __init__(self, size):
         self.size = size
-
-class Clash(Norm):
-    def __init__(self, parameters=3, held_out=0.5):
-        self.parameters, self.scale, self.held_out = parameters, 1.0, held_out
 
 class NoFit:
     decision_function = Norm.decision_function
@@ -113,6 +109,8 @@ def test_settings_contamination_and_seed_reach_the_class():
 def test_only_a_class_that_takes_a_seed_is_seeded():
     seeded = {name: detectors.entry(name).cls.seeded for name in (ECOD, FOREST)}
     assert seeded == {ECOD: False, FOREST: True}
+    assert PROTOCOLS["study"].detector(ECOD).held_out == 0.0
+    assert detectors.entry(ECOD) == (imported(ECOD), {}) and not imported(ECOD).savable
     first, second, third = (make(FOREST, seed=seed).fit(TRAIN) for seed in (0, 0, 1))
     assert np.array_equal(first.decision_function(TEST), second.decision_function(TEST))
     assert not np.array_equal(first.decision_function(TEST), third.decision_function(TEST))
@@ -125,19 +123,6 @@ def test_pyods_own_scores_come_out():
     theirs = Theirs(n_neighbors=3).fit(((TRAIN - mean) / scale)[:180])
     expected = theirs.decision_function((TEST - mean) / scale)
     assert np.array_equal(make(KNN, n_neighbors=3).fit(TRAIN).decision_function(TEST), expected)
-
-
-def test_a_setting_named_as_ours_stays_ours():
-    made = made_up("Clash", parameters=5).fit(TRAIN)
-    assert made._model.parameters == 5 and made.parameters == 0
-    assert made._model.held_out == 0.5 and made.held_out == 0.1  # its own default
-
-
-def test_protocols_and_the_list_of_names():
-    assert PROTOCOLS["study"].detector(ECOD).held_out == 0.0
-    assert ECOD not in detectors.names()
-    assert detectors.entry(ECOD) == (imported(ECOD), {})
-    assert issubclass(imported(ECOD), Imported) and not imported(ECOD).savable
 
 
 # --- what a result depends on ---
@@ -167,7 +152,6 @@ def test_a_path_to_nothing_is_told():
         ("foreign_made_up.norm", "module 'foreign_made_up' has no class 'norm'"),
         ("foreign_made_up.NoFit", "is no detector: it has no method 'fit'"),
         ("foreign_made_up.NoScores", "is no detector: it has no method 'decision_function'"),
-        (".x", "module '' cannot be imported (Empty module name)"),
         ("..x", "module '.' cannot be imported"),
     ]:
         with told(ValueError, path, message):
@@ -176,15 +160,10 @@ def test_a_path_to_nothing_is_told():
 
 def test_a_bad_setting_is_told_before_any_row_is_seen():
     for name, values, message in [
-        (
-            "Norm",
-            {"scales": 2},
-            "has no setting 'scales': it has seed, contamination, held_out, sc",
-        ),
+        ("Norm", {"scales": 2}, "has no setting 'scales': it has seed, contamination, held_out"),
         ("Norm", {"random_state": 2}, "no setting 'random_state'"),
         ("Norm", {"scale": -1}, "refuses its settings (scale must be above 0)"),
         ("Norm", {"scale": "x"}, "refuses its settings ('>' not supported"),
-        ("Norm", {"contamination": 0.7}, "contamination=0.7: expected less than"),
         ("Norm", {"held_out": 1.0}, "held_out=1.0: expected less than 1"),
         ("Demanding", {}, "refuses its settings (Demanding.__init__() missing 1 required"),
     ]:

@@ -279,14 +279,6 @@ def test_the_lstm_reads_backwards_and_scores_the_last_row():
         assert made.decision_function(TEST)[row] == pytest.approx(errors.mean(), rel=1e-4)
 
 
-def test_without_held_out_rows_the_lstms_patience_looks_at_the_training_loss():
-    made = small("LSTM-AE", held_out=0.0, learning_rate=0.3, epochs=40, patience=1).fit(TRAIN)
-    losses = made.history.training
-    assert made.history.held_out == []
-    assert len(losses) == made.history.best_epoch + 1 < 40
-    assert losses[made.history.best_epoch - 1] == min(losses)
-
-
 # --- the mixers, their loss and their step ---
 
 
@@ -431,14 +423,3 @@ def test_forecasts_are_the_networks_and_their_errors_the_scores():
         np.testing.assert_allclose(made.forecasts(TEST), raw, rtol=1e-4, atol=1e-4)
         expected = made.channel_scores(TEST)[4:].mean(axis=1)
         assert np.array_equal(made.decision_function(TEST)[4:], expected)
-
-
-def test_the_linear_forecast_learns_a_linear_recurrence():
-    # x' = (x1 cos - x2 sin, x1 sin + x2 cos): a rotation, with nothing random in it.
-    angle = np.arange(2000)[:, None] * 0.3
-    rows = np.hstack([np.cos(angle), np.sin(angle)])
-    made = make("linear", window=2, epochs=30, batch=16, learning_rate=1e-2).fit(rows)
-    assert made.history.held_out[-1] < 1e-5
-    broken = rows.copy()
-    broken[500] = 0
-    assert made.decision_function(broken)[2:].argmax() + 2 in (500, 501, 502)

@@ -28,6 +28,7 @@ SCALES = (8, 16, 24, 48)  # values that a window is averaged to, one scale each
 FIRST, SECOND, OUT = 32, 16, 32  # units of a scale: of its convolutions, of its linear layer
 LENGTH = 3  # rows that a convolution sees
 LIGHT, STRONG = 0.1, 0.2  # shares of dropout
+Mask = Tensor | float
 
 
 class MultiScale(nn.Module):
@@ -62,10 +63,9 @@ class MultiScale(nn.Module):
         self.first_bias = weight(scales * FIRST, fan_in=LENGTH * channels)
         self.second = weight(scales, LENGTH * FIRST, SECOND, fan_in=LENGTH * FIRST)
         self.second_bias = weight(scales, 1, 1, SECOND, fan_in=LENGTH * FIRST)
-        self.pooled = nn.ParameterList(
-            weight(size, SECOND * OUT, fan_in=size * SECOND) for size in SCALES
-        )
-        self.pooled_bias = nn.ParameterList(weight(OUT, fan_in=size * SECOND) for size in SCALES)
+        sizes = [size * SECOND for size in SCALES]
+        self.pooled = nn.ParameterList(weight(n // SECOND, SECOND * OUT, fan_in=n) for n in sizes)
+        self.pooled_bias = nn.ParameterList(weight(OUT, fan_in=n) for n in sizes)
         # Columns of a matrix that averages a window: functions of its length, not learned.
         for size in SCALES:
             averages = functional.adaptive_avg_pool1d(torch.eye(window)[None], size)[0]
@@ -92,18 +92,12 @@ class MultiScale(nn.Module):
         scales, last = light.split([len(SCALES) * OUT, 64], dim=1)
         return _two(self.out, self.features(x, scales, *strong.split(64, dim=1)), last)
 
-    def features(
-        self,
-        x: Tensor,
-        scales: Tensor | float = 1.0,
-        fusion: Tensor | float = 1.0,
-        joined: Tensor | float = 1.0,
-    ) -> Tensor:
+    def features(self, x: Tensor, first: Mask = 1, second: Mask = 1, third: Mask = 1) -> Tensor:
         """Give the features of windows ``(b, c, w)``: ``(b, 32)``; the rest are dropout's masks."""
         normal = functional.layer_norm(x.permute(2, 0, 1), x.shape[1:2])  # (w, b, c)
-        fused = _two(self.fusion, self._scales(normal) * scales, fusion)
+        fused = _two(self.fusion, self._scales(normal) * first, second)
         context = _two(self.context, self._attended(normal))
-        return _two(self.joined, torch.cat([fused, context], dim=1), joined)
+        return _two(self.joined, torch.cat([fused, context], dim=1), third)
 
     def _scales(self, normal: Tensor) -> Tensor:
         """All scales' outputs on normalised rows ``(w, b, c)``: ``(b, 4 * 32)``."""
@@ -147,7 +141,7 @@ def _taps(x: Tensor) -> Tensor:
     return torch.cat([early, same, late], dim=3)
 
 
-def _two(layers: nn.ModuleList, x: Tensor, mask: Tensor | float = 1.0) -> Tensor:
+def _two(layers: nn.ModuleList, x: Tensor, mask: Mask = 1) -> Tensor:
     """Linear, ReLU, dropout with a mask, linear: ``(b, n)`` to ``(b, m)``."""
     first, second = layers
     return second(first(x).relu() * mask)

@@ -12,11 +12,9 @@ class PCA(Detector):
     """Rebuild each scaled row from ``components`` main directions; score what fails.
 
     Source: Sarfraz et al., "Position: Quo Vadis, Unsupervised Time Series Anomaly Detection?"
-    (ICML 2024), baseline "PCA error": 10 components for up to 50 channels, the score is the highest
-    absolute error over channels (``score="max"``). ``score="mean"`` takes the mean of the squared
-    errors. Rows are min-max scaled, as theirs; "PCA z-score" z-scores them, as our other detectors
-    do. Channel scores are the absolute errors. With fewer channels there are fewer directions
-    (`principal`).
+    (ICML 2024), baseline "PCA error": 10 components for up to 50 channels, min-max scaled rows, the
+    highest absolute error over channels (``score="max"``). ``score="mean"`` takes the mean of the
+    squared errors. Channel scores are the absolute errors.
     """
 
     name = "PCA"
@@ -99,10 +97,9 @@ class RidgeVAR(Detector):
     Score: the mean over channels of the squared error in z-scores. Sources: Luetkepohl, "New
     Introduction to Multiple Time Series Analysis" (2005), section 3.2, for the model; Hoerl and
     Kennard (Technometrics 1970) for the penalty. The coefficients B ``(order * c, c)`` solve
-    (X'X + n ``penalty`` I) B = X'Y over n centred windows X and the rows Y after them; the
-    intercept is not penalised. In z-scores this equals noise of variance ``penalty`` on every input
-    (Bishop, Neural Computation 1995), so it means the same for any number of rows. 0.01, a tenth of
-    a deviation, was set beforehand; constant channels get no weight.
+    (X'X + n ``penalty`` I) B = X'Y over n centred windows X and the rows Y after them. In z-scores
+    this equals noise of variance ``penalty`` on every input (Bishop, Neural Computation 1995), so
+    it means the same for any number of rows. 0.01, a tenth of a deviation, was set beforehand.
     """
 
     name = "ridge VAR"

@@ -34,11 +34,10 @@ class Mixture(Forecaster):
     (0: no bound); ``plateau`` lowers the learning rate by 0.8 after 3 epochs without a lower
     training loss; ``adaptive`` drops and splits experts after each epoch. The rest: `Neural`.
 
-    Presets, whose settings stand in `lmmoe.detectors.PRESETS`: ``LightMMoE`` and ``HMMoE`` as in
-    the study's program (HMMoE: 3,081,743 parameters); ``CAD`` as the study describes it (465,182),
-    which is not what it ran (`CADAsRun`); ``CAD-FSE23`` as its paper sets it for SMD (1,106,598;
-    "Beyond Sharing: Conflict-Aware Multivariate Time Series Anomaly Detection", ESEC/FSE 2023,
-    section 4), on data as published.
+    Presets (`lmmoe.detectors.PRESETS`): ``LightMMoE`` and ``HMMoE`` (3,081,743) as in the study's
+    program; ``CAD`` (465,182) as the study describes it, which is not what it ran (`CADAsRun`);
+    ``CAD-FSE23`` (1,106,598) as its paper sets it for SMD (ESEC/FSE 2023, section 4), on data as
+    published.
     """
 
     name = "LightMMoE"
@@ -223,9 +222,8 @@ SIZES = (64, 32, 32)  # of an expert's layers
 class FlatMixture(nn.Module):
     """Three experts and one softmax gate, all over the flattened window; one linear output.
 
-    Axes: b batch, c channels, n = c times window, e experts, o expert output. An expert has layers
-    of 64, 32 and 32 units with ReLU between them. All experts are computed at once: the first
-    layers and the gate are one product.
+    Axes: b batch, c channels, w window, e experts, o expert output. An expert has layers of 64, 32
+    and 32 units with ReLU between them. The first layers and the gate are one product.
     """
 
     def __init__(self, channels: int, window: int, generator: Generator) -> None:
@@ -254,10 +252,9 @@ class CADAsRun(Forecaster):
     """The network that gave the study's CAD scores, which is not the CAD that it describes.
 
     Neither convolutions nor a gate and a tower per channel: `FlatMixture`, 129,417 parameters at 38
-    channels and 16 rows. It is trained on 10,000 windows (``examples``) drawn once at random,
-    without dropout; by its preset in batches of 32 for 8 epochs. Other settings: `Neural`'s. Where
-    ``first_scores`` is "zero", as under the study's protocol, the first ``window`` rows get what
-    they got there: the mean of all later scores, not 0. This looks ahead.
+    channels and 16 rows. It is trained on 10,000 windows (``examples``) drawn once at random. Other
+    settings: `Neural`'s. Where ``first_scores`` is "zero", as under the study's protocol, the first
+    ``window`` rows get what they got there: the mean of all later scores. This looks ahead.
     """
 
     name = "CAD-as-run"

@@ -44,17 +44,11 @@ class Neural(Detector):
     device: str = "cpu"
 
     def _build(self, channels: int, generator: Generator) -> nn.Module:
-        """Make the network on the CPU, its weights drawn with ``generator``.
-
-        A seed then starts every device from the same place.
-        """
+        """Make the network on the CPU, so that a seed starts every device from the same place."""
         raise NotImplementedError
 
     def _learner(self, network: nn.Module, inputs: Tensor, generator: Generator) -> Learner:
-        """Say how the network learns from windows ``inputs`` ``(n, c, w)``.
-
-        ``generator`` draws what training draws (dropout).
-        """
+        """Say how it learns from windows ``(n, c, w)``; ``generator`` draws dropout."""
 
         def loss(windows: Tensor, target: Tensor) -> Tensor:
             return mse_loss(network(windows), target if self.horizon else windows)
@@ -153,10 +147,9 @@ class Forecaster(Neural):
 class Linear(Forecaster):
     """One linear layer from the flattened window to the next row, trained like LightMMoE.
 
-    The question it answers is that of "Are Transformers Effective for Time Series Forecasting?"
-    (Zeng et al., AAAI 2023): how much of a network's result a linear map reaches. Here it sees all
-    channels: 23,142 parameters at 38 channels and the default window. Settings: `Neural`'s, whose
-    defaults are LightMMoE's.
+    The question of "Are Transformers Effective for Time Series Forecasting?" (Zeng et al., AAAI
+    2023): how much of a network's result a linear map reaches. Here it sees all channels: 23,142
+    parameters at 38 channels. Settings: `Neural`'s, whose defaults are LightMMoE's.
     """
 
     name = "linear"

@@ -15,10 +15,10 @@ BLOCK = 4096  # rows that walk down all trees together
 class NearestNeighbours(Detector):
     """Euclidean distance of the z-scored row to the nearest learned row.
 
-    With ``neighbours`` above 1: the mean of the distances to so many. Source: Ramaswamy et al.
-    (SIGMOD 2000) for the distance as a score; Sarfraz et al. (ICML 2024), baseline "1-NN distance".
-    A learned row is its own neighbour, so only held-out and new rows have a fair score. The model
-    is the learned rows themselves. A channel's score is its squared difference to the neighbour.
+    With ``neighbours`` above 1: the mean of the distances to so many. Sources: Ramaswamy et al.
+    (SIGMOD 2000); Sarfraz et al. (ICML 2024), baseline "1-NN distance". A learned row is its own
+    neighbour, so only held-out and new rows have a fair score. A channel's score is its squared
+    difference to the neighbour.
     """
 
     name = "1-NN"
@@ -59,9 +59,8 @@ class KMeansAD(Detector):
 
     Source: KMeansAD, Yairi et al. (2001), as in Schmidl et al., "Anomaly Detection in Time Series:
     A Comprehensive Evaluation" (VLDB 2022); a row has the distance of one window, not the mean
-    over all that hold it, so that the score is causal. Windows of ``window`` z-scored rows, stride
-    1. Centres: scikit-learn's MiniBatchKMeans (Sculley, WWW 2010), one start, drawn by ``seed``.
-    A channel's score is its squared distance to the centre over the window.
+    over all that hold it, so that the score is causal. Centres: scikit-learn's MiniBatchKMeans
+    (Sculley, WWW 2010). A channel's score is its squared distance to the centre over the window.
     """
 
     name = "k-means"
@@ -103,10 +102,9 @@ class IsolationForest(Detector):
     """Isolation forest on z-scored rows: 2^(-E[h] / c(samples)), from 0 to 1.
 
     Source: Liu, Ting and Zhou, "Isolation Forest" (ICDM 2008), equations 1 and 2: h is the depth at
-    which a tree of random cuts isolates the row, plus c(n) for the n training rows in its leaf.
-    100 ``trees`` of 256 ``samples`` are the paper's settings. Built by scikit-learn, whose
-    ``score_samples`` is this score times -1; the trees are kept as arrays, so that a file of
-    the model holds numbers only. It does not say how much each channel adds.
+    which a tree of random cuts isolates the row, plus c(n) for the n training rows in its leaf. The
+    defaults are the paper's. Built by scikit-learn, whose ``score_samples`` is this score times -1;
+    the trees are kept as arrays, so that a file of the model holds numbers only.
     """
 
     name = "IsolationForest"
