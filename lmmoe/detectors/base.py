@@ -180,11 +180,13 @@ class Detector:
 
     def _state(self) -> Arrays:
         """What ``_fit`` learned, as arrays by name."""
-        return {"shift": self._scaling.shift, "scale": self._scaling.scale} | self._learned
+        return self._learned | ({} if self.scaling == "none" else vars(self._scaling))
 
     def _restore(self, state: Arrays) -> None:
         """Take back what `_state` gave."""
-        self._scaling = Scaling(state.pop("shift"), state.pop("scale"))
+        self._scaling = Scaling(0.0, 1.0)
+        if self.scaling != "none":
+            self._scaling = Scaling(state.pop("shift"), state.pop("scale"))
         self._learned = state
 
     def _threads(self) -> AbstractContextManager:

@@ -100,7 +100,7 @@ class Neural(Detector):
     def _state(self) -> Arrays:
         weights = {f"network.{k}": v.cpu().numpy() for k, v in self.network.state_dict().items()}
         history = {f"history.{k}": np.atleast_1d(v) for k, v in vars(self.history).items()}
-        return weights | history | {"shift": self._scaling.shift, "scale": self._scaling.scale}
+        return weights | history | vars(self._scaling)
 
     def _restore(self, state: Arrays) -> None:
         self._scaling = Scaling(state["shift"], state["scale"])
