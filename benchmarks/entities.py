@@ -58,7 +58,7 @@ def rows(*, quick: bool) -> Iterator[Row]:
 def examples(count: int) -> tuple[Tensor, Tensor]:
     """Windows ``(n, b, c, w)`` and targets ``(n, b, c)``: for each entity other rows."""
     window, train = detector("LightMMoE").window, machine().train
-    scaled = Scaling.z_score(train)(train)[: count * (BATCH + window)]
+    scaled = Scaling.of("z-score", train)(train)[: count * (BATCH + window)]
     own = torch.as_tensor(scaled, dtype=torch.float32).view(count, BATCH + window, -1)
     return own.unfold(1, window, 1)[:, :BATCH].contiguous(), own[:, window:].contiguous()
 

@@ -71,7 +71,7 @@ def measured(kind: str, file: Path) -> Figures:
     start = resident()
     train = np.load(file, allow_pickle=False)
     if kind == "copied":
-        kept = loader(Scaling.z_score(train)(train), "LightMMoE")
+        kept = loader(Scaling.of("z-score", train)(train), "LightMMoE")
         assert len(kept.dataset)
     else:
         made.fit(train)

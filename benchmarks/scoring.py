@@ -107,7 +107,7 @@ def _runtime(made: "Mixture", given: Given, test: np.ndarray) -> tuple[dict, flo
     """Scoring by ONNX Runtime in each batch, and how far its scores are from ours at most."""
     if not all(map(find_spec, NEEDED)):
         return {}, float("nan")
-    session, scaling = exported(made), Scaling.z_score(given.train[:LEARNED])
+    session, scaling = exported(made), Scaling.of("z-score", given.train[:LEARNED])
     works = {
         f"ONNX Runtime, batch {batch}": lambda batch=batch: scored(session, scaling, test, batch)
         for batch in BATCHES

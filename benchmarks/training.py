@@ -67,7 +67,7 @@ def ours(name: str, train: np.ndarray, seed: int, **settings: object) -> Figures
 def theirs(name: str, train: np.ndarray, seed: int, steps: int) -> Figures:
     """The same of the obvious program."""
     torch.manual_seed(seed)
-    scaled = Scaling.z_score(train)(train)
+    scaled = Scaling.of("z-score", train)(train)
     batches = loader(scaled, name)
     model = Obvious(name, train.shape[1])
     taken = seconds(lambda: train_plainly(model, name, batches, steps))

@@ -245,9 +245,8 @@ class TestTable:
         lengths = {"short": 100, "long": 300, "longer": 310, "longest": 320, "shorter": 90}
         monkeypatch.setattr(Profile, "present", list(lengths))
         monkeypatch.setattr(Profile, "load", lambda _, name: series(lengths[name], entity=name))
-        many = profile.model_copy(
-            update={"detectors": {"row index": {}, "MTSExample": {}, "last value": {}}}
-        )
+        names = ("row index", "MTSExample", "last value", "random")
+        many = profile.model_copy(update={"detectors": dict.fromkeys(names, {})})
         found = cost.table(many, replace(SHORT, name="quick"))
         assert list(found.index) == ["MTSExample", "random"] and set(found["entity"]) == {"long"}
         found = cost.table(many, SHORT, entity="short")

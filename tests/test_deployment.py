@@ -214,7 +214,7 @@ class TestNewMachines:
         assert new_machines.table(Profile(profile="none-such")).empty
 
     def test_thresholds_come_from_rows_not_learned_from(self, monkeypatch):
-        seen, evaluate = [], deployment.evaluate
+        seen, evaluate = [], new_machines.evaluate
 
         def looked(labels, scores, **given):
             seen.append(len(given["calibration"]))

@@ -19,8 +19,6 @@ from lmmoe.errors import DataError
 
 TRAIN, TEST = waves(300), waves(200, seed=1)
 
-EVERY_CASES = detectors.names()
-
 
 def refused(path, message):
     return pytest.raises(DataError, match=f"^{re.escape(str(path))}: .*{re.escape(message)}")
@@ -45,16 +43,11 @@ def light(tmp_path):
     return save(tiny("LightMMoE").fit(TRAIN), tmp_path / "model.safetensors")
 
 
-@pytest.fixture
-def norm(tmp_path):
-    return save(tiny("MTSExample").fit(TRAIN), tmp_path / "norm.safetensors")
-
-
 # --- what comes back ---
 
 
 def test_it_scores_as_before_to_the_bit(tmp_path):
-    for name in EVERY_CASES:
+    for name in detectors.names():
         made = tiny(name, seed=2, contamination=0.03).fit(TRAIN)
         path = save(made, tmp_path / "model.safetensors")
         back = load(path)
@@ -89,16 +82,10 @@ def test_a_truncated_file_is_refused(light):
             load(light)
 
 
-def test_random_bytes_are_refused(tmp_path):
-    for seed in range(5):
-        path = tmp_path / "noise.safetensors"
-        path.write_bytes(np.random.default_rng(seed).bytes(5000))
-        with refused(path, "not a readable model"):
-            load(path)
-
-
-def test_a_missing_file_and_a_folder_are_refused(tmp_path):
-    for path in (tmp_path / "none.safetensors", tmp_path):
+def test_what_is_no_such_file_is_refused(tmp_path):
+    noise = tmp_path / "noise.safetensors"
+    noise.write_bytes(np.random.default_rng(0).bytes(5000))
+    for path in (noise, tmp_path / "none.safetensors", tmp_path):
         with refused(path, "not a readable model"):
             load(path)
 
@@ -124,6 +111,20 @@ def test_safetensors_of_others_are_refused(tmp_path):
     save_file({"weight": np.zeros((2, 2))}, path, metadata={"format": "pt"})
     with refused(path, "(None)" if head_of(path) is None else "('pt')"):
         load(path)
+
+
+def test_an_absent_device_is_refused_with_advice_and_can_be_replaced(tmp_path):
+    made = tiny("LightMMoE", seed=2).fit(TRAIN)
+    made.device = "no-such-device"  # as if fitted where there is one
+    path = save(made, tmp_path / "model.safetensors")
+    made.device = "cpu"
+    with refused(path, "no-such-device") as caught:
+        load(path)
+    hint = "If it was fitted on a device that is not here, give device='cpu'"
+    assert str(caught.value).endswith(hint)
+    back = lmmoe.load_detector(path, device="cpu")
+    assert back.settings == made.settings and back.device == "cpu"
+    assert np.array_equal(back.decision_function(TEST), made.decision_function(TEST))
 
 
 def test_another_format_is_refused(light):

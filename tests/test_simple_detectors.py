@@ -1,4 +1,7 @@
-"""Detectors without a model to speak of: worked out by hand, and against loops."""
+"""Detectors without a network: worked out by hand, against loops and scikit-learn, on real data."""
+
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,7 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small import make, waves
 
-TRAIN, TEST = waves(120, channels=3), waves(60, channels=3, seed=1)
+from lmmoe import data
+from lmmoe.detectors.base import BLOCK, blocks
+from lmmoe.detectors.linear import principal
+from lmmoe.detectors.outliers import expected_depth
+from lmmoe.detectors.scaling import Scaling, ewma, moving_average
+from lmmoe.errors import DataError
+from lmmoe.metrics import best_f1
+from lmmoe.report.experiment import PROTOCOLS
+from lmmoe.report.tables import study_results
+
+TRAIN, TEST = waves(150, channels=3), waves(60, channels=3, seed=1)
+LEARNED = (TRAIN - TRAIN.mean(axis=0))[:135] / TRAIN.std(axis=0)
+SCALED = (TEST - TRAIN.mean(axis=0)) / TRAIN.std(axis=0)
 PLAIN = [[-1.0], [1.0]]  # mean 0, deviation 1: z-scores are the values themselves
 
 
@@ -14,30 +29,102 @@ def column(*values):
     return np.array(values, dtype=float)[:, None]
 
 
-# --- floors and norms ---
+def loop_windows(rows, window):
+    """Flat windows, one by one."""
+    return np.array([rows[i : i + window].ravel() for i in range(len(rows) - window + 1)])
 
 
-def test_the_row_index_counts_from_0():
-    made = make("row index").fit(TRAIN)
-    assert made.decision_function(np.full((3, 3), 7)).tolist() == [0, 1, 2]
-    with pytest.raises(NotImplementedError, match="row index does not say how much"):
-        made.channel_scores(TEST)
+# --- scaling, smoothing, windows ---
 
 
-def test_the_min_max_norm_by_hand():
+def test_scaling_by_hand():
+    rows = np.array([[1.0, 7.0, 0.1], [3.0, 7.0, 0.1], [5.0, 7.0, 0.1]])
+    scaling = Scaling.of("z-score", rows)
+    assert scaling.shift[:2].tolist() == [3, 7]
+    assert scaling.scale == pytest.approx([(8 / 3) ** 0.5, 1, 1])  # population; constant: 1
+    assert scaling(np.array([[3.0, 9.0, 0.1]]))[0] == pytest.approx([0, 2, 0])
+    assert scaling.undone(np.array([[0.0, 2.0, 0.0]]))[0] == pytest.approx([3, 9, 0.1])
+    assert Scaling.of("min-max", rows)(rows)[:, 0].tolist() == [0, 0.5, 1]
+    assert np.array_equal(Scaling.of("none", rows)(rows), rows)
+
+
+def test_smoothing_by_hand():
+    values = np.array([1.0, 2, 6, 3])
+    third, bell = np.full(3, 1 / 3), (0.25, 0.5, 0.25)
+    assert moving_average(values, third).tolist() == pytest.approx([1.5, 3, 11 / 3, 4.5])
+    assert moving_average(values, bell).tolist() == pytest.approx([4 / 3, 2.75, 4.25, 4])
+    late = moving_average(values, bell, centred=False)
+    assert late.tolist() == pytest.approx([1, 4 / 3, 2.75, 4.25])
+    assert moving_average(np.array([5.0]), np.full(5, 0.2)).tolist() == pytest.approx([5])
+    assert ewma(column(0, 10, 0), 0.2).ravel() == pytest.approx([0, 2, 1.6])
+    assert ewma(column(5, 0), 0.2).ravel() == pytest.approx([5, 4])  # not from 0
+    assert ewma(column(5, 0), 0.0).ravel().tolist() == [5, 0]
+
+
+def test_blocks_hold_every_window_once_and_leave_the_rows_alone():
+    for rows in [4, 5, BLOCK + 2, BLOCK + 3, BLOCK + 4]:
+        values = np.random.default_rng(0).random((rows, 2))
+        before, parts = values.copy(), list(blocks(values, 4))
+        assert np.array_equal(np.concatenate(parts), loop_windows(values, 4))
+        for part in parts:
+            part -= 1
+        assert np.array_equal(values, before)
+
+
+# --- floors, norms, forecasts without a model ---
+
+
+def test_mtsexample_by_hand():
+    made = make("MTSExample").fit([[0.0, 5.0], [2.0, 5.0]])  # means 1 and 5, deviations 1 and (1)
+    assert made.decision_function([[4.0, 7.0], [1.0, 5.0]]).tolist() == [9 + 4, 0]
+    assert made.channel_scores([[4.0, 7.0]]).tolist() == [[9, 4]]
+    assert made.decision_scores_.tolist() == [1, 1]
+    assert made.threshold_ == 1 and made.labels_.tolist() == [0, 0]
+    assert made.predict([[0.0, 5.0], [2.01, 5.0]]).tolist() == [0, 1]  # above it, not at it
+    assert made.parameters == 0
+
+
+def test_floors_and_norms_by_hand():
+    assert make("row index").fit(TRAIN).decision_function(TEST[:3]).tolist() == [0, 1, 2]
     made = make("L2 min-max").fit([[0, 5], [4, 5]])  # lowest 0 and 5; ranges 4 and (1)
     assert made.decision_function([[12, 9], [0, 5], [-4, 5]]).tolist() == [5, 0, 1]
     assert made.channel_scores([[12, 9]]).tolist() == [[9, 16]]
-
-
-def test_range_deviation_by_hand():
     made = make("range deviation").fit([[0, 5, 1], [4, 5, 1]])
     rows = [[4, 5, 1], [4.1, 5.5, 1], [-1, 5, 0.999], [9, 9, 9]]
     assert made.decision_function(rows).tolist() == [0, 2, 2, 3]
     assert made.channel_scores(rows[1:3]).tolist() == [[1, 1, 0], [1, 0, 1]]
+    train = np.zeros((100, 2))
+    train[95] = [1, -1]  # among the last tenth, which is held out
+    scores = make("range deviation").fit(train).decision_scores_
+    assert scores.tolist() == [0.0] * 95 + [2.0] + [0.0] * 4
 
 
-# --- the nearest rows ---
+def test_random_scores_are_their_own_for_each_seed_and_series():
+    made = make("random", seed=7).fit(TRAIN)
+    scores, shares = made.decision_function(TEST), made.channel_scores(TEST)
+    assert 0 <= scores.min() and scores.max() < 1 and abs(scores.mean() - 0.5) < 0.1
+    others = [make("random", seed=8).fit(TRAIN), make("random", seed=7).fit(TRAIN + 1)]
+    assert not np.array_equal(scores, others[0].decision_function(TEST))
+    assert np.array_equal(scores, others[1].decision_function(TEST))  # not what it was fitted on
+    assert not np.isin(scores, made.decision_function(TEST + 1)).any()
+    assert not np.isin(scores, made.decision_scores_).any()
+    assert np.ptp(shares, axis=1).tolist() == [0] * 60
+    assert shares.sum(axis=1) == pytest.approx(scores, rel=1e-12)
+
+
+def test_forecasts_without_a_model_are_those_of_a_loop():
+    made = make("last value", first_scores="zero").fit(PLAIN)
+    assert made.decision_function(column(0, 3, 2)).tolist() == [0, 9, 1]
+    for name, window in [("last value", 1), ("moving average", 16)]:
+        found = make(name).fit(TRAIN).decision_function(TEST)
+        expected = [
+            sum((SCALED[t, c] - sum(SCALED[t - window : t, c]) / window) ** 2 for c in range(3)) / 3
+            for t in range(window, 60)
+        ]
+        assert found[window:] == pytest.approx(np.array(expected), rel=1e-10)
+
+
+# --- neighbours, centres ---
 
 
 def test_nearest_neighbours_by_hand():
@@ -46,9 +133,6 @@ def test_nearest_neighbours_by_hand():
     assert made.decision_function([[4, 5], [1, -1], [0, 3]]) == pytest.approx([5, 0, 5**0.5])
     assert made.channel_scores([[4, 5]]).tolist() == [[9, 16]]
     assert made.parameters == 8
-
-
-def test_the_mean_over_several_neighbours_by_hand():
     made = make("1-NN", neighbours=2, held_out=0.0).fit(PLAIN)
     assert made.decision_function([[3], [0], [1]]).tolist() == [3, 1, 1]
     assert made.channel_scores([[3], [0]]).tolist() == [[10], [1]]  # (4 + 16) / 2
@@ -74,35 +158,146 @@ def test_a_learned_row_is_at_distance_0_to_the_bit_and_a_held_out_one_is_not():
     train = waves(200, channels=38) * 1e3
     train[7] += 1e7  # products alone would leave rounding errors
     scores = make("1-NN").fit(train).decision_scores_
-    assert not scores[:180].any()
-    assert (scores[180:] > 0).all()
+    assert not scores[:180].any() and (scores[180:] > 0).all()
 
 
-# --- forecasts without a model ---
+def test_k_means_distances_are_those_of_a_loop():
+    made = make("k-means", window=5, clusters=7).fit(TRAIN)
+    centres = made._learned["centres"]
+    assert centres.shape == (7, 15) and made.parameters == 105
+    expected = [
+        min(np.linalg.norm(part - centre) for centre in centres) for part in loop_windows(SCALED, 5)
+    ]
+    assert made.decision_function(TEST)[4:] == pytest.approx(expected, rel=1e-9)
+    shares = made.channel_scores(TEST)[4:]
+    assert np.sqrt(shares.sum(axis=1)) == pytest.approx(expected, rel=1e-9)
 
 
-def test_the_last_value_by_hand():
-    made = make("last value").fit(PLAIN)
-    rows = column(0, 3, 2)
-    assert made.decision_function(rows).tolist() == [1, 9, 1]
-    assert made.channel_scores(rows).tolist() == [[0], [9], [1]]
-    zero = make("last value", first_scores="zero").fit(PLAIN)
-    assert zero.decision_function(rows).tolist() == [0, 9, 1]
+# --- principal components, autoregression ---
 
 
-def test_the_moving_average_by_hand():
-    made = make("moving average", window=2).fit([*PLAIN, *PLAIN])
-    # Forecasts 1 and 3.5.
-    assert made.decision_function(column(0, 2, 5, 1)).tolist() == [6.25, 6.25, 16, 6.25]
+def test_pca_by_hand():
+    # The main direction is (1, 1, 0): (3, 1, .) is rebuilt as (2, 2, .), the constant not at all.
+    train = [[-1, -1, 7], [1, 1, 7]]
+    made = make("PCA z-score", held_out=0.0).fit(train)
+    assert made.channel_scores([[3, 1, 12]]) == pytest.approx(np.array([[1, 1, 5]]))
+    assert made.decision_function([[3, 1, 12], [2, 2, 7]]) == pytest.approx([5, 0], abs=1e-12)
+    mean = make("PCA z-score", held_out=0.0, score="mean").fit(train)
+    assert mean.decision_function([[3, 1, 12]]) == pytest.approx([27 / 3])
+    assert made.parameters == 3 + 3
 
 
-def test_forecasts_without_a_model_are_those_of_a_loop():
-    for name, window in [("last value", 1), ("moving average", 16)]:
-        found = make(name).fit(TRAIN).decision_function(TEST)
-        scaled = (TEST - TRAIN.mean(axis=0)) / TRAIN.std(axis=0)
-        expected = []
-        for t in range(window, 60):
-            errors = [scaled[t, c] - sum(scaled[t - window : t, c]) / window for c in range(3)]
-            expected.append(sum(error**2 for error in errors) / 3)
-        assert found[window:] == pytest.approx(np.array(expected), rel=1e-10)
-        assert (found[:window] == min(found[window:])).all()
+def test_there_is_always_something_that_the_directions_do_not_rebuild():
+    sizes = [(50, 12, 10, 10), (50, 10, 10, 9), (50, 4, 10, 3), (50, 1, 10, 0), (5, 12, 10, 4)]
+    for rows, channels, components, kept in sizes:
+        values = np.random.default_rng(0).normal(size=(rows, channels))
+        directions = principal(values, 1, components)["directions"]
+        assert directions.shape == (kept, channels)
+        assert directions @ directions.T == pytest.approx(np.eye(kept), abs=1e-12)
+    rows = np.zeros((50, 12))
+    rows[:, :2] = np.random.default_rng(0).normal(size=(50, 2))
+    rows[:, 2] = rows[:, 0]
+    assert len(principal(rows, 1, 10)["directions"]) == 2
+    assert len(principal(rows[:, 5:], 4, 10)["directions"]) == 0
+
+
+def test_pca_is_scikit_learns():
+    from sklearn.decomposition import PCA
+
+    for name, window, chosen in [
+        ("PCA z-score", 1, {"components": 2, "score": "mean"}),
+        ("PCA windows", 8, {"components": 5, "window": 8}),
+    ]:
+        theirs = PCA(chosen["components"], svd_solver="full").fit(loop_windows(LEARNED, window))
+        tests = loop_windows(SCALED, window)
+        errors = np.abs(tests - theirs.inverse_transform(theirs.transform(tests)))[:, -3:]
+        made = make(name, **chosen).fit(TRAIN)
+        assert made.channel_scores(TEST)[window - 1 :] == pytest.approx(errors, abs=1e-10)
+        scores = ((errors**2) if window == 1 else errors).mean(axis=1)
+        assert made.decision_function(TEST)[window - 1 :] == pytest.approx(scores, abs=1e-10)
+    highest = make("PCA z-score", components=2).fit(TRAIN)
+    expected = highest.channel_scores(TEST).max(axis=1)
+    assert np.array_equal(highest.decision_function(TEST), expected)
+
+
+def test_the_smoothed_score_is_the_plain_one_smoothed_from_its_first_row_on():
+    plain = make("PCA windows").fit(TRAIN).decision_function(TEST)
+    found = make("PCA windows EWMA").fit(TRAIN).decision_function(TEST)
+    assert found[15:] == pytest.approx(ewma(plain[15:, None], 0.2).ravel())
+    assert (found[:15] == found[15:].min()).all()
+
+
+def test_ridge_is_scikit_learns():
+    from sklearn.linear_model import Ridge
+
+    inputs, outputs = loop_windows(LEARNED[:-1], 4), LEARNED[4:]
+    theirs = Ridge(alpha=0.5 * len(inputs)).fit(inputs, outputs)
+    errors = (SCALED[4:] - theirs.predict(loop_windows(SCALED[:-1], 4))) ** 2
+    made = make("ridge VAR", order=4, penalty=0.5).fit(TRAIN)
+    assert made.channel_scores(TEST)[4:] == pytest.approx(errors, abs=1e-10)
+    assert made.decision_function(TEST)[4:] == pytest.approx(errors.mean(axis=1), abs=1e-10)
+    assert made.parameters == 12 * 3 + 3
+
+
+# --- isolation forest, SmartSimpleAD ---
+
+
+def test_the_forest_scores_as_scikit_learns_to_rounding():
+    from sklearn.ensemble import IsolationForest
+
+    harmonic = np.log([2, 255]) + 0.5772156649015329
+    expected = [0, 1, 2 * harmonic[0] - 4 / 3, 2 * harmonic[1] - 2 * 255 / 256]
+    assert expected_depth(np.array([1, 2, 3, 256])) == pytest.approx(expected, rel=1e-12)
+    for rows, seed in [(400, 0), (400, 5), (30, 1), (2, 0)]:
+        train = waves(rows, channels=3)
+        z_scores = (train - train.mean(axis=0)) / train.std(axis=0)
+        cut = rows - rows // 10
+        theirs = IsolationForest(n_estimators=20, max_samples=min(256, cut), random_state=seed)
+        theirs.fit(z_scores[:cut])
+        made = make("IsolationForest", trees=20, seed=seed).fit(train)
+        assert made.decision_scores_ == pytest.approx(-theirs.score_samples(z_scores), rel=1e-12)
+
+
+def naive_smart(train, test):
+    """SmartSimpleAD in loops."""
+    varying = [c for c in range(train.shape[1]) if len(set(train[:, c])) > 1]
+    z_scores = (test[:, varying] - train[:, varying].mean(axis=0)) / train[:, varying].std(axis=0)
+    rows = z_scores / len(varying)  # all weigh the same
+    parts = [[], [], []]
+    for t in range(len(rows)):
+        near, wide = rows[max(t - 1, 0) : t + 2], rows[max(t - 3, 0) : t + 4]
+        parts[0].append(sum(rows[t] ** 2))
+        parts[1].append(sum(np.var(near, axis=0)))
+        parts[2].append(sum(np.var(np.diff(wide, axis=0), axis=0)))
+    unit = [(np.array(p) - min(p)) / (max(p) - min(p)) for p in parts]
+    mixed = 0.6 * unit[0] + 0.25 * unit[1] + 0.15 * unit[2]
+    kernel = np.exp(-0.5 * (np.arange(-3, 4) / 0.8) ** 2)
+    kernel /= kernel.sum()
+    mirrored = np.concatenate([mixed[2::-1], mixed, mixed[:-4:-1]])
+    smooth = [sum(kernel * mirrored[t : t + 7]) for t in range(len(mixed))]
+    return 0.85 * mixed + 0.15 * np.array(smooth)
+
+
+def test_smart_is_what_loops_give():
+    train, test = TRAIN.copy(), TEST.copy()
+    train[:, 1] = 0.1
+    made = make("SmartSimpleAD").fit(train)
+    assert made.decision_function(test) == pytest.approx(naive_smart(train, test), rel=1e-9)
+    test[:, 1] = np.random.default_rng(0).normal(size=60) * 1e6  # constant in training: no weight
+    assert np.array_equal(made.decision_function(test), made.decision_function(TEST))
+    with pytest.raises(DataError, match="no channel varies in training, and SmartSimpleAD weighs"):
+        make("SmartSimpleAD").fit(np.ones((50, 2)))
+
+
+def test_smart_equals_the_studys_own_results():
+    root = Path(os.environ.get("LMMOE_DATA") or "none")
+    if not (root / "SMD").is_dir():
+        pytest.skip("LMMOE_DATA is not set, or has no SMD")
+    for machine in ["machine-1-3", "machine-3-7"]:
+        series, study = data.load("smd", machine), PROTOCOLS["study"]
+        made = study.detector("SmartSimpleAD").fit(study.train(series))
+        scores, labels = made.decision_function(series.test), study.labels(series)
+        theirs = study_results().loc[("SmartSimpleAD", machine)]
+        for adjust, name in (("point", "point_f1_pa"), ("log", "event_f1_pa_log")):
+            found = best_f1(labels=labels, scores=scores, adjust=adjust).f1
+            assert found == pytest.approx(theirs[name], abs=1e-9)

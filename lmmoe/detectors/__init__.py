@@ -1,78 +1,57 @@
 """Detectors by name."""
 
+from collections import namedtuple
 from importlib import import_module
-from typing import NamedTuple
 
 from lmmoe.detectors.base import Detector
 
 __all__ = ["PRESETS", "Detector", "detector", "entry", "names"]
 
-_CORRECTED = {"heads": False, "wrong_sign": False, "centred": False, "test_scaled": False}
 _AMAD = {"window": 48, "epochs": 40, "batch": 16, "patience": 10}  # as the study set it
+_CORRECTED = {"heads": False, "wrong_sign": False, "centred": False, "test_scaled": False}
 _MIXER = {"window": 96, "epochs": 100, "batch": 16, "patience": 10}
 _LIGHTER = {"window": 48, "epochs": 30, "batch": 8, "patience": 8}
-_NO_DROPOUT = {"expert_dropout": 0.0, "tower_dropout": 0.0}
-_CAD = {"experts": 3, "tower": 128, "shared": 0.0, **_NO_DROPOUT, "batch": 128, "epochs": 8}
-_CAD_FSE23 = {
-    "experts": 5,
-    "kernels": 16,
-    "hidden": 256,
-    "out": 128,
-    "tower": 32,
-    **_NO_DROPOUT,
-    "horizon": 3,
-    "scaling": "none",
-    "batch": 128,
-    "epochs": 10,
-}
-_HMMOE = {
-    "experts": 8,
-    "kernels": [16, 32],
-    "hidden": [256, 128],
-    "out": 128,
-    "tower": [32, 16],
-    "shared": 0.8,
-    "temperature": True,
-    "normalise": True,
-    "init": "xavier",
-    "expert_dropout": 0.25,
-    "tower_dropout": 0.15,
-    "window": 20,
-    "epochs": 12,
-    "batch": 32,
-    "learning_rate": 5e-4,
-    "weight_decay": 1e-4,
-    "clip": 1.0,
-    "plateau": True,
-}
+_PLAIN = {"expert_dropout": 0.0, "tower_dropout": 0.0, "batch": 128}
+_CAD = _PLAIN | {"experts": 3, "tower": 128, "shared": 0.0, "epochs": 8}
+_CAD_FSE23 = (
+    _PLAIN
+    | {"experts": 5, "kernels": 16, "hidden": 256, "out": 128, "tower": 32}
+    | {"horizon": 3, "scaling": "none", "epochs": 10}
+)
+_HMMOE = (
+    {"experts": 8, "kernels": [16, 32], "hidden": [256, 128], "out": 128, "tower": [32, 16]}
+    | {"shared": 0.8, "temperature": True, "normalise": True, "init": "xavier"}
+    | {"expert_dropout": 0.25, "tower_dropout": 0.15, "weight_decay": 1e-4, "clip": 1.0}
+    | {"window": 20, "epochs": 12, "batch": 32, "learning_rate": 5e-4, "plateau": True}
+)
 
 # Name: class, in this package, and the settings that differ from the class's defaults.
 PRESETS: dict[str, tuple[str, dict[str, object]]] = {
-    "1-NN": ("neighbours.NearestNeighbours", {}),
+    "1-NN": ("outliers.NearestNeighbours", {}),
     "AMAD": ("amad.AMAD", _AMAD),
     "AMAD-corrected": ("amad.AMAD", _AMAD | _CORRECTED),
     "CAD": ("mixture.Mixture", _CAD),
-    "CAD-as-run": ("forecasters.CADAsRun", {"epochs": 8, "batch": 32}),
+    "CAD-as-run": ("mixture.CADAsRun", {"epochs": 8, "batch": 32}),
     "CAD-FSE23": ("mixture.Mixture", _CAD_FSE23),
     "HMMoE": ("mixture.Mixture", _HMMOE),
-    "IsolationForest": ("isolation.IsolationForest", {}),
-    "k-means": ("neighbours.KMeansAD", {}),
+    "IsolationForest": ("outliers.IsolationForest", {}),
+    "k-means": ("outliers.KMeansAD", {}),
     "L2 min-max": ("baselines.L2MinMax", {}),
     "last value": ("baselines.MovingAverage", {"window": 1}),
     "LightMMoE": ("mixture.Mixture", {}),
-    "linear": ("forecasters.Linear", {}),
+    "linear": ("neural.Linear", {}),
     "LSTM-AE": ("autoencoders.LSTMAE", {"window": 30, "epochs": 30}),
     "moving average": ("baselines.MovingAverage", {}),
     "MTSExample": ("baselines.MTSExample", {}),
     "MTSMixer": ("mixers.MTSMixer", _MIXER),
     "MTSMixerLighter": ("mixers.MTSMixerLighter", _LIGHTER),
-    "PCA": ("pca.PCA", {}),
-    "PCA windows": ("pca.PCAWindows", {}),
-    "PCA windows EWMA": ("pca.PCAWindows", {"ewma": 0.2}),
-    "PCA z-score": ("pca.PCA", {"scaling": "z-score"}),
+    "PCA": ("linear.PCA", {}),
+    "PCA windows": ("linear.PCAWindows", {}),
+    "PCA windows EWMA": ("linear.PCAWindows", {"ewma": 0.2}),
+    "PCA z-score": ("linear.PCA", {"scaling": "z-score"}),
     "random": ("baselines.Random", {}),
     "range deviation": ("baselines.RangeDeviation", {}),
-    "ridge VAR": ("ridge.RidgeVAR", {}),
+    "ridge VAR": ("linear.RidgeVAR", {}),
     "row index": ("baselines.RowIndex", {}),
     "SmartSimpleAD": ("baselines.SmartSimpleAD", {}),
     "untrained LightMMoE": ("mixture.Mixture", {"epochs": 0}),
@@ -80,9 +59,7 @@ PRESETS: dict[str, tuple[str, dict[str, object]]] = {
 }
 
 
-class _Entry(NamedTuple):
-    cls: type[Detector]
-    settings: dict[str, object]
+_Entry = namedtuple("_Entry", ["cls", "settings"])
 
 
 def names() -> tuple[str, ...]:

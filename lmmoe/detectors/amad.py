@@ -1,16 +1,21 @@
 """AMAD: a multi-scale network and an isolation forest, with the study's mistakes or without."""
 
+from functools import partial
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from lmmoe import training
-from lmmoe.detectors.isolation import IsolationForest
+from lmmoe.detectors.base import Arrays
 from lmmoe.detectors.neural import Neural, absolute_and_squared, dense, drawn, prefixed
+from lmmoe.detectors.outliers import IsolationForest
 from lmmoe.detectors.scaling import Floats, moving_average, unit
 from lmmoe.mmoe import keep_mask
+from lmmoe.training import Learner
 
 ERROR, HEADS = 0.6, (0.3, 0.1)  # weights in the network's score
 NETWORK, FOREST = 0.7, 0.3  # weights of the network's score and of the forest
@@ -23,42 +28,34 @@ SCALES = (8, 16, 24, 48)  # values that a window is averaged to, one scale each
 FIRST, SECOND, OUT = 32, 16, 32  # units of a scale: of its convolutions, of its linear layer
 LENGTH = 3  # rows that a convolution sees
 LIGHT, STRONG = 0.1, 0.2  # shares of dropout
-MASKED = {LIGHT: (len(SCALES) * OUT, 64), STRONG: (64, 64)}  # units that each share is for
+Mask = Tensor | float
 
 
 class MultiScale(nn.Module):
     """Rebuild a window's mean from several scales of time. Axes: b batch, c channels, w window.
 
-    A layer norm over channels comes first (nothing else sees the rows). Then, for each scale, two
-    convolutions of length 3 with ReLU, padded with zeros; adaptive average pooling; a linear layer
-    with ReLU and dropout. Beside them a softmax over rows, made of the channels' mean, and a
-    sigmoid for each channel, made of the rows' mean, weigh the rows: m times the former plus 1 - m
-    times the latter, m learned from 1 on, averaged over rows. Both are brought together in 32
-    features.
+    A layer norm over channels comes first. Then, for each scale, two convolutions of length 3 with
+    ReLU, padded with zeros; adaptive average pooling; a linear layer with ReLU and dropout. Beside
+    them a softmax over rows, made of the channels' mean, and a sigmoid for each channel, made of
+    the rows' mean, weigh the rows: m times the former plus 1 - m times the latter, m learned from 1
+    on, averaged over rows. Both are brought together in 32 features. Two sigmoid ``heads`` read
+    them; no loss trains these: they stay as they are drawn.
 
-    Two sigmoid ``heads`` read the features. No loss trains them: they stay as they are drawn. The
-    study's definition leaves open: ReLU between the two layers of every pair, none after a pair's
-    second one, the convolutions' padding, that m and 1 - m sum to 1, that attention sees rows after
-    the layer norm. The channels' mean there is 0 until scale and shift have been learned, so that
-    the weights of rows start the same in every window.
+    The study's definition leaves open: ReLU between the two layers of every pair, none after a
+    pair's second one, the convolutions' padding, that m and 1 - m sum to 1, that attention sees
+    rows after the layer norm. The channels' mean there is 0 until scale and shift have been
+    learned, so that the weights of rows start the same in every window.
 
-    A layer norm's scale and shift are computed as a part of the weights that follow: its output
-    ``s n + h`` times W is ``[n, 1]`` times ``[s W; h W]``. The rows then need no gradient, which
-    would cost as much as the first convolution.
+    The layer norm's scale and shift are a part of the weights that follow: ``s n + h`` times W is
+    ``[n, 1]`` times ``[s W; h W]``. Rows then need no gradient, as costly as the first convolution.
     """
 
-    def __init__(
-        self, *, channels: int, window: int, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, channels: int, window: int, generator: Generator) -> None:
         super().__init__()
-        scales = len(SCALES)
-
-        def weight(*shape: int, fan_in: int) -> nn.Parameter:
-            return drawn(*shape, fan_in=fan_in, generator=generator)
+        scales, weight = len(SCALES), partial(drawn, generator=generator)
 
         def pair(*sizes: int) -> nn.ModuleList:
-            pairs = zip(sizes, sizes[1:], strict=False)
-            return nn.ModuleList(dense(*each, generator) for each in pairs)
+            return nn.ModuleList(dense(*each, generator) for each in pairwise(sizes))
 
         self.scale = nn.Parameter(torch.ones(channels))
         self.shift = nn.Parameter(torch.zeros(channels))
@@ -66,13 +63,13 @@ class MultiScale(nn.Module):
         self.first_bias = weight(scales * FIRST, fan_in=LENGTH * channels)
         self.second = weight(scales, LENGTH * FIRST, SECOND, fan_in=LENGTH * FIRST)
         self.second_bias = weight(scales, 1, 1, SECOND, fan_in=LENGTH * FIRST)
-        self.pooled = nn.ParameterList(
-            weight(size, SECOND * OUT, fan_in=size * SECOND) for size in SCALES
-        )
-        self.pooled_bias = nn.ParameterList(weight(OUT, fan_in=size * SECOND) for size in SCALES)
-        # Rows of a matrix that averages a window: functions of its length, not learned.
+        sizes = [size * SECOND for size in SCALES]
+        self.pooled = nn.ParameterList(weight(n // SECOND, SECOND * OUT, fan_in=n) for n in sizes)
+        self.pooled_bias = nn.ParameterList(weight(OUT, fan_in=n) for n in sizes)
+        # Columns of a matrix that averages a window: functions of its length, not learned.
         for size in SCALES:
-            self.register_buffer(f"bins_{size}", bins(window, size), persistent=False)
+            averages = functional.adaptive_avg_pool1d(torch.eye(window)[None], size)[0]
+            self.register_buffer(f"bins_{size}", averages.T.contiguous().T, persistent=False)
         self.fusion = pair(scales * OUT, 64, 32)
         self.time = pair(window, max(1, window // 2), window)
         self.channel = pair(channels, max(1, channels // 2), channels)
@@ -80,36 +77,29 @@ class MultiScale(nn.Module):
         self.context = pair(channels, 64, 32)
         self.joined = pair(64, 64, 32)
         self.out = pair(32, 64, channels)
-        self.heads = nn.ModuleList([pair(32, 16, 1), pair(32, 8, 1)]).requires_grad_(
-            requires_grad=False
-        )
+        self.heads = nn.ModuleList([pair(32, 16, 1), pair(32, 8, 1)])
+        self.heads.requires_grad_(requires_grad=False)
 
-    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def forward(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """Rebuild each channel's mean of windows ``(b, c, w)``: ``(b, c)``.
 
         In training mode, ``generator`` draws dropout's masks.
         """
-        keep = self._keep(x, generator)
-        return self.rebuilt(self.features(x, keep), keep)
+        if not self.training:
+            return _two(self.out, self.features(x))
+        light = keep_mask(x.new_empty(len(x), len(SCALES) * OUT + 64), LIGHT, generator)
+        strong = keep_mask(x.new_empty(len(x), 64 + 64), STRONG, generator)
+        scales, last = light.split([len(SCALES) * OUT, 64], dim=1)
+        return _two(self.out, self.features(x, scales, *strong.split(64, dim=1)), last)
 
-    def features(self, x: Tensor, keep: dict[float, list[Tensor]] | None = None) -> Tensor:
-        """Give the features of windows ``(b, c, w)``: ``(b, 32)``; ``keep`` masks for dropout."""
+    def features(self, x: Tensor, first: Mask = 1, second: Mask = 1, third: Mask = 1) -> Tensor:
+        """Give the features of windows ``(b, c, w)``: ``(b, 32)``; the rest are dropout's masks."""
         normal = functional.layer_norm(x.permute(2, 0, 1), x.shape[1:2])  # (w, b, c)
-        scales = self._scales(normal, None if keep is None else keep[LIGHT][0])
-        fused = _two(self.fusion, scales, None if keep is None else keep[STRONG][0])
+        fused = _two(self.fusion, self._scales(normal) * first, second)
         context = _two(self.context, self._attended(normal))
-        both = torch.cat([fused, context], dim=1)
-        return _two(self.joined, both, None if keep is None else keep[STRONG][1])
+        return _two(self.joined, torch.cat([fused, context], dim=1), third)
 
-    def rebuilt(self, features: Tensor, keep: dict[float, list[Tensor]] | None = None) -> Tensor:
-        """Give the means ``(b, c)`` that features ``(b, 32)`` stand for."""
-        return _two(self.out, features, None if keep is None else keep[LIGHT][1])
-
-    def guesses(self, features: Tensor) -> Tensor:
-        """What the untrained heads make of features ``(b, 32)``: ``(b, 2)``, from 0 to 1."""
-        return torch.cat([_two(head, features) for head in self.heads], dim=1).sigmoid()
-
-    def _scales(self, normal: Tensor, keep: Tensor | None) -> Tensor:
+    def _scales(self, normal: Tensor) -> Tensor:
         """All scales' outputs on normalised rows ``(w, b, c)``: ``(b, 4 * 32)``."""
         window, batch, _ = normal.shape
         count = len(SCALES)
@@ -125,36 +115,23 @@ class MultiScale(nn.Module):
         second = (second + self.second_bias).relu()
 
         # Averaging the values and then weighing them is weighing them by averaged weights.
-        averages = [self.get_buffer(f"bins_{size}").T for size in SCALES]
-        pairs = zip(averages, self.pooled, strict=True)
-        spread = torch.stack([average @ each for average, each in pairs])
+        averages = [self.get_buffer(f"bins_{size}") for size in SCALES]
+        spread = torch.stack([a @ each for a, each in zip(averages, self.pooled, strict=True)])
         flat = second.transpose(1, 2).reshape(count, batch, -1)  # (4, b, w * 16)
         bias = torch.stack(list(self.pooled_bias))[:, None]
         out = torch.baddbmm(bias, flat, spread.view(count, -1, OUT)).relu()
-        out = out.transpose(0, 1).flatten(1)
-        return out if keep is None else out * keep
+        return out.transpose(0, 1).flatten(1)
 
     def _attended(self, normal: Tensor) -> Tensor:
         """Weighted mean of normalised rows ``(w, b, c)`` over time: ``(b, c)``."""
-        level = (normal @ self.scale) / len(self.scale) + self.shift.mean()  # (w, b)
-        rows = _two(self.time, level.T).softmax(dim=1)  # (b, w), sums to 1
+        level = ((normal @ self.scale) / len(self.scale) + self.shift.mean()).T  # (b, w)
+        # With a gap between columns, or autograd would round otherwise than in the published runs.
+        level = level.new_empty_strided(level.shape, (1, len(level) + 1)).copy_(level)
+        rows = _two(self.time, level).softmax(dim=1)  # (b, w), sums to 1
         picked = torch.einsum("bw,wbc->bc", rows, normal) * self.scale + self.shift
         mean = normal.mean(dim=0) * self.scale + self.shift
         channels = _two(self.channel, mean).sigmoid()
         return self.mix * picked / len(normal) + (1 - self.mix) * channels * mean
-
-    def _keep(
-        self, x: Tensor, generator: torch.Generator | None
-    ) -> dict[float, list[Tensor]] | None:
-        """Dropout's masks by share, drawn together; None out of training."""
-        if not self.training:
-            return None
-        return {
-            share: list(
-                keep_mask(x.new_empty(len(x), sum(units)), share, generator).split(units, dim=1)
-            )
-            for share, units in MASKED.items()
-        }
 
 
 def _taps(x: Tensor) -> Tensor:
@@ -164,61 +141,20 @@ def _taps(x: Tensor) -> Tensor:
     return torch.cat([early, same, late], dim=3)
 
 
-def bins(window: int, size: int) -> Tensor:
-    """Give a matrix ``(size, window)`` that averages as torch's adaptive pooling does.
-
-    Bin i goes from floor(i window / size) up to, not including, ceil((i + 1) window / size).
-    """
-    made = torch.zeros(size, window)
-    for i in range(size):
-        low, high = i * window // size, -((i + 1) * window // -size)
-        made[i, low:high] = 1 / (high - low)
-    return made
-
-
-def _two(layers: nn.ModuleList, x: Tensor, keep: Tensor | None = None) -> Tensor:
-    """Linear, ReLU, dropout with a mask ``keep``, linear: ``(b, n)`` to ``(b, m)``."""
+def _two(layers: nn.ModuleList, x: Tensor, mask: Mask = 1) -> Tensor:
+    """Linear, ReLU, dropout with a mask, linear: ``(b, n)`` to ``(b, m)``."""
     first, second = layers
-    return _Pair.apply(x, first.weight, first.bias, second.weight, second.bias, keep)
-
-
-class _Pair(torch.autograd.Function):
-    """Two linear layers in one, whose gradient is rounded as in the runs that are published."""
-
-    @staticmethod
-    def forward(
-        ctx,  # noqa: ANN001
-        x: Tensor,
-        first: Tensor,
-        first_bias: Tensor,
-        second: Tensor,
-        second_bias: Tensor,
-        keep: Tensor | None,
-    ) -> Tensor:
-        inner = torch.addmm(first_bias, x, first.T).relu_()
-        inner = inner if keep is None else inner * keep
-        ctx.save_for_backward(x, first, inner, second, keep)
-        return torch.addmm(second_bias, inner, second.T)
-
-    @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN001
-        x, first, inner, second, keep = ctx.saved_tensors
-        down = (grad @ second) * (inner > 0)  # what dropout took away is 0 in ``inner`` too
-        down = down if keep is None else down * keep
-        slopes = (down.T @ x, down.sum(dim=0), grad.T @ inner, grad.sum(dim=0))
-        return down @ first, *slopes, None
+    return second(first(x).relu() * mask)
 
 
 class AMAD(Neural):
     """The study's adaptive multi-scale detector; each of its mistakes is a switch.
 
-    `MultiScale` rebuilds the mean of a window's rows, per channel and in
-    z-scores. An isolation forest (scikit-learn's defaults: 100 trees, 256 samples) learns what it
-    rebuilds of the training windows, standardised. Training, by the study: windows every 6 rows,
-    the loss `absolute_and_squared` over each batch, AdamW with weight decay
-    1e-4, a cosine from the learning rate to 1e-6 in 30 epochs (after which it rises again),
-    gradients clipped at norm 1, 40 epochs unless the training loss has not fallen for 10; the best
-    epoch's weights are kept. Other settings: `Neural`'s.
+    `MultiScale` rebuilds the mean of a window's rows, per channel and in z-scores. An isolation
+    forest learns what it rebuilds of the training windows, standardised. Training, by the study:
+    windows every 6 rows, `absolute_and_squared` over each batch, AdamW, a cosine of 30 epochs
+    (after which the learning rate rises again), until the training loss has not fallen for
+    ``patience`` epochs; the best epoch's weights are kept. Other settings: `Neural`'s.
 
     Score of a row, whose window is padded on the left with zeros (the training mean): 0.6 times the
     mean over channels of its squared distance from the rebuilt mean; a moving average
@@ -235,9 +171,6 @@ class AMAD(Neural):
       depends on later rows, and a threshold set on some rows says nothing on others. Else the
       training rows give the forest's range, and the sum stays as it is: scaling and raising it
       would change no order, clipping only make ties.
-
-    The forest's contamination, 0.1 in the study, shifts its decision function alone, and scaling
-    takes the shift away.
     """
 
     name = "AMAD"
@@ -258,7 +191,7 @@ class AMAD(Neural):
 
     @property
     def min_rows(self) -> int:
-        """Fewest rows that it can be fitted on, and can score: two training windows."""
+        """Fewest rows: two training windows."""
         return self.window + self.stride
 
     def rescored(self, X: npt.ArrayLike, **switches: bool) -> Floats:
@@ -270,15 +203,12 @@ class AMAD(Neural):
         unknown = sorted(set(switches) - set(SWITCHES))
         if unknown:
             raise ValueError(f"no switch {unknown[0]!r}: there are {', '.join(SWITCHES)}")
-        chosen = {name: getattr(self, name) for name in SWITCHES} | switches
-        return self._mixed(*self._parts(self._fitted_rows(X)), **chosen)
+        return self._score_rows(self._fitted_rows(X), **switches)
 
-    def _build(self, channels: int, generator: torch.Generator | None = None) -> MultiScale:
-        return MultiScale(channels=channels, window=self.window, generator=generator)
+    def _build(self, channels: int, generator: Generator) -> MultiScale:
+        return MultiScale(channels, self.window, generator)
 
-    def _learner(
-        self, network: MultiScale, inputs: Tensor, generator: torch.Generator
-    ) -> training.Learner:
+    def _learner(self, network: MultiScale, inputs: Tensor, generator: Generator) -> Learner:
         def loss(windows: Tensor, target: Tensor) -> Tensor:
             return absolute_and_squared(network(windows, generator) - windows.mean(dim=2))
 
@@ -296,56 +226,37 @@ class AMAD(Neural):
         normality = -self._forest.decision_scores_
         self._range = np.array([normality.min(), normality.max()])
 
-    def _score_rows(self, rows: Floats) -> Floats:
-        switches = {name: getattr(self, name) for name in SWITCHES}
-        return self._mixed(*self._parts(rows), **switches)
-
     @torch.inference_mode()
-    def _parts(self, rows: Floats) -> tuple[Floats, Floats, Floats]:
-        """What a score is made of: squared error ``(t,)``, heads ``(t, 2)``, forest ``(t,)``."""
+    def _score_rows(self, rows: Floats, **switches: bool) -> Floats:
+        given = {name: getattr(self, name) for name in SWITCHES} | switches
         scaled = self._scaled(rows)
         padded = torch.cat([scaled.new_zeros(self.window - 1, scaled.shape[1]), scaled])
-        features = [
-            self.network.features(part)
-            for part in training.windows(padded, self.window).split(training.BATCH)
-        ]
-        features = torch.cat(features)
-        rebuilt = self.network.rebuilt(features)
+        parts = training.windows(padded, self.window).split(training.BATCH)
+        features = torch.cat([self.network.features(part) for part in parts])
+        rebuilt = _two(self.network.out, features)
+        heads = torch.cat([_two(head, features) for head in self.network.heads], dim=1).sigmoid()
         errors = (scaled - rebuilt).square().mean(dim=1)
-        rebuilt, errors, heads = (
-            each.cpu().double().numpy()
-            for each in (rebuilt, errors, self.network.guesses(features))
-        )
-        return errors, heads, -self._forest._score(rebuilt)
+        rebuilt, heads, errors = (each.cpu().double().numpy() for each in (rebuilt, heads, errors))
 
-    def _mixed(
-        self,
-        errors: Floats,
-        guesses: Floats,
-        normality: Floats,
-        *,
-        heads: bool,
-        wrong_sign: bool,
-        centred: bool,
-        test_scaled: bool,
-    ) -> Floats:
-        """Bring the parts together to scores ``(t,)``."""
-        own = ERROR * errors + (guesses @ HEADS if heads else 0)
+        own = ERROR * errors + (heads @ HEADS if given["heads"] else 0)
+        mixed = NETWORK * moving_average(own, AVERAGE, centred=given["centred"])
+        normality = -self._forest._score(rebuilt)
         low, high = self._range
-        forest = unit(normality) if test_scaled else (normality - low) / max(high - low, TINY)
-        mixed = NETWORK * moving_average(own, AVERAGE, centred=centred)
-        mixed = mixed + FOREST * (forest if wrong_sign else 1 - forest)
-        if not test_scaled:
+        if given["test_scaled"]:
+            low, high = normality.min(), normality.max()
+        forest = (normality - low) / max(high - low, TINY)
+        mixed = mixed + FOREST * (forest if given["wrong_sign"] else 1 - forest)
+        if not given["test_scaled"]:
             return mixed
         scaled = unit(mixed)
         raised = np.where(scaled > np.quantile(scaled, HIGH), RAISED * scaled, scaled)
         return np.minimum(raised, 1.0)
 
-    def _state(self) -> dict[str, np.ndarray]:
+    def _state(self) -> Arrays:
         forest = {f"forest.{name}": array for name, array in self._forest._state().items()}
         return super()._state() | forest | {"range": self._range}
 
-    def _restore(self, state: dict[str, np.ndarray]) -> None:
+    def _restore(self, state: Arrays) -> None:
         super()._restore(state)
         self._range = state["range"]
         self._forest = IsolationForest(held_out=0.0, seed=self.seed)

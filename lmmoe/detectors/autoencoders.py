@@ -1,16 +1,18 @@
 """Two autoencoders: LSTM-AE, recurrent, and USAD, trained adversarially."""
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.autograd import grad
 from torch.nn.functional import mse_loss
 
 from lmmoe import training
 from lmmoe.detectors.base import Part, Whole
-from lmmoe.detectors.neural import Neural, dense, draw, stack
+from lmmoe.detectors.neural import Neural, dense, draw
 from lmmoe.detectors.scaling import Floats
 
 
@@ -22,12 +24,14 @@ class EncoderDecoder(nn.Module):
     from the decoder's after it has read row i + 1.
     """
 
-    def __init__(
-        self, channels: int, hidden: int, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, channels: int, hidden: int, generator: Generator) -> None:
         super().__init__()
-        self.encoder = _lstm(channels, hidden, generator)
-        self.decoder = _lstm(channels, hidden, generator)
+        # Torch's layers, drawn by their own rule; one thread runs them twice as fast as Python.
+        self.encoder, self.decoder = (
+            nn.LSTM(channels, hidden, device="meta").to_empty(device="cpu") for _ in range(2)
+        )
+        for weights in (*self.encoder.parameters(), *self.decoder.parameters()):
+            draw(weights, hidden, generator)
         self.out = dense(hidden, channels, generator)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -44,27 +48,18 @@ class EncoderDecoder(nn.Module):
         return self.out(hidden[0])
 
 
-def _lstm(channels: int, hidden: int, generator: torch.Generator | None) -> nn.LSTM:
-    """Torch's layer, drawn by its own rule; one thread runs it twice as fast as steps in Python."""
-    layer = nn.LSTM(channels, hidden, device="meta").to_empty(device="cpu")  # draws nothing
-    for weights in layer.parameters():
-        draw(weights, hidden, generator)
-    return layer
-
-
 class LSTMAE(Neural):
     """EncDec-AD: a window is rebuilt backwards, from what an encoder remembers of it.
 
     Source: Malhotra et al., "LSTM-based Encoder-Decoder for Multi-sensor Anomaly Detection" (2016).
     Score of a row: the mean over channels of its squared error as the last row of its window, in
-    z-scores. The paper (section 2.2) takes the Mahalanobis distance of the absolute errors, with
-    mean and covariance from held-out rows; that is left out, since channels that hardly vary there
-    leave the covariance nearly without an inverse. Training feeds the decoder the true rows
-    (section 2.1); in use the paper feeds it its own output: the same for the last row.
+    z-scores. The paper (section 2.2) takes the Mahalanobis distance of the absolute errors; that is
+    left out, since channels that hardly vary leave the covariance nearly without an inverse.
+    Training feeds the decoder the true rows (section 2.1); in use the paper feeds it its own
+    output: the same for the last row.
 
-    ``hidden`` units; in training a window every ``stride`` rows. ``patience`` counts epochs without
-    a lower loss on the held-out rows or, where nothing is held out, in training. By its preset
-    window (30), units, stride, epochs (30) and patience are the study's; it names neither batch nor
+    ``hidden`` units; in training a window every ``stride`` rows. ``patience`` looks at the training
+    loss where nothing is held out. The preset is the study's, which names neither batch nor
     learning rate: these are LightMMoE's. Other settings: `Neural`'s.
     """
 
@@ -80,16 +75,8 @@ class LSTMAE(Neural):
         """Whose loss patience is about."""
         return "held out" if self.held_out else "training"
 
-    def _build(self, channels: int, generator: torch.Generator | None = None) -> EncoderDecoder:
+    def _build(self, channels: int, generator: Generator) -> EncoderDecoder:
         return EncoderDecoder(channels, self.hidden, generator)
-
-    def _learner(
-        self, network: EncoderDecoder, inputs: Tensor, generator: torch.Generator
-    ) -> training.Learner:
-        def loss(windows: Tensor, target: Tensor) -> Tensor:
-            return mse_loss(network(windows), windows)
-
-        return training.Descent(network, loss, training.adam(network, self.learning_rate))
 
     @torch.inference_mode()
     def _score_channels(self, rows: Floats) -> Floats:
@@ -102,22 +89,25 @@ class Autoencoders(nn.Module):
     """One encoder and two decoders over flattened windows ``(b, n)``.
 
     The encoder goes from n to n // 2, n // 4 and ``latent`` units, the decoders back. ReLU after
-    every layer, a sigmoid after a decoder's last one: the paper leaves both open, and rows scaled
-    to their training range lie between 0 and 1.
+    every layer, a sigmoid after a decoder's last one, as scaled rows lie between 0 and 1: the paper
+    leaves both open.
     """
 
-    def __init__(self, inputs: int, latent: int, generator: torch.Generator | None = None) -> None:
+    def __init__(self, inputs: int, latent: int, generator: Generator) -> None:
         super().__init__()
         sizes = (inputs, max(inputs // 2, 1), max(inputs // 4, 1), latent)
-        self.encoder = stack(sizes, nn.ReLU(), generator)
-        self.first = stack(sizes[::-1], nn.Sigmoid(), generator)
-        self.second = stack(sizes[::-1], nn.Sigmoid(), generator)
+
+        def stack(sizes: Sequence[int], last: nn.Module) -> nn.Module:
+            layers = [
+                part for pair in pairwise(sizes) for part in (dense(*pair, generator), nn.ReLU())
+            ]
+            return nn.Sequential(*layers[:-1], last)
+
+        self.encoder = stack(sizes, nn.ReLU())
+        self.first, self.second = (stack(sizes[::-1], nn.Sigmoid()) for _ in range(2))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Rebuild ``x`` ``(b, n)`` with the first autoencoder, and what it gives with the second.
-
-        The paper calls them AE1(W) and AE2(AE1(W)).
-        """
+        """Rebuild ``x`` ``(b, n)``: AE1(W) and AE2(AE1(W)) in the paper's words."""
         rebuilt = self.first(self.encoder(x))
         return rebuilt, self.second(self.encoder(rebuilt))
 
@@ -134,18 +124,14 @@ class Adversaries:
 
     def __init__(self, network: Autoencoders, learning_rate: float, alpha: float) -> None:
         self.network, self.alpha, self.epoch = network, alpha, 1
-        self.weights = [list(part.parameters()) for part in network.children()]
-        pairs = (nn.ModuleList([network.encoder, part]) for part in (network.first, network.second))
+        pairs = [nn.ModuleList([network.encoder, one]) for one in (network.first, network.second)]
         self.optimisers = [training.adam(pair, learning_rate) for pair in pairs]
 
     def step(self, windows: Tensor, target: Tensor) -> Tensor:
         """Let both learn from windows ``(b, c, w)``; give what `loss` gives, before the step."""
-        first, second, errors = self.slopes(windows.flatten(1))
-        encoder, *decoders = self.weights
-        for optimiser, decoder, slopes in zip(
-            self.optimisers, decoders, (first, second), strict=True
-        ):
-            for weights, slope in zip([*encoder, *decoder], slopes, strict=True):
+        *slopes, errors = self.slopes(windows.flatten(1))
+        for optimiser, own in zip(self.optimisers, slopes, strict=True):
+            for weights, slope in zip(optimiser.param_groups[0]["params"], own, strict=True):
                 weights.grad = slope
             optimiser.step()
         return self._mixed(errors[0], errors[2])
@@ -155,10 +141,10 @@ class Adversaries:
 
         A gradient is that of the encoder's weights, then of the loss's own decoder's. The graph is
         cut after the encoder and after the first decoder, so that the way back through R12, which
-        both losses need, is gone once: 16 passes through a part, where two backward passes take 19.
+        both losses need, is gone once.
         """
-        network, (encoder, one, two) = self.network, self.weights
-        near, far = 1 / self.epoch, 1 - 1 / self.epoch
+        network, near, far = self.network, 1 / self.epoch, 1 - 1 / self.epoch
+        encoder, one, two = (list(part.parameters()) for part in network.children())
         encoded = network.encoder(x)
         code = encoded.detach().requires_grad_()
         rebuilt, other = network.first(code), network.second(code)
@@ -173,12 +159,9 @@ class Adversaries:
         )
         (down_both,) = grad(rebuilt, code, down)
         down_second, *second = grad(near * errors[1], [code, *two])
-        shared = grad(encoded, encoder, down_first, retain_graph=True)
-        against = grad(encoded, encoder, down_second - far * down_both)
-
-        count = len(encoder)
-        first, second = [*shared, *first], [*against, *second]
-        for slope, other in zip(first[:count], deceived, strict=False):
+        first = [*grad(encoded, encoder, down_first, retain_graph=True), *first]
+        second = [*grad(encoded, encoder, down_second - far * down_both), *second]
+        for slope, other in zip(first[: len(encoder)], deceived, strict=False):
             slope.add_(other, alpha=far)
         for slope, other in zip(second, deceived, strict=True):
             slope.sub_(other, alpha=far)
@@ -202,16 +185,14 @@ class USAD(Neural):
     """USAD (Audibert et al., KDD 2020): adversarially trained autoencoders over whole windows.
 
     Score of a window, given to its last row: ``alpha`` times the squared error of AE1(W) plus
-    1 - ``alpha`` times that of AE2(AE1(W)), each the mean over the window's rows and the channels
-    (section 3.2; alpha + beta = 1). Rows are scaled to the range of the training rows (section
-    3.3); test rows beyond it are not clipped, though no output can follow them. `Autoencoders` is
-    the network, with ``latent`` units inside, `Adversaries` its training; other settings are
-    `Neural`'s. By its preset window, layers, batch (256) and epochs (30) are the study's.
+    1 - ``alpha`` times that of AE2(AE1(W)), each the mean over rows and channels (section 3.2).
+    Rows are scaled to the range of the training rows (section 3.3); test rows beyond it are not
+    clipped, though no output can follow them. `Autoencoders` is the network, with ``latent`` units
+    inside, `Adversaries` its training; other settings are `Neural`'s, the preset is the study's.
 
     As defined, the contest has a winner: L2 falls as long as R12 rises, so after a few epochs the
     second decoder saturates and AE2(AE1(W)) is nearly the same whatever W is. Early stopping, where
-    rows are held out, ends before: it watches the mean score of normal rows (`Adversaries.loss`),
-    since the losses themselves are weighed anew in every epoch.
+    rows are held out, ends before: it watches the mean score of normal rows (`Adversaries.loss`).
     """
 
     name = "USAD"
@@ -221,12 +202,10 @@ class USAD(Neural):
     latent: Whole = 40
     alpha: Part = 0.5
 
-    def _build(self, channels: int, generator: torch.Generator | None = None) -> Autoencoders:
+    def _build(self, channels: int, generator: Generator) -> Autoencoders:
         return Autoencoders(channels * self.window, self.latent, generator)
 
-    def _learner(
-        self, network: Autoencoders, inputs: Tensor, generator: torch.Generator
-    ) -> Adversaries:
+    def _learner(self, network: Autoencoders, inputs: Tensor, generator: Generator) -> Adversaries:
         return Adversaries(network, self.learning_rate, self.alpha)
 
     @torch.inference_mode()

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal, Self, get_type_hints
+from typing import Annotated, ClassVar, Literal, Self, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from lmmoe.detectors.scaling import Floats, Scaling
 from lmmoe.errors import DataError
 
 Bits = npt.NDArray[np.int_]
+Arrays = dict[str, np.ndarray]
 
 # Kinds of settings.
 Whole = Annotated[int, Field(ge=1)]
@@ -32,17 +33,14 @@ class Detector:
     harness. After ``fit``: ``decision_scores_`` ``(t,)``, the scores of the training rows;
     ``threshold_``, their (1 - ``contamination``) quantile; ``labels_`` ``(t,)``, 1 above it.
 
-    Settings are the annotated attributes that have a value, here and in subclasses; the value is
-    the default, the annotation is checked. Every detector has ``seed``, which fixes all that is
-    random (two runs on one machine give equal bits), and ``contamination``, the share of training
-    rows to flag (PyOD's default, 0.1, is high for a live alarm). Two more mean the same wherever a
-    subclass has them:
-
-    - ``held_out``: the share of rows at the end that are scaled with the rest and then left out, so
-      that a threshold can be set there and training be stopped by them. Scores of rows that a model
-      was fitted on are too low for either.
-    - ``first_scores``: what the first ``unscored`` rows get, the "lowest" score of the series or
-      "zero", as in the study.
+    Settings are the annotated attributes that have a value, here and in subclasses: the default;
+    the annotation is checked. ``seed`` fixes all that is random (two runs on one machine give equal
+    bits); ``contamination`` is the share of training rows to flag (PyOD's 0.1 is high for a live
+    alarm). Where a subclass has them, a score looks at ``window`` rows up to its own or, for
+    forecasts, up to ``horizon`` rows before it; ``held_out`` is the share of rows at the end that
+    are scaled with the rest and then left out, for thresholds and to stop training, since scores of
+    learned rows are too low; the first ``unscored`` rows get the "lowest" score or, as in the
+    study, "zero" (``first_scores``).
 
     To add a detector, write a subclass with `_score_channels` or `_score_rows`, and `_learn` if it
     learns more than its scaling; and a line in `lmmoe.detectors.PRESETS`. Raises `ValueError` for a
@@ -54,10 +52,11 @@ class Detector:
     seeded = True  # False where the seed changes nothing: one run then stands for all
     savable = True  # False where what it learned is more than arrays
     rescales = False  # True where scores are scaled over the rows given: no threshold carries over
-    scaling: ClassVar[str | None] = "z-score"  # a rule of `Scaling.of`; None: raw rows
+    scaling: ClassVar[str] = "z-score"  # a rule of `Scaling.of`
     held_out: ClassVar[float | None] = None  # None: it learns no more than its scaling
     first_scores: ClassVar[str] = "lowest"
-    unscored = 0  # rows at the start that have no score of their own
+    window: ClassVar[int] = 1
+    horizon: ClassVar[int] = 0
 
     seed: int = 0
     contamination: Annotated[float, Field(gt=0, le=0.5)] = 0.1
@@ -67,20 +66,20 @@ class Detector:
         for name, value in settings.items():
             if name not in kinds:
                 raise ValueError(f"{self.name} has no setting {name!r}: it has {', '.join(kinds)}")
-            check(name, value, kinds[name])
+            _check_value(name, value, kinds[name])
         for name in kinds:
             setattr(self, name, settings.get(name, getattr(type(self), name)))
         self._check()
 
     @classmethod
     @cache
-    def setting_kinds(cls) -> dict[str, Any]:
+    def setting_kinds(cls) -> dict[str, TypeAdapter]:
         """Types of the settings by name, those of the base classes first."""
-        hints, names = get_type_hints(cls, include_extras=True), {}
-        for base in reversed(cls.__mro__):
-            own = vars(base).get("__annotations__", {})
-            names |= dict.fromkeys(n for n in own if "ClassVar" not in str(own[n]))
-        return {name: hints[name] for name in names if hasattr(cls, name)}
+        hints = get_type_hints(cls, include_extras=True)
+        own = [vars(base).get("__annotations__", {}) for base in reversed(cls.__mro__)]
+        names = [name for each in own for name in each if "ClassVar" not in str(each[name])]
+        strict = ConfigDict(strict=True)  # "yes" is no number
+        return {n: TypeAdapter(hints[n], config=strict) for n in names if hasattr(cls, n)}
 
     @property
     def settings(self) -> dict[str, object]:
@@ -140,21 +139,25 @@ class Detector:
     @property
     def parameters(self) -> int:
         """How many numbers were learned, without the scaling; `RuntimeError` before ``fit``."""
-        if not hasattr(self, "_learned"):
-            raise RuntimeError(f"{self.name} has not been fitted: its size depends on the rows")
+        self._need_fit()
         return sum(array.size for array in self._learned.values())
+
+    @property
+    def unscored(self) -> int:
+        """Rows at the start that have no score of their own: those before the first window's."""
+        return self.window + self.horizon - 1
 
     @property
     def min_rows(self) -> int:
         """Fewest rows that it can be fitted on, and can score."""
         return self.unscored + 1
 
-    # --- what a subclass may replace ---
+    # From here on, what a subclass may replace.
 
     def _check(self) -> None:
         """Refuse settings that do not go together, by `ValueError`."""
 
-    def _learn(self, scaled: Floats) -> dict[str, np.ndarray]:
+    def _learn(self, scaled: Floats) -> Arrays:
         """Learn from scaled rows ``(t, c)``: arrays by name, later in ``_learned``."""
         return {}
 
@@ -171,28 +174,24 @@ class Detector:
         return late.min() if self.first_scores == "lowest" else 0.0
 
     def _fit(self, rows: Floats) -> None:
-        scaling = None if self.scaling is None else Scaling.of(self.scaling, rows)
-        scaled = rows if scaling is None else scaling(rows)
-        cut = len(rows) if self.held_out is None else self._cut(len(rows))
-        self._learned = self._learn(scaled[:cut])
+        scaling = Scaling.of(self.scaling, rows)
+        self._learned = self._learn(scaling(rows)[: self._cut(len(rows)) or None])
         self._scaling = scaling
 
-    def _state(self) -> dict[str, np.ndarray]:
+    def _state(self) -> Arrays:
         """What ``_fit`` learned, as arrays by name."""
-        return self._learned | ({} if self._scaling is None else self._scaling.state)
+        return self._learned | ({} if self.scaling == "none" else vars(self._scaling))
 
-    def _restore(self, state: dict[str, np.ndarray]) -> None:
+    def _restore(self, state: Arrays) -> None:
         """Take back what `_state` gave."""
-        self._scaling = None
-        if self.scaling is not None:
+        self._scaling = Scaling(0.0, 1.0)
+        if self.scaling != "none":
             self._scaling = Scaling(state.pop("shift"), state.pop("scale"))
         self._learned = state
 
     def _threads(self) -> AbstractContextManager:
         """How many threads to fit and to score with: NumPy's own choice."""
         return nullcontext()
-
-    # --- the rest ---
 
     def _cut(self, rows: int) -> int:
         """How many of the training rows it learns from, beyond its scaling.
@@ -230,8 +229,7 @@ class Detector:
         return rows
 
     def _fitted_rows(self, X: npt.ArrayLike) -> Floats:
-        if not self.fitted:
-            raise RuntimeError(f"{self.name} has not been fitted: call fit first")
+        self._need_fit()
         rows = self._rows(X)
         if rows.shape[1] != self.n_features_in_:
             raise DataError(
@@ -239,12 +237,15 @@ class Detector:
             )
         return rows
 
+    def _need_fit(self) -> None:
+        if not self.fitted:
+            raise RuntimeError(f"{self.name} has not been fitted: call fit first")
 
-def check(name: str, value: object, kind: Any) -> None:  # noqa: ANN401 a type is anything
-    """Raise `ValueError` where a setting's value is not of the annotated kind."""
+
+def _check_value(name: str, value: object, kind: TypeAdapter) -> None:
     plain = value.item() if isinstance(value, np.generic) else value
     try:
-        _adapter(kind).validate_python(plain)
+        kind.validate_python(plain)
     except ValidationError as error:
         # Of "a number or a list of them", the last says what is wrong with a list.
         found = error.errors()[-1 if isinstance(plain, list) else 0]
@@ -256,26 +257,17 @@ def check(name: str, value: object, kind: Any) -> None:  # noqa: ANN401 a type i
         raise ValueError(f"{name}={value!r}: {text}") from error
 
 
-@cache
-def _adapter(kind: Any) -> TypeAdapter:  # noqa: ANN401
-    return TypeAdapter(kind, config=ConfigDict(strict=True))  # "yes" is no number
-
-
 def windows(rows: Floats, window: int) -> Floats:
-    """View rows ``(t, c)`` as flat windows ``(t - w + 1, w * c)``, oldest row first; no copy.
-
-    ``rows`` must be in one piece of memory, row by row, as `Detector` gives them.
-    """
+    """View contiguous rows ``(t, c)`` as flat windows ``(t - w + 1, w * c)``, oldest row first."""
     channels = rows.shape[1]
     flat = np.lib.stride_tricks.sliding_window_view(rows.ravel(), window * channels)
     return flat[::channels]
 
 
 def blocks(rows: Floats, window: int) -> Iterator[Floats]:
-    """Give the flat windows ``(n, w * c)`` of rows ``(t, c)`` in turn, some at a time, copied.
+    """Give `windows` ``(n, w * c)`` in turn, some at a time, copied: products are quick on copies.
 
-    All of them at once would be ``w`` times as large as the rows; a product with a matrix is quick
-    on a copy only.
+    All of them at once would be ``w`` times as large as the rows.
     """
     flat = windows(rows, window)
     for start in range(0, len(flat), BLOCK):

@@ -4,7 +4,7 @@ from zlib import crc32
 
 import numpy as np
 
-from lmmoe.detectors.base import Detector, First, Share, Whole
+from lmmoe.detectors.base import Arrays, Detector, First, Share, Whole
 from lmmoe.detectors.scaling import Floats, unit
 from lmmoe.errors import DataError
 
@@ -16,7 +16,7 @@ class Random(Detector):
     """Independent uniform numbers in [0, 1), whatever the rows; others for other rows."""
 
     name = "random"
-    scaling = None
+    scaling = "none"
 
     def _score_rows(self, rows: Floats) -> Floats:
         # By itself a seed would give training and test rows, and all entities, the same numbers.
@@ -37,7 +37,7 @@ class RowIndex(Detector):
 
     name = "row index"
     seeded = False
-    scaling = None
+    scaling = "none"
 
     def _score_rows(self, rows: Floats) -> Floats:
         return np.arange(len(rows), dtype=np.float64)
@@ -59,25 +59,19 @@ class MTSExample(Detector):
         return self._score_channels(rows).sum(axis=1)
 
 
-class L2MinMax(Detector):
+class L2MinMax(MTSExample):
     """Euclidean norm of the row after min-max scaling by the training rows.
 
     Source: Sarfraz et al., "Position: Quo Vadis, Unsupervised Time Series Anomaly Detection?"
-    (ICML 2024), baseline "L2-norm". A channel at its lowest training value adds nothing. A channel
-    adds the square of its scaled value to the squared score; `channel_scores` gives these squares.
-    The range is that of all training rows, so that thresholds from the last of them are a little
-    low.
+    (ICML 2024), baseline "L2-norm". A channel's score is its share in the squared norm. The range
+    is that of all training rows, so that thresholds from the last of them are a little low.
     """
 
     name = "L2 min-max"
-    seeded = False
     scaling = "min-max"
 
-    def _score_channels(self, rows: Floats) -> Floats:
-        return self._scaling(rows) ** 2
-
     def _score_rows(self, rows: Floats) -> Floats:
-        return np.sqrt(self._score_channels(rows).sum(axis=1))
+        return np.sqrt(super()._score_rows(rows))
 
 
 class RangeDeviation(Detector):
@@ -89,12 +83,12 @@ class RangeDeviation(Detector):
 
     name = "range deviation"
     seeded = False
-    scaling = None
+    scaling = "none"
     parameters = 0  # a range is no more than a scaling
 
     held_out: Share = 0.1
 
-    def _learn(self, scaled: Floats) -> dict[str, np.ndarray]:
+    def _learn(self, scaled: Floats) -> Arrays:
         return {"low": scaled.min(axis=0), "high": scaled.max(axis=0)}
 
     def _score_channels(self, rows: Floats) -> Floats:
@@ -108,23 +102,18 @@ class RangeDeviation(Detector):
 class MovingAverage(Detector):
     """Forecast each row as the mean of the ``window`` rows before it; 1 repeats the last value.
 
-    Score: the mean over channels of the squared error in z-scores, the rule of the study's
-    forecasters, so that only the forecast differs (Hyndman and Athanasopoulos, "Forecasting:
-    Principles and Practice", 3rd edition, section 5.2, the naive method). Only the scaling is
-    learned: ``held_out`` changes nothing.
+    Score: the mean over channels of the squared error in z-scores, as of the study's forecasters
+    (Hyndman and Athanasopoulos, "Forecasting: Principles and Practice", 3rd edition, section 5.2,
+    the naive method). Only the scaling is learned: ``held_out`` changes nothing.
     """
 
     name = "moving average"
     seeded = False
+    horizon = 1
 
     held_out: Share = 0.1
     first_scores: First = "lowest"
     window: Whole = 16
-
-    @property
-    def unscored(self) -> int:
-        """Rows before the first one that can be forecast."""
-        return self.window
 
     def _score_channels(self, rows: Floats) -> Floats:
         scaled = self._scaling(rows)
@@ -135,16 +124,12 @@ class MovingAverage(Detector):
 class SmartSimpleAD(Detector):
     """The study's mixture of level, spread and change, not causal: a score sees 6 rows ahead.
 
-    Each scaled over the rows that are scored, so a score depends on all of these:
-
-    - level: the squared norm of the weighted z-scores,
-    - spread: their population variance in a centred window of 3 rows, summed over channels,
-    - change: the variance of the differences inside a centred window of 7 rows, likewise.
-
-    Windows are clipped at both ends. A channel weighs the root of its share of the variance of the
-    scaled training rows, the weights summing to 1: so all channels weigh the same, but for constant
-    ones, which weigh nothing. Source: the study's definition; equals its published results per
-    machine on SMD under its protocol.
+    Level is the squared norm of the weighted z-scores, spread their population variance in a
+    centred window of 3 rows, change the variance of the differences inside one of 7 rows, both
+    summed over channels; windows are clipped at both ends. Each is scaled over the rows that are
+    scored, so a score depends on all of these. A channel weighs the root of its share of the
+    variance of the scaled training rows: all weigh the same, but for constant ones, which weigh
+    nothing. Source: the study's definition; equals its published results per machine on SMD.
     """
 
     name = "SmartSimpleAD"
@@ -153,7 +138,7 @@ class SmartSimpleAD(Detector):
     rescales = True
     parameters = 0  # weights tell which channels vary, no more
 
-    def _learn(self, scaled: Floats) -> dict[str, np.ndarray]:
+    def _learn(self, scaled: Floats) -> Arrays:
         variance = np.where(np.ptp(scaled, axis=0) > 0, scaled.var(axis=0), 0.0)
         if not variance.any():
             raise DataError(f"no channel varies in training, and {self.name} weighs by variance")

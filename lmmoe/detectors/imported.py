@@ -2,6 +2,8 @@
 
 import hashlib
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module, metadata
 from pathlib import Path
@@ -9,8 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from lmmoe.detectors.base import Detector, Share
-from lmmoe.detectors.scaling import Floats, Scaling
+from lmmoe.detectors.base import Arrays, Detector, Share
+from lmmoe.detectors.scaling import Floats
 
 OURS = ("contamination", "random_state")  # given by our own settings where the class takes them
 # What foreign code raises on data or settings that it cannot take.
@@ -20,19 +22,19 @@ FOREIGN = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeErr
 class Imported(Detector):
     """A detector of another package: ``detector("pyod.models.ecod.ECOD")``.
 
-    It is fitted on the z-scored rows that `Detector` learns from, and scores z-scored rows. The
-    class must keep PyOD's contract (Zhao, Nasrullah and Li, JMLR 2019): ``fit``, and a
-    ``decision_function`` that is higher for more anomalous rows; ``decision_scores_`` after ``fit``
-    tells it from scikit-learn's classes, whose function has the opposite sign. Its constructor's
-    arguments are settings here; ``contamination`` and, as its ``random_state``, ``seed`` are passed
-    on where it takes them. A class that draws otherwise is not fixed by ``seed``. The model is an
-    object of that package, which a file of numbers cannot hold.
+    It is fitted on z-scored rows and scores them. The class must keep PyOD's contract (Zhao,
+    Nasrullah and Li, JMLR 2019): ``fit``, and a ``decision_function`` that is higher for more
+    anomalous rows; ``decision_scores_`` after ``fit`` tells it from scikit-learn's classes, whose
+    function has the opposite sign. Its constructor's arguments are settings here;
+    ``contamination`` and, as its ``random_state``, ``seed`` are passed on where it takes them. A
+    class that draws otherwise is not fixed by ``seed``. No file of numbers can hold its model.
 
     Raises `ValueError` for a setting that the class refuses; `RuntimeError` where it fails on the
     rows, or where its scores are not one finite number per row.
     """
 
     savable = False
+    parameters = 0  # unknown
     foreign: ClassVar[type]
 
     held_out: Share = 0.1
@@ -41,9 +43,9 @@ class Imported(Detector):
         ours = self.setting_kinds()
         given = {name: value for name, value in settings.items() if name not in ours}
         theirs = [name for name in _arguments(self.foreign) if name not in (*OURS, *ours)]
-        if unknown := sorted(given.keys() - set(theirs)):
+        for name in sorted(given.keys() - set(theirs)):
             known = ", ".join([*ours, *theirs])
-            raise ValueError(f"{self.name} has no setting {unknown[0]!r}: it has {known}")
+            raise ValueError(f"{self.name} has no setting {name!r}: it has {known}")
         super().__init__(**{name: settings[name] for name in settings if name in ours})
         self._given = given
         self._make()  # a bad setting is told at once
@@ -53,43 +55,29 @@ class Imported(Detector):
         """Our settings, and those given to the foreign class."""
         return super().settings | self._given
 
-    @property
-    def parameters(self) -> int:
-        """Unknown, so 0."""
-        return 0
-
     def _make(self) -> Any:  # noqa: ANN401
-        ours = {"contamination": self.contamination, "random_state": self.seed}
-        taken = _arguments(self.foreign)
-        given = self._given | {name: value for name, value in ours.items() if name in taken}
-        try:
-            return self.foreign(**given)
-        except FOREIGN as error:
-            raise ValueError(f"{self.name} refuses its settings ({error})") from error
+        ours, taken = (self.contamination, self.seed), _arguments(self.foreign)
+        shared = {name: value for name, value in zip(OURS, ours, strict=True) if name in taken}
+        with _told(ValueError, f"{self.name} refuses its settings"):
+            return self.foreign(**self._given, **shared)
 
-    def _fit(self, rows: Floats) -> None:
-        scaling, model = Scaling.z_score(rows), self._make()
-        try:
-            model.fit(scaling(rows)[: self._cut(len(rows))])
-        except FOREIGN as error:
-            raise RuntimeError(f"{self.name} cannot be fitted on these rows ({error})") from error
-        if not hasattr(model, "decision_scores_"):
+    def _learn(self, scaled: Floats) -> Arrays:
+        self._model = self._make()
+        with _told(RuntimeError, f"{self.name} cannot be fitted on these rows"):
+            self._model.fit(scaled)
+        if not hasattr(self._model, "decision_scores_"):
             raise RuntimeError(
                 f"{self.name} has no decision_scores_ after fit, so it does not keep PyOD's "
                 "contract, and its scores may have the opposite sign"
             )
-        self._scaling, self._model = scaling, model
+        return {}
 
     def _score_rows(self, rows: Floats) -> Floats:
-        try:
+        with _told(RuntimeError, f"{self.name} cannot score these rows"):
             found = self._model.decision_function(self._scaling(rows))
             scores = np.asarray(found, dtype=np.float64)
-        except FOREIGN as error:
-            raise RuntimeError(f"{self.name} cannot score these rows ({error})") from error
         if scores.shape != (len(rows),):
-            raise RuntimeError(
-                f"{self.name} gave scores of shape {scores.shape} for {len(rows)} rows"
-            )
+            raise RuntimeError(f"{self.name} gave scores {scores.shape} for {len(rows)} rows")
         bad = np.flatnonzero(~np.isfinite(scores))
         if len(bad):
             raise RuntimeError(
@@ -97,6 +85,14 @@ class Imported(Detector):
                 f"({len(bad)} of {len(rows)} scores are not finite)"
             )
         return scores
+
+
+@contextmanager
+def _told(kind: type[Exception], text: str) -> Iterator[None]:
+    try:
+        yield
+    except FOREIGN as error:
+        raise kind(f"{text} ({error})") from error
 
 
 @cache
@@ -121,15 +117,9 @@ def imported(path: str) -> type[Detector]:
     for method in ("fit", "decision_function"):
         if not callable(getattr(found, method, None)):
             raise ValueError(f"{path} is no detector: it has no method {method!r}")
-    members = {
-        "__doc__": found.__doc__,
-        "__module__": __name__,
-        "foreign": found,
-        "name": path,
-        "seeded": "random_state" in _arguments(found),
-        "version": version(path),
-    }
-    return type(found.__name__, (Imported,), members)
+    seeded = "random_state" in _arguments(found)
+    members = {"foreign": found, "name": path, "seeded": seeded, "version": version(path)}
+    return type(found.__name__, (Imported,), members | {"__module__": __name__})
 
 
 def _arguments(foreign: type) -> list[str]:

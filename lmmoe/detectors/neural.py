@@ -1,19 +1,19 @@
-"""What the detectors share that train a network on windows."""
+"""What the detectors share that train a network on windows, and the simplest of them."""
 
 import math
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Annotated
 
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.nn.functional import mse_loss
 
 from lmmoe import training
-from lmmoe.detectors.base import Detector, First, Positive, Share, Whole
+from lmmoe.detectors.base import Arrays, Detector, First, Positive, Share, Whole
 from lmmoe.detectors.scaling import Floats, Scaling
+from lmmoe.training import Learner
 
 
 class Neural(Detector):
@@ -24,8 +24,9 @@ class Neural(Detector):
     any of torch's ("cpu", "cuda", "mps"). Networks of this size gain nothing from a second thread:
     ``threads``, an attribute and no setting since no score depends on it, is 1.
 
-    A subclass gives ``_build``, ``_learner`` and how rows are scored; ``horizon`` 0 for one that
-    rebuilds windows, whose score begins with the first window's last row.
+    A subclass gives ``_build`` and how rows are scored; ``horizon`` 0 for one that rebuilds
+    windows, whose score begins with the first window's last row; and ``_learner``, if the network
+    is not trained by Adam on the mean squared error.
     """
 
     horizon = 1
@@ -42,44 +43,23 @@ class Neural(Detector):
     patience: Whole = 3
     device: str = "cpu"
 
-    @property
-    def _context(self) -> int:
-        """Rows before the first one that can be forecast or rebuilt from a whole window."""
-        return self.window + self.horizon - 1
-
-    @property
-    def unscored(self) -> int:
-        """All of them, unless a method has a score for rows without a whole window."""
-        return self._context
-
-    def _build(self, channels: int, generator: torch.Generator | None = None) -> nn.Module:
-        """Make the network on the CPU, its weights drawn with ``generator``.
-
-        A seed then starts every device from the same place.
-        """
+    def _build(self, channels: int, generator: Generator) -> nn.Module:
+        """Make the network on the CPU, so that a seed starts every device from the same place."""
         raise NotImplementedError
 
-    def _learner(
-        self, network: nn.Module, inputs: Tensor, generator: torch.Generator
-    ) -> training.Learner:
-        """Say how the network learns from windows ``inputs`` ``(n, c, w)``.
+    def _learner(self, network: nn.Module, inputs: Tensor, generator: Generator) -> Learner:
+        """Say how it learns from windows ``(n, c, w)``; ``generator`` draws dropout."""
 
-        ``generator`` draws what training draws (dropout).
-        """
-        raise NotImplementedError
+        def loss(windows: Tensor, target: Tensor) -> Tensor:
+            return mse_loss(network(windows), target if self.horizon else windows)
+
+        return training.Descent(network, loss, training.adam(network, self.learning_rate))
 
     @property
     def plan(self) -> training.Plan:
         """The settings that `lmmoe.training` asks for."""
-        return training.Plan(
-            window=self.window,
-            epochs=self.epochs,
-            batch=self.batch,
-            patience=self.patience,
-            horizon=self.horizon,
-            stride=self.stride,
-            watch=self.watch,
-        )
+        names = ("window", "epochs", "batch", "patience", "horizon", "stride", "watch")
+        return training.Plan(**{name: getattr(self, name) for name in names})
 
     def _threads(self) -> AbstractContextManager:
         return training.threads(self.threads)
@@ -91,11 +71,12 @@ class Neural(Detector):
         generator = torch.Generator(self.device).manual_seed(self.seed)
         scaled, cut = self._scaled(rows), self._cut(len(rows))
         inputs, _ = training.examples(scaled[:cut], self.plan)
+        context = self.window + self.horizon - 1  # of the first held-out row
         learner = self._learner(network, inputs, generator)
         self.history = training.fit(
             learner,
             scaled[:cut],
-            scaled[cut - self._context :] if cut < len(rows) else None,
+            scaled[cut - context :] if cut < len(rows) else None,
             self.plan,
             generator=generator,
             title=self.name,
@@ -113,50 +94,36 @@ class Neural(Detector):
     @property
     def parameters(self) -> int:
         """How many numbers the network learns; raises `RuntimeError` before ``fit``."""
-        if not hasattr(self, "network"):
-            raise RuntimeError(f"{self.name} has not been fitted: its size depends on the channels")
+        self._need_fit()
         return sum(weights.numel() for weights in self.network.parameters())
 
-    def _state(self) -> dict[str, np.ndarray]:
+    def _state(self) -> Arrays:
         weights = {f"network.{k}": v.cpu().numpy() for k, v in self.network.state_dict().items()}
-        history = {
-            "history.training": np.array(self.history.training),
-            "history.held_out": np.array(self.history.held_out),
-            "history.best_epoch": np.array([self.history.best_epoch]),
-        }
-        return weights | history | self._scaling.state
+        history = {f"history.{k}": np.atleast_1d(v) for k, v in vars(self.history).items()}
+        return weights | history | vars(self._scaling)
 
-    def _restore(self, state: dict[str, np.ndarray]) -> None:
-        self._scaling = Scaling(state.pop("shift"), state.pop("scale"))
+    def _restore(self, state: Arrays) -> None:
+        self._scaling = Scaling(state["shift"], state["scale"])
         self.history = training.History(
-            state.pop("history.training").tolist(),
-            state.pop("history.held_out").tolist(),
-            int(state.pop("history.best_epoch")[0]),
+            state["history.training"].tolist(),
+            state["history.held_out"].tolist(),
+            int(state["history.best_epoch"][0]),
         )
         self.network = self._restored(state).to(self.device)
         weights = prefixed(state, "network.")
         self.network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
         self.network.eval()
 
-    def _restored(self, state: dict[str, np.ndarray]) -> nn.Module:
+    def _restored(self, state: Arrays) -> nn.Module:
         """Make the network whose weights ``state`` holds, before they are loaded."""
         return self._build(len(self._scaling.scale), torch.Generator())
 
 
 class Forecaster(Neural):
-    """Forecast the row ``horizon`` after each window ``(b, c, w)``.
+    """Forecast the row ``horizon`` after each window ``(b, c, w)``; a subclass gives ``_build``.
 
-    Score of a row: the mean over channels of the squared error of its forecast, in scaled units. A
-    subclass gives ``_build``; and ``_learner``, if it is not trained on the squared error.
+    Score of a row: the mean over channels of the squared error of its forecast, in scaled units.
     """
-
-    def _learner(
-        self, network: nn.Module, inputs: Tensor, generator: torch.Generator
-    ) -> training.Learner:
-        def loss(windows: Tensor, target: Tensor) -> Tensor:
-            return mse_loss(network(windows), target)
-
-        return training.Descent(network, loss, training.adam(network, self.learning_rate))
 
     def forecasts(self, X: Floats) -> Floats:
         """Forecast rows ``unscored`` to the last of ``(t, c)`` in raw units: ``(t - unscored, c)``.
@@ -177,15 +144,26 @@ class Forecaster(Neural):
         return errors.cpu().double().numpy()
 
 
-def prefixed(state: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+class Linear(Forecaster):
+    """One linear layer from the flattened window to the next row, trained like LightMMoE.
+
+    The question of "Are Transformers Effective for Time Series Forecasting?" (Zeng et al., AAAI
+    2023): how much of a network's result a linear map reaches. Here it sees all channels: 23,142
+    parameters at 38 channels. Settings: `Neural`'s, whose defaults are LightMMoE's.
+    """
+
+    name = "linear"
+
+    def _build(self, channels: int, generator: Generator) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), dense(channels * self.window, channels, generator))
+
+
+def prefixed(state: Arrays, prefix: str) -> Arrays:
     """Give the arrays whose names begin with ``prefix``, without it."""
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
-# --- first weights ---
-
-
-def dense(inputs: int, outputs: int, generator: torch.Generator | None) -> nn.Linear:
+def dense(inputs: int, outputs: int, generator: Generator) -> nn.Linear:
     """Make a linear layer whose weights `draw` draws; torch's global stream is left alone."""
     layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
     for weights in layer.parameters():
@@ -193,36 +171,15 @@ def dense(inputs: int, outputs: int, generator: torch.Generator | None) -> nn.Li
     return layer
 
 
-def stack(sizes: Sequence[int], last: nn.Module, generator: torch.Generator | None) -> nn.Module:
-    """Linear layers from each size to the next, ReLU between them, ``last`` after the last one."""
-    layers: list[nn.Module] = []
-    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
-        layers += [dense(inputs, outputs, generator), nn.ReLU()]
-    return nn.Sequential(*layers[:-1], last)
-
-
-def drawn(*shape: int, fan_in: int, generator: torch.Generator | None) -> nn.Parameter:
+def drawn(*shape: int, fan_in: int, generator: Generator) -> nn.Parameter:
     """Make weights of any shape as torch starts linear layers and convolutions (`draw`)."""
-    weights = nn.Parameter(torch.empty(shape))
-    draw(weights, fan_in, generator)
-    return weights
+    return draw(nn.Parameter(torch.empty(shape)), fan_in, generator)
 
 
-def draw(weights: nn.Parameter, fan_in: int, generator: torch.Generator | None) -> None:
-    """Fill weights uniformly up to 1 / sqrt(``fan_in``), torch's own rule.
-
-    Without a generator with 0, for weights that are about to be loaded.
-    """
-    bound = 0.0 if generator is None else 1 / math.sqrt(fan_in)
-    with torch.no_grad():
-        weights.zero_()
-        if bound:
-            weights.uniform_(-bound, bound, generator=generator)
-
-
-# --- the study's loss ---
-
-STRESSED = 0.9  # quantile of the squared errors above which they count twice
+def draw(weights: nn.Parameter, fan_in: int, generator: Generator) -> nn.Parameter:
+    """Fill weights uniformly up to 1 / sqrt(``fan_in``), torch's own rule."""
+    bound = 1 / math.sqrt(fan_in)
+    return nn.init.uniform_(weights, -bound, bound, generator)
 
 
 def absolute_and_squared(errors: Tensor) -> Tensor:
@@ -234,7 +191,7 @@ def absolute_and_squared(errors: Tensor) -> Tensor:
     squared = errors.square()
     # What lies above the interpolated quantile lies above the value below it, and the other way
     # round: no interpolation is needed.
-    below = math.floor(STRESSED * (errors.numel() - 1))
+    below = math.floor(0.9 * (errors.numel() - 1))
     values = squared.detach().flatten()
     if values.device.type == "cpu":  # NumPy's is ten times as fast as torch's there
         limit = torch.from_numpy(np.partition(values.numpy(), below)[below : below + 1])

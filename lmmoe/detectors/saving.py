@@ -19,10 +19,9 @@ UNFIT = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, 
 def save(made: Detector, path: str | Path, *, facts: dict[str, object] | None = None) -> Path:
     """Write a fitted detector: what it learned, and its settings.
 
-    The file holds numbers and text only; it is complete or not there. ``facts`` are whatever else
-    its users need to know (`lmmoe.live` keeps the names of the channels there), as plain values;
-    `facts` reads them. Raises `RuntimeError` for a detector that has not been fitted,
-    `NotImplementedError` for one that cannot be written so.
+    The file holds numbers and text only; it is complete or not there. ``facts`` are plain values
+    that its users need (`lmmoe.live` keeps the channels' names there). Raises `RuntimeError` for a
+    detector that has not been fitted, `NotImplementedError` for one that cannot be written so.
     """
     from safetensors.numpy import save_file
 
@@ -33,13 +32,13 @@ def save(made: Detector, path: str | Path, *, facts: dict[str, object] | None = 
     head = {
         "format": FORMAT,
         "detector": made.name,
-        "settings": _text(made.settings),
+        "settings": json.dumps(made.settings, default=np.generic.item),
         "threshold": repr(made.threshold_),
         "channels": str(made.n_features_in_),
     }
     if facts is not None:
         head["facts"] = json.dumps(facts, allow_nan=False)
-    arrays = {**made._state(), "decision_scores": made.decision_scores_}
+    arrays = made._state() | {"decision_scores": made.decision_scores_}
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     with paths.replacing(Path(path)) as part:
         save_file(arrays, part, metadata=head)
@@ -58,19 +57,32 @@ def load(path: str | Path, *, device: str | None = None) -> Detector:
     try:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except TypeError as error:  # a dtype unknown to NumPy
+        # Other packages teach NumPy more types, as ONNX does.
+        if any(array.dtype.kind not in "biuf" for array in arrays.values()):
+            raise TypeError("its numbers are of an unknown type")
+    except TypeError as error:  # NumPy's for a type unknown to it
         raise DataError(f"not a readable model ({error})", file=path) from error
-    # Other packages teach NumPy more of them, as ONNX does.
-    if foreign := {str(each.dtype) for each in arrays.values() if each.dtype.kind not in "biuf"}:
-        raise DataError(f"not a readable model (its numbers are {foreign})", file=path)
     try:
-        return _rebuilt(head, arrays, device)
+        settings = json.loads(head["settings"])
+        if device is not None and "device" in settings:
+            settings["device"] = device
+        made = detector(head["detector"], **settings)
+        made.n_features_in_ = int(head["channels"])
+        made.decision_scores_ = arrays.pop("decision_scores")
+        made.threshold_ = float(head["threshold"])
+        made.labels_ = (made.decision_scores_ > made.threshold_).astype(int)
+        made._restore(arrays)
+        # Arrays of wrong shapes may fit together until rows are scored.
+        probe = made.decision_function(np.zeros((made.min_rows, made.n_features_in_)))
+        if probe.shape != (made.min_rows,) or made.decision_scores_.ndim != 1:
+            raise ValueError("arrays of wrong shapes")
     except UNFIT as error:
         raise DataError(
             f"the model does not fit its own header ({error})",
             file=path,
             hint="If it was fitted on a device that is not here, give device='cpu'",
         ) from error
+    return made
 
 
 def header(path: str | Path) -> dict[str, str]:
@@ -99,14 +111,11 @@ def facts(path: str | Path) -> dict[str, object] | None:
 
     Raises `DataError` for a damaged file or one of another kind.
     """
-    text = header(path).get("facts")
-    if text is None:
-        return None
     try:
-        found = json.loads(text)
-    except ValueError as error:
+        found = json.loads(header(path).get("facts", "null"))
+    except json.JSONDecodeError as error:
         raise DataError(f"the facts beside the model are not JSON ({error})", file=path) from error
-    if not isinstance(found, dict):
+    if not isinstance(found, dict | None):
         raise DataError("the facts beside the model are no names with values", file=path)
     return found
 
@@ -117,30 +126,9 @@ def fingerprint(made: Detector) -> str:
     Where it was fitted does not count: a model on another device goes on as the same.
     """
     settings = {name: value for name, value in made.settings.items() if name != "device"}
-    digest = hashlib.sha256(_text([made.name, settings]).encode())
+    text = json.dumps([made.name, settings], default=np.generic.item)
+    digest = hashlib.sha256(text.encode())
     for name, array in sorted(made._state().items()):
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:16]
-
-
-def _text(value: object) -> str:
-    """Write as JSON, NumPy's numbers too."""
-    return json.dumps(value, default=lambda number: number.item())
-
-
-def _rebuilt(head: dict[str, str], arrays: dict[str, np.ndarray], device: str | None) -> Detector:
-    settings = json.loads(head["settings"])
-    if device is not None and "device" in settings:
-        settings["device"] = device
-    made = detector(head["detector"], **settings)
-    made.n_features_in_ = int(head["channels"])
-    made.decision_scores_ = arrays.pop("decision_scores")
-    made.threshold_ = float(head["threshold"])
-    made.labels_ = (made.decision_scores_ > made.threshold_).astype(int)
-    made._restore(arrays)
-    # Arrays of wrong shapes may fit together until rows are scored.
-    probe = made.decision_function(np.zeros((made.min_rows, made.n_features_in_)))
-    if probe.shape != (made.min_rows,) or made.decision_scores_.ndim != 1:
-        raise ValueError("arrays of wrong shapes")
-    return made

@@ -16,30 +16,20 @@ class Scaling:
 
     @classmethod
     def of(cls, rule: Literal["z-score", "min-max", "none"], rows: Floats) -> "Scaling":
-        """Scale training rows ``(t, c)`` by one of the rules below."""
-        return {"z-score": cls.z_score, "min-max": cls.min_max, "none": cls.none}[rule](rows)
+        """Learn from training rows ``(t, c)``.
 
-    @classmethod
-    def z_score(cls, rows: Floats) -> "Scaling":
-        """Mean and population standard deviation of training rows ``(t, c)``.
-
-        A channel that does not vary there is divided by 1.
+        "z-score": their mean and population standard deviation; "min-max": their lowest value and
+        range; "none" leaves rows as they are. A channel that does not vary there is divided by 1.
         """
-        scale = rows.std(axis=0)
-        # Not std == 0: rounding gives a constant channel a deviation near 1e-17.
-        scale[rows.max(axis=0) == rows.min(axis=0)] = 1.0
-        return cls(rows.mean(axis=0), scale)
-
-    @classmethod
-    def min_max(cls, rows: Floats) -> "Scaling":
-        """Lowest value and range of training rows ``(t, c)``; a range of 0 is replaced by 1."""
         low, high = rows.min(axis=0), rows.max(axis=0)
-        return cls(low, np.where(high > low, high - low, 1.0))
-
-    @classmethod
-    def none(cls, rows: Floats) -> "Scaling":
-        """Leave rows ``(t, c)`` as they are."""
-        return cls(np.zeros(rows.shape[1]), np.ones(rows.shape[1]))
+        if rule == "z-score":
+            shift, scale = rows.mean(axis=0), rows.std(axis=0)
+        elif rule == "min-max":
+            shift, scale = low, high - low
+        else:
+            shift, scale = np.zeros(len(low)), np.ones(len(low))
+        # Not scale > 0: rounding gives a constant channel a deviation near 1e-17.
+        return cls(shift, np.where(high > low, scale, 1.0))
 
     def __call__(self, rows: Floats) -> Floats:
         """Scale rows ``(t, c)``."""
@@ -48,11 +38,6 @@ class Scaling:
     def undone(self, scaled: Floats) -> Floats:
         """Bring scaled rows ``(t, c)`` back to raw units."""
         return scaled * self.scale + self.shift
-
-    @property
-    def state(self) -> dict[str, Floats]:
-        """Both arrays, by the names that a file of a detector gives them."""
-        return {"shift": self.shift, "scale": self.scale}
 
 
 def unit(values: Floats) -> Floats:

@@ -137,7 +137,7 @@ def last_value_error(series: Series) -> float:
     (Hyndman and Athanasopoulos, "Forecasting: Principles and Practice", 3rd edition, section 5.2).
     """
     rows = PROTOCOLS["ours"].train(series)
-    scaled = Scaling.z_score(rows)(rows)
+    scaled = Scaling.of("z-score", rows)(rows)
     errors = (np.diff(scaled, axis=0, prepend=scaled[:1]) ** 2).mean(axis=1)
     return float(PROTOCOLS["ours"].calibrating(errors).mean()) or np.nan
 

@@ -72,7 +72,7 @@ def train_shared(
         raise DataError("machines without rows, or with different channels: no network for all")
     if min(map(len, rows)) < like.min_rows:
         raise DataError(f"a machine with fewer rows than a window needs ({like.min_rows})")
-    scaled = [torch.from_numpy(Scaling.z_score(one)(one).astype(np.float32)) for one in rows]
+    scaled = [torch.from_numpy(Scaling.of("z-score", one)(one).astype(np.float32)) for one in rows]
     generator = torch.Generator().manual_seed(seed)
     network = like._build(rows[0].shape[1], torch.Generator().manual_seed(seed))
     learner = like._learner(network, scaled[0][: like.window].T[None], generator)

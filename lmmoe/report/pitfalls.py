@@ -213,7 +213,7 @@ def data_scaled_by_test_rows(one: Scored) -> Numbers:
     """Average precision as it is, and with the test half scaled by its own mean and deviation."""
     train, test = one.series.train, one.series.test
     # The detector scales by training rows, so the test half is given their mean and deviation.
-    rows = Scaling.z_score(train).undone(Scaling.z_score(test)(test))
+    rows = Scaling.of("z-score", train).undone(Scaling.of("z-score", test)(test))
     # Random scores do not depend on the rows; drawing them anew would only add noise.
     blind = one.run.detector == CHANCE
     scores = one.scores if blind else one.result.detector.decision_function(rows)
@@ -261,7 +261,7 @@ def kindest_average(one: Scored) -> Numbers:
 
 def some_of_the_machines(one: Scored) -> Numbers:
     """Average precision, and the mean over channels of |mean of the test half|, in z-scores."""
-    means = Scaling.z_score(one.series.train)(one.series.test).mean(axis=0)
+    means = Scaling.of("z-score", one.series.train)(one.series.test).mean(axis=0)
     return {"average precision": one.average_precision, "drift": float(np.abs(means).mean())}
 
 

@@ -9,48 +9,35 @@ from small import make, waves
 
 import lmmoe
 from lmmoe import detectors
-from lmmoe.detectors.imported import Imported, imported, version
+from lmmoe.detectors.imported import imported, version
 from lmmoe.report.experiment import PROTOCOLS
 
 TRAIN, TEST = waves(200, channels=3), waves(50, channels=3, seed=1)
 ECOD, KNN, FOREST = "pyod.models.ecod.ECOD", "pyod.models.knn.KNN", "pyod.models.iforest.IForest"
 
-FOREIGN = '''
+FOREIGN = """
 import numpy as np
 
-
 class Norm:
-    """Squared norm."""
-
     def __init__(self, scale=1.0, contamination=0.1, random_state=None):
         if not scale > 0:
             raise ValueError("scale must be above 0")
         self.given = scale, contamination, random_state
         self.scale = scale
-
     def fit(self, X, y=None):
         self.rows = X
         self.decision_scores_ = self.decision_function(X)
         return self
-
     def decision_function(self, X):
         return self.scale * (X**2).sum(axis=1)
-
 
 class Short(Norm):
     def decision_function(self, X):
         return super().decision_function(X)[1:]
 
-
-class Tall(Norm):
-    def decision_function(self, X):
-        return X
-
-
 class Words(Norm):
     def decision_function(self, X):
         return ["high"] * len(X)
-
 
 class Gaps(Norm):
     def decision_function(self, X):
@@ -58,38 +45,22 @@ class Gaps(Norm):
         scores[[3, 5]] = np.nan, np.inf
         return scores
 
-
 class Fails(Norm):
     def fit(self, X, y=None):
         raise IndexError("no such tree")
-
-
-class Opposite(Norm):
-    def fit(self, X, y=None):
-        return self
-
 
 class Demanding(Norm):
     def __init__(self, size):
         self.size = size
 
-
-class Clash(Norm):
-    def __init__(self, parameters=3, held_out=0.5):
-        self.parameters, self.scale = parameters, 1.0
-        self.held_out = held_out
-
-
 class NoFit:
     decision_function = Norm.decision_function
-
 
 class NoScores:
     fit = Norm.fit
 
-
 norm = Norm()
-'''
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -138,6 +109,8 @@ def test_settings_contamination_and_seed_reach_the_class():
 def test_only_a_class_that_takes_a_seed_is_seeded():
     seeded = {name: detectors.entry(name).cls.seeded for name in (ECOD, FOREST)}
     assert seeded == {ECOD: False, FOREST: True}
+    assert PROTOCOLS["study"].detector(ECOD).held_out == 0.0
+    assert detectors.entry(ECOD) == (imported(ECOD), {}) and not imported(ECOD).savable
     first, second, third = (make(FOREST, seed=seed).fit(TRAIN) for seed in (0, 0, 1))
     assert np.array_equal(first.decision_function(TEST), second.decision_function(TEST))
     assert not np.array_equal(first.decision_function(TEST), third.decision_function(TEST))
@@ -152,19 +125,6 @@ def test_pyods_own_scores_come_out():
     assert np.array_equal(make(KNN, n_neighbors=3).fit(TRAIN).decision_function(TEST), expected)
 
 
-def test_a_setting_named_as_ours_stays_ours():
-    made = made_up("Clash", parameters=5).fit(TRAIN)
-    assert made._model.parameters == 5 and made.parameters == 0
-    assert made._model.held_out == 0.5 and made.held_out == 0.1  # its own default
-
-
-def test_protocols_and_the_list_of_names():
-    assert PROTOCOLS["study"].detector(ECOD).held_out == 0.0
-    assert ECOD not in detectors.names()
-    assert detectors.entry(ECOD) == (imported(ECOD), {})
-    assert issubclass(imported(ECOD), Imported) and not imported(ECOD).savable
-
-
 # --- what a result depends on ---
 
 
@@ -175,9 +135,6 @@ def test_the_code_is_ours_and_the_version_theirs(tmp_path):
     assert cls.__module__ == "lmmoe.detectors.imported"
     assert cls.version == version(ECOD) == f"pyod {installed('pyod')}"
     assert version("sklearn.ensemble.X") == f"scikit-learn {installed('scikit-learn')}"
-
-
-def test_code_without_a_package_has_the_digest_of_its_file(tmp_path):
     before = version("foreign_made_up.Norm")
     assert re.fullmatch(r"foreign_made_up [0-9a-f]{10}", before)
     (tmp_path / "foreign_made_up.py").write_text(FOREIGN + "\nother = 1\n")
@@ -195,7 +152,6 @@ def test_a_path_to_nothing_is_told():
         ("foreign_made_up.norm", "module 'foreign_made_up' has no class 'norm'"),
         ("foreign_made_up.NoFit", "is no detector: it has no method 'fit'"),
         ("foreign_made_up.NoScores", "is no detector: it has no method 'decision_function'"),
-        (".x", "module '' cannot be imported (Empty module name)"),
         ("..x", "module '.' cannot be imported"),
     ]:
         with told(ValueError, path, message):
@@ -204,15 +160,10 @@ def test_a_path_to_nothing_is_told():
 
 def test_a_bad_setting_is_told_before_any_row_is_seen():
     for name, values, message in [
-        (
-            "Norm",
-            {"scales": 2},
-            "has no setting 'scales': it has seed, contamination, held_out, sc",
-        ),
+        ("Norm", {"scales": 2}, "has no setting 'scales': it has seed, contamination, held_out"),
         ("Norm", {"random_state": 2}, "no setting 'random_state'"),
         ("Norm", {"scale": -1}, "refuses its settings (scale must be above 0)"),
         ("Norm", {"scale": "x"}, "refuses its settings ('>' not supported"),
-        ("Norm", {"contamination": 0.7}, "contamination=0.7: expected less than"),
         ("Norm", {"held_out": 1.0}, "held_out=1.0: expected less than 1"),
         ("Demanding", {}, "refuses its settings (Demanding.__init__() missing 1 required"),
     ]:
@@ -222,17 +173,12 @@ def test_a_bad_setting_is_told_before_any_row_is_seen():
 
 def test_a_class_that_does_not_keep_the_contract_is_told():
     for name, message in [
-        ("Short", "gave scores of shape (199,) for 200 rows"),
-        ("Tall", "gave scores of shape (200, 3) for 200 rows"),
+        ("Short", "gave scores (199,) for 200 rows"),
         ("Words", "cannot score these rows (could not convert string to float"),
         ("Gaps", "gave nan as the score of row 3 (2 of 200 scores are not finite)"),
         ("Fails", "cannot be fitted on these rows (no such tree)"),
-        ("Opposite", "has no decision_scores_ after fit, so it does not keep PyOD's contract"),
     ]:
         with told(RuntimeError, f"foreign_made_up.{name}", message):
             made_up(name, held_out=0.0).fit(TRAIN)
-
-
-def test_scikit_learns_classes_have_the_opposite_sign_and_are_refused():
     with told(RuntimeError, "sklearn.ensemble.IsolationForest has no decision_scores_ after fit"):
         make("sklearn.ensemble.IsolationForest").fit(TRAIN)

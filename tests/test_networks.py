@@ -1,0 +1,425 @@
+"""AMAD, USAD, LSTM-AE, the mixers, CAD-as-run, linear: each against a plain version of itself."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small import make, waves
+from torch import nn
+from torch.nn import functional
+
+from lmmoe import training
+from lmmoe.detectors import amad
+from lmmoe.detectors.amad import SCALES, MultiScale
+from lmmoe.detectors.autoencoders import Adversaries, Autoencoders, EncoderDecoder
+from lmmoe.detectors.mixers import Mixer
+from lmmoe.detectors.mixture import FlatMixture
+from lmmoe.detectors.neural import absolute_and_squared
+from lmmoe.training import Descent, adam
+
+TRAIN, TEST = waves(240), waves(150, seed=1)
+SCALED = ((TEST - TRAIN.mean(0)) / TRAIN.std(0)).astype(np.float32)
+QUICK = {
+    "AMAD": {"window": 12, "epochs": 2},
+    "USAD": {"window": 4, "latent": 3, "epochs": 2, "batch": 64},
+    "LSTM-AE": {"window": 6, "hidden": 5, "epochs": 2},
+    "MTSMixer": {"window": 8, "epochs": 2},
+    "MTSMixerLighter": {"window": 8, "epochs": 2},
+    "CAD-as-run": {"window": 4, "examples": 100, "epochs": 2},
+}
+OFF = dict.fromkeys(amad.SWITCHES, False)
+
+
+def small(name, **changes):
+    return make(name, **(QUICK[name] | changes))
+
+
+def seeded(number=0):
+    return torch.Generator().manual_seed(number)
+
+
+def drawn(*shape):
+    return torch.randn(*shape, generator=seeded(2))
+
+
+def moved(network, words=("scale", "shift", "norm", "mix")):
+    """Move what starts at 0 or 1, where mistakes do not show."""
+    with torch.no_grad():
+        for name, weights in network.named_parameters():
+            if any(word in name for word in words):
+                weights.add_(torch.rand(weights.shape, generator=seeded(1)) - 0.3)
+    return network
+
+
+def same(network, found, expected):
+    """Outputs are equal, and so are the gradients of all weights that are learned."""
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    weights = [each for each in network.parameters() if each.requires_grad]
+    goal = torch.randn(found.shape, generator=seeded(4))
+    slopes = [torch.autograd.grad((y * goal).sum(), weights) for y in (found, expected)]
+    for one, other in zip(*slopes, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_sizes_at_38_channels():
+    for name, count in [("MTSMixer", 42_298), ("MTSMixerLighter", 9_202), ("AMAD", 100_714)]:
+        network = make(name)._build(38, seeded())
+        assert sum(each.numel() for each in network.parameters()) == count
+    expert = 608 * 64 + 64 + 64 * 32 + 32 + 32 * 32 + 32
+    assert 3 * expert + (608 * 3 + 3) + (32 * 38 + 38) == 129_417
+    found = sum(each.numel() for each in FlatMixture(38, 16, seeded()).parameters())
+    assert found == 129_417
+
+
+# --- AMAD ---
+
+
+def two(layers, x, keep=1.0):
+    return layers[1](layers[0](x).relu() * keep)
+
+
+def plain_amad(made, x):
+    """What the network gives on ``(b, c, w)``: torch's own convolutions, pooling and layer norm."""
+    rows = functional.layer_norm(x.transpose(1, 2), x.shape[1:2], made.scale, made.shift)
+    y, outs = rows.transpose(1, 2), []  # (b, c, w)
+    for i, size in enumerate(SCALES):
+        kernel = made.first[:, :, 32 * i : 32 * (i + 1)].permute(2, 1, 0)
+        bias = made.first_bias[32 * i : 32 * (i + 1)]
+        hidden = functional.conv1d(y, kernel, bias, padding=1).relu()
+        kernel = made.second[i].view(3, 32, 16).permute(2, 1, 0)
+        bias = made.second_bias[i].flatten()
+        hidden = functional.conv1d(hidden, kernel, bias, padding=1).relu()
+        pooled = functional.adaptive_avg_pool1d(hidden, size)  # (b, 16, s)
+        weights = made.pooled[i].view(size, 16, 32)
+        outs.append((torch.einsum("bks,sko->bo", pooled, weights) + made.pooled_bias[i]).relu())
+    fused = two(made.fusion, torch.cat(outs, dim=1))
+    over_time = two(made.time, rows.mean(dim=2)).softmax(dim=1)[:, :, None] * rows
+    over_channels = two(made.channel, rows.mean(dim=1)).sigmoid()[:, None] * rows
+    mixed = made.mix * over_time + (1 - made.mix) * over_channels
+    context = two(made.context, mixed.mean(dim=1))
+    return two(made.out, two(made.joined, torch.cat([fused, context], dim=1)))
+
+
+def test_amads_network_is_the_plain_one():
+    for window in [12, 48, 7]:
+        made, x = moved(MultiScale(3, window, seeded())).eval(), drawn(5, 3, window)
+        same(made, made(x), plain_amad(made, x))
+    first, again, other = (made.train()(x, seeded(number)) for number in (3, 3, 5))
+    assert torch.equal(first, again) and not torch.equal(first, other)  # dropout
+    heads = [each for name, each in made.named_parameters() if name.startswith("heads")]
+    assert not any(each.requires_grad for each in heads)
+    assert all(each.abs().max() > 0 for each in heads)
+
+
+def parts(made):
+    """Errors, heads and the forest's normality, of the test and the training rows."""
+    from sklearn.ensemble import IsolationForest
+
+    def rebuilt(windows):
+        with torch.no_grad():
+            x = torch.from_numpy(np.stack(windows)).float().transpose(1, 2)
+            features = made.network.features(x)
+            heads = [two(head, features).sigmoid() for head in made.network.heads]
+            return plain_amad(made.network, x).double().numpy(), torch.cat(heads, 1).numpy()
+
+    train = (TRAIN - TRAIN.mean(0)) / TRAIN.std(0)
+    means, _ = rebuilt([train[i : i + 12] for i in range(0, 216 - 11, 6)])
+    level, spread = means.mean(0), means.std(0)
+    forest = IsolationForest(contamination=0.1, random_state=made.seed)
+    forest.fit((means - level) / spread)
+    padded = np.concatenate([np.zeros((11, 4)), SCALED])
+    means_here, heads = rebuilt([padded[i : i + 12] for i in range(150)])
+    normality = forest.decision_function((means_here - level) / spread)
+    known = forest.decision_function((means - level) / spread)
+    return ((SCALED - means_here) ** 2).mean(1), heads, normality, known
+
+
+def averaged(values, ahead):
+    bell, out = (0.25, 0.5, 0.25), []
+    for i in range(len(values)):
+        near = [(w, i + k + ahead - 2) for k, w in enumerate(bell)]
+        near = [(w, j) for w, j in near if 0 <= j < len(values)]
+        out.append(sum(w * values[j] for w, j in near) / sum(w for w, _ in near))
+    return np.array(out)
+
+
+def test_amads_score_is_the_studys_and_each_mistake_a_switch():
+    fitted = small("AMAD").fit(TRAIN)
+    errors, heads, normality, known = parts(fitted)
+    own = averaged(0.6 * errors + 0.3 * heads[:, 0] + 0.1 * heads[:, 1], ahead=1)
+    mixed = 0.7 * own + 0.3 * (normality - normality.min()) / np.ptp(normality)
+    mixed = (mixed - mixed.min()) / np.ptp(mixed)
+    high = mixed > np.quantile(mixed, 0.9)
+    mixed[high] = np.minimum(1.2 * mixed[high], 1)
+    scores = fitted.decision_function(TEST)
+    assert high.sum() == 15
+    np.testing.assert_allclose(scores, mixed, rtol=1e-3, atol=1e-5)
+
+    made = make("AMAD-corrected", **QUICK["AMAD"]).fit(TRAIN)  # the training is the same
+    forest = 1 - (normality - known.min()) / np.ptp(known)
+    right = 0.7 * averaged(0.6 * errors, ahead=0) + 0.3 * forest
+    np.testing.assert_allclose(made.decision_function(TEST), right, rtol=1e-3, atol=1e-5)
+    assert np.array_equal(fitted.rescored(TEST, **OFF), made.decision_function(TEST))
+    assert np.array_equal(made.rescored(TEST, **dict.fromkeys(OFF, True)), scores)
+    for switch in amad.SWITCHES:
+        assert not np.allclose(fitted.rescored(TEST, **{switch: False}), scores)
+
+    later, changed = TEST.copy(), {}
+    later[101:] += 30
+    for name in ("neither", "centred", "test_scaled"):  # which switches look ahead
+        switches = OFF | ({name: True} if name in OFF else {})
+        before, after = (fitted.rescored(rows, **switches) for rows in (TEST, later))
+        changed[name] = np.flatnonzero(~np.isclose(before[:101], after[:101], rtol=1e-4))
+    assert (changed["neither"].tolist(), changed["centred"].tolist()) == ([], [100])
+    assert len(changed["test_scaled"]) > 90
+    with pytest.raises(ValueError, match="no switch 'head': there are heads, wrong_sign"):
+        fitted.rescored(TEST, head=False)
+    with pytest.raises(RuntimeError, match="AMAD has not been fitted"):
+        make("AMAD").rescored(TEST)
+
+
+# --- USAD ---
+
+
+def plain_slopes(network, x, epoch):
+    """Gradients of both losses as the paper writes them: one forward pass, two backward ones."""
+    code = network.encoder(x)
+    first, second = network.first(code), network.second(code)
+    both = network.second(network.encoder(first))
+    errors = [(x - output).square().mean() for output in (first, second, both)]
+    losses = (
+        errors[0] / epoch + (1 - 1 / epoch) * errors[2],
+        errors[1] / epoch - (1 - 1 / epoch) * errors[2],
+    )
+    ends = (network.first, network.second)
+    weights = [[*network.encoder.parameters(), *end.parameters()] for end in ends]
+    pairs = zip(losses, weights, strict=True)
+    return [torch.autograd.grad(loss, part, retain_graph=True) for loss, part in pairs]
+
+
+def test_usads_steps_go_where_two_plain_optimisers_go():
+    network = Autoencoders(20, 6, seeded()).double()  # Adam makes much of a small difference
+    plain = copy.deepcopy(network)
+    learner = Adversaries(network, 1e-2, alpha=0.5)
+    ends = [nn.ModuleList([plain.encoder, end]) for end in (plain.first, plain.second)]
+    optimisers = [torch.optim.Adam(part.parameters(), lr=1e-2) for part in ends]
+    for number in range(12):
+        windows = torch.rand(32, 5, 4, generator=seeded(number), dtype=torch.float64)
+        learner.step(windows, windows[:, :, -1])
+        slopes = plain_slopes(plain, windows.flatten(1), 1 + number // 4)
+        for optimiser, part, found in zip(optimisers, ends, slopes, strict=True):
+            for weights, slope in zip(part.parameters(), found, strict=True):
+                weights.grad = slope
+            optimiser.step()
+        if number % 4 == 3:
+            learner.end_epoch(0.0)
+    for one, other in zip(network.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+
+
+def test_usad_scores_a_window_as_a_whole_and_watches_the_mean_score():
+    low, high = TRAIN.min(axis=0), TRAIN.max(axis=0)
+    for alpha in [0.0, 0.3, 1.0]:
+        made = small("USAD", alpha=alpha).fit(TRAIN)
+        scores = made.decision_function(TEST)
+        for row in (3, 77, 149):
+            scaled = (TEST[row - 3 : row + 1] - low) / (high - low)
+            x = torch.from_numpy(scaled.T.reshape(1, -1)).float()
+            first, both = (((x - out) ** 2).detach().numpy() for out in made.network(x))
+            expected = alpha * first.mean() + (1 - alpha) * both.mean()
+            assert scores[row] == pytest.approx(expected, rel=1e-4)
+        np.testing.assert_allclose(made.channel_scores(TEST).mean(axis=1)[3:], scores[3:])
+        learner = made._learner(made.network, None, seeded())
+        watched = training.mean_loss(learner, made._scaled(TRAIN)[216 - 3 :], made.plan)
+        assert watched == pytest.approx(min(made.history.held_out), rel=1e-6)
+        assert watched == pytest.approx(made.decision_scores_[216:].mean(), rel=1e-4)
+
+
+# --- LSTM-AE ---
+
+
+def cell(layer, row, state):
+    """One step of an LSTM on rows ``(b, c)``, gate by gate."""
+    hidden, memory = state
+    gates = row @ layer.weight_ih_l0.T + layer.bias_ih_l0
+    gates = gates + hidden @ layer.weight_hh_l0.T + layer.bias_hh_l0
+    enter, forget, new, leave = gates.chunk(4, dim=1)
+    memory = forget.sigmoid() * memory + enter.sigmoid() * new.tanh()
+    return leave.sigmoid() * memory.tanh(), memory
+
+
+def plain_lstm(net, x, *, teach=True):
+    """Section 2.1 of the paper, row by row; without ``teach``, the decoder reads what it wrote."""
+    hidden = torch.zeros(len(x), net.out.in_features)
+    state = hidden, hidden
+    for number in range(x.shape[2]):
+        state = cell(net.encoder, x[:, :, number], state)
+    rows = {x.shape[2] - 1: net.out(state[0])}
+    for number in reversed(range(x.shape[2] - 1)):
+        read = x[:, :, number + 1] if teach else rows[number + 1]
+        state = cell(net.decoder, read, state)
+        rows[number] = net.out(state[0])
+    return torch.stack([rows[number] for number in range(x.shape[2])], dim=2)
+
+
+def test_the_lstm_reads_backwards_and_scores_the_last_row():
+    for window in [2, 3, 9]:
+        net, x = EncoderDecoder(3, 4, seeded()), drawn(7, 3, window)
+        same(net, net(x), plain_lstm(net, x))
+        for rebuilt in (net(x), plain_lstm(net, x, teach=False)):
+            torch.testing.assert_close(rebuilt[:, :, -1], net.last(x), rtol=1e-5, atol=1e-6)
+    made = small("LSTM-AE").fit(TRAIN)
+    for row in (5, 123, 149):
+        x = torch.from_numpy(SCALED[row - 5 : row + 1]).T[None]
+        errors = (x - plain_lstm(made.network, x)).square()[0, :, -1].detach().numpy()
+        np.testing.assert_allclose(made.channel_scores(TEST)[row], errors, rtol=1e-3, atol=1e-6)
+        assert made.decision_function(TEST)[row] == pytest.approx(errors.mean(), rel=1e-4)
+
+
+# --- the mixers, their loss and their step ---
+
+
+def plain_mixer(made, x):
+    """What a mixer gives on ``(b, c, w)``: a loop over groups, rows in their own order."""
+    rows = x.transpose(1, 2)  # (b, w, c)
+    mean = rows.mean(1, keepdim=True)
+    spread = (rows.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
+    y = (rows - mean) / spread
+    y = y if made.scale is None else y * made.scale + made.shift
+    for block in made.blocks:
+        normal, mixed = block.time_norm(y), torch.zeros_like(y)
+        for g in range(made.groups):
+            part = normal[:, g :: made.groups].transpose(1, 2)  # (b, c, w / g)
+            hidden = functional.gelu(part @ block.time_in[g].T + block.time_in_bias[g, :, 0])
+            back = hidden @ block.time_out[g].T + block.time_out_bias[g, :, 0]
+            mixed[:, g :: made.groups] = back.transpose(1, 2)
+        y = y + mixed
+        hidden = functional.gelu(block.channel_norm(y) @ block.channel_in + block.channel_in_bias)
+        y = y + hidden @ block.channel_out + block.channel_out_bias
+    y = y if made.norm is None else made.norm(y)
+    order = [row for g in range(made.groups) for row in range(g, x.shape[2], made.groups)]
+    position = torch.tensor([order.index(row) for row in range(x.shape[2])])  # of its weights
+    out, bias = made.out[position][:, position], made.out_bias[position, 0]
+    y = (y.transpose(1, 2) @ out.T + bias).transpose(1, 2)
+    if made.scale is not None:
+        y = (y - made.shift) / made.scale * spread + mean
+    return y.transpose(1, 2)
+
+
+def test_the_mixers_are_the_plain_ones():
+    scale, level = torch.tensor([2.0, 3.0, 5.0])[:, None], torch.tensor([7.0, -9.0, 0.0])[:, None]
+    for large in (True, False):
+        made, x = moved(Mixer(3, 8, seeded(), large=large)).eval(), drawn(5, 3, 8)
+        same(made, made(x), plain_mixer(made, x))
+        last = (plain_mixer(made, x) - x)[:, :, -1]
+        torch.testing.assert_close(made.errors(x)[-1], last, rtol=1e-4, atol=1e-5)
+        # Scale and level of a channel come back, or are lost.
+        expected = made(x) * scale + level if large else made(x)
+        torch.testing.assert_close(made(x * scale + level), expected, rtol=1e-3, atol=1e-3)
+        first, again, other = (made.train()(x, seeded(number)) for number in (3, 3, 5))
+        assert torch.equal(first, again) and torch.equal(first, other) == large  # dropout
+    with pytest.raises(ValueError, match="window=7: it must be a multiple of the 2 groups"):
+        small("MTSMixer", window=7).fit(TRAIN)
+
+
+def test_the_mixers_scores_are_the_last_rows_errors_smoothed_and_scaled():
+    for name, width in [("MTSMixer", 5), ("MTSMixerLighter", 3)]:
+        made = small(name).fit(TRAIN)
+        windows = torch.from_numpy(np.stack([SCALED[i : i + 8].T for i in range(143)]))
+        with torch.no_grad():
+            last = (made.network(windows) - windows)[:, :, -1].double().numpy()
+        errors = (last**2 if width == 5 else (last**2 + abs(last)) / 2).mean(axis=1)
+        near = [errors[max(0, i - width // 2) : i + width // 2 + 1].mean() for i in range(143)]
+        expected = (near - min(near)) / np.ptp(near)
+        scores = made.decision_function(TEST)
+        np.testing.assert_allclose(scores[7:], expected, rtol=1e-3, atol=1e-5)
+        assert (scores[:7] == 0).all() and scores.max() == 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 60), st.integers(0, 1000))
+def test_the_loss_counts_large_squares_twice(count, seed):
+    errors = torch.randn(count, generator=seeded(seed), dtype=torch.float64)
+    squared = errors.square()
+    high = squared > squared.quantile(0.9)
+    expected = errors.abs().mean() + squared.mean() + squared[high].sum() / count
+    assert float(absolute_and_squared(errors)) == pytest.approx(float(expected))
+
+
+def test_a_flat_step_is_torchs_own():
+    for optimiser, clip in [(torch.optim.Adam, 0.01), (torch.optim.AdamW, 1e9)]:
+        x = drawn(6, 3, 8)
+        flat, own = (moved(Mixer(3, 8, seeded(), large=False)).eval() for _ in range(2))
+
+        def loss(made):
+            return lambda windows, target: 40 * made.errors(windows).square().mean()
+
+        joined = adam(flat, 1e-2, 0.1, kind=optimiser, flat=True)
+        learner = Descent(flat, loss(flat), joined, clip=clip)
+        reference = optimiser(own.parameters(), lr=1e-2, weight_decay=0.1)
+        for _ in range(4):
+            value = loss(own)(x, None)
+            reference.zero_grad()
+            value.backward()
+            nn.utils.clip_grad_norm_(own.parameters(), clip)
+            reference.step()
+            assert learner.step(x, None).item() == pytest.approx(value.item(), rel=1e-4)
+        for one, other in zip(flat.parameters(), own.parameters(), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+# --- CAD-as-run, linear ---
+
+
+def plain_cad(network, x):
+    """Expert after expert, from the same weights."""
+    flat = x.flatten(1)
+    first, bias = (each.split([64, 64, 64, 3]) for each in network.first.parameters())
+    shares = functional.linear(flat, first[3], bias[3]).softmax(dim=1)
+    mixed = 0
+    for number in range(3):
+        hidden = functional.linear(flat, first[number], bias[number]).relu()
+        hidden = (hidden @ network.second[number] + network.second_bias[number]).relu()
+        output = hidden @ network.third[number] + network.third_bias[number]
+        mixed = mixed + shares[:, number, None] * output
+    return network.out(mixed)
+
+
+def test_cad_as_run_is_the_plain_one_and_draws_its_windows_once(monkeypatch):
+    network, x = FlatMixture(5, 4, seeded()), drawn(11, 5, 4)
+    same(network, network(x), plain_cad(network, x))
+    seen, step = [], training.Descent.step
+
+    def spy(self, windows, target):
+        seen.append(windows[:, 0, 0].clone())
+        return step(self, windows, target)
+
+    monkeypatch.setattr(training.Descent, "step", spy)
+    made = small("CAD-as-run", held_out=0.0).fit(TRAIN)
+    assert [len(part) for part in seen] == [32, 32, 32, 4] * 2
+    epochs = [torch.cat(seen[:4]), torch.cat(seen[4:])]
+    assert torch.equal(epochs[0].sort().values, epochs[1].sort().values)
+    assert not torch.equal(epochs[0], epochs[1])
+    places = torch.isin(made._scaled(TRAIN)[:236, 0], epochs[0]).nonzero()
+    assert len(places) == 100 and int(places.min()) < 40 and int(places.max()) > 196
+
+
+def test_forecasts_are_the_networks_and_their_errors_the_scores():
+    for name in ("CAD-as-run", "linear"):
+        made = make(name, window=4, epochs=1).fit(TRAIN)
+        x = torch.from_numpy(np.stack([SCALED[i - 4 : i].T for i in range(4, 150)]))
+        if name == "linear":  # to, from, row of the window
+            weight, bias = made.network[1].weight.view(4, 4, 4), made.network[1].bias
+            forecast = torch.einsum("bcw,dcw->bd", x, weight) + bias
+        else:
+            forecast = plain_cad(made.network, x)
+        forecast = forecast.detach().numpy()
+        errors = (forecast - SCALED[4:]) ** 2
+        np.testing.assert_allclose(made.channel_scores(TEST)[4:], errors, rtol=1e-3, atol=1e-5)
+        raw = forecast * TRAIN.std(axis=0) + TRAIN.mean(axis=0)
+        np.testing.assert_allclose(made.forecasts(TEST), raw, rtol=1e-4, atol=1e-4)
+        expected = made.channel_scores(TEST)[4:].mean(axis=1)
+        assert np.array_equal(made.decision_function(TEST)[4:], expected)
