@@ -14,7 +14,7 @@ from lmmoe import paths
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = (
-    *("imports", "reading", "memory", "metrics", "scoring"),
+    *("imports", "memory", "metrics", "scoring"),
     *("limit", "training", "entities", "live"),
 )
 # What libraries of linear algebra read when they are loaded, so that it must be set before.

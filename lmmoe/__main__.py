@@ -7,8 +7,6 @@ exit status. The latter import what they need themselves, so that ``--help`` is 
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from lmmoe.errors import DataError
@@ -122,32 +120,32 @@ def _fetch(options: argparse.Namespace) -> int:
     from lmmoe.data.fetch import PUBLISHED, fetch_smd
 
     root = data.data_root(options.root)
-    with _bar(f"fetch {options.dataset}", " files") as progress:
-        done = fetch_smd(
-            root, base_url=options.url or PUBLISHED, entities=options.entity, progress=progress
-        )
+    new, present, size = fetch_smd(root, base_url=options.url or PUBLISHED, entities=options.entity)
     print(
-        f"{root}: {len(done.new)} files fetched ({done.size / 1e6:.1f} MB), "
-        f"{len(done.present)} were there already"
+        f"{root}: {len(new)} files fetched ({size / 1e6:.1f} MB), {len(present)} were there already"
     )
     return 0
 
 
 def _data(options: argparse.Namespace) -> int:
     from lmmoe import data
-    from lmmoe.data.fetch import holding, layouts
+    from lmmoe.data.fetch import inventory, layouts
 
     root = data.data_root(options.root)
     print(f"data root: {root}" if root.is_dir() else f"data root: {root} (no such folder)")
-    holdings = []
+    missing, right = [], True
     for name in data.DATASETS:
-        with _bar(name, " checks") as progress:
-            holdings.append(holding(name, root, check=options.check, progress=progress))
-        print("\n".join(holdings[-1].lines()))
-    if missing := [found.name for found in holdings if found.empty]:
+        lines, wrong = inventory(name, root, check=options.check)
+        if not lines and not wrong:
+            missing.append(name)
+            lines = ["not here" + (": python -m lmmoe fetch smd" if name == "smd" else "")]
+        lines += [f"wrong: {problem}" for problem in wrong]
+        print(f"{name:<10} " + f"\n{'':<11}".join(lines))
+        right = right and not wrong
+    if missing:
         print("\nLayouts expected of what is not here (<root> is the data root):")
         print("\n".join(layouts(missing)))
-    return 1 if any(found.wrong for found in holdings) else 0
+    return 0 if right else 1
 
 
 def _report(options: argparse.Namespace) -> int:
@@ -208,23 +206,6 @@ def _readme(options: argparse.Namespace) -> int:
     changed = readme.update(paths.home() / "README.md", options.profile)
     print("README.md: " + ("written anew" if changed else "up to date"))
     return 0
-
-
-@contextmanager
-def _bar(title: str, unit: str) -> Iterator[Callable[[int, int, str], None]]:
-    """Give a function (items done, items in all, note) that moves a progress bar on stderr."""
-    from lmmoe.progress import bar
-
-    with bar(0, title, unit=unit) as line:
-        # The note changes while one file is loading: draw without a step forward, too.
-        line.miniters, line.dynamic_miniters = 0, False
-
-        def show(done: int, total: int, note: str) -> None:
-            line.total = total
-            line.set_postfix_str(note, refresh=False)
-            line.update(done - line.n)
-
-        yield show
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ class DataError(ValueError):
     """Input that cannot be used.
 
     The message names the file and, where they are known, the row (counted from 0, header lines
-    not counted) and the column, and then says what to do.
+    not counted) and the column (its name, or its number from 0), and then says what to do.
     """
 
     def __init__(
@@ -21,6 +21,7 @@ class DataError(ValueError):
     ) -> None:
         place = [str(file)] if file is not None else []
         place += [f"row {row}"] if row is not None else []
-        place += [f"column {column}"] if column is not None else []
+        if column is not None:
+            place.append(f"column {column!r}" if isinstance(column, str) else f"column {column}")
         message = f"{', '.join(place)}: {problem}" if place else problem
         super().__init__(f"{message}. {hint}" if hint else message)

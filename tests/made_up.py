@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lmmoe import data
 from lmmoe.errors import DataError
 
 TRAIN = [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]
@@ -22,9 +21,6 @@ ENTITIES = {
     "psm": ["psm"],
     "swat": ["swat"],
 }
-HEADER = "cpu,net\n"
-TRAIN_TEXT = "1,2\n3,4\n5,6\n"
-TEST_TEXT = "7,8\n9,1\n2,3\n4,5\n"
 
 
 def fails(*parts):
@@ -86,32 +82,3 @@ def make_root(folder):
     words = ["Normal", "Attack", "A ttack", "Normal"]
     attack = swat_text([(*row, word) for row, word in zip(TEST, words, strict=True)])
     write(folder / "SWaT" / "SWaT_Dataset_Attack_v0.csv", ",,P1,\n" + attack)
-
-
-def load_own(folder, entity="pump", **options):
-    return data.load(str(folder), entity, **options)
-
-
-def read_one(folder, text, name="pump.csv", **options):
-    """Write one file and read its entity."""
-    write(folder / name, text)
-    return load_own(folder, **options)
-
-
-def text_a(folder):
-    write(folder / "pump.csv", HEADER + TRAIN_TEXT + TEST_TEXT)
-
-
-def text_b(folder):
-    write(folder / "pump_train.csv", HEADER + TRAIN_TEXT)
-    write(folder / "pump_test.csv", HEADER + TEST_TEXT)
-
-
-def text_c(folder):
-    write(folder / "pump" / "train.csv", HEADER + TRAIN_TEXT)
-    write(folder / "pump" / "test.csv", HEADER + TEST_TEXT)
-
-
-def arrays(folder):
-    save(folder / "pump" / "train.npy", TRAIN)
-    save(folder / "pump" / "test.npy", TEST)

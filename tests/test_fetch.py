@@ -3,45 +3,67 @@
 import gzip
 import lzma
 import os
-import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from made_up import fails
 from mirror import (
     BASE,
     BIG,
-    BLOBS,
     FILES,
     LICENCE,
     OTHER,
     SMALL,
-    TREE,
-    TREE_BLOBS,
     Mirror,
-    content,
     cut,
-    fetch,
-    fill,
     git_id,
     hang,
     hang_up,
-    on_disk,
     other_range,
-    place,
-    put,
     status,
     whole,
     zipped,
 )
 
 from lmmoe import data
+from lmmoe.__main__ import main
 from lmmoe.data import fetch as module
-from lmmoe.data.fetch import CHUNK, FetchError, blob_id, fetch_smd, holding, published_blobs
+from lmmoe.data.fetch import CHUNK, fault, fetch_smd, inventory, published_blobs
+from lmmoe.errors import DataError
+
+REAL = Path(os.environ.get("LMMOE_DATA") or "none")
+SIZE = sum(map(len, FILES.values()))
+
+
+@pytest.fixture(autouse=True)
+def made_up(monkeypatch):
+    """The made-up files stand for the published ones; no waiting, no data of this machine's."""
+    published = {path: git_id(content) for path, content in FILES.items()}
+    monkeypatch.setattr(module, "published_blobs", lambda: published)
+    monkeypatch.setattr(module, "RETRIES", 2)
+    monkeypatch.setattr(module, "WAIT", 0)
+    monkeypatch.delenv("LMMOE_DATA", raising=False)
+    return monkeypatch
+
+
+def put(folder, path, content):
+    file = folder / "SMD" / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+
+
+def on_disk(folder):
+    """All files below SMD with their content, parts of downloads included."""
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return {file.relative_to(folder / "SMD").as_posix(): file.read_bytes() for file in files}
 
 
 def ranges_of(mirror, path):
@@ -52,136 +74,101 @@ def ranges_of(mirror, path):
 
 
 def test_everything_is_fetched_verified_and_not_asked_for_again(mirror, tmp_path):
-    calls = []
-    done = fetch(mirror, tmp_path, progress=lambda *call: calls.append(call))
+    assert fetch_smd(tmp_path, base_url=mirror.url) == (list(FILES), [], SIZE)
     assert on_disk(tmp_path) == FILES
-    assert (done.new, done.present) == (list(FILES), [])
-    assert done.size == sum(map(len, FILES.values()))
     assert mirror.asked == [(path, None) for path in FILES]
-    assert {headers["Accept-Encoding"] for headers in mirror.headers} == {"identity"}
-    assert calls[0] == (0, 4, f"0.0 MB {LICENCE}") and calls[-1] == (4, 4, "0.3 MB")
-    assert [call[0] for call in calls] == sorted(call[0] for call in calls)
-    mirror.asked.clear()
-    done = fetch(mirror, tmp_path)
-    assert (mirror.asked, done.new, done.present, done.size) == ([], [], list(FILES), 0)
-
-
-def test_a_mirror_may_lie_deeper_and_its_address_end_in_a_slash(tmp_path):
-    with Mirror({f"a/copy/{path}": content for path, content in FILES.items()}) as mirror:
-        fetch(mirror, tmp_path, base_url=f"{mirror.url}/a/copy/")
-    assert on_disk(tmp_path) == FILES
+    assert fetch_smd(tmp_path, base_url=mirror.url) == ([], list(FILES), 0)
+    assert len(mirror.asked) == len(FILES)
 
 
 def test_one_machine_comes_with_the_licence(mirror, tmp_path):
-    fetch(mirror, tmp_path, entities=["machine-1-2"])
+    with Mirror({f"a/copy/{path}": content for path, content in FILES.items()}) as deeper:
+        fetch_smd(tmp_path, base_url=f"{deeper.url}/a/copy/", entities=["machine-1-2"])
     assert on_disk(tmp_path) == {path: FILES[path] for path in (LICENCE, OTHER)}
-    with pytest.raises(FetchError, match="no machine machine-9-9. Known: machine-1-1, machine-1-2"):
-        fetch(mirror, tmp_path, entities=["machine-1-1", "machine-9-9"])
+    with fails("no machine machine-9-9. Known: machine-1-1, machine-1-2"):
+        fetch_smd(tmp_path, base_url=mirror.url, entities=["machine-1-1", "machine-9-9"])
 
 
-def test_compressed_files_and_transfers(mirror, tmp_path):
-    put(place(tmp_path, SMALL + ".gz"), gzip.compress(FILES[SMALL]))
-    put(place(tmp_path, OTHER + ".xz"), lzma.compress(FILES[OTHER]))
-    mirror.plans[BIG] = [zipped]
-    assert fetch(mirror, tmp_path).present == [SMALL, OTHER]
-    assert not place(tmp_path, SMALL).exists()
-    assert place(tmp_path, BIG).read_bytes() == FILES[BIG]
-
-
-def test_wrong_files_are_replaced(mirror, tmp_path):
-    put(place(tmp_path, SMALL), b"0.5,2\n")
+def test_compressed_files_count_and_wrong_ones_are_replaced(mirror, tmp_path):
+    put(tmp_path, SMALL + ".gz", gzip.compress(FILES[SMALL]))
+    put(tmp_path, OTHER + ".xz", lzma.compress(FILES[OTHER]))
+    put(tmp_path, LICENCE, b"another")
     for left in (lzma.compress(b"other"), lzma.compress(FILES[BIG])[:-40], b""):
-        put(place(tmp_path, BIG + ".xz"), left)
-        place(tmp_path, BIG).unlink(missing_ok=True)
-        assert BIG in fetch(mirror, tmp_path).new
-        assert on_disk(tmp_path) == FILES
+        (tmp_path / "SMD" / BIG).unlink(missing_ok=True)
+        put(tmp_path, BIG + ".xz", left)
+        mirror.plans[BIG] = [zipped]
+        new, present, _ = fetch_smd(tmp_path, base_url=mirror.url)
+        assert BIG in new and {SMALL, OTHER} <= {*present}
+        found = on_disk(tmp_path)
+        assert found.keys() == {LICENCE, BIG, SMALL + ".gz", OTHER + ".xz"}
+        assert (found[BIG], found[LICENCE]) == (FILES[BIG], FILES[LICENCE])
 
 
 # --- failures that pass ---
 
 
-def test_a_passing_failure_is_tried_again(mirror, tmp_path, monkeypatch):
+def test_a_passing_failure_is_tried_again(mirror, tmp_path, made_up):
     waits = []
-    monkeypatch.setattr(module, "time", SimpleNamespace(sleep=waits.append))
-    mirror.plans[SMALL] = [status(500), hang_up, status(429, Retry_After=7)]
-    mirror.plans[SMALL] += [status(503, Retry_After=86_400), status(429, Retry_After="soon")]
-    fetch(mirror, tmp_path, wait=0.5, retries=5)
-    assert waits == [0.5, 1.0, 7.0, 60.0, 8.0]
+    made_up.setattr(module, "time", SimpleNamespace(sleep=waits.append))
+    made_up.setattr(module, "WAIT", 0.5)
+    made_up.setattr(module, "RETRIES", 3)
+    mirror.plans[SMALL] = [status(500), hang_up, status(429)]
+    fetch_smd(tmp_path, base_url=mirror.url)
+    assert waits == [0.5, 1.0, 2.0]
     assert on_disk(tmp_path) == FILES
 
 
-def test_a_silent_server_is_given_up_and_asked_again(mirror, tmp_path):
-    mirror.plans[BIG] = [hang(mirror.go_on, 2 * CHUNK)]
-    fetch(mirror, tmp_path, timeout=(1, 0.3))
-    assert on_disk(tmp_path) == FILES
+def test_a_body_cut_short_is_continued_where_it_stopped(mirror, tmp_path, made_up):
+    made_up.setattr(module, "TIMEOUT", (5, 0.3))
+    mirror.plans[BIG] = [cut(2 * CHUNK)]
+    mirror.plans[SMALL] = [hang(mirror.go_on, 3)]  # then silence
+    assert fetch_smd(tmp_path, base_url=mirror.url)[2] == SIZE  # nothing came twice
     assert ranges_of(mirror, BIG) == [None, f"bytes={2 * CHUNK}-"]
-
-
-def test_a_body_cut_short_is_continued_where_it_stopped(mirror, tmp_path):
-    mirror.plans[BIG] = [cut(3 * CHUNK)]
-    done = fetch(mirror, tmp_path)
-    assert ranges_of(mirror, BIG) == [None, f"bytes={3 * CHUNK}-"]
     assert on_disk(tmp_path) == FILES
-    assert done.size == sum(map(len, FILES.values()))  # nothing came twice
 
 
 def test_what_an_earlier_run_left_is_continued_or_thrown_away(mirror, tmp_path):
     start = FILES[BIG][:1000]
-    cases = [
+    for left, plan, asked in (
         (start, [], ["bytes=1000-"]),
         (start, [whole], ["bytes=1000-"]),  # the server ignores ranges: all is taken anew
         (start, [other_range], ["bytes=1000-", None]),
         (b"x" * 1000, [], ["bytes=1000-", None]),
         (FILES[BIG], [], ["bytes=300000-", None]),  # the server says 416
-        (FILES[BIG] + b"too long", [], ["bytes=300008-", None]),
-        (b"", [content(b"an error page")], [None, None]),
-    ]
-    for left, plan, asked in cases:
-        place(tmp_path, BIG).unlink(missing_ok=True)
-        put(place(tmp_path, BIG + ".part"), left)
+        (b"", [], [None]),
+    ):
+        (tmp_path / "SMD" / BIG).unlink(missing_ok=True)
+        put(tmp_path, BIG + ".part", left)
         mirror.plans[BIG] = plan
         mirror.asked.clear()
-        fetch(mirror, tmp_path)
+        fetch_smd(tmp_path, base_url=mirror.url)
         assert ranges_of(mirror, BIG) == asked
         assert on_disk(tmp_path) == FILES
 
 
-def test_ctrl_c_leaves_a_part_that_the_next_run_continues(mirror, tmp_path):
-    notes = []
-
-    def interrupt(done, total, note):
-        notes.append(note)
-        if sum(BIG in note for note in notes) == 3:  # the start, one chunk, two chunks
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fetch(mirror, tmp_path, progress=interrupt)
-    assert place(tmp_path, BIG + ".part").read_bytes() == FILES[BIG][: 2 * CHUNK]
-    mirror.asked.clear()
-    fetch(mirror, tmp_path)
-    assert mirror.asked == [(BIG, f"bytes={2 * CHUNK}-"), (OTHER, None)]
-    assert on_disk(tmp_path) == FILES
-
-
-def test_a_killed_run_is_continued(mirror, tmp_path):
-    mirror.plans[BIG] = [hang(mirror.go_on, 3 * CHUNK)]
-    code = (
-        "import sys; from pathlib import Path; from lmmoe.data.fetch import fetch_smd\n"
-        f"fetch_smd(Path(sys.argv[1]), base_url={mirror.url!r}, blobs={BLOBS!r})"
-    )
-    part = place(tmp_path, BIG + ".part")
-    run = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
-    try:
-        while not (part.exists() and part.stat().st_size == 3 * CHUNK):
-            assert run.poll() is None, "the run ended"
+def test_a_program_that_was_ended_is_continued(mirror, tmp_path, made_up):
+    """By Ctrl-C, which is no traceback, and by kill."""
+    mirror.files[LICENCE] = FILES[BIG]
+    words = [sys.executable, "-m", "lmmoe", "fetch", "smd", "--url", mirror.url]
+    # Who starts the tests in the background of a shell has SIGINT ignored, and so all children.
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    part = tmp_path / "SMD" / (LICENCE + ".part")
+    for end, code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
+        part.unlink(missing_ok=True)
+        mirror.plans[LICENCE] = [hang(mirror.go_on, 2 * CHUNK)]
+        program = subprocess.Popen(
+            [*words, "--root", str(tmp_path)], stderr=subprocess.PIPE, text=True, preexec_fn=heard
+        )
+        while not (part.exists() and part.stat().st_size == 2 * CHUNK):
+            assert program.poll() is None, "the program ended"
             time.sleep(0.02)
-    finally:
-        run.kill()
-        run.wait()
-    mirror.asked.clear()
-    fetch(mirror, tmp_path)
-    assert mirror.asked == [(BIG, f"bytes={3 * CHUNK}-"), (OTHER, None)]
-    assert on_disk(tmp_path) == FILES
+        program.send_signal(end)
+        assert "Traceback" not in program.communicate()[1]
+        assert program.returncode == code
+    made_up.setattr(module, "published_blobs", lambda: {LICENCE: git_id(FILES[BIG])})
+    fetch_smd(tmp_path, base_url=mirror.url)
+    assert mirror.asked[-1] == (LICENCE, f"bytes={2 * CHUNK}-")
+    assert on_disk(tmp_path) == {LICENCE: FILES[BIG]}
 
 
 # --- failures that stay ---
@@ -189,55 +176,36 @@ def test_a_killed_run_is_continued(mirror, tmp_path):
 
 def test_failures_are_told_at_the_end_and_do_not_stop_the_others(mirror, tmp_path):
     del mirror.files[LICENCE]
+    mirror.files[OTHER] = b"<html>log in first</html>"
     mirror.plans[BIG] = [cut(CHUNK), status(500), status(500)]
-    with pytest.raises(FetchError) as caught:
-        fetch(mirror, tmp_path)
-    message = str(caught.value)
-    assert message.startswith("2 of 4 files could not be fetched:\n")
-    assert f"{mirror.url}/{LICENCE}: the server says 404 Not Found" in message
-    assert f"{mirror.url}/{BIG}: the server says 500" in message
+    put(tmp_path, OTHER, b"0.5,2\n")
+    got = f"{OTHER}.*git blob id {git_id(mirror.files[OTHER])}, expected {git_id(b'')}"
+    with pytest.raises(DataError, match=f"(?s)^3 of 4 files .*{got}") as caught:
+        fetch_smd(tmp_path, base_url=mirror.url)
+    for path, why in ((LICENCE, "404"), (BIG, "500")):
+        assert f"{mirror.url}/{path}: {why}" in str(caught.value)
     assert (len(ranges_of(mirror, LICENCE)), len(ranges_of(mirror, BIG))) == (1, 3)
-    assert on_disk(tmp_path) == {
-        **{path: FILES[path] for path in (SMALL, OTHER)},
-        BIG + ".part": FILES[BIG][:CHUNK],
-    }
+    assert (
+        on_disk(tmp_path)
+        == {
+            SMALL: FILES[SMALL],
+            OTHER: b"0.5,2\n",  # what was there stays
+            BIG + ".part": FILES[BIG][:CHUNK],
+        }
+    )
 
 
-def test_wrong_content_is_not_kept_and_what_was_there_stays(mirror, tmp_path):
-    put(place(tmp_path, SMALL), b"0.5,2\n")
-    mirror.files[SMALL] = mirror.files[BIG] = b"<html>log in first</html>"
-    with pytest.raises(FetchError, match="^2 of 4 files") as caught:
-        fetch(mirror, tmp_path)
-    got = git_id(mirror.files[BIG])
-    assert f"{BIG}: the server's content has git blob id {got}" in str(caught.value)
-    assert f"expected {BLOBS[BIG]}" in str(caught.value)
-    assert on_disk(tmp_path) == {LICENCE: FILES[LICENCE], OTHER: b"", SMALL: b"0.5,2\n"}
-
-
-def test_without_a_network_the_folder_to_fill_is_named(tmp_path):
+def test_what_no_other_file_would_escape_stops_at_once(mirror, tmp_path):
     with socket.socket() as nobody:  # bound, but nobody listens
         nobody.bind(("127.0.0.1", 0))
         closed = f"http://127.0.0.1:{nobody.getsockname()[1]}"
         for address in (closed, "no-scheme/here", "ftp://127.0.0.1/x", ""):
-            notes = []
-            with pytest.raises(FetchError, match="cannot be reached") as caught:
-                fetch_smd(
-                    tmp_path,
-                    base_url=address,
-                    blobs=BLOBS,
-                    wait=0,
-                    progress=lambda *call: notes.append(call),  # noqa: B023
-                )
-            assert str(tmp_path / "SMD" / BASE) in str(caught.value)
-            assert "LMMOE_DATA" in str(caught.value)
-            assert len(notes) == 1  # the other files are not tried
+            with fails("LICENSE: cannot be had", str(tmp_path / "SMD" / BASE), "LMMOE_DATA"):
+                fetch_smd(tmp_path, base_url=address)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_that_cannot_be_written_is_named(mirror, tmp_path):
     (tmp_path / "SMD").write_text("a file where a folder should be")
-    with pytest.raises(FetchError, match="LICENSE: cannot be had .*--root, LMMOE_DATA"):
-        fetch(mirror, tmp_path)
+    with fails("LICENSE: cannot be had", "--root, LMMOE_DATA"):
+        fetch_smd(tmp_path, base_url=mirror.url)
     assert len(mirror.asked) <= 1
 
 
@@ -245,75 +213,92 @@ def test_a_folder_that_cannot_be_written_is_named(mirror, tmp_path):
 
 
 def test_blob_ids(tmp_path):
-    file = tmp_path / "file"
     # Those of nothing, and of the example in the book Pro Git, section "Git Objects".
     for text, known in (
         (b"", "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"),
         (b"test content\n", "d670460b4b4aece5915caf5c68d12f560a9fe3e4"),
     ):
-        file.write_bytes(text)
-        assert blob_id(file) == known
-    file.write_bytes(FILES[BIG])
-    for suffix, opener in ((".xz", lzma), (".gz", gzip)):
-        file.with_suffix(suffix).write_bytes(opener.compress(FILES[BIG]))
-        assert blob_id(file.with_suffix(suffix)) == blob_id(file) == git_id(FILES[BIG])
-    if shutil.which("git"):
-        command = ["git", "hash-object", "--no-filters", str(file)]
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        assert blob_id(file) == said.strip()
+        for suffix, pack in (("", bytes), (".xz", lzma.compress), (".gz", gzip.compress)):
+            file = tmp_path / f"file{suffix}"
+            file.write_bytes(pack(text))
+            assert fault(file, known) == "" and known in fault(file, "0" * 40)
+    listed = published_blobs()  # as published, not the made-up ones
+    assert len(listed) == 1 + 4 * 28
+    assert listed[f"{BASE}/LICENSE"] == "a35f9e98caf3d5d6d6164ef9a303ec4216780c01"
 
 
-def test_the_published_list():
-    blobs = published_blobs()
-    assert len(blobs) == 1 + 4 * 28
-    assert blobs[f"{BASE}/LICENSE"] == "a35f9e98caf3d5d6d6164ef9a303ec4216780c01"
-    assert all(len(blob) == 40 and int(blob, 16) for blob in blobs.values())
+def test_smd_is_held_against_the_published_list(tmp_path):
+    put(tmp_path, BIG + ".part", b"begun")
+    assert inventory("smd", tmp_path) == ([], [])
+    for path, content in FILES.items():
+        put(tmp_path, path, content)
+    lines, wrong = inventory("smd", tmp_path)
+    assert lines[0].startswith("2 entities, ") and wrong == []
+    assert lines[1:] == ["4 files right, 0 wrong, 0 missing", "2 of 2 machines complete"]
+    big = tmp_path / "SMD" / BIG
+    big.rename(big.with_name(big.name + ".xz"))  # no archive
+    (tmp_path / "SMD" / SMALL).unlink()
+    lines, wrong = inventory("smd", tmp_path)
+    assert lines[1:] == [
+        "2 files right, 1 wrong, 1 missing",
+        "1 of 2 machines complete",
+        f"incomplete: {SMALL} is missing",
+    ]
+    assert len(wrong) == 1 and wrong[0].startswith(f"{big}.xz: cannot be read")
 
 
-def test_smd_is_held_against_the_published_list(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "published_blobs", lambda: TREE_BLOBS)
-    fill(tmp_path, {f"{BASE}/train/machine-1-1.txt.part": b"tra"})
-    assert holding("smd", tmp_path).empty  # a download that was only begun
-    fill(tmp_path)
-    found = holding("smd", tmp_path)
-    assert (found.entities, found.wrong) == (["machine-1-1", "machine-1-2"], ())
-    assert found.remarks == ("9 files right, 0 wrong, 0 missing", "2 of 2 machines complete")
-    plain = place(tmp_path, f"{BASE}/test/machine-1-2.txt")
-    plain.rename(plain.with_name(plain.name + ".xz"))  # no archive
-    place(tmp_path, f"{BASE}/test_label/machine-1-1.txt").unlink()
-    calls = []
-    found = holding("smd", tmp_path, progress=lambda *call: calls.append(call))
-    assert found.remarks == (
-        "7 files right, 1 wrong, 1 missing",
-        "0 of 2 machines complete",
-        f"incomplete: {BASE}/test_label/machine-1-1.txt is missing",
-    )
-    (problem,) = found.wrong
-    assert problem.startswith(f"{plain}.xz: cannot be read, truncated or damaged")
-    assert calls == [*((i, 9, path) for i, path in enumerate(TREE)), (9, 9, "")]
-
-
-def test_holdings_of_arrays(root):
-    found = holding("asd", root)
-    assert found.lines() == ["asd        2 entities, 0.0 MB on disk, 14 rows, 2 channels"]
+def test_the_data_command(root, tmp_path, capsys):
+    assert main(["data", "--root", str(tmp_path / "typo")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == [
+        f"data root: {tmp_path / 'typo'} (no such folder)",
+        "smd        not here: python -m lmmoe fetch smd",
+        "asd        not here",
+    ]
+    for name in data.DATASETS:
+        assert sum(line.startswith(f"{name:<10} ") for line in lines) == 1
+    assert {"smd:", "smap, msl:", "asd, psm, swat:"} < {*lines} and "synthetic:" not in lines
     bad = root / "ASD" / "omi-2" / "test.npy"
     np.save(bad, [[1.0, np.nan]])
-    assert holding("asd", root).wrong == ()  # a listing reads no values
-    checked = holding("asd", root, check=True)
-    assert checked.remarks == ("1 of 2 entities read without error",)
-    assert checked.wrong[0].startswith(f"omi-2: {bad}, row 0, column 1: nan")
-    bad.write_bytes(b"\x93NUMPY damaged")
-    assert holding("asd", root).lines()[0].endswith("MB on disk")  # rows unknown
+    (root / "SMD").rename(root / "elsewhere")
+    assert main(["data", "--root", str(root)]) == 0  # a listing reads no values
+    assert (
+        "\nasd        2 entities, 0.0 MB on disk, 11 rows, 2 channels\n" in capsys.readouterr().out
+    )
+    assert main(["data", "--root", str(root), "--check"]) == 1
+    said = capsys.readouterr().out
+    assert "1 of 2 entities read without error" in said
+    assert f"wrong: omi-2: {bad}, row 0, column 1: the cell is missing" in said
     (root / "telemanom" / "labeled_anomalies.csv").write_text("chan_id\n")
-    assert "no such column" in holding("smap", root).wrong[0]
-    assert len(holding("synthetic", root).entities) == 4
+    bad.write_bytes(b"\x93NUMPY damaged")
+    assert main(["data", "--root", str(root)]) == 1
+    said = capsys.readouterr().out
+    assert "smap       wrong: " in said and "0.0 MB on disk\n" in said  # rows unknown
 
 
-@pytest.mark.skipif(
-    not os.environ.get("LMMOE_DATA") or not data.entities("smd"), reason="LMMOE_DATA has no SMD"
-)
-def test_the_real_files_are_those_published():
-    found = holding("smd", data.data_root())
-    here = len(found.entities)
-    assert found.wrong == ()
-    assert found.remarks[0] == f"{4 * here + 1} files right, 0 wrong, {4 * (28 - here)} missing"
+def test_the_fetch_command(mirror, tmp_path, made_up, capsys):
+    made_up.setenv("LMMOE_DATA", str(tmp_path))
+    made_up.setenv("LMMOE_PROGRESS", str(tmp_path / "SMD" / "bars"))
+    made_up.setattr("lmmoe.progress.SECONDS_BETWEEN_LINES", 0)
+    (tmp_path / "SMD").mkdir()
+    words = ["fetch", "smd", "--url", mirror.url, "--entity", "machine-1-1"]
+    assert main(words) == 0 and main(words) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{tmp_path}: 3 files fetched (0.3 MB), 0 were there already",
+        f"{tmp_path}: 0 files fetched (0.0 MB), 3 were there already",
+    ]
+    drawn = (tmp_path / "SMD" / "bars").read_text()
+    assert "fetch smd" in drawn and "3/3" in drawn and f"MB {BIG}" in drawn
+    del mirror.files[OTHER]
+    assert main([*words[:-1], "machine-1-2"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: 1 of 2 files could not be fetched:\n")
+
+
+@pytest.mark.skipif(not (REAL / "SMD").is_dir(), reason="LMMOE_DATA has no SMD")
+def test_the_real_files_are_those_published(made_up):
+    made_up.setattr(module, "published_blobs", published_blobs)
+    here = len(data.entities("smd", REAL))
+    lines, wrong = inventory("smd", REAL)
+    assert wrong == []
+    assert lines[1] == f"{4 * here + 1} files right, 0 wrong, {4 * (28 - here)} missing"

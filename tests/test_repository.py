@@ -24,13 +24,12 @@ LARGER = {
     "cost.py": 499,
     "deployment.py": 449,
     "export.py": 318,
-    "fetch.py": 358,
     "mmoe.py": 525,
     "model.py": 315,
     "pitfalls.py": 423,
+    "reading.py": 445,
     "stream.py": 370,
-    "synthetic.py": 439,
-    "table.py": 314,
+    "synthetic.py": 406,
     "watch.py": 480,
 }
 MODULES = sorted((ROOT / "lmmoe").rglob("*.py"))

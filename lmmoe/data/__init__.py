@@ -1,4 +1,4 @@
-"""Readers: the layouts that people have on disk, each turned into `Series`.
+"""Readers: the layouts that people have on disk, each turned into a `Series`.
 
 Every reader is a module beside this one with two functions:
 
@@ -7,40 +7,18 @@ Every reader is a module beside this one with two functions:
 - ``read(parts, *, dataset, entity, **reading) -> Series``: one of them from its files.
 """
 
-import hashlib
 import inspect
-import json
 import os
 import re
-import time
-import zipfile
-import zlib
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import fields
+from collections.abc import Mapping
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
-
-from lmmoe import paths
 from lmmoe.data.series import Cause, Series, showcase
 from lmmoe.errors import DataError
 
-__all__ = [
-    "DATASETS",
-    "Cause",
-    "Series",
-    "check_options",
-    "data_root",
-    "entities",
-    "files",
-    "load",
-    "missing_hint",
-    "showcase",
-]
+__all__ = ["Cause", "Series", "data_root", "entities", "files", "load", "showcase"]
 
 # Which module reads which data set; any other name is a path to somebody's own folder.
 DATASETS = {
@@ -52,9 +30,6 @@ DATASETS = {
     "swat": "folders",
     "synthetic": "synthetic",
 }
-WORTH = 100_000  # bytes of text or Parquet; less is parsed in a few milliseconds
-ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error)
-SETTLED = 2.0  # seconds: the coarsest step of a file system's clock in use, FAT's
 
 
 def data_root(root: str | Path | None = None) -> Path:
@@ -72,26 +47,18 @@ def load(name: str, entity: str, root: str | Path | None = None, **reading: obje
 
     ``name`` is a key of `DATASETS`, or a path to a folder of one's own: `lmmoe.data.own` tells the
     layouts and the options that go into ``reading``. ``root`` is the folder that holds the data
-    sets, see `data_root`. What was parsed once is kept in the cache, see `_kept`. Raises
-    `DataError` where something is missing or bad.
+    sets, see `data_root`. Raises `DataError` where something is missing or bad.
     """
     check_options(name, reading)
-    reader, folder = _reader(name), data_root(root)
-    found = reader.find(name, folder)
+    found = _find(name, root)
     if entity not in found:
-        present = ", ".join(sorted(found, key=_natural))
         raise DataError(
             f"no entity {entity!r} of {name!r} here",
-            file=folder if name in DATASETS else None,
-            hint=f"Present: {present}" if present else missing_hint(name),
+            file=data_root(root) if name in DATASETS else None,
+            hint=f"Present: {', '.join(found)}" if found else missing_hint(name),
         )
-    parts = found[entity]
     dataset = name if name in DATASETS else Path(name).expanduser().resolve().name
-    return _kept(
-        lambda: reader.read(parts, dataset=dataset, entity=entity, **reading),
-        [path for path in parts.values() if path.is_file()],
-        (dataset, entity, sorted(reading.items())),
-    )
+    return _reader(name).read(found[entity], dataset=dataset, entity=entity, **reading)
 
 
 def entities(name: str, root: str | Path | None = None) -> list[str]:
@@ -99,13 +66,12 @@ def entities(name: str, root: str | Path | None = None) -> list[str]:
 
     Raises `DataError` for a name that is neither in `DATASETS` nor a folder.
     """
-    return sorted(_reader(name).find(name, data_root(root)), key=_natural)
+    return list(_find(name, root))
 
 
 def files(name: str, entity: str, root: str | Path | None = None) -> list[Path]:
     """The files that hold one entity, none for generated data; raises as `entities` does."""
-    parts = _reader(name).find(name, data_root(root)).get(entity, {})
-    return [path for path in parts.values() if path.is_file()]
+    return [path for path in _find(name, root).get(entity, {}).values() if path.is_file()]
 
 
 def missing_hint(name: str) -> str:
@@ -119,8 +85,7 @@ def missing_hint(name: str) -> str:
 
 def check_options(name: str, given: Mapping[str, object]) -> None:
     """Raise `DataError` for an option that the reader of a data set does not have."""
-    module = import_module(f"lmmoe.data.{DATASETS.get(name, 'own')}")
-    parameters = inspect.signature(module.read).parameters
+    parameters = inspect.signature(_reader(name).read).parameters
     known = [key for key in parameters if key not in ("parts", "dataset", "entity")]
     unknown = [key for key in given if key not in known]
     if unknown:
@@ -131,79 +96,20 @@ def check_options(name: str, given: Mapping[str, object]) -> None:
 
 
 def _reader(name: str) -> ModuleType:
+    return import_module(f"lmmoe.data.{DATASETS.get(name, 'own')}")
+
+
+def _find(name: str, root: str | Path | None) -> dict[str, dict[str, Path]]:
+    """The present entities in natural order, and the files of each."""
     if name not in DATASETS and not Path(name).expanduser().is_dir():
         raise DataError(
             f"{name!r} is neither a known data set nor a folder",
             hint=f"Known: {', '.join(DATASETS)}; or give the path of a folder with your own data",
         )
-    return import_module(f"lmmoe.data.{DATASETS.get(name, 'own')}")
+    found = _reader(name).find(name, data_root(root))
 
+    def natural(entity: str) -> list[tuple[int, str]]:
+        parts = re.split(r"(\d+)", entity)
+        return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
-def _natural(text: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", text)]
-
-
-# --- series kept in a binary form, so that the same text is not parsed twice ---
-
-
-def _kept(read: Callable[[], Series], sources: Sequence[Path], identity: tuple) -> Series:
-    """Give what ``read`` gives: a copy from an earlier time if it still holds, else read and kept.
-
-    ``sources`` are all files that ``read`` looks at; ``identity`` tells apart what is read from the
-    same files (entity, options). The copy is an ``.npz`` file in the folder ``data`` of
-    `lmmoe.paths.cache`; the zip's checksums are checked when it is read, and a damaged, outdated or
-    unwritable one costs speed only. It counts while `_origin` is the same. Two changes within one
-    step of the file system's clock would leave that alone: so a file that changed less than
-    `SETTLED` seconds ago is read, but not kept yet.
-    """
-    if sum(path.stat().st_size for path in sources if path.suffix != ".npy") < WORTH:
-        return read()
-    key = hashlib.sha256(repr((identity, [path.resolve() for path in sources])).encode())
-    file = paths.cache() / "data" / f"{key.hexdigest()[:16]}.npz"
-    origin = _origin(sources)
-    found = _restored(file, origin)
-    if found is None:
-        found = read()
-        values = {field.name: getattr(found, field.name) for field in fields(Series)}
-        arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
-        rest = {name: value for name, value in values.items() if name not in arrays}
-        with suppress(OSError):
-            changed = max(path.stat().st_ctime for path in sources)
-            if time.time() - changed >= SETTLED and _origin(sources) == origin:
-                with paths.replacing(file) as part:
-                    np.savez(part, **arrays, origin=origin, rest=json.dumps(rest))
-    return found
-
-
-def _origin(sources: Sequence[Path]) -> str:
-    """What a copy depends on: the readers' code, and the state of each source file.
-
-    The state is size, time of the last change (mtime), inode, and the time at which the system last
-    saw it change (ctime). ``cp -p`` and ``rsync -t`` set the mtime; no program can set the ctime.
-    """
-    digest = hashlib.sha256(f"numpy {version('numpy')} pandas {version('pandas')}".encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    for path in sources:
-        stat = path.stat()
-        state = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
-        digest.update(repr(state).encode())
-    return digest.hexdigest()
-
-
-def _restored(file: Path, origin: str) -> Series | None:
-    """Read a copy; None where there is none, or an outdated or damaged one."""
-    try:
-        with np.load(file, allow_pickle=False) as copy:
-            if str(copy["origin"]) != origin:
-                return None
-            rest = json.loads(str(copy["rest"]))
-            arrays = {name: copy[name] for name in copy.files if name not in ("origin", "rest")}
-    except (OSError, EOFError, LookupError, RuntimeError, TypeError, ValueError, *ZIP_DAMAGE):
-        return None
-    for array in arrays.values():
-        array.flags.writeable = False
-    if rest["causes"] is not None:
-        rest["causes"] = tuple(Cause(a, b, tuple(channels)) for a, b, channels in rest["causes"])
-    rest |= {name: tuple(rest[name]) for name in ("channels", "notes")}
-    return Series(**rest | arrays)  # checked before it was kept
+    return {entity: found[entity] for entity in sorted(found, key=natural)}

@@ -5,7 +5,7 @@ Layouts; several may stand in one folder:
 (a) ``<entity>.csv``: one file; its first part trains (``train_share``), the rest is the test half;
 (b) ``<entity>_train.csv`` and ``<entity>_test.csv``;
 (c) ``<entity>/train.csv`` and ``<entity>/test.csv``;
-(d) ``<entity>/train.npy`` and ``<entity>/test.npy``, see `lmmoe.data.folders`.
+(d) ``<entity>/train.npy`` and ``<entity>/test.npy``, their labels ``test_label.npy``;
 
 ``.parquet`` may stand for ``.csv``; a ``.csv`` may be compressed (``.xz``, ``.gz``). A folder that
 is itself as in (c) or (d) is one entity of its own name. Labels are a column of the test half, or
@@ -33,15 +33,21 @@ from numbers import Real
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from lmmoe.data import folders, reading
+from lmmoe.data import reading
+from lmmoe.data.reading import Table
 from lmmoe.data.series import Bits, Series
-from lmmoe.data.table import LEAST_EPOCH, Table, read_labels, read_table
 from lmmoe.errors import DataError
 
-PARTS = ("train", "test", "train_label", "test_label")
 WHOLE = "whole"
-FILE = re.compile(r"(?P<stem>[^.].*?)\.(csv(\.gz|\.xz)?|parquet|npy)", re.IGNORECASE)
+# Paths below the folder, by layout: (c) and (d), (b), (a).
+PART, TABLE = "(?P<part>train|test|train_label|test_label)", r"\.(csv(\.gz|\.xz)?|parquet)"
+PATHS = (
+    rf"(?P<entity>[^./][^/]*)/{PART}({TABLE}|\.npy)",
+    rf"((?P<entity>[^./][^/]*?)_)?{PART}({TABLE}|\.npy)",
+    rf"(?P<entity>[^./][^/]*?)(?P<part>){TABLE}",
+)
 SHARE = 0.5
 
 
@@ -51,23 +57,19 @@ def find(name: str, root: Path) -> dict[str, dict[str, Path]]:
     Raises `DataError` where a file's other half is missing, or an entity is there twice.
     """
     folder = Path(name).expanduser().resolve()
-    files = []  # entity, part, path
-    for path in sorted(folder.iterdir()):
-        if path.is_dir() and not path.name.startswith("."):
-            inner = ((file, *_split(file)) for file in sorted(path.iterdir()))
-            files += [(path.name, part, file) for file, stem, part in inner if not stem and part]
-        elif path.is_file():
-            stem, part = _split(path)
-            if part in PARTS or (part == WHOLE and path.suffix.lower() != ".npy"):
-                files.append((stem or folder.name, part, path))
     found: dict[str, dict[str, Path]] = {}
-    for entity, part, path in files:
+    for path in sorted([*folder.glob("*"), *folder.glob("*/*")]):
+        below = path.relative_to(folder).as_posix()
+        matches = (re.fullmatch(pattern, below, re.IGNORECASE) for pattern in PATHS)
+        match = next(filter(None, matches), None)
+        if match is None or not path.is_file():
+            continue
+        entity, part = match["entity"] or folder.name, match["part"].lower() or WHOLE
         parts = found.setdefault(entity, {})
         if parts and (part in parts or WHOLE in (part, *parts)):
             other = parts.get(part) or next(iter(parts.values()))
-            names = f"{other.relative_to(folder)} and {path.relative_to(folder)}"
-            hint = "Take one of them out of the folder"
-            raise DataError(f"entity {entity!r} is there twice, {names}", file=folder, hint=hint)
+            problem = f"entity {entity!r} is there twice, {other.relative_to(folder)} and {below}"
+            raise DataError(problem, file=folder, hint="Take one of them out of the folder")
         parts[part] = path
     for parts in found.values():
         for half in ("train", "test"):
@@ -76,20 +78,6 @@ def find(name: str, root: Path) -> dict[str, dict[str, Path]]:
                 hint = f"A file that is a whole entity must not end in _{part}"
                 raise DataError(f"there is no {half} half beside it", file=path, hint=hint)
     return found
-
-
-def _split(path: Path) -> tuple[str, str]:
-    """A file name's entity and part; the part is empty where the kind of file is unknown."""
-    match = FILE.fullmatch(path.name)
-    if match is None:
-        return "", ""
-    stem = match["stem"]
-    for part in PARTS:
-        if stem.lower() == part:
-            return "", part
-        if stem.lower().endswith(f"_{part}"):
-            return stem[: -len(part) - 1], part
-    return stem, WHOLE
 
 
 def read(
@@ -122,28 +110,24 @@ def read(
         raise DataError(f"train_share is {train_share!r}, not a number above 0 and below 1")
     if missing not in ("error", "fill"):
         raise DataError(f"missing is {missing!r}, neither 'error' nor 'fill'")
-    fill, columns = missing == "fill", {"time": time, "label": label}
+    columns, fill = {"time": time, "label": label}, missing == "fill"
     if WHOLE in parts:
-        halves = _cut(read_table(parts[WHOLE], **columns, fill=fill), train_share)
-        return _joined(*halves, parts[WHOLE], dataset, entity)
+        train, test = _cut(reading.read_table(parts[WHOLE], **columns, fill=fill), train_share)
+        return join(train, test, test.path, dataset, entity)
     if train_share != SHARE:
         problem = "train_share is for one file per entity; here the halves are files of their own"
         raise DataError(problem, file=parts["train"])
-    if _are_arrays(parts):
-        if time is not None or label is not None:
-            raise DataError("an array has no named columns (time=, label=)", file=parts["train"])
-        return folders.read_arrays(parts, dataset=dataset, entity=entity, fill=fill)
-    halves = _read_halves(parts, columns, fill=fill)
-    return _joined(*halves, parts.get("test_label", parts["test"]), dataset, entity)
-
-
-def _are_arrays(parts: Mapping[str, Path]) -> bool:
-    """Whether an entity is of arrays; `DataError` where only some of its files are."""
     arrays = [path for path in parts.values() if path.suffix.lower() == ".npy"]
-    if arrays and len(arrays) < len(parts):
+    if not arrays:
+        train, test = _read_halves(parts, columns, fill=fill)
+    elif len(arrays) < len(parts):
         others = ", ".join(path.name for path in parts.values() if path not in arrays)
         raise DataError(f"an array beside tables ({others})", file=arrays[0], hint="Use one kind")
-    return bool(arrays)
+    elif time is not None or label is not None:
+        raise DataError("an array has no named columns (time=, label=)", file=parts["train"])
+    else:
+        train, test = _read_arrays(parts, fill=fill)
+    return join(train, test, parts.get("test_label", test.path), dataset, entity)
 
 
 def _cut(table: Table, share: float) -> tuple[Table, Table]:
@@ -153,7 +137,9 @@ def _cut(table: Table, share: float) -> tuple[Table, Table]:
     if not 0 < cut < rows:
         problem = f"a train_share of {share} leaves a half of the {rows} rows empty"
         raise DataError(problem, file=table.path, hint="Both halves need rows")
-    return table.rows(slice(cut)), replace(table.rows(slice(cut, None)), notes=())
+    marks = (None, None) if table.labels is None else (table.labels[:cut], table.labels[cut:])
+    test = replace(table, values=table.values[cut:], labels=marks[1], notes=())
+    return replace(table, values=table.values[:cut], labels=marks[0]), test
 
 
 def _read_halves(
@@ -161,11 +147,9 @@ def _read_halves(
 ) -> tuple[Table, Table]:
     """Layouts (b) and (c): both halves, with the labels of files beside them."""
     beside = parts.get("test_label")
-    train = read_table(parts["train"], **columns, fill=fill, need_label=False)
-    test = read_table(parts["test"], **columns, fill=fill, need_label=beside is None)
-    if train.channels is not None and test.channels is not None:
-        reading.check_channels(test.channels, train.channels, test.path)
-    elif train.channels is not test.channels:
+    train = reading.read_table(parts["train"], **columns, fill=fill, need_label=False)
+    test = reading.read_table(parts["test"], **columns, fill=fill, need_label=beside is None)
+    if (train.channels is None) != (test.channels is None):
         bare, named = (train, test) if train.channels is None else (test, train)
         raise DataError(
             f"no header line, but {named.path.name} has one",
@@ -175,7 +159,7 @@ def _read_halves(
     if beside is not None:
         test = replace(test, labels=_labels_beside(beside, test, columns))
     if "train_label" in parts:
-        train = replace(train, labels=read_labels(parts["train_label"], **columns)[0])
+        train = replace(train, labels=reading.read_labels(parts["train_label"], **columns)[0])
     return train, test
 
 
@@ -184,11 +168,9 @@ def _labels_beside(path: Path, test: Table, columns: dict[str, str | None]) -> B
     if test.labels is not None:
         problem = f"labels are here and in {path.name}"
         raise DataError(problem, file=test.path, hint="Take one of them out")
-    labels, times = read_labels(path, **columns)
-    both = (
-        times is not None and test.times is not None and times.dtype.kind == test.times.dtype.kind
-    )
-    if both and len(times) == len(test.times):
+    labels, times = reading.read_labels(path, **columns)
+    both = times is not None and test.times is not None and len(times) == len(test.times)
+    if both and times.dtype.kind == test.times.dtype.kind:
         bad = np.flatnonzero(times != test.times)
         if len(bad):
             problem = f"the time is not that of the same row of {test.path.name}"
@@ -196,8 +178,30 @@ def _labels_beside(path: Path, test: Table, columns: dict[str, str | None]) -> B
     return labels
 
 
-def _joined(train: Table, test: Table, label_path: Path, dataset: str, entity: str) -> Series:
-    """The series of two halves: gaps filled, what was found or mended told in its notes."""
+def _read_arrays(parts: Mapping[str, Path], *, fill: bool) -> tuple[Table, Table]:
+    """Layout (d): both halves; an array ``(rows,)`` is one channel."""
+    halves = []
+    for half in ("train", "test"):
+        path, beside = parts[half], parts.get(f"{half}_label")
+        array = reading.read_npy(path)
+        if array.ndim not in (1, 2) or not array.size:
+            problem = f"shape {array.shape}, expected (rows, channels), both above 0"
+            raise DataError(problem, file=path)
+        values = reading.to_numbers(pd.DataFrame(array), path, fill=fill)
+        labels = None
+        if beside is not None:
+            labels = reading.to_bits(pd.Series(reading.read_npy(beside).ravel()), beside)
+        halves.append(Table(path, values, None, labels, None, None, ()))
+    return halves[0], halves[1]
+
+
+def join(train: Table, test: Table, label_path: Path, dataset: str, entity: str) -> Series:
+    """The series of two halves: gaps filled, what was found or mended told in its notes.
+
+    Raises `DataError` where they hold other channels, and for what `Series.checked` refuses.
+    """
+    if train.channels is not None and test.channels is not None:
+        reading.check_channels(test.channels, train.channels, test.path)
     notes = train.notes + test.notes
     if train.labels is not None:
         notes += reading.marked_note(train.labels, len(train.values), train.path)
@@ -206,7 +210,7 @@ def _joined(train: Table, test: Table, label_path: Path, dataset: str, entity: s
     test_values, filled = reading.fill_gaps(test.values, f"{test.path.name}, test half")
     notes += filled
     numbers = train.times is not None and train.times.dtype.kind != "M"
-    if numbers and train.times[0] < LEAST_EPOCH:
+    if numbers and train.times[0] < reading.LEAST_EPOCH:
         notes += (f"{train.path.name}: times are numbers of an unknown unit: no figures per day",)
     return Series.checked(
         dataset=dataset,

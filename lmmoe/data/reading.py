@@ -1,39 +1,57 @@
-"""Reading single files; every failure is a `DataError` that names the place."""
+"""Reading single files: text, Parquet and arrays; every failure is a `DataError`.
+
+`read_table` sorts the columns of somebody's own file by what they are: times, labels, row numbers.
+What is left are the channels.
+"""
 
 import csv
 import gzip
 import lzma
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
+from dataclasses import dataclass
+from itertools import islice, product
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from lmmoe.data.series import Bits, Floats
 from lmmoe.errors import DataError
 
+Times = npt.NDArray[np.datetime64] | npt.NDArray[np.float64] | npt.NDArray[np.int64]
+
 OPENERS = {".xz": lzma.open, ".gz": gzip.open}  # how a text file may be compressed
-DAMAGE = (EOFError, OSError, lzma.LZMAError, zlib.error, UnicodeDecodeError)
+DAMAGE = (ValueError, OSError, EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile)
 BIT_WORDS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
+LABELS = ("label", "labels", "anomaly", "is_anomaly", "attack")
+TIMES = ("time", "timestamp", "date", "datetime")
+GAPS = ("", "na", "n/a", "nan", "null", "none")  # cells of a first line that are data all the same
+
+# ISO 8601 first; where both fit, the month stands before the day, as pandas has it.
+DATES = ("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%Y/%m/%d")
+CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M:%S %p", " %I:%M %p")
+FORMATS = ("ISO8601", *(date + clock for date, clock in product(DATES, CLOCKS)))
+
+DAY = 86_400  # seconds
+# A plain number this large can only be the time since 1970, in this many units a second:
+# as seconds 1e8 is the year 1973 and 1e11 the year 5138.
+EPOCHS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3), (1e8, 1.0))
+LEAST_EPOCH = EPOCHS[-1][0]
 
 
-def find(path: Path) -> Path | None:
-    """The file ``path`` as it is or compressed (``.xz``, ``.gz``); None where there is none."""
-    candidates = (path.with_name(path.name + suffix) for suffix in ("", *OPENERS))
-    return next((file for file in candidates if file.is_file()), None)
+# --- files ---
 
 
-def need(path: Path) -> Path:
-    """Like `find`, but a missing file is an error."""
-    file = find(path)
-    if file is None:
-        raise DataError("no such file, plain or as .xz or .gz", file=path)
-    return file
+def find(path: Path) -> Path:
+    """The file ``path`` as it is or compressed (.xz, .gz); ``path`` itself where there is none."""
+    files = (path.with_name(path.name + suffix) for suffix in ("", *OPENERS))
+    return next((file for file in files if file.is_file()), path)
 
 
 @contextmanager
@@ -41,14 +59,29 @@ def naming(path: Path) -> Iterator[None]:
     """Turn what reading the file ``path`` raises into a `DataError`."""
     try:
         yield
+    except DataError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError("no such file", file=path) from error
     except pd.errors.EmptyDataError as error:
         raise DataError("the file is empty", file=path) from error
     except (pd.errors.ParserError, csv.Error) as error:
         raise DataError(f"not comma-separated text ({error})".strip(), file=path) from error
-    except DAMAGE as error:
+    except DAMAGE as error:  # pyarrow's errors are of these kinds, too
         raise DataError(
             f"cannot be read, truncated or damaged ({error})", file=path, hint="Get it again"
         ) from error
+
+
+def open_text(path: Path) -> TextIO:
+    """Open a text file, plain or compressed; wrap it in `naming`."""
+    return OPENERS.get(path.suffix.lower(), open)(path, "rt", encoding="utf-8-sig")
+
+
+def first_rows(path: Path, count: int) -> list[list[str]]:
+    """The cells of a text file's first ``count`` lines; a blank line has none."""
+    with naming(path), open_text(path) as file:
+        return list(csv.reader(islice(file, count)))
 
 
 def read_frame(
@@ -60,13 +93,12 @@ def read_frame(
     not. Rows of unequal length raise as well: pandas pads the short ones without a word, and takes
     the surplus of long ones for row names.
     """
+    options = {"header": header, "skiprows": skiprows, "low_memory": False, **options}
     with naming(path):
         try:
-            frame = pd.read_csv(
-                path, header=header, skiprows=skiprows, **{"low_memory": False, **options}
-            )
+            frame = pd.read_csv(path, **options)
         except pd.errors.ParserError:
-            _check_even(path, header, skiprows)  # says which row, if that is the reason
+            _check_even(path, header, skiprows, None)  # says which row, if that is the reason
             raise
         # A short row leaves its last cell empty, and only where the first row is long pandas takes
         # row names: so the slow look at all rows is seldom needed.
@@ -74,9 +106,9 @@ def read_frame(
         return frame
 
 
-def _check_even(path: Path, header: int | None, skiprows: int, count: int | None = None) -> None:
-    """Raise where one of ``count`` rows (all: None) has other than the first's number of cells."""
-    with _open(path) as file:
+def _check_even(path: Path, header: int | None, skiprows: int, count: int | None) -> None:
+    """Raise where one of ``count`` rows has other than the first's number of cells."""
+    with open_text(path) as file:
         cells = csv.reader(islice(file, skiprows, None))
         rows = (row for row in cells if len(row) > 1 or "".join(row).strip())  # no blank lines
         width = len(next(rows, []))
@@ -90,72 +122,62 @@ def _check_even(path: Path, header: int | None, skiprows: int, count: int | None
                 )
 
 
-def first_rows(path: Path, count: int) -> list[list[str]]:
-    """The cells of a text file's first ``count`` lines; a blank line has none."""
-    with naming(path), _open(path) as file:
-        return list(csv.reader(islice(file, count)))
-
-
-def read_text(path: Path) -> str:
-    """The text of a file, plain or compressed."""
-    with naming(path), _open(path) as file:
-        return file.read()
-
-
-def _open(path: Path) -> TextIO:
-    return OPENERS.get(path.suffix.lower(), open)(path, "rt", encoding="utf-8-sig")
-
-
 def read_npy(path: Path) -> np.ndarray:
     """Read a ``.npy`` file; never unpickles."""
-    if not path.is_file():
-        raise DataError("no such file", file=path)
-    try:
+    with naming(path):
         array = np.load(path, allow_pickle=False)
-    except (ValueError, zipfile.BadZipFile, *DAMAGE) as error:
-        raise DataError(f"not a readable array ({error})", file=path) from error
     if not isinstance(array, np.ndarray):  # an .npz under another name
         raise DataError("holds several arrays, expected one", file=path, hint="Use numpy.save")
     return array
 
 
-def to_numbers(frame: pd.DataFrame, path: Path) -> Floats:
-    """The frame as numbers ``(rows, columns)``; text and times raise, empty cells become NaN."""
+# --- cells ---
+
+
+def refuse(
+    bad: npt.ArrayLike, cells: pd.DataFrame | pd.Series, problem: str, path: Path, hint: str = ""
+) -> None:
+    """Raise `DataError` for the first of the cells where ``bad``, of their shape, is true.
+
+    ``{}`` in ``problem`` stands for the cell.
+    """
+    places = np.argwhere(bad)
+    if len(places):
+        row, *number = places[0].tolist()
+        column = cells.iloc[:, number[0]] if number else cells
+        raise DataError(
+            f"{problem.format(column.iloc[row])} ({len(places)} such cells)",
+            file=path,
+            row=row,
+            column=column.name,
+            hint=hint,
+        )
+
+
+def to_numbers(frame: pd.DataFrame, path: Path, *, fill: bool = False) -> Floats:
+    """The frame as numbers ``(rows, columns)``; `DataError` for text, times and infinity.
+
+    An empty cell is an error, too, unless ``fill`` leaves it as NaN for `fill_gaps`.
+    """
     for name, column in frame.items():
         if column.dtype.kind in "mM":  # pandas would hand over nanoseconds
-            raise DataError("holds times, not numbers", file=path, column=shown(name))
+            raise DataError("holds times, not numbers", file=path, column=name)
         if column.dtype.kind not in "fiub":
             numbers = pd.to_numeric(column, errors="coerce")
-            bad = np.flatnonzero(numbers.isna() & column.notna())
-            if len(bad):
-                raise DataError(
-                    f"{column.iloc[bad[0]]!r} is not a number ({len(bad)} such cells)",
-                    file=path,
-                    row=int(bad[0]),
-                    column=shown(name),
-                )
-    return frame.apply(pd.to_numeric).to_numpy(dtype=np.float64)
+            refuse(numbers.isna() & column.notna(), column, "{!r} is not a number", path)
+    values = frame.apply(pd.to_numeric).to_numpy(dtype=np.float64)
+    refuse(np.isinf(values), frame, "the cell is infinite", path, "Mend or remove such rows")
+    if not fill:
+        hint = "In a folder of one's own, missing='fill' repeats the channel's last value"
+        refuse(np.isnan(values), frame, "the cell is missing", path, hint)
+    return values
 
 
 def to_bits(column: pd.Series, path: Path) -> Bits:
     """Labels ``(rows,)`` given as 0/1, as true/false or as such text; `DataError` for the rest."""
     bits = column.astype(str).str.strip().str.lower().map(BIT_WORDS)
-    bad = np.flatnonzero(bits.isna())
-    if len(bad):
-        cell = column.iloc[bad[0]]
-        problem = "the label is missing" if pd.isna(cell) else f"label {cell} is neither 0 nor 1"
-        raise DataError(
-            f"{problem} ({len(bad)} such cells)",
-            file=path,
-            row=int(bad[0]),
-            column=None if column.name is None else shown(column.name),
-        )
+    refuse(bits.isna(), column, "label {} is neither 0 nor 1", path)
     return bits.to_numpy(dtype=np.int8)
-
-
-def shown(column: object) -> str:
-    """A column for a message: its name in quotes, or its number."""
-    return repr(column) if isinstance(column, str) else str(column)
 
 
 def fill_gaps(values: Floats, place: str) -> tuple[Floats, tuple[str, ...]]:
@@ -171,23 +193,253 @@ def fill_gaps(values: Floats, place: str) -> tuple[Floats, tuple[str, ...]]:
     return values, (f"{place}: {holes.sum()} missing cells filled with the last value",)
 
 
+# --- what halves must have in common ---
+
+
 def marked_note(marks: Bits, rows: int, path: Path) -> tuple[str, ...]:
     """How many rows of a training half are marked as anomalies, for ``Series.notes``."""
     if len(marks) != rows:
         raise DataError(f"{len(marks)} labels for {rows} training rows", file=path)
-    marked = int(marks.sum())
-    return (f"{path.name}: {marked} of {rows} training rows are marked as anomalies, all kept",)
+    return (
+        f"{path.name}: {marks.sum()} of {rows} training rows are marked as anomalies, all kept",
+    )
 
 
 def check_channels(channels: tuple[str, ...], expected: tuple[str, ...], path: Path) -> None:
     """Raise `DataError` where a test half has other channels than its training half."""
-    if channels == expected:
-        return
-    lacking = [name for name in expected if name not in channels]
-    extra = [name for name in channels if name not in expected]
-    problem = "the channels of the training half in another order"
-    if lacking or extra:
-        named = f"lacking {lacking[:5]}, extra {extra[:5]}"  # of hundreds, some say enough
-        problem = f"other channels than the training half ({named})"
-    hint = "Both halves must hold the same channels in the same order"
-    raise DataError(problem, file=path, hint=hint)
+    if channels != expected:
+        lacking = [name for name in expected if name not in channels]
+        extra = [name for name in channels if name not in expected]
+        problem = "the channels of the training half in another order"
+        if lacking or extra:  # of hundreds, some say enough
+            problem = f"other channels than in training: lacking {lacking[:5]}, extra {extra[:5]}"
+        raise DataError(problem, file=path, hint="Both halves must hold the same, in one order")
+
+
+# --- tables of somebody's own ---
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A file's columns, sorted by what they are. Axes: t rows (time), c channels.
+
+    ``values`` is ``(t, c)`` with NaN for missing cells; ``channels`` are their names, None where
+    the file has no header; ``labels`` is ``(t,)`` of 0/1 and ``times`` ``(t,)``, where there are
+    such columns; ``rows_per_day`` follows from the times, where their unit is known. ``time`` is
+    the name of the times' column, ``pattern`` how its dates are written (None for ISO 8601).
+    """
+
+    path: Path
+    values: Floats
+    channels: tuple[str, ...] | None
+    labels: Bits | None
+    times: Times | None
+    rows_per_day: float | None
+    notes: tuple[str, ...]
+    time: str | None = None
+    pattern: str | None = None
+
+
+def read_table(
+    path: Path, *, time: str | None, label: str | None, fill: bool, need_label: bool = True
+) -> Table:
+    """Read a file with channels; `DataError` for cells that `to_numbers` refuses.
+
+    ``time`` and ``label`` name those columns; without a name they are found by `TIMES` and
+    `LABELS`. A named label column may be absent where ``need_label`` is false.
+    """
+    frame = _read_cells(path)
+    times, time, pattern = _take_times(frame, time, path)
+    labels = None
+    if label is None or need_label or str(label) in map(str, frame.columns):
+        column = _pick(frame, label, LABELS, "label", path)
+        labels = None if column is None else to_bits(frame.pop(column), path)
+    notes = _drop_counter(frame, path)
+    if not len(frame.columns):
+        raise DataError("no channel beside the time and the labels", file=path)
+    values = to_numbers(frame, path, fill=fill)
+    names = tuple(str(name) for name in frame.columns)
+    notes += tuple(
+        f"{path.name}: column {name!r} could be labels too, and is kept as a channel"
+        for name in names
+        if name.lower() in LABELS
+    )
+    named = isinstance(frame.columns[0], str)  # else there is no header
+    per_day = None if times is None else _rows_per_day(times)
+    channels = names if named else None
+    return Table(path, values, channels, labels, times, per_day, notes, time, pattern)
+
+
+def read_labels(path: Path, *, time: str | None, label: str | None) -> tuple[Bits, Times | None]:
+    """Read a file of labels: the column so named, or the only one beside the time."""
+    frame = _read_cells(path)
+    known = time if str(time) in map(str, frame.columns) else None
+    times, _, _ = _take_times(frame, known, path)
+    _drop_counter(frame, path)
+    one = len(frame.columns) == 1
+    column = frame.columns[0] if one else _pick(frame, label, LABELS, "label", path)
+    if column is None:
+        hint = f"Name it with label=; columns: {_listed(frame)}"
+        raise DataError("no label column found", file=path, hint=hint)
+    return to_bits(frame[column], path), times
+
+
+def _read_cells(path: Path) -> pd.DataFrame:
+    """The file as it is, names stripped of blanks; `DataError` where it holds no rows."""
+    frame = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
+    if not len(frame):
+        raise DataError("no data rows", file=path)
+    return frame.rename(columns=lambda name: name.strip() if isinstance(name, str) else name)
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    first = next((cells for cells in first_rows(path, 5) if any(cells)), [])
+    names = [cell.strip() for cell in first if cell.strip()]
+    if len(names) == 1 and re.search(r"[;\t]", names[0]):
+        hint = "Separate the cells by commas"
+        raise DataError(f"one column, {names[0]!r}", file=path, hint=hint)
+    header = None if _is_data(first) else 0
+    if header == 0 and len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError("two columns of this name", file=path, column=twice)
+    # In a single column a blank line is a missing cell, not the gap between two rows.
+    return read_frame(path, header=header, skip_blank_lines=len(first) > 1)
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    with naming(path):
+        frame = pd.read_parquet(path)
+    frame.columns = [str(name) for name in frame.columns]
+    if isinstance(frame.index, pd.DatetimeIndex) or frame.index.name is not None:
+        return frame.reset_index(names=frame.index.name or "time")
+    return frame.reset_index(drop=True)  # numbers left over from an earlier selection
+
+
+def _is_data(cells: list[str]) -> bool:
+    """Whether a first line holds values: numbers, gaps, true or false, at first perhaps a date."""
+    if not cells:
+        return False
+    rest = cells[1:] if _is_date(cells[0]) else cells
+    if not cells[0].strip() and rest[1:] == [str(number) for number in range(len(rest) - 1)]:
+        return False  # the names that pandas gives to unnamed columns, above its row numbers
+    return any(_is_value(cell) for cell in rest) and all(_is_value(cell, GAPS) for cell in rest)
+
+
+def _is_value(cell: str, gaps: tuple[str, ...] = ()) -> bool:
+    text = cell.strip().lower()
+    if text in (*gaps, "true", "false"):
+        return True
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _pick(
+    frame: pd.DataFrame, name: str | None, known: tuple[str, ...], option: str, path: Path
+) -> str | int | None:
+    """The column ``name``, or the one with a known name; None where there is none of those."""
+    if name is not None:
+        found = [column for column in frame.columns if str(column) == str(name)]
+        if not found:
+            hint = f"Columns: {_listed(frame)}"
+            raise DataError(f"no column {name!r} ({option})", file=path, hint=hint)
+        return found[0]
+    found = [column for column in frame.columns if str(column).lower() in known]
+    if len(found) > 1:
+        raise DataError(
+            f"several columns could be the {option}: {', '.join(found)}",
+            file=path,
+            hint=f"Name one with {option}=, or take the others out",
+        )
+    return found[0] if found else None
+
+
+def _listed(frame: pd.DataFrame) -> str:
+    """The first column names, for a message."""
+    return ", ".join(map(str, frame.columns[:20])) + (", ..." if len(frame.columns) > 20 else "")
+
+
+def _drop_counter(frame: pd.DataFrame, path: Path) -> tuple[str, ...]:
+    """Drop, in place, the row numbers that pandas writes as a first column without a name."""
+    if not len(frame.columns) or frame.columns[0] != "Unnamed: 0":
+        return ()
+    first = frame.iloc[:, 0]
+    if first.dtype.kind not in "iu" or not (np.diff(first) == 1).all():
+        return ()
+    frame.pop("Unnamed: 0")
+    return (f"{path.name}: the first column has no name and counts the rows: dropped",)
+
+
+# --- times ---
+
+
+def _take_times(
+    frame: pd.DataFrame, name: str | None, path: Path
+) -> tuple[Times | None, str | None, str | None]:
+    """Take the time column out of the frame, in place: times, name, pattern; None without one.
+
+    The times ``(t,)`` are in UTC, or plain numbers; `DataError` unless each row is later. Dates are
+    ISO 8601, or written with the month or the day first, or with points. Times without a zone are
+    taken as UTC.
+    """
+    chosen = _pick(frame, name, TIMES, "time", path)
+    if chosen is None:
+        first = frame.iloc[:, 0]
+        cells = first.dropna()
+        text = len(cells) > 0 and isinstance(cells.iloc[0], str) and _is_date(cells.iloc[0])
+        if first.dtype.kind != "M" and not text:
+            return None, None, None
+        chosen = frame.columns[0]
+    column = frame.pop(chosen)
+    times, pattern = _parse_times(column)
+    hint = "Write times as 2024-01-31 13:45:00, or name another column with time="
+    unknown = pd.isna(times) | np.isinf(times.astype(np.float64))
+    refuse(unknown, column, "'{}' is not a time", path, hint)
+    late = np.append(False, times[1:] <= times[:-1])
+    hint = "Sort the rows by time and keep one of each"
+    refuse(late, column, "{} is not later than the row before", path, hint)
+    return times, chosen if isinstance(chosen, str) else None, pattern
+
+
+def _parse_times(column: pd.Series) -> tuple[Times, str | None]:
+    """The column's times, NaT or NaN where a cell is none, and the format that most texts fit."""
+    if column.dtype.kind in "iu" and column.notna().all():
+        return column.to_numpy(dtype=np.int64), None  # nanoseconds since 1970 do not fit a float
+    if column.dtype.kind in "fiu":
+        return column.to_numpy(dtype=np.float64, na_value=np.nan), None
+    best = "ISO8601"
+    if column.dtype.kind == "M":
+        times = pd.to_datetime(column, utc=True)
+    else:
+        text = column.astype("string").str.strip()
+        formats = next(map(_formats, text.dropna()), None) or [best]
+        read = {f: pd.to_datetime(text, format=f, utc=True, errors="coerce") for f in formats}
+        best, times = max(read.items(), key=lambda item: item[1].notna().sum())
+    return times.dt.tz_convert(None).to_numpy(), None if best == "ISO8601" else best
+
+
+def _is_date(text: str) -> bool:
+    """Whether a text reads as a date in one of the known formats (a bare number does not)."""
+    text = text.strip()
+    return any(mark in text for mark in "-/.") and not _is_value(text) and bool(_formats(text))
+
+
+def _formats(text: str) -> list[str]:
+    """The formats in which this text is a time."""
+    return [
+        each
+        for each in FORMATS
+        if not pd.isna(pd.to_datetime(text, format=each, utc=True, errors="coerce"))
+    ]
+
+
+def _rows_per_day(times: Times) -> float | None:
+    """How many rows make a day, from the median step; None where the unit is not known."""
+    if len(times) < 2:
+        return None
+    if times.dtype.kind == "M":
+        return float(DAY / np.median(np.diff(times) / np.timedelta64(1, "s")))
+    unit = next((unit for least, unit in EPOCHS if times[0] >= least), None)
+    return None if unit is None else float(DAY * unit / np.median(np.diff(times)))

@@ -1,7 +1,7 @@
 """One entity's recording: what every reader returns and every detector takes."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -33,7 +33,8 @@ class Series:
 
     Axes: t rows (time), c channels. ``train`` is ``(t_train, c)`` and ``test`` ``(t_test, c)``,
     raw values; ``labels`` is ``(t_test,)`` of 0/1, or None where nobody labelled the data.
-    Build one with `Series.checked`, which refuses what no detector could use.
+    ``notes`` say what a reader had to mend. Build one with `Series.checked`, which refuses what no
+    detector could use.
     """
 
     dataset: str
@@ -44,7 +45,7 @@ class Series:
     channels: tuple[str, ...]
     causes: tuple[Cause, ...] | None = None
     rows_per_day: float | None = None
-    notes: tuple[str, ...] = field(default=())  # what a reader had to mend, in plain words
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def checked(
@@ -82,9 +83,8 @@ class Series:
             )
         if labels is not None:
             labels = _bits(labels, len(test), names["labels"])
-        for array in (train, test, labels):
-            if array is not None:
-                array.flags.writeable = False
+            labels.flags.writeable = False
+        train.flags.writeable = test.flags.writeable = False
         return cls(dataset, entity, train, test, labels, channels, causes, rows_per_day, notes)
 
     @cached_property
@@ -126,13 +126,13 @@ def _matrix(values: npt.ArrayLike, file: str, channels: tuple[str, ...] | None) 
         raise DataError(f"shape {array.shape}, expected (rows, channels), both above 0", file=file)
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
-        row, column = (int(i) for i in bad[0])
+        row, column = bad[0].tolist()
         known = channels is not None and len(channels) == array.shape[1]
         raise DataError(
             f"{array[row, column]} is not a finite number ({len(bad)} such cells)",
             file=file,
             row=row,
-            column=f"{channels[column]!r}" if known else column,
+            column=channels[column] if known else column,
             hint="Fill or remove such cells; a folder of one's own can be read with missing='fill'",
         )
     return array
@@ -146,7 +146,7 @@ def _bits(labels: npt.ArrayLike, rows: int, file: str) -> Bits:
             file=file,
             hint="There must be one label per test row",
         )
-    if values.dtype == object or values.dtype.kind in "US":
+    if values.dtype.kind in "OUS":
         raise DataError(f"labels are text: '{values[0]}'", file=file, hint="Use 0 or 1")
     bad = np.flatnonzero(~np.isin(values, (0, 1)))
     if len(bad):

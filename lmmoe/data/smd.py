@@ -21,31 +21,29 @@ def find(name: str, root: Path) -> dict[str, dict[str, Path]]:
     """The machines whose training file is there; few have no interpretation."""
     endings = tuple(f".txt{suffix}" for suffix in ("", *reading.OPENERS))  # not a begun .txt.part
     names = [file.name for file in (root / FOLDER / "train").glob("*.txt*")]
-    found = {}
-    for machine in {name.split(".")[0] for name in names if name.endswith(endings)}:
-        paths = {part: root / FOLDER / folder / f"{machine}.txt" for part, folder in PARTS.items()}
-        found[machine] = {part: reading.find(path) or path for part, path in paths.items()}
-    return found
+    return {
+        machine: {p: reading.find(root / FOLDER / at / f"{machine}.txt") for p, at in PARTS.items()}
+        for machine in {name.split(".")[0] for name in names if name.endswith(endings)}
+    }
 
 
 def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
     """One machine: about 24,000 to 28,000 rows of 38 channels in each half, one row a minute."""
-    files = {part: reading.need(parts[part]) for part in ("train", "test", "labels")}
+    files = {part: parts[part] for part in ("train", "test", "labels")}
     values = {
         part: reading.to_numbers(reading.read_frame(path, header=None), path)
         for part, path in files.items()
     }
-    causes = None
-    if parts["causes"].is_file():
-        lines = reading.read_text(parts["causes"]).split()
+    causes, path = None, parts["causes"]
+    if path.is_file():
+        with reading.naming(path), reading.open_text(path) as file:
+            lines = file.read().split()
         shape = values["test"].shape
-        causes = tuple(_cause(line, row, parts["causes"], shape) for row, line in enumerate(lines))
+        causes = tuple(_cause(line, row, path, shape) for row, line in enumerate(lines))
     return Series.checked(
         dataset=dataset,
         entity=entity,
-        train=values["train"],
-        test=values["test"],
-        labels=values["labels"][:, 0],
+        **values | {"labels": values["labels"][:, 0]},
         causes=causes,
         rows_per_day=1440,
         files=files,

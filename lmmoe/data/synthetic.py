@@ -29,13 +29,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from scipy.signal import lfilter
 
 from lmmoe.data.series import Cause, Floats, Series
-from lmmoe.errors import DataError
 
 DAY = 1440  # rows
+ROWS = 4000  # of a half
 HIGHEST = 0.9  # what a row of a burst may add to a factor
-LEAST_ROWS = 2000  # of a half: six events, one of each kind, need so many to stay rare
 
 
 class Server(NamedTuple):
@@ -96,8 +96,7 @@ CHANNELS = (
     Channel("release", 41, 0, {}, noise=0),
 )
 INDEX = {channel.name: i for i, channel in enumerate(CHANNELS)}
-PARTS = {part: i for i, part in enumerate(("noise", "bursts", "plan", "faults"))}
-
+STREAMS = ("noise", "bursts", "plan", "faults")
 
 # Shortest and longest event of each kind, both included: the others leave a leak its 30 rows.
 LENGTHS = {
@@ -110,10 +109,10 @@ LENGTHS = {
 }
 KINDS = tuple(LENGTHS)
 # What comes beyond one event of each kind: the short kinds more often, as faults do.
-MORE = ("relation", "duration", "spike", "shift", "stuck", "spike", "relation", "leak")
+MORE = ("relation", "duration", "spike", "shift", "stuck", "spike", "relation")
 QUIET = 100  # no event before this row of the test half: windows fill there
 GAP = 20  # normal rows after an event at least
-SHARE = 0.075  # of the rows may be anomalous; the leaks, the longest events, take what is left
+SHARE = 0.075  # of the rows may be anomalous; the leak, the longest event, takes what is left
 RESTLESS = 0.5  # sd, from row to row, of how far off a value is; as a share of the mean
 BLEND = 4  # rows over which a broken relation fades in and out, so that its edges are no jump
 
@@ -143,15 +142,6 @@ class Fault(NamedTuple):
     end: int
 
 
-class Burst(NamedTuple):
-    """Rows ``start`` to ``end`` (excluded), from 0 at the first training row, of extra work."""
-
-    start: int
-    end: int
-    factor: str  # "load" or "io"
-    heights: tuple[float, ...]  # of each row, in units of the factor
-
-
 def find(name: str, root: Path) -> dict[str, dict[str, Path]]:
     """The servers of the fleet, which have no files; ``name`` and ``root`` play no part."""
     return {entity: {} for entity in SERVERS}
@@ -162,25 +152,16 @@ def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
     return generate(entity)
 
 
-def generate(entity: str, seed: int = 0, rows: int = 4000) -> Series:
-    """One server with ``rows`` rows in each half, the same everywhere for the same seed.
-
-    Raises `DataError` for an unknown server, under 2,000 rows, or a seed outside 0 to 2^32 - 1.
-    """
-    faults = _plan(entity, seed, rows)
-    surges = [
-        _burst(_random(entity, seed, "faults", 1 + i), rows + fault.start, rows + fault.end)
-        for i, fault in enumerate(faults)
-        if fault.kind == "duration"
-    ]
-    random = _random(entity, seed, "noise")
-    bursts = [*_bursts(faults, rows, _random(entity, seed, "bursts")), *surges]
-    values = _readings(_factors(SERVERS[entity], rows, bursts, random), random)
-    train, clean = values[:rows], values[rows:]
-    test, causes = _inject(train, clean, faults, surges, _random(entity, seed, "faults"))
-    labels = np.zeros(rows, dtype=np.int8)
-    for cause in causes:
-        labels[cause.start : cause.end] = 1
+def generate(entity: str, seed: int = 0) -> Series:
+    """One of the `SERVERS`, the same everywhere for the same seed (0 to 2^32 - 1)."""
+    faults = plan(entity, seed)
+    work = _work(entity, seed, faults)
+    values = _readings(SERVERS[entity], work, _random(entity, seed, "noise"))
+    train, clean = values[:ROWS], values[ROWS:]
+    test, causes = _inject(train, clean, faults, work, _random(entity, seed, "faults"))
+    labels = np.zeros(ROWS, dtype=np.int8)
+    for fault in faults:
+        labels[fault.start : fault.end] = 1
     return Series.checked(
         dataset="synthetic",
         entity=entity,
@@ -193,14 +174,9 @@ def generate(entity: str, seed: int = 0, rows: int = 4000) -> Series:
     )
 
 
-def kinds(entity: str, seed: int = 0, rows: int = 4000) -> tuple[str, ...]:
-    """The kind of each event of `generate`, in the order of its ``events`` and ``causes``."""
-    return tuple(fault.kind for fault in _plan(entity, seed, rows))
-
-
 def _random(entity: str, seed: int, part: str, number: int = 0) -> np.random.RandomState:
     """A stream of its own for each part: more draws in one do not move another."""
-    key = [seed, list(SERVERS).index(entity), PARTS[part], number]
+    key = [seed, list(SERVERS).index(entity), STREAMS.index(part), number]
     # Not default_rng: numpy's policy (NEP 19) freezes the stream of RandomState for good, while
     # that of Generator may change with any release, and this data set must not.
     return np.random.RandomState(key)  # noqa: NPY002
@@ -214,73 +190,73 @@ def _between(bounds: tuple[int, int], random: np.random.RandomState) -> int:
 # --- what happens when ---
 
 
-def _plan(entity: str, seed: int, rows: int) -> tuple[Fault, ...]:
-    """Place the events in a test half of ``rows`` rows, in order of time, none overlapping.
-
-    About 12 events in 4,000 rows, at least one of each kind.
-    """
-    if entity not in SERVERS:
-        raise DataError(f"no generated server {entity!r}", hint=f"There are {', '.join(SERVERS)}")
-    if rows < LEAST_ROWS:
-        raise DataError(f"{rows} rows are too few", hint=f"Take at least {LEAST_ROWS}")
-    if not 0 <= seed < 2**32:
-        raise DataError(f"seed {seed} is out of range", hint="Take one from 0 to 2**32 - 1")
+def plan(entity: str, seed: int = 0) -> list[Fault]:
+    """The events of `generate`: 10 to 13 in order of time, at least one of each kind."""
     random = _random(entity, seed, "plan")
-    count = max(len(KINDS), rows * (10 + int(4 * random.random_sample())) // 4000)
-    extra = count - len(KINDS)
-    kinds = KINDS + (MORE * (1 + extra // len(MORE)))[:extra]
+    count = 10 + int(4 * random.random_sample())
+    kinds = KINDS + MORE[: count - len(KINDS)]
     kinds = [kinds[i] for i in np.argsort(random.random_sample(count))]
     lengths = [_between(LENGTHS[kind], random) for kind in kinds]
-    others = sum(length for kind, length in zip(kinds, lengths, strict=True) if kind != "leak")
-    most = int(SHARE * rows - others) // kinds.count("leak")
-    lengths = [min(n, most) if k == "leak" else n for k, n in zip(kinds, lengths, strict=True)]
-    free = rows - QUIET - sum(lengths) - GAP * count
-    offsets = QUIET + (free * np.sort(random.random_sample(count))).astype(int)
-    faults, taken = [], 0
-    for kind, length, offset in zip(kinds, lengths, offsets, strict=True):
-        start = int(offset) + taken
+    leak = kinds.index("leak")
+    others = sum(lengths) - lengths[leak]
+    lengths[leak] = min(lengths[leak], int(SHARE * ROWS - others))
+    free = ROWS - QUIET - sum(lengths) - GAP * count
+    faults, start = [], QUIET
+    offsets = (free * np.sort(random.random_sample(count))).astype(int)
+    for kind, length, gap in zip(kinds, lengths, np.diff(offsets, prepend=0), strict=True):
+        start += int(gap)
         faults.append(Fault(kind, start, start + length))
-        taken += length + GAP
-    return tuple(faults)
+        start += length + GAP
+    return faults
 
 
-def _bursts(faults: tuple[Fault, ...], rows: int, random: np.random.RandomState) -> list[Burst]:
-    """The normal bursts of both halves: 2 or 3 rows each. None touches an event."""
-    busy = {row for fault in faults for row in range(rows + fault.start, rows + fault.end)}
-    found, start = [], 30
-    while start < 2 * rows - 3:
+def _work(entity: str, seed: int, faults: list[Fault]) -> dict[str, Floats]:
+    """Bursts of extra work: what each row adds to a factor, ``(2 * ROWS,)``.
+
+    Normal bursts take 2 or 3 rows, and none touches an event. The burst of a duration event is as
+    any other but for its length, which its first rows do not tell.
+    """
+    work = {"load": np.zeros(2 * ROWS), "io": np.zeros(2 * ROWS)}
+    busy = {row for fault in faults for row in range(ROWS + fault.start, ROWS + fault.end)}
+    random, start = _random(entity, seed, "bursts"), 30
+    while start < 2 * ROWS - 3:
         end = start + 2 + int(2 * random.random_sample())
-        burst = _burst(random, start, end)
-        found += [] if busy.intersection(range(start - 1, end + 1)) else [burst]
+        factor, heights = _burst(end - start, random)
+        if busy.isdisjoint(range(start - 1, end + 1)):
+            work[factor][start:end] = heights
         start = end + 100 + int(340 * random.random_sample())
-    return found
+    for i, fault in enumerate(faults, start=1):
+        if fault.kind == "duration":
+            random = _random(entity, seed, "faults", i)
+            factor, heights = _burst(fault.end - fault.start, random)
+            work[factor][ROWS + fault.start : ROWS + fault.end] = heights
+    return work
 
 
-def _burst(random: np.random.RandomState, start: int, end: int) -> Burst:
-    """A burst as any other but for its length, which its first rows do not tell."""
+def _burst(rows: int, random: np.random.RandomState) -> tuple[str, Floats]:
+    """The factor that a burst drives, and the height of each of its rows."""
     factor = "load" if random.random_sample() < 0.5 else "io"
-    heights = HIGHEST * (0.25 + 0.75 * random.random_sample(end - start))  # in fits and starts
-    return Burst(start, end, factor, tuple(heights))
+    return factor, HIGHEST * (0.25 + 0.75 * random.random_sample(rows))  # in fits and starts
 
 
 # --- normal operation ---
 
 
 def _factors(
-    server: Server, rows: int, extra: list[Burst], random: np.random.RandomState
+    server: Server, work: dict[str, Floats], random: np.random.RandomState
 ) -> dict[str, Floats]:
-    """The hidden causes of all readings, each ``(2 * rows,)``, of the order of 1."""
-    time = np.arange(2 * rows)
-    shocks = random.standard_normal((2 * rows, 4))
+    """The hidden causes of all readings, each ``(2 * ROWS,)``, of the order of 1."""
+    time = np.arange(2 * ROWS)
+    shocks = random.standard_normal((2 * ROWS, 4))
     wander = _autoregress(shocks * [0.02, 0.03, 0.03, 0.008], [0.98, 0.6, 0.98, 0.998])
     cycle = np.cos(2 * np.pi * (time / DAY - server.peak / 24))
     # Flat days and nights: a group of channels that shows the other one is off, yet as loud.
     daily = 0.42 + 0.3 * cycle * (1.5 - 0.5 * cycle**2) + 0.06 * time / len(time)
     lasting = np.maximum(server.swing * daily + wander[:, 0] + wander[:, 1], 0.02)
-    load = _add(lasting, [burst for burst in extra if burst.factor == "load"])
+    load = _add(lasting, work["load"])
     job = (time % server.job < 2) * 0.15
     io = np.maximum(0.25 + 0.2 * load + wander[:, 2] + job, 0.02)
-    io = server.io * _add(io, [burst for burst in extra if burst.factor == "io"])
+    io = server.io * _add(io, work["io"])
     # Bursts are short requests: they hold no memory, connection or thread. Else a long burst would
     # drive what follows slowly out of its usual range, and need no clock to be found.
     smooth = lasting[0] + _autoregress((lasting - lasting[0])[:, None] * [0.3, 0.08], [0.7, 0.92])
@@ -298,25 +274,23 @@ def _factors(
     }
 
 
-def _add(base: Floats, extra: list[Burst]) -> Floats:
-    """A factor ``(2 * rows,)`` with its bursts, those of the training half first in the list.
+def _add(base: Floats, work: Floats) -> Floats:
+    """A factor ``(2 * ROWS,)`` with its bursts.
 
     A burst in the test half is made smaller where it would go beyond the training half: a long one
     is to stand out by its length alone.
     """
-    values, half = base.copy(), len(base) // 2
-    for burst in extra:
-        rows = slice(burst.start, burst.end)
-        room = values[:half].max() - base[rows] if burst.start >= half else HIGHEST
-        values[rows] += np.array(burst.heights) * np.clip(room / HIGHEST, 0, 1)
-    return values
+    room = (base[:ROWS] + work[:ROWS]).max() - base
+    room[:ROWS] = HIGHEST
+    return base + work * np.clip(room / HIGHEST, 0, 1)
 
 
-def _readings(factors: dict[str, Floats], random: np.random.RandomState) -> Floats:
-    """All channels ``(t, c)`` without faults."""
-    total, width = len(factors["load"]), len(CHANNELS)
+def _readings(server: Server, work: dict[str, Floats], random: np.random.RandomState) -> Floats:
+    """All channels ``(2 * ROWS, c)`` without faults."""
+    factors = _factors(server, work, random)
+    total, width = 2 * ROWS, len(CHANNELS)
     spread = 0.8 + 0.4 * random.random_sample(width)  # no two servers have the same sizes
-    steady = _autoregress(0.8 * random.standard_normal((total, width)), np.full(width, 0.6))
+    steady = _autoregress(0.8 * random.standard_normal((total, width)), [0.6] * width)
     peaks = np.exp(0.8 * random.standard_normal((total, width)))
     values = np.empty((total, width))
     for i, channel in enumerate(CHANNELS):
@@ -339,18 +313,13 @@ def _finish(values: Floats) -> Floats:
     return np.round(values, 4)
 
 
-def _autoregress(shocks: Floats, keep: list[float] | Floats) -> Floats:
+def _autoregress(shocks: Floats, keep: list[float]) -> Floats:
     """First-order autoregression ``x[t] = keep * x[t-1] + shocks[t]`` per column, ``(t, k)``.
 
     Also the exponential moving average, with ``(1 - keep)`` times the input as the shocks.
     """
-    keep = np.asarray(keep)
-    values = np.empty_like(shocks)
-    last = np.zeros(shocks.shape[1])
-    for row, shock in enumerate(shocks):
-        last = keep * last + shock
-        values[row] = last
-    return values
+    columns = zip(shocks.T, keep, strict=True)
+    return np.column_stack([lfilter([1.0], [1.0, -k], column) for column, k in columns])
 
 
 # --- anomalies ---
@@ -359,22 +328,20 @@ def _autoregress(shocks: Floats, keep: list[float] | Floats) -> Floats:
 def _inject(
     train: Floats,
     test: Floats,
-    faults: tuple[Fault, ...],
-    surges: list[Burst],
+    faults: list[Fault],
+    work: dict[str, Floats],
     random: np.random.RandomState,
 ) -> tuple[Floats, tuple[Cause, ...]]:
     """The test half ``(t, c)`` with the faults in it, and the cause of each fault.
 
-    Duration events, whose bursts are ``surges``, must be in ``test`` already, for a burst reaches
-    all channels that follow the load; here they only get their cause. ``train`` gives scales and
-    the stretches to repeat.
+    Duration events are in ``test`` already, for their burst in ``work`` reaches all channels that
+    follow it; here they only get their cause. ``train`` gives scales and the stretches to repeat.
     """
     test, sd = test.copy(), train.std(axis=0)
-    lasting = iter(surges)
     causes = []
     for fault in faults:
         if fault.kind == "duration":
-            moved = ("load", "queue") if next(lasting).factor == "load" else ("io",)
+            moved = ("load", "queue") if work["load"][ROWS + fault.start] else ("io",)
             pulls = [max(c.weights.get(factor, 0) for factor in moved) for c in CHANNELS]
             channels = tuple(i for i, pull in enumerate(pulls) if pull >= 0.4)
         elif fault.kind in GROUPS:

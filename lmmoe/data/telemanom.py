@@ -27,17 +27,14 @@ def find(name: str, root: Path) -> dict[str, dict[str, Path]]:
     folder = root / FOLDER
     if not folder.is_dir():
         return {}
-    labels = reading.need(folder / "labeled_anomalies.csv")
+    labels = reading.find(folder / "labeled_anomalies.csv")
     lines = _lines(labels)
-    found = {
-        entity: {half: folder / half / f"{entity}.npy" for half in ("train", "test")}
-        for entity in lines.loc[lines["spacecraft"] == name.upper(), "chan_id"]
-    }
-    return {
-        entity: {**halves, "labels": labels}
-        for entity, halves in found.items()
-        if all(file.is_file() for file in halves.values())
-    }
+    found = {}
+    for entity in lines.loc[lines["spacecraft"] == name.upper(), "chan_id"]:
+        halves = {half: folder / half / f"{entity}.npy" for half in ("train", "test")}
+        if all(file.is_file() for file in halves.values()):
+            found[entity] = {**halves, "labels": labels}
+    return found
 
 
 def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
@@ -45,18 +42,17 @@ def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
     train, test = (reading.read_npy(parts[half]) for half in ("train", "test"))
     lines = _lines(parts["labels"])
     labels = np.zeros(len(test), dtype=np.int8)
-    for number in np.flatnonzero(lines["chan_id"] == entity):
-        line = lines.iloc[number]
-        place = {"file": parts["labels"], "row": int(number)}
-        if line["num_values"] != len(test):
+    for row in np.flatnonzero(lines["chan_id"] == entity).tolist():
+        place = {"file": parts["labels"], "row": row}
+        text, count = lines.loc[row, ["anomaly_sequences", "num_values"]]
+        if count != len(test):
             raise DataError(
-                f"{entity} has {len(test)} test rows, but its labels are for {line['num_values']}",
+                f"{entity} has {len(test)} test rows, but its labels are for {count}",
                 **place,
-                column="'num_values'",
+                column="num_values",
                 hint="Arrays and labels must be of the same release",
             )
-        place["column"] = "'anomaly_sequences'"
-        text = line["anomaly_sequences"]
+        place["column"] = "anomaly_sequences"
         try:
             spans = [(int(first), int(last)) for first, last in json.loads(text)]
         except (TypeError, ValueError) as error:
@@ -64,9 +60,8 @@ def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
             raise DataError(f"cannot read {text!r}", **place, hint=hint) from error
         for first, last in spans:
             if not 0 <= first <= last < len(test):
-                raise DataError(
-                    f"[{first}, {last}] lies outside the {len(test)} test rows", **place
-                )
+                problem = f"[{first}, {last}] lies outside the {len(test)} test rows"
+                raise DataError(problem, **place)
             labels[first : last + 1] = 1
     return Series.checked(
         dataset=dataset, entity=entity, train=train, test=test, labels=labels, files=dict(parts)
@@ -78,5 +73,5 @@ def _lines(path: Path) -> pd.DataFrame:
     lines = reading.read_frame(path)
     missing = [column for column in COLUMNS if column not in lines]
     if missing:
-        raise DataError("no such column", file=path, column=repr(missing[0]))
+        raise DataError("no such column", file=path, column=missing[0])
     return lines

@@ -13,13 +13,11 @@ from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from pydantic import Field, FiniteFloat, model_validator
 from pydantic.dataclasses import dataclass
 
 from lmmoe import paths
 from lmmoe.data import reading
-from lmmoe.data.table import FORMATS, Table, read_table
 from lmmoe.detectors import Detector, saving
 from lmmoe.detectors import detector as make
 from lmmoe.errors import DataError
@@ -198,48 +196,25 @@ def fit(
     if not made.savable or made.rescales:
         why = "its scores depend on all rows given" if made.savable else "it cannot be saved"
         raise DataError(f"nothing can watch with {made.name}: {why}")
-    table = read_table(Path(path), time=time, label=label, fill=missing == "fill", need_label=False)
+    table = reading.read_table(
+        Path(path), time=time, label=label, fill=missing == "fill", need_label=False
+    )
     rows, filled = reading.fill_gaps(table.values, table.path.name)
     notes = [*table.notes, *filled]
     if table.labels is not None:
         notes += reading.marked_note(table.labels, len(rows), table.path)
-    known = {"rows_per_day": rows_per_day or table.rows_per_day} | _time_facts(table)
+    known = {"rows_per_day": rows_per_day or table.rows_per_day}
+    known |= {"time": table.time, "pattern": table.pattern}
+    if table.times is not None and len(table.times) > 1:
+        dates, steps = table.times.dtype.kind == "M", np.diff(table.times)
+        steps = steps / np.timedelta64(1, "s") if dates else steps
+        known |= {"dates": dates, "step": float(np.median(steps))}
     try:
         model = Model(made.fit(rows), Facts.of(rows, table.channels, **known))
     except (RuntimeError, ValueError) as error:  # a DataError among them
         raise DataError(str(error), file=path) from error
     _ = model.scorer  # there is one
     return model, notes
-
-
-def _time_facts(table: Table) -> dict[str, object]:
-    """The step between a table's times, and the column whose cells they are, as `Facts` has it."""
-    if table.times is None or len(table.times) < 2:
-        return {}
-    dates = table.times.dtype.kind == "M"
-    steps = np.diff(table.times)
-    step = float(np.median(steps / np.timedelta64(1, "s") if dates else steps))
-    known = {"step": step, "dates": dates}
-    if table.path.suffix.lower() == ".parquet":
-        frame = pd.read_parquet(table.path).reset_index()
-    else:
-        header = None if table.channels is None else 0
-        frame = reading.read_frame(table.path, header=header, dtype=str)
-    for name in frame.columns.difference(table.channels or ()):
-        text = frame[name].astype(str).str.strip()
-        for form in FORMATS if dates else (None,):
-            if dates:
-                cells = pd.to_datetime(text, format=form, utc=True, errors="coerce")
-                cells = cells.dt.tz_convert(None)
-            else:
-                cells = pd.to_numeric(text, errors="coerce")
-            if np.array_equal(cells, table.times):
-                pattern = None if form == "ISO8601" else form
-                return known | {
-                    "time": name.strip() if table.channels else None,
-                    "pattern": pattern,
-                }
-    return known
 
 
 # --- files ---

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lmmoe.data.table import GAPS, LABELS, TIMES
+from lmmoe.data.reading import GAPS, LABELS, TIMES
 from lmmoe.errors import DataError
 from lmmoe.live.model import Model, read_state, write_state
 from lmmoe.live.stream import BRIDGE, WARMING_UP, Stream
