@@ -24,7 +24,7 @@ from lmmoe import detector, live
 from lmmoe.__main__ import main
 from lmmoe.errors import DataError
 from lmmoe.live import command
-from lmmoe.live.model import LOOK, Facts, Model, check_place
+from lmmoe.live.model import Facts, Model
 from lmmoe.live.watch import LONGEST, Clock, Order, Reader, Skipped, moment
 
 nan = math.nan
@@ -127,24 +127,13 @@ def test_cells_and_json_values_of_all_kinds():
     assert same(row, [nan, 1, 7]) and not made.counts
     (row,), made, _ = read(['{"cpu": [1], "mem": NaN, "net": "x"}'])
     assert same(row, [nan, nan, nan]) and made.counts == {"cells of text": 2}
-    assert values([f'{{"cpu": {"9" * 400}, "mem": -{"9" * 400}, "net": Infinity}}'])[1] == -math.inf
-
-
-def test_a_cell_as_a_moment():
-    for cell, expected in (
-        ("2024-01-01T01:00:00+01:00", (1704067200, True)),
-        (" 12.5 ", (12.5, False)),
-        ("01/02/2024", None),  # reads in two ways
-        ("nan", None),
-        (math.inf, None),
-        (None, None),
-        ([1], None),
-    ):
-        assert moment(cell) == expected
-    assert moment("02/01/1970", "%d/%m/%Y") == (86400, True)
     found, made, _ = read(["2024-01-01,1,2,3", "17,1,2,3", "noon,1,2,3"])
     assert [row.time for row in found] == [1704067200, None, None]
     assert made.counts == {"times not understood": 2} and found[2].written == "noon"
+    assert moment("01/02/2024") is moment("nan") is moment([1]) is None  # the first reads two ways
+    assert moment("2024-01-01T01:00:00+01:00") == (1704067200, True)
+    assert moment("02/01/1970", "%d/%m/%Y") == (86400, True)
+    assert values([f'{{"cpu": {"9" * 400}, "mem": -{"9" * 400}, "net": Infinity}}'])[1] == -math.inf
 
 
 json_values = st.recursive(
@@ -322,20 +311,6 @@ def test_odd_lines_are_skipped_and_told_once():
     skipped = {"not JSON": 6, "wrong number of cells": 4, "line too long": 2}
     assert made.report()["skipped"] == skipped
     assert sum("only counted" in text for text in told) == 3
-
-
-def test_a_level_that_stays_is_one_alarm_and_may_become_the_normal_one():
-    rows = np.concatenate([TEST, TEST, TEST])
-    rows[200:, [1, 2]] += 4 * LEVEL
-    made, alarms, _ = fed(csv(rows), made=model("MTSExample"))
-    assert [alarm["row"] for alarm in alarms] == [200] and made.stream.alarm.open
-    rows[520:525, 0] += LEVEL
-    for name in ("MTSExample", "LightMMoE", "PCA windows EWMA"):
-        made, alarms, told = fed(csv(rows), made=model(name), accept_after=200)
-        assert [alarm["row"] for alarm in alarms] == [200, 520]
-        assert any("(accepted)" in text for text in told)
-        last = alarms[-1]["channels"][0]
-        assert last["channel"] == "cpu" and last["observed"] == rows[520, 0]
 
 
 def test_times_are_read_as_the_training_rows_were():
@@ -728,18 +703,6 @@ def test_fit_and_what_the_commands_refuse(tmp_path, capsys, monkeypatch):
     with pytest.raises(DataError, match="would replace what is read"):
         with open(tmp_path / "alarms", "wb") as sink:
             command.watch_pipe(out, state=tmp_path / "alarms", sink=sink.fileno())
-
-
-def test_files_of_its_own_kind_are_replaced(tmp_path):
-    empty, long = tmp_path / "empty", tmp_path / "long.onnx"
-    empty.touch()
-    check_place(empty, "state")
-    check_place(model().save(tmp_path / "m"), "model")
-    check_place(live.Watch(model(), threshold=1.0).save(tmp_path / "s"), "state")
-    long.write_bytes(bytes(3 * LOOK) + b"lmmoe onnx 1")  # its mark stands at the end
-    check_place(long, "ONNX file")
-    with pytest.raises(DataError, match="there, and no model of lmmoe"):
-        check_place(os.devnull, "model")
 
 
 def test_the_package_is_light_until_it_is_used():

@@ -22,11 +22,11 @@ from lmmoe.detectors import Detector, saving
 from lmmoe.detectors import detector as make
 from lmmoe.errors import DataError
 from lmmoe.live.scoring import Scorer, scorer
+from lmmoe.metrics.thresholds import CALIBRATION
 
 Arrays = dict[str, np.ndarray]
 Floats = npt.NDArray[np.float64]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-CALIBRATION = 0.1  # share at the end of the training rows whose scores set thresholds
 STATE = "lmmoe live state 4"
 # What files of ours contain, near one of their ends: what may be replaced.
 MARKS = {"state": b"lmmoe live state", "model": b"lmmoe detector", "ONNX file": b"lmmoe onnx"}
@@ -203,8 +203,8 @@ def fit(
     notes = [*table.notes, *filled]
     if table.labels is not None:
         notes += reading.marked_note(table.labels, len(rows), table.path)
-    known = {"rows_per_day": rows_per_day or table.rows_per_day}
-    known |= {"time": table.time, "pattern": table.pattern}
+    per_day = table.rows_per_day if rows_per_day is None else rows_per_day
+    known = {"rows_per_day": per_day, "time": table.time, "pattern": table.pattern}
     if table.times is not None and len(table.times) > 1:
         dates, steps = table.times.dtype.kind == "M", np.diff(table.times)
         steps = steps / np.timedelta64(1, "s") if dates else steps
@@ -266,25 +266,22 @@ def check_place(path: str | Path, kind: str, *inputs: str | Path | int) -> None:
     """
     path = Path(path)
     try:
-        if path.exists():
-            if any(os.path.exists(each) and os.path.samefile(path, each) for each in inputs):
-                problem = f"read and to be written at once: the {kind} would replace what is read"
-                raise DataError(problem, file=path, hint="Name another file")
-            if not (path.is_file() and _holds(path, MARKS[kind])):
-                problem = f"there, and no {kind} of lmmoe: not replaced"
-                raise DataError(problem, file=path, hint="Name another file, or remove this one")
+        if any(path.exists() and os.path.exists(i) and os.path.samefile(path, i) for i in inputs):
+            problem = f"read and to be written at once: the {kind} would replace what is read"
+            raise DataError(problem, file=path, hint="Name another file")
+        size = path.stat().st_size if path.is_file() else 0
+        ends = b""
+        if size:
+            with path.open("rb") as file:
+                ends = file.read(LOOK)
+                file.seek(max(size - LOOK, 0))
+                ends += file.read(LOOK)
+        if path.exists() and not path.is_file() or (size and MARKS[kind] not in ends):
+            problem = f"there, and no {kind} of lmmoe: not replaced"
+            raise DataError(problem, file=path, hint="Name another file, or remove this one")
         path.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
         problem = f"the {kind} cannot be written there ({error.strerror or error})"
         raise DataError(problem, file=path, hint="Name another file") from error
-
-
-def _holds(path: Path, mark: bytes) -> bool:
-    """Whether a file is empty or contains a mark near one of its ends."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(LOOK)
-        file.seek(max(size - LOOK, 0))
-        return not size or mark in start or mark in file.read(LOOK)
