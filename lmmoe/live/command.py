@@ -311,27 +311,27 @@ class Metrics:
         watch, alarm = self.watch, self.watch.stream.alarm
         latest = math.nan if watch.clock.latest is None else watch.clock.latest
         for name, value, text in (
-            ("lmmoe_rows", watch.rows, "Rows read"),
-            ("lmmoe_rows_scored", watch.scored, "Rows with a score"),
-            ("lmmoe_alarms", watch.alarms, "Alarms opened"),
+            ("rows", watch.rows, "Rows read"),
+            ("rows_scored", watch.scored, "Rows with a score"),
+            ("alarms", watch.alarms, "Alarms opened"),
+            ("rows_skipped", watch.counts["skipped"], "Rows left out, by reason"),
+            ("rows_unscored", watch.counts["unscored"], "Rows taken in without a score, by reason"),
+            ("mended", watch.counts["mended"], "Cells and columns not as they should be"),
+            ("events", watch.counts["events"], "Gaps and the like"),
         ):
-            yield CounterMetricFamily(name, text, value=value)
-        for name, kind, text in (
-            ("lmmoe_rows_skipped", "skipped", "Rows left out, by reason"),
-            ("lmmoe_rows_unscored", "unscored", "Rows taken in without a score, by reason"),
-            ("lmmoe_mended", "mended", "Cells and columns that were not as they should be"),
-            ("lmmoe_events", "events", "Gaps and the like"),
-        ):
-            family = CounterMetricFamily(name, text, labels=["kind"])
-            for label, count in dict(watch.counts[kind]).items():
-                family.add_metric([label], count)
+            if isinstance(value, int):
+                yield CounterMetricFamily(f"lmmoe_{name}", text, value=value)
+                continue
+            family = CounterMetricFamily(f"lmmoe_{name}", text, labels=["kind"])
+            for kind, count in dict(value).items():
+                family.add_metric([kind], count)
             yield family
         for name, value, text in (
-            ("lmmoe_alarm_open", alarm.open, "1 in an alarm"),
-            ("lmmoe_threshold", alarm.threshold, "Score of alarm"),
-            ("lmmoe_latest_row_time", latest, "Of the latest row, seconds since 1970 if a date"),
+            ("alarm_open", alarm.open, "1 in an alarm"),
+            ("threshold", alarm.threshold, "Score of alarm"),
+            ("latest_row_time", latest, "Of the latest row, seconds since 1970 where it is a date"),
         ):
-            yield GaugeMetricFamily(name, text, value=value)
+            yield GaugeMetricFamily(f"lmmoe_{name}", text, value=value)
 
     def close(self) -> None:
         """Stop serving."""

@@ -120,7 +120,7 @@ class Reader:
         except csv.Error:  # a cell beyond the module's limit: no number in any case
             cells = text.split(",")
         if self._is_header(cells):
-            self.take_header([cell.strip() for cell in cells])
+            self.header = self._layout([cell.strip() for cell in cells], first=True)
             return None
         return self._row(self.header, cells)
 
@@ -136,10 +136,8 @@ class Reader:
             if len(cells) != len(layout.names):
                 detail = f"{len(cells)}, the header has {len(layout.names)}"
                 raise Skipped("wrong number of cells", detail)
-            time, dates_only = (
-                None if layout.time is None else cells[layout.time],
-                layout.dates_only,
-            )
+            time = None if layout.time is None else cells[layout.time]
+            dates_only = layout.dates_only
             cells.append(None)  # for channels without a place
             cells = [cells[place] for place in layout.places]
         try:
@@ -169,10 +167,6 @@ class Reader:
             return False
         dates = (moment(word, self.pattern) for word in words)
         return bool(words) and not any(dates) and all(number(word) is None for word in words)
-
-    def take_header(self, names: list[str]) -> None:
-        """Read comma-separated cells under these names from now on."""
-        self.header = self._layout(names, first=True)
 
     def _layout(self, names: list[str], *, first: bool) -> Layout:
         """Find the cells of channels and time; count and tell where the columns have changed.
@@ -443,9 +437,8 @@ class Watch:
         reader = {"lines": self.reader.lines, "dates": self.reader.dates}
         reader["columns"] = sorted(self.reader.columns)
         reader["header"] = self.reader.header and self.reader.header.names
-        own = {
-            name: getattr(self, name) for name in ("rows", "alarms", "pending", "counts", "start")
-        }
+        names = ("rows", "alarms", "pending", "counts", "start")
+        own = {name: getattr(self, name) for name in names}
         own |= {"clock": asdict(self.clock), "reader": reader}
         return write_state(path, arrays, facts | {"watch": own})
 
@@ -469,7 +462,7 @@ class Watch:
         self.reader.lines, self.reader.dates = reader["lines"], reader["dates"]
         self.reader.columns = set(reader["columns"])
         if reader["header"] is not None:
-            self.reader.take_header(reader["header"])
+            self.reader.header = self.reader._layout(reader["header"], first=True)
         if own["start"] != self.start:
             old, new = own["start"], self.start
             self.tell(f"the state was saved with the threshold {old:.6g}, now it is {new:.6g}")
