@@ -164,7 +164,7 @@ class Fleet:
             scaled = (rows - self.centres) / self.spreads
             if not np.vdot(scaled, scaled) < self.scorer.far**2:  # too far out, or not a number
                 rows, scaled, missing = self._mended(rows)
-        if missing is not None or self.gone.any():
+        if missing is not None or np.count_nonzero(self.gone):
             events = self._after_gaps(missing)
         self.rows += 1
         self.held[:] = rows
@@ -218,12 +218,14 @@ class Fleet:
     def _latest(self, part: slice) -> Floats:
         """Give the rows in the window ``(l + 1, c, n)``, oldest first."""
         window = self.window[:, :, part]
+        if self.place == 0:
+            return window
         return np.concatenate([window[self.place :], window[: self.place]])
 
     def _judged(self, silent: Bits, missing: Bits | None) -> Judged:
         """Score the latest rows, block by block; NaN where ``silent``, or the score is none."""
-        quiet = silent.any()
-        if quiet and silent.all():
+        quiet = np.count_nonzero(silent)  # much quicker than `any` for one stream
+        if quiet == len(silent):
             return Judged(np.full(len(silent), np.nan), None, None)
         before = self.carry.copy() if quiet else None
         parts = [made.judge(self._latest(part), self.carry[:, part]) for made, part in self.blocks]
