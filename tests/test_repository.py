@@ -25,12 +25,12 @@ LARGER = {
     "deployment.py": 449,
     "export.py": 318,
     "mmoe.py": 525,
-    "model.py": 315,
+    "model.py": 290,
     "pitfalls.py": 423,
     "reading.py": 445,
     "stream.py": 370,
     "synthetic.py": 406,
-    "watch.py": 480,
+    "watch.py": 470,
 }
 MODULES = sorted((ROOT / "lmmoe").rglob("*.py"))
 

@@ -1,16 +1,4 @@
-"""Live detection: a fitted detector watches rows as they come.
-
->>> from lmmoe import live
->>> model, notes = live.fit("last-week.csv")  # doctest: +SKIP
->>> stream = live.Stream(model, threshold="budget:1")  # doctest: +SKIP
->>> step = stream.step(row)  # doctest: +SKIP
->>> if step.event == "opened":  # doctest: +SKIP
-...     print(step.score, stream.explain(step))
-
-and in a shell::
-
-    python -m lmmoe fit last-week.csv -o model.safetensors
-    tail -n 0 -F rows.csv | python -m lmmoe watch model.safetensors --state watch.safetensors
+"""Live detection: a fitted detector watches rows as they come; ``docs/live.md`` shows how.
 
 `model` is a detector with the facts of its training rows, in one file; `scoring` scores a row,
 given those before; `alarms` has thresholds and alarms; `stream` joins these to streams and fleets

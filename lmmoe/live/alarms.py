@@ -16,10 +16,10 @@ import numpy.typing as npt
 from lmmoe.errors import DataError
 from lmmoe.metrics import alarm_budget, pot, quantile
 from lmmoe.metrics.alarms import APART
-from lmmoe.metrics.checks import checked_calibration
-from lmmoe.metrics.thresholds import FEWEST_EXCESSES, exceeded
+from lmmoe.metrics.thresholds import FEWEST_EXCESSES, checked_calibration, exceeded
 
 Floats = npt.NDArray[np.float64]
+CALIBRATION = 0.1  # share at the end of the training rows whose scores set thresholds
 DEFAULTS = {"budget": 1.0, "quantile": 0.99, "pot": 1e-4, "spot": 1e-4}
 RELEASE = 0.8  # of the threshold: our choice
 # Live scores are as near as this to the same rows' batch scores, as a share: a row that sets the

@@ -21,8 +21,8 @@ from lmmoe.data import reading
 from lmmoe.detectors import Detector, saving
 from lmmoe.detectors import detector as make
 from lmmoe.errors import DataError
+from lmmoe.live.alarms import CALIBRATION
 from lmmoe.live.scoring import Scorer, scorer
-from lmmoe.metrics.thresholds import CALIBRATION
 
 Arrays = dict[str, np.ndarray]
 Floats = npt.NDArray[np.float64]

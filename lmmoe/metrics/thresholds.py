@@ -13,7 +13,6 @@ from lmmoe.metrics.alarms import APART
 from lmmoe.metrics.checks import checked_calibration
 
 Floats = npt.NDArray[np.float64]
-CALIBRATION = 0.1  # share at the end of the training rows that no model is fitted on
 FEWEST_EXCESSES = 10  # our choice: with fewer, the two fitted numbers say nothing
 
 
