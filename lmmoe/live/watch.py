@@ -358,9 +358,10 @@ class Watch:
             return None
         self.rows += 1
         alarm = self._scored(row) if self._in_order(row) else None
-        for kind in self.counts["mended"].keys() - self.told:
-            self.told.add(kind)
-            self._say(f"{kind}, at {row.written}; more of these are only counted")
+        for kind in self.counts["mended"]:
+            if kind not in self.told:
+                self.told.add(kind)
+                self._say(f"{kind}, at {row.written}; more of these are only counted")
         return alarm
 
     def _in_order(self, row: Row) -> bool:
