@@ -20,7 +20,7 @@ from torch import nn
 from benchmarks.measure import Figures, Given, Row, Spread, in_turn, machine, ratio, timed
 from benchmarks.scoring import NEEDED, exported
 from lmmoe import detector, live
-from lmmoe.live.forward import Forward
+from lmmoe.live.scoring import Forward
 
 THREADS = ("one",)
 FAMILY = ("LightMMoE", "CAD", "HMMoE")
@@ -196,7 +196,7 @@ def _other(name: str, given: Given, turns: int, calls: int) -> Row:
         unit="µs",
         ours=_micro(found["wall p50"]),
         yardstick=ALONE,
-        remarks={"rows looked at": len(step.stream.window) + 1},
+        remarks={"rows looked at": len(step.stream.window)},
     )
 
 
@@ -242,7 +242,7 @@ def _state_bytes(model: live.Model, given: Given) -> int:
     watch = live.Watch(model, threshold="spot", tell=str)
     for row in given.test[:200]:
         watch.feed(",".join(map(repr, row.tolist())).encode())
-    watch.stream.tail.excesses = np.ones(512)
+    watch.stream.alarm.tail.excesses = np.ones(512)
     with tempfile.TemporaryDirectory() as folder:
         return watch.save(Path(folder) / "state.safetensors").stat().st_size
 

@@ -23,7 +23,7 @@ import numpy as np
 import psutil
 
 from lmmoe import detector, live, paths, progress
-from lmmoe.live.pipe import Metrics
+from lmmoe.live.command import Metrics
 from lmmoe.live.watch import Watch
 
 CHANNELS, STEP = 38, 60.0

@@ -211,7 +211,8 @@ class Table:
 
     ``values`` is ``(t, c)`` with NaN for missing cells; ``channels`` are their names, None where
     the file has no header; ``labels`` is ``(t,)`` of 0/1 and ``times`` ``(t,)``, where there are
-    such columns; ``rows_per_day`` follows from the times, where their unit is known.
+    such columns; ``rows_per_day`` follows from the times, where their unit is known. ``time`` is
+    the name of the times' column, ``pattern`` how its dates are written (None for ISO 8601).
     """
 
     path: Path
@@ -221,6 +222,8 @@ class Table:
     times: Times | None
     rows_per_day: float | None
     notes: tuple[str, ...]
+    time: str | None = None
+    pattern: str | None = None
 
 
 def read_table(
@@ -232,7 +235,7 @@ def read_table(
     `LABELS`. A named label column may be absent where ``need_label`` is false.
     """
     frame = _read_cells(path)
-    times = _take_times(frame, time, path)
+    times, time, pattern = _take_times(frame, time, path)
     labels = None
     if label is None or need_label or str(label) in map(str, frame.columns):
         column = _pick(frame, label, LABELS, "label", path)
@@ -249,13 +252,15 @@ def read_table(
     )
     named = isinstance(frame.columns[0], str)  # else there is no header
     per_day = None if times is None else _rows_per_day(times)
-    return Table(path, values, names if named else None, labels, times, per_day, notes)
+    channels = names if named else None
+    return Table(path, values, channels, labels, times, per_day, notes, time, pattern)
 
 
 def read_labels(path: Path, *, time: str | None, label: str | None) -> tuple[Bits, Times | None]:
     """Read a file of labels: the column so named, or the only one beside the time."""
     frame = _read_cells(path)
-    times = _take_times(frame, time if str(time) in map(str, frame.columns) else None, path)
+    known = time if str(time) in map(str, frame.columns) else None
+    times, _, _ = _take_times(frame, known, path)
     _drop_counter(frame, path)
     one = len(frame.columns) == 1
     column = frame.columns[0] if one else _pick(frame, label, LABELS, "label", path)
@@ -355,8 +360,10 @@ def _drop_counter(frame: pd.DataFrame, path: Path) -> tuple[str, ...]:
 # --- times ---
 
 
-def _take_times(frame: pd.DataFrame, name: str | None, path: Path) -> Times | None:
-    """Take the time column out of the frame, in place; None where there is none.
+def _take_times(
+    frame: pd.DataFrame, name: str | None, path: Path
+) -> tuple[Times | None, str | None, str | None]:
+    """Take the time column out of the frame, in place: times, name, pattern; None without one.
 
     The times ``(t,)`` are in UTC, or plain numbers; `DataError` unless each row is later. Dates are
     ISO 8601, or written with the month or the day first, or with points. Times without a zone are
@@ -368,33 +375,34 @@ def _take_times(frame: pd.DataFrame, name: str | None, path: Path) -> Times | No
         cells = first.dropna()
         text = len(cells) > 0 and isinstance(cells.iloc[0], str) and _is_date(cells.iloc[0])
         if first.dtype.kind != "M" and not text:
-            return None
+            return None, None, None
         chosen = frame.columns[0]
     column = frame.pop(chosen)
-    times = _parse_times(column)
+    times, pattern = _parse_times(column)
     hint = "Write times as 2024-01-31 13:45:00, or name another column with time="
     unknown = pd.isna(times) | np.isinf(times.astype(np.float64))
     refuse(unknown, column, "'{}' is not a time", path, hint)
     late = np.append(False, times[1:] <= times[:-1])
     hint = "Sort the rows by time and keep one of each"
     refuse(late, column, "{} is not later than the row before", path, hint)
-    return times
+    return times, chosen if isinstance(chosen, str) else None, pattern
 
 
-def _parse_times(column: pd.Series) -> Times:
-    """The column's times, NaT or NaN where a cell is none; text by the format that fits most."""
+def _parse_times(column: pd.Series) -> tuple[Times, str | None]:
+    """The column's times, NaT or NaN where a cell is none, and the format that most texts fit."""
     if column.dtype.kind in "iu" and column.notna().all():
-        return column.to_numpy(dtype=np.int64)  # nanoseconds since 1970 do not fit a float
+        return column.to_numpy(dtype=np.int64), None  # nanoseconds since 1970 do not fit a float
     if column.dtype.kind in "fiu":
-        return column.to_numpy(dtype=np.float64, na_value=np.nan)
+        return column.to_numpy(dtype=np.float64, na_value=np.nan), None
+    best = "ISO8601"
     if column.dtype.kind == "M":
         times = pd.to_datetime(column, utc=True)
     else:
         text = column.astype("string").str.strip()
-        formats = next(map(_formats, text.dropna()), None) or ["ISO8601"]
-        read = [pd.to_datetime(text, format=f, utc=True, errors="coerce") for f in formats]
-        times = max(read, key=lambda times: times.notna().sum())
-    return times.dt.tz_convert(None).to_numpy()
+        formats = next(map(_formats, text.dropna()), None) or [best]
+        read = {f: pd.to_datetime(text, format=f, utc=True, errors="coerce") for f in formats}
+        best, times = max(read.items(), key=lambda item: item[1].notna().sum())
+    return times.dt.tz_convert(None).to_numpy(), None if best == "ISO8601" else best
 
 
 def _is_date(text: str) -> bool:

@@ -7,7 +7,8 @@ the calibration rows, `lmmoe.metrics.alarm_budget`), ``quantile:0.99`` (`lmmoe.m
 """
 
 import math
-from dataclasses import asdict, dataclass
+import sys
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -15,75 +16,19 @@ import numpy.typing as npt
 from lmmoe.errors import DataError
 from lmmoe.metrics import alarm_budget, pot, quantile
 from lmmoe.metrics.alarms import APART
-from lmmoe.metrics.thresholds import FEWEST_EXCESSES, checked_calibration, fit_pareto
+from lmmoe.metrics.thresholds import FEWEST_EXCESSES, checked_calibration, exceeded
 
 Floats = npt.NDArray[np.float64]
+CALIBRATION = 0.1  # share at the end of the training rows whose scores set thresholds
 DEFAULTS = {"budget": 1.0, "quantile": 0.99, "pot": 1e-4, "spot": 1e-4}
 RELEASE = 0.8  # of the threshold: our choice
-# Live scores are as near as this to the same rows' batch scores, as a share (lmmoe.live.stream):
-# a row that sets the threshold must not be above it when it comes again.
+# Live scores are as near as this to the same rows' batch scores, as a share: a row that sets the
+# threshold must not be above it when it comes again.
 ROUNDING = 1e-5
 # What single precision leaves of a squared error where rows hardly differ, in squared deviations.
 TINY = 1e-12
 MOST = 512  # excesses that a tail keeps, so that a stream's state stays small
 REFIT = 16  # excesses between two fits: one takes about as long as 30 rows
-
-
-def bar(level: float | Floats) -> float | Floats:
-    """Give what a live score must exceed to be above one or more levels by more than rounding."""
-    return level + ROUNDING * abs(level) + TINY
-
-
-@dataclass(slots=True)
-class Alarm:
-    """An alarm with hysteresis in height and in time.
-
-    It opens with a row above ``threshold``, and ends after ``APART`` rows in a row (10) of which
-    none is above ``release`` times the threshold. With a release of 1 these are the alarms that
-    `lmmoe.metrics.alarms` counts; a lower one gives fewer and longer ones, for scores that swing
-    about the threshold. ``normal`` is the score of a common row: the level that ends an alarm is
-    not set below it (but never above the threshold), for then no alarm would end. "Above" is by
-    more than rounding (`bar`). A row without a score changes nothing.
-    """
-
-    threshold: float
-    release: float = RELEASE
-    normal: float = -math.inf
-    open: bool = False
-    quiet: int = 0  # rows in a row that were not above the release level
-    peak: float = 0.0  # highest score of the alarm
-    first: int = -1  # row that opened it
-    last: int = -1  # latest row above the release level
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.release <= 1:
-            problem = f"release={self.release}: a share of the threshold from 0 to 1 is needed"
-            raise DataError(problem)
-
-    def above(self, score: float) -> bool:
-        """Tell whether a score is one that opens an alarm."""
-        return score > bar(self.threshold)
-
-    def step(self, score: float, row: int) -> str:
-        """Take a row's score; "opened" or "ended" where that happens with it, else ""."""
-        if not self.open:
-            if not self.above(score):
-                return ""
-            self.open, self.quiet, self.peak, self.first, self.last = True, 0, score, row, row
-            return "opened"
-        if score > bar(min(max(self.release * self.threshold, self.normal), self.threshold)):
-            self.quiet, self.last = 0, row
-            self.peak = max(self.peak, score)
-            return ""
-        self.quiet += 1
-        self.open = self.quiet < APART
-        return "" if self.open else "ended"
-
-    @property
-    def state(self) -> dict[str, float]:
-        """What a restart must know; the rest are settings."""
-        names = ("open", "quiet", "peak", "first", "last")
-        return {name: getattr(self, name) for name in names}
 
 
 @dataclass
@@ -128,17 +73,71 @@ class Tail:
         if self.waiting < REFIT or len(self.excesses) < FEWEST_EXCESSES:
             return False
         self.waiting = 0
-        # The formula of `lmmoe.metrics.pot`, with the counts of all rows so far.
-        shape, scale = fit_pareto(self.excesses)
-        ratio = min(1.0, self.q * self.rows / self.exceeding)
-        grown = np.expm1(-shape * math.log(ratio)) / shape if shape else -math.log(ratio)
-        self.threshold = float(self.start + scale * grown)
+        self.threshold = self.start + exceeded(self.excesses, self.q * self.rows / self.exceeding)
         return True
 
+
+@dataclass(slots=True)
+class Alarm:
+    """An alarm with hysteresis in height and in time.
+
+    It opens with a row above ``threshold``, and ends after ``APART`` rows in a row (10) of which
+    none is above ``release`` times the threshold. With a release of 1 these are the alarms that
+    `lmmoe.metrics.alarms` counts; a lower one gives fewer and longer ones, for scores that swing
+    about the threshold. ``normal`` is the score of a common row: the level that ends an alarm is
+    not set below it (but never above the threshold), for then no alarm would end. "Above" is by
+    more than rounding. A `Tail` given as the threshold goes on learning, and ``threshold`` follows.
+    """
+
+    threshold: float
+    release: float = RELEASE
+    normal: float = -math.inf
+    tail: Tail | None = field(default=None, init=False)
+    open: bool = False
+    quiet: int = 0  # rows in a row that were not above the release level
+    peak: float = 0.0  # highest score of the alarm
+    first: int = -1  # row that opened it
+    last: int = -1  # latest row above the release level
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.release <= 1:
+            problem = f"release={self.release}: a share of the threshold from 0 to 1 is needed"
+            raise DataError(problem)
+        if isinstance(self.threshold, Tail):
+            self.tail, self.threshold = self.threshold, self.threshold.threshold
+
+    def above(self, score: float) -> bool:
+        """Tell whether a score is one that opens an alarm."""
+        return _above(score, self.threshold)
+
+    def step(self, score: float, row: int) -> str:
+        """Take a row's score; "opened" or "ended" where that happens with it, else ""."""
+        event = ""
+        if self.open:
+            ending = min(max(self.release * self.threshold, self.normal), self.threshold)
+            if _above(score, ending):
+                self.quiet, self.last, self.peak = 0, row, max(self.peak, score)
+            else:
+                self.quiet += 1
+                self.open = self.quiet < APART
+                event = "" if self.open else "ended"
+        elif self.above(score):
+            self.open, self.quiet, self.peak, self.first, self.last = True, 0, score, row, row
+            event = "opened"
+        if self.tail is not None and self.tail.update(score):
+            self.threshold = self.tail.threshold
+        return event
+
     @property
-    def state(self) -> dict[str, float]:
-        """All but ``excesses``."""
-        return {name: value for name, value in asdict(self).items() if name != "excesses"}
+    def state(self) -> dict[str, object]:
+        """What a restart must know, but for the tail's excesses; the rest are settings."""
+        known = {name: getattr(self, name) for name in ("open", "quiet", "peak", "first", "last")}
+        tail = vars(self.tail) if self.tail else None
+        return known | {"tail": tail and {n: tail[n] for n in tail if n != "excesses"}}
+
+
+def _above(score: float, level: float) -> bool:
+    return score > level + ROUNDING * abs(level) + TINY
 
 
 def checked_rule(rule: str | float) -> tuple[str, float]:
@@ -147,14 +146,13 @@ def checked_rule(rule: str | float) -> tuple[str, float]:
     Raises `DataError` for a rule that does not exist, and for a number that it cannot have.
     """
     word, _, number = str(rule).partition(":")
-    if not number and word not in DEFAULTS:
-        word, number = "", word
+    if word not in DEFAULTS:
+        word, number = "", str(rule)
     try:
-        value = float(number) if number else DEFAULTS[word]
-    except (KeyError, ValueError):
+        value = float(number or DEFAULTS.get(word, math.nan))
+    except ValueError:
         value = math.nan
-    top = math.inf if word in ("", "budget") else 1
-    if (word and word not in DEFAULTS) or not (0 <= value <= top and math.isfinite(value)):
+    if not 0 <= value <= (1 if word in ("quantile", "pot", "spot") else sys.float_info.max):
         hint = f"Use a number, or one of {', '.join(DEFAULTS)}, as in 'budget:1'"
         raise DataError(f"no threshold {str(rule)!r}", hint=hint)
     return word, value

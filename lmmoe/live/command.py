@@ -1,17 +1,34 @@
 """The commands ``python -m lmmoe fit`` and ``watch``: from a table of one's own to alarms.
 
-An option left out has the default of `lmmoe.live`.
+``docs/live.md`` tells what a watch makes of each fault.
 """
 
 import argparse
+import json
+import math
+import os
+import select
+import signal
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lmmoe.errors import DataError
 
+if TYPE_CHECKING:
+    from lmmoe.live.watch import Watch
+
+PAUSE = 0.5  # seconds between two looks at whether to stop, while nothing moves
+PIECE = 65_536  # bytes at a time
+# Seconds: a row takes a tenth of a millisecond, a slow detector or machine a thousand times that.
+BUCKETS = (2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 1e-1, 1.0)
+
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Add both commands to those of ``python -m lmmoe``."""
+    """Add both commands; an option left out has the default of `lmmoe.live`."""
     fit = commands.add_parser(
         "fit",
         help="fit a detector on a table of rows taken as normal",
@@ -22,82 +39,302 @@ def add(commands: argparse._SubParsersAction) -> None:
     fit.add_argument("-o", "--out", type=Path, required=True, help="the model (.safetensors)")
     fit.add_argument("--detector", help="its name (default: LightMMoE)")
     fit.add_argument("--seed", type=int, help="fixes all that is random (default: 0)")
+    name = "NAME=VALUE"
     fit.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting; repeatable"
+        "--set", action="append", default=[], metavar=name, help="a setting; repeatable"
     )
     fit.add_argument("--label", metavar="COLUMN", help="the column of labels, which are left out")
     fit.add_argument("--missing", choices=["error", "fill"], help="what to do about empty cells")
     fit.set_defaults(run=_fit)
-
     watch = commands.add_parser(
         "watch",
         help="read rows on standard input, write a JSON line per alarm",
         description="Read rows (CSV with or without a header, or JSON lines) on standard input "
         "and write one JSON line per alarm on standard output; all else is on standard error.",
     )
-    rules = "budget:PER_DAY (default: budget:1), quantile:SHARE, pot:RISK, spot:RISK or a number"
-    release = "share of the threshold that ends alarms (default: 0.8)"
     watch.add_argument("path", metavar="model", help="a file that 'fit' wrote")
-    watch.add_argument("--threshold", metavar="RULE", help=rules)
-    watch.add_argument("--release", type=float, help=release)
-    watch.add_argument(
-        "--accept-after", type=int, metavar="ROWS", help="take a level that stays as normal"
-    )
-    watch.add_argument("--step", type=float, help="time between rows, to see gaps")
-    watch.add_argument("--top", type=int, metavar="N", help="channels to name (default: 5)")
-    watch.add_argument("--state", type=Path, help="go on from this file, and keep it up to date")
-    watch.add_argument("--save-every", type=int, metavar="ROWS", help="(default: 1000)")
-    watch.add_argument(
-        "--metrics", type=int, metavar="PORT", help="serve counts to Prometheus (0: any free port)"
-    )
-    watch.add_argument("--host", help="address for the metrics (default: 127.0.0.1)")
-    watch.set_defaults(run=_watch)
+    rules = "budget:PER_DAY (default: budget:1), quantile:SHARE, pot:RISK, spot:RISK or a number"
+    for option, kind, metavar, text in (
+        ("--threshold", str, "RULE", rules),
+        ("--release", float, "SHARE", "of the threshold that ends alarms (default: 0.8)"),
+        ("--accept-after", int, "ROWS", "take a level that stays as normal"),
+        ("--step", float, "TIME", "between rows, to see gaps"),
+        ("--top", int, "N", "channels to name (default: 5)"),
+        ("--state", Path, "FILE", "go on from this file, and keep it up to date"),
+        ("--save-every", int, "ROWS", "(default: 1000)"),
+        ("--metrics", int, "PORT", "serve counts to Prometheus (0: any free port)"),
+        ("--host", str, "ADDRESS", "for the metrics (default: 127.0.0.1)"),
+    ):
+        watch.add_argument(option, type=kind, metavar=metavar, help=text)
+    watch.set_defaults(run=lambda options: watch_pipe(**_given(options)))
     for parser in (fit, watch):
         parser.add_argument("--time", metavar="COLUMN", help="the column of times")
         parser.add_argument("--rows-per-day", type=float, help="where no times tell it")
 
 
+def _given(options: argparse.Namespace) -> dict[str, object]:
+    """The options that were given, as keyword arguments."""
+    return {k: v for k, v in vars(options).items() if v is not None and k != "run"}
+
+
 def _fit(options: argparse.Namespace) -> int:
     import yaml
 
-    from lmmoe.live import model, outputs
-    from lmmoe.live.alarms import DEFAULTS
-    from lmmoe.live.stream import Stream
+    from lmmoe.live import model
+    from lmmoe.live.alarms import DEFAULTS, threshold
 
-    outputs.check(options.out, "model", options.path)
-    settings = {}
-    for text in options.set:
-        name, equals, value = text.partition("=")
-        if not (name and equals):
+    given = _given(options)
+    out, settings = given.pop("out"), {}
+    model.check_place(out, "model", options.path)
+    for text in given.pop("set"):
+        name, _, value = text.partition("=")
+        if not (name and value):
             raise DataError(f"{text!r} is no setting", hint="Write NAME=VALUE, such as epochs=3")
         try:
             settings[name] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise DataError(f"{text!r} is no setting ({error})") from error
-    made, notes = model.fit(settings=settings, **_given(options, "out", "set"))
+    made, notes = model.fit(settings=settings, **given)
     try:
-        made.save(options.out)
+        made.save(out)
     except OSError as error:
-        raise DataError(f"the model cannot be written ({error})", file=options.out) from error
-    name, rows = made.detector.name, len(made.detector.decision_scores_)
-    lines = [*notes, f"{name}: {rows} rows of {len(made.channels)} channels"]
-    for rule in DEFAULTS:
+        raise DataError(f"the model cannot be written ({error})", file=out) from error
+    rows = len(made.detector.decision_scores_)
+    lines = [*notes, f"{made.detector.name}: {rows} rows of {len(made.channels)} channels"]
+    for rule, number in DEFAULTS.items():
         try:
-            threshold = Stream(made, threshold=rule).alarm.threshold
-            lines.append(f"threshold {rule}:{DEFAULTS[rule]:g} {threshold:.6g}")
+            level = threshold(rule, made.calibration, made.day())
+            level = getattr(level, "threshold", level)
+            lines.append(f"threshold {rule}:{number:g} {level:.6g}")
         except DataError as error:
             lines.append(f"no threshold {rule}: {error}")
-    sys.stdout.write("\n".join([*lines, f"{options.out}: written"]) + "\n")
+    sys.stdout.write("\n".join([*lines, f"{out}: written"]) + "\n")
     return 0
 
 
-def _watch(options: argparse.Namespace) -> int:
-    from lmmoe.live import pipe
-
-    return pipe.watch(**_given(options))
+# --- watching a pipe ---
 
 
-def _given(options: argparse.Namespace, *without: str) -> dict[str, object]:
-    """The options that were given, as keyword arguments."""
-    own = ("run", *without)
-    return {k: v for k, v in vars(options).items() if v is not None and k not in own}
+def watch_pipe(
+    path: str | Path,
+    *,
+    state: str | Path | None = None,
+    save_every: int = 1000,
+    metrics: int | None = None,
+    host: str | None = None,
+    source: int = 0,
+    sink: int = 1,
+    **options: object,
+) -> int:
+    """Watch the rows that arrive at ``source`` and write a JSON line per alarm to ``sink``.
+
+    Both are file descriptors. What is for people goes to standard error. ``state`` is a file that
+    the watch goes on from where it exists, and that is written every ``save_every`` rows and at the
+    end; a damaged one, or another model's, is told and replaced, any other file is refused. With
+    ``metrics``, a port (0: a free one, which is told), counts are served for Prometheus on
+    ``host``, by default 127.0.0.1. Other options: `lmmoe.live.Watch`'s.
+
+    Returns the exit status: 0 at the end of the rows or after SIGTERM, 130 after Ctrl-C, 1 where
+    the alarms' reader is gone. Raises `DataError` for a model or an option that cannot be used.
+    """
+    import numpy as np
+
+    from lmmoe.live.model import check_place
+
+    if save_every < 1:
+        raise DataError(f"save_every={save_every}: a whole number from 1 on is needed")
+    if host is not None and metrics is None:
+        raise DataError(f"host {host!r} without metrics", hint="Give their port, too (--metrics)")
+    if state is not None:
+        check_place(state, "state", path, source, sink)
+    made = _opened(path, state, options)
+    server = None if metrics is None else Metrics(made, metrics, host or "127.0.0.1")
+    status, due = 0, made.rows + save_every
+    with (
+        stopping() as heard,
+        np.errstate(all="ignore"),
+        closing(server) if server else nullcontext(),
+    ):
+        try:
+            deliver(made, sink, heard)  # what nobody took from an earlier watch
+            for line in lines(source, heard):
+                began = time.perf_counter()
+                alarm = made.feed(line)
+                if server is not None:
+                    server.latency.observe(time.perf_counter() - began)
+                if alarm is not None:
+                    made.pending.append(json.dumps(alarm, allow_nan=False))
+                    deliver(made, sink, heard)
+                if made.rows >= due:
+                    due = made.rows + save_every
+                    _save(made, state)
+        except OSError as error:
+            gone = isinstance(error, BrokenPipeError)
+            status = 1
+            tell(
+                "the reader of the alarms is gone"
+                if gone
+                else f"cannot read or write any more: {error}"
+            )
+        saved = _save(made, state)
+    if made.pending:
+        where = "kept for the next start" if saved else "lost"
+        tell(f"{len(made.pending)} alarms were not taken: {where}")
+    tell(json.dumps(made.report()))
+    return status or (130 if signal.SIGINT in heard else 0)
+
+
+def _opened(path: str | Path, state: str | Path | None, options: dict[str, object]) -> "Watch":
+    """Make the watch of a model's file; it goes on from its state, where there is a good one."""
+    from lmmoe.live.model import Model
+    from lmmoe.live.watch import Watch
+
+    model = Model.load(path)
+    if not model.guarded:
+        tell(f"{path}: a plain detector, without a checksum: damage to its numbers would not show")
+    made = Watch(model, tell=tell, **options)
+    if state is not None and Path(state).exists():
+        try:
+            made.load(state)
+            tell(f"going on from {state}, after row {made.rows - 1}")
+        except DataError as error:
+            tell(f"{error}: starting afresh")
+            made = Watch(model, tell=tell, **options)
+    return made
+
+
+def _save(made: "Watch", state: str | Path | None) -> bool:
+    """Save where there is a place for it; a full disk must not end the watch."""
+    try:
+        return state is not None and bool(made.save(state))
+    except OSError as error:
+        tell(f"the state cannot be saved: {error}")
+        return False
+
+
+@contextmanager
+def stopping() -> Iterator[list[int]]:
+    """Hear SIGTERM and SIGINT inside a ``with`` block: a list that they are appended to."""
+    heard = []
+    before = {
+        number: signal.signal(number, lambda number, frame: heard.append(number))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield heard
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def lines(source: int, heard: list[int]) -> Iterator[bytes]:
+    """Give the lines that arrive at a file descriptor, without their ends, until told to stop.
+
+    Of a line that is longer than `LONGEST`, so many bytes and one are given. After a request to
+    stop, what has been read is still given, but for a line that has no end yet.
+    """
+    from lmmoe.live.watch import LONGEST
+
+    left, cut = b"", False
+    while not heard:
+        if not select.select([source], [], [], PAUSE)[0]:
+            continue
+        piece = os.read(source, PIECE)
+        if not piece:
+            if left and not cut:
+                yield left
+            return
+        *whole, left = (left + piece).split(b"\n")
+        for line in whole:
+            if not cut:
+                yield line
+            cut = False
+        if len(left) > LONGEST:
+            if not cut:
+                yield left[: LONGEST + 1]
+            left, cut = b"", True
+
+
+def deliver(watch: "Watch", sink: int, heard: list[int]) -> None:
+    """Write the alarms that nobody has taken yet, waiting as long as their reader needs.
+
+    Where a request to stop comes while the reader takes nothing, the rest stays pending. Raises
+    `BrokenPipeError` where there is no reader any more.
+    """
+    while watch.pending:
+        line = f"{watch.pending[0]}\n".encode()
+        while line:
+            if select.select([], [sink], [], 0 if heard else PAUSE)[1]:
+                # So much a pipe takes at once: more could wait beyond any request to stop.
+                line = line[os.write(sink, line[: select.PIPE_BUF]) :]
+            elif heard:
+                return
+        watch.pending.pop(0)
+
+
+def tell(text: str) -> None:
+    """Say something on standard error, but never wait for somebody to read it there."""
+    try:
+        if select.select([], [2], [], 0)[1]:
+            os.write(2, f"{text}\n".encode(errors="replace")[: select.PIPE_BUF])
+    except (OSError, ValueError):
+        return  # closed: nobody wants to know
+
+
+class Metrics:
+    """Serves a watch's counts to Prometheus over HTTP; needs the package prometheus-client.
+
+    ``port`` 0 takes a free one. Raises `DataError` where the port or the package cannot be had.
+    """
+
+    def __init__(self, watch: "Watch", port: int, host: str = "127.0.0.1") -> None:
+        try:
+            import prometheus_client as client
+        except ImportError as error:
+            problem = "metrics need the package prometheus-client"
+            raise DataError(problem, hint="pip install 'lmmoe[live]'") from error
+        self.watch, registry = watch, client.CollectorRegistry()
+        name, text = "lmmoe_row_seconds", "Time from a line to its verdict"
+        self.latency = client.Histogram(name, text, registry=registry, buckets=BUCKETS)
+        registry.register(self)
+        try:
+            self._server, self._thread = client.start_http_server(port, host, registry)
+        except (OSError, OverflowError) as error:
+            raise DataError(f"no metrics on {host} port {port}: {error}") from error
+        self.port = self._server.server_port
+        tell(f"metrics: http://{host}:{self.port}/metrics")
+
+    def collect(self) -> Iterator[object]:
+        """Give the counts as they are; the client library calls this when it is asked."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        watch, alarm = self.watch, self.watch.stream.alarm
+        latest = math.nan if watch.clock.latest is None else watch.clock.latest
+        for name, value, text in (
+            ("rows", watch.rows, "Rows read"),
+            ("rows_scored", watch.scored, "Rows with a score"),
+            ("alarms", watch.alarms, "Alarms opened"),
+            ("rows_skipped", watch.counts["skipped"], "Rows left out, by reason"),
+            ("rows_unscored", watch.counts["unscored"], "Rows taken in without a score, by reason"),
+            ("mended", watch.counts["mended"], "Cells and columns not as they should be"),
+            ("events", watch.counts["events"], "Gaps and the like"),
+        ):
+            if isinstance(value, int):
+                yield CounterMetricFamily(f"lmmoe_{name}", text, value=value)
+                continue
+            family = CounterMetricFamily(f"lmmoe_{name}", text, labels=["kind"])
+            for kind, count in dict(value).items():
+                family.add_metric([kind], count)
+            yield family
+        for name, value, text in (
+            ("alarm_open", alarm.open, "1 in an alarm"),
+            ("threshold", alarm.threshold, "Score of alarm"),
+            ("latest_row_time", latest, "Of the latest row, seconds since 1970 where it is a date"),
+        ):
+            yield GaugeMetricFamily(f"lmmoe_{name}", text, value=value)
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

@@ -1,24 +1,36 @@
-"""A fitted detector with what a live stream needs to know of the rows it was fitted on."""
+"""A fitted detector with what a live stream must know of its training rows; files of states."""
 
+import hashlib
+import json
 import math
-from dataclasses import asdict, dataclass, fields
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryFile
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
+from pydantic import Field, FiniteFloat, model_validator
+from pydantic.dataclasses import dataclass
 
+from lmmoe import paths
 from lmmoe.data import reading
-from lmmoe.data.reading import FORMATS, TIMES, Table, read_table
 from lmmoe.detectors import Detector, saving
 from lmmoe.detectors import detector as make
 from lmmoe.errors import DataError
-from lmmoe.live import outputs
+from lmmoe.live.alarms import CALIBRATION
+from lmmoe.live.scoring import Scorer, scorer
 
+Arrays = dict[str, np.ndarray]
 Floats = npt.NDArray[np.float64]
-CALIBRATION = 0.1  # share at the end of the training rows whose scores set thresholds
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+STATE = "lmmoe live state 4"
+# What files of ours contain, near one of their ends: what may be replaced.
+MARKS = {"state": b"lmmoe live state", "model": b"lmmoe detector", "ONNX file": b"lmmoe onnx"}
+LOOK = 1 << 20  # bytes at either end in which a mark is looked for
 
 
 @dataclass(frozen=True)
@@ -33,29 +45,22 @@ class Facts:
     ``rows_per_day`` is None where a day is not known.
     """
 
-    channels: tuple[str, ...]
-    means: tuple[float, ...]
-    deviations: tuple[float, ...]
+    channels: Annotated[tuple[str, ...], Field(min_length=1)]
+    means: tuple[FiniteFloat, ...]
+    deviations: tuple[Positive, ...]
     named: bool = False
-    step: float | None = None
+    step: Positive | None = None
     dates: bool = False
     time: str | None = None
     pattern: str | None = None
-    rows_per_day: float | None = None
+    rows_per_day: Positive | None = None
     rows: int = 0
 
-    def __post_init__(self) -> None:
-        for name in ("channels", "means", "deviations"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        if not len(self.channels) == len(self.means) == len(self.deviations) > 0:
-            raise ValueError("channels, means and deviations differ in number, or there are none")
-        if len(set(self.channels)) < len(self.channels):
-            raise ValueError("two channels of one name")
-        if not all(map(math.isfinite, self.means)):
-            raise ValueError("a mean is not a finite number")
-        for value in (*self.deviations, self.step, self.rows_per_day):
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{value}: deviations, step and rows_per_day must be above 0")
+    @model_validator(mode="after")
+    def _go_together(self) -> "Facts":
+        if not len(set(self.channels)) == len(self.means) == len(self.deviations):
+            raise ValueError("channels, means and deviations differ in number, or a name is twice")
+        return self
 
     @classmethod
     def of(
@@ -65,14 +70,9 @@ class Facts:
         values = np.asarray(rows, dtype=np.float64)
         spread = values.std(axis=0)
         spread[np.ptp(values, axis=0) == 0] = 1.0
-        return cls(
-            channels or _numbered(values.shape[1]),
-            tuple(values.mean(axis=0).tolist()),
-            tuple(spread.tolist()),
-            named=channels is not None,
-            rows=len(values),
-            **known,
-        )
+        means, names = values.mean(axis=0), channels or _numbered(values.shape[1])
+        known |= {"named": channels is not None, "rows": len(values)}
+        return cls(names, tuple(means.tolist()), tuple(spread.tolist()), **known)
 
 
 def _numbered(count: int) -> tuple[str, ...]:
@@ -80,26 +80,21 @@ def _numbered(count: int) -> tuple[str, ...]:
     return tuple(f"channel {number + 1}" for number in range(count))
 
 
-@dataclass(frozen=True, eq=False)
 class Model:
     """A fitted detector and the facts of its training rows; None where only its file is known."""
 
-    detector: Detector
-    facts: Facts | None = None
+    guarded = True  # False where it came from a file without a checksum
 
-    def __post_init__(self) -> None:
-        if not self.detector.fitted:
-            raise RuntimeError(f"{self.detector.name} has not been fitted: call fit first")
-        if self.facts and len(self.facts.channels) != self.detector.n_features_in_:
+    def __init__(self, detector: Detector, facts: Facts | None = None) -> None:
+        if not detector.fitted:
+            raise RuntimeError(f"{detector.name} has not been fitted: call fit first")
+        self.detector, self.facts = detector, facts
+        self.channels = facts.channels if facts else _numbered(detector.n_features_in_)
+        if len(self.channels) != detector.n_features_in_:
             raise ValueError(
-                f"facts of {len(self.facts.channels)} channels for a detector of "
-                f"{self.detector.n_features_in_}"
+                f"facts of {len(self.channels)} channels for a detector of "
+                f"{detector.n_features_in_}"
             )
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """The channels' names, or numbers where they have none."""
-        return self.facts.channels if self.facts else _numbered(self.detector.n_features_in_)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -119,6 +114,11 @@ class Model:
         return None if made.rescales or learned > first else made.decision_scores_[first:]
 
     @cached_property
+    def scorer(self) -> Scorer:
+        """What scores rows one by one; `DataError` where no live score exists."""
+        return scorer(self)
+
+    @cached_property
     def normal(self) -> float:
         """The score of a common row: the calibration's median, -inf where there is none."""
         return -math.inf if self.calibration is None else float(np.median(self.calibration))
@@ -129,15 +129,22 @@ class Model:
             raise DataError(f"rows_per_day={rows}: a number above 0 is needed")
         return rows or (self.facts.rows_per_day if self.facts else None)
 
-    def save(self, path: str | Path) -> Path:
-        """Write one file with a checksum, else as `lmmoe.save_detector` does; raises as that does.
+    @property
+    def checksum(self) -> str:
+        """SHA-256 (FIPS 180-4) of all that scores and thresholds depend on."""
+        digest = hashlib.sha256(self.fingerprint.encode())
+        digest.update(np.ascontiguousarray(self.detector.decision_scores_).data)
+        digest.update(repr(self.facts).encode())
+        return digest.hexdigest()
 
+    def save(self, path: str | Path) -> Path:
+        """Write one file, as `lmmoe.save_detector` does, with a checksum; raises as that does.
+
+        A flipped bit in a weight leaves a file that loads, and scores that are wrong for hours.
         `lmmoe.load_detector` reads it, too.
         """
-        known = asdict(self.facts) if self.facts else None
-        with TemporaryDirectory(prefix="lmmoe-") as folder:
-            plain = saving.save(self.detector, Path(folder, "model.safetensors"), facts=known)
-            return outputs.write(path, *outputs.read(plain, checked=False))
+        known = asdict(self.facts) if self.facts else {}
+        return saving.save(self.detector, path, facts=known | {"checksum": self.checksum})
 
     @classmethod
     def load(cls, path: str | Path) -> "Model":
@@ -146,24 +153,19 @@ class Model:
         What `save` wrote is held against its checksum; a plain detector has none. It is run on the
         processor, wherever it was fitted: for single rows nothing else pays.
         """
-        known = saving.facts(path)
-        if known is not None or has_checksum(path):
-            outputs.read(path)
+        known = saving.facts(path) or {}
+        checksum = known.pop("checksum", None)
         made = saving.load(path, device="cpu")
-        if known is None:
-            return cls(made)
-        names = {each.name for each in fields(Facts)}
         try:
-            return cls(made, Facts(**{name: known[name] for name in names & known.keys()}))
+            model = cls(made, Facts(**known) if known else None)
         except (TypeError, ValueError) as error:
-            raise DataError(
-                f"the facts beside the model do not fit it ({error})", file=path, hint="Fit it anew"
-            ) from error
-
-
-def has_checksum(path: str | Path) -> bool:
-    """Whether damage to a model's file would show; raises `DataError` for another file."""
-    return outputs.SUM in saving.header(path)
+            problem = f"the facts beside the model do not fit it ({error})"
+            raise DataError(problem, file=path, hint="Fit it anew") from error
+        model.guarded = checksum is not None
+        if model.guarded and checksum != model.checksum:
+            problem = "damaged: the contents do not fit the checksum beside them"
+            raise DataError(problem, file=path, hint="Take a whole copy, or fit it anew")
+        return model
 
 
 def fit(
@@ -173,7 +175,7 @@ def fit(
     seed: int = 0,
     time: str | None = None,
     label: str | None = None,
-    missing: str = "error",
+    missing: Literal["error", "fill"] = "error",
     rows_per_day: float | None = None,
     settings: dict[str, object] | None = None,
 ) -> tuple[Model, list[str]]:
@@ -185,12 +187,8 @@ def fit(
     gives notes about what was mended.
 
     Raises `DataError` for rows or settings that cannot be used, for a detector that has no live
-    score (`lmmoe.live.stream`) or cannot be saved, and where training diverges.
+    score (`lmmoe.live.scoring`) or cannot be saved, and where training diverges.
     """
-    from lmmoe.live.stream import scorer
-
-    if missing not in ("error", "fill"):
-        raise DataError(f"missing is {missing!r}, neither 'error' nor 'fill'")
     try:
         made = make(detector, seed=seed, **(settings or {}))
     except ValueError as error:
@@ -198,56 +196,92 @@ def fit(
     if not made.savable or made.rescales:
         why = "its scores depend on all rows given" if made.savable else "it cannot be saved"
         raise DataError(f"nothing can watch with {made.name}: {why}")
-    table = read_table(Path(path), time=time, label=label, fill=missing == "fill", need_label=False)
+    table = reading.read_table(
+        Path(path), time=time, label=label, fill=missing == "fill", need_label=False
+    )
     rows, filled = reading.fill_gaps(table.values, table.path.name)
     notes = [*table.notes, *filled]
     if table.labels is not None:
         notes += reading.marked_note(table.labels, len(rows), table.path)
-    known = _time_facts(table, time)
-    if rows_per_day is not None:
-        known["rows_per_day"] = rows_per_day
+    per_day = table.rows_per_day if rows_per_day is None else rows_per_day
+    known = {"rows_per_day": per_day, "time": table.time, "pattern": table.pattern}
+    if table.times is not None and len(table.times) > 1:
+        dates, steps = table.times.dtype.kind == "M", np.diff(table.times)
+        steps = steps / np.timedelta64(1, "s") if dates else steps
+        known |= {"dates": dates, "step": float(np.median(steps))}
     try:
         model = Model(made.fit(rows), Facts.of(rows, table.channels, **known))
     except (RuntimeError, ValueError) as error:  # a DataError among them
         raise DataError(str(error), file=path) from error
-    scorer(model)
+    _ = model.scorer  # there is one
     return model, notes
 
 
-def _time_facts(table: Table, given: str | None) -> dict[str, object]:
-    """What a table's time column says, as fields of `Facts`; ``given`` is its name, if any."""
-    if table.times is None or len(table.times) < 2:
-        return {}
-    dates = table.times.dtype.kind == "M"
-    steps = np.diff(table.times)
-    step = float(np.median(steps / np.timedelta64(1, "s") if dates else steps))
-    known = {"step": step, "dates": dates, "rows_per_day": table.rows_per_day}
-    if table.path.suffix.lower() == ".parquet":
-        from pyarrow.parquet import read_schema
-
-        names = [str(name) for name in read_schema(table.path).names]
-    else:
-        first = next((row for row in reading.first_rows(table.path, 5) if any(row)), [])
-        names = [name.strip() for name in first]
-    place = 0
-    if given is not None:
-        place = names.index(given) if given in names else int(given)
-    elif table.channels is not None:
-        place = next((n for n, name in enumerate(names) if name.lower() in TIMES), 0)
-    if table.channels is not None and names[place] not in table.channels:
-        known["time"] = names[place]
-    if dates and table.path.suffix.lower() != ".parquet":
-        known["pattern"] = _pattern(table, place)
-    return known
+# --- files ---
 
 
-def _pattern(table: Table, place: int) -> str | None:
-    """Give the pattern by which all cells of a column are the table's times; None for ISO 8601."""
-    header = None if table.channels is None else 0
-    frame = reading.read_frame(table.path, header=header, usecols=[place], dtype=str)
-    text = frame.iloc[:, 0].str.strip()
-    for each in FORMATS:
-        read = pd.to_datetime(text, format=each, utc=True, errors="coerce").dt.tz_convert(None)
-        if np.array_equal(read.to_numpy(), table.times):
-            return None if each == "ISO8601" else each
-    return None
+def write_state(path: str | Path, arrays: Arrays, facts: Mapping[str, object]) -> Path:
+    """Write what streams know, arrays by name and plain values, with a checksum, in one go."""
+    from safetensors.numpy import save_file
+
+    head = {"format": STATE, "facts": json.dumps(facts)}
+    head["sha256"] = _checksum(arrays, head["facts"])
+    with paths.replacing(Path(path)) as part:
+        save_file(arrays, part, metadata=head)
+    return Path(path)
+
+
+def read_state(path: str | Path) -> tuple[Arrays, dict[str, object]]:
+    """Read what `write_state` wrote; `DataError` for a damaged file or one of another kind."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            head = file.metadata() or {}
+    except (SafetensorError, OSError, TypeError) as error:
+        raise DataError(f"not readable ({error})", file=path) from error
+    if head.get("format") != STATE:
+        problem = f"not a live state, or of another format ({head.get('format')!r})"
+        raise DataError(problem, file=path)
+    if head.get("sha256") != _checksum(arrays, head.get("facts", "")):
+        problem = "damaged: the contents do not fit the checksum beside them"
+        raise DataError(problem, file=path)
+    return arrays, json.loads(head["facts"])
+
+
+def _checksum(arrays: Arrays, text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def check_place(path: str | Path, kind: str, *inputs: str | Path | int) -> None:
+    """Raise `DataError` unless a file of ``kind`` (one of `MARKS`) can be written to ``path``.
+
+    It cannot where ``path`` is one of ``inputs`` (paths, or numbers of open files), holds anything
+    but such a file, or lies where nothing can be written. An empty file may be replaced.
+    """
+    path = Path(path)
+    try:
+        if any(path.exists() and os.path.exists(i) and os.path.samefile(path, i) for i in inputs):
+            problem = f"read and to be written at once: the {kind} would replace what is read"
+            raise DataError(problem, file=path, hint="Name another file")
+        size = path.stat().st_size if path.is_file() else 0
+        ends = b""
+        if size:
+            with path.open("rb") as file:
+                ends = file.read(LOOK)
+                file.seek(max(size - LOOK, 0))
+                ends += file.read(LOOK)
+        if path.exists() and not path.is_file() or (size and MARKS[kind] not in ends):
+            problem = f"there, and no {kind} of lmmoe: not replaced"
+            raise DataError(problem, file=path, hint="Name another file, or remove this one")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        problem = f"the {kind} cannot be written there ({error.strerror or error})"
+        raise DataError(problem, file=path, hint="Name another file") from error

@@ -1,24 +1,239 @@
-"""Lines in, alarms out: a stream with its reader and its clock, and all that can go wrong counted.
+"""Lines in, alarms out: lines as rows, what their times say, and all that can go wrong counted.
 
-`lmmoe.live.pipe` lets a watch read a pipe.
+``docs/live.md`` tells what a watch makes of each fault.
 """
 
+import csv
+import json
 import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
+from lmmoe.data.reading import GAPS, LABELS, TIMES
 from lmmoe.errors import DataError
-from lmmoe.live import outputs
-from lmmoe.live.model import Model
-from lmmoe.live.rows import Reader, Row, Skipped
-from lmmoe.live.stream import WARMING_UP, Step, Stream
+from lmmoe.live.model import Model, read_state, write_state
+from lmmoe.live.stream import BRIDGE, WARMING_UP, Stream
 
-BRIDGE = 3  # missing rows in a row that are filled with the last values; our choice
+LONGEST = 1_000_000  # bytes of a line; a longer one is no row
+SHOWN = 100  # characters of a time that are passed on
+TOLD = 20  # changes of columns that are told; more are counted
+WORDS = {"true": 1.0, "false": 0.0} | dict.fromkeys(GAPS, math.nan)
 PATIENCE = 5  # late rows in rising order after which the clock is taken to have been set back
 FIRST = 10  # rows, one of which must have a time where times are to be expected
+
+
+class Skipped(ValueError):
+    """A line that is no row; ``reason`` is the kind, for counting."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason} ({detail})")
+        self.reason = reason
+
+
+class Row(NamedTuple):
+    """Values ``(c,)``, NaN where missing, and when they were taken.
+
+    ``time`` is a number as it was, or a date in seconds since 1970; None where there is none or it
+    cannot be read. ``written`` is what stood there.
+    """
+
+    values: npt.NDArray[np.float64]
+    time: float | None = None
+    written: str | float | None = None
+
+
+class Layout(NamedTuple):
+    """Where cells stand under names: each channel's place, -1 without one, and the time's."""
+
+    names: list[str]
+    places: list[int]
+    time: int | None
+    dates_only: bool  # of a time column that was found by its place
+
+
+class Reader:
+    """Turns lines into rows of a model's channels.
+
+    A line that begins with ``{`` is a row by the channels' names, one that begins with ``[`` the
+    values in the model's order, any other comma-separated cells. Cells stand in the order of the
+    last header or, before there is one, in the model's; the time may stand before them. A header is
+    a line without a number or a date that holds a channel's name, or the first one. Columns are
+    known by their names (those of times and labels are `lmmoe.data.own`'s): one that is no channel
+    is left out, a channel without one has no values.
+
+    ``time`` names the time column; without it, that is the training rows', or else one of a common
+    name. ``counts`` counts what was odd, ``tell`` gets a message about each change of the columns.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        time: str | None = None,
+        counts: Counter[str] | None = None,
+        tell: Callable[[str], None] = print,
+    ) -> None:
+        facts, self.channels = model.facts, model.channels
+        self.known, self.columns = frozenset(self.channels), set(self.channels)
+        self.named = facts is not None and facts.named
+        self.pattern = facts.pattern if facts else None  # how dates are written
+        self.given, self.wanted = time is not None, time or (facts.time if facts else None)
+        # Names of the time column in small letters, the likeliest first.
+        self.times = [self.wanted.lower()] if self.wanted else []
+        taken = {name.lower() for name in self.channels}
+        self.times += [] if self.given else [name for name in TIMES if name not in taken]
+        self.counts = Counter() if counts is None else counts
+        self.tell, self.lines = tell, 0
+        self.dates: bool | None = None  # whether times are dates; the first one decides
+        self.header: Layout | None = None  # of comma-separated cells
+        self.object: Layout | None = None  # of the latest row in JSON
+
+    def read(self, line: bytes) -> Row | None:
+        """Read a line: None for a header or a blank line; raises `Skipped` for what is no row."""
+        if len(line) > LONGEST:
+            raise Skipped("line too long", f"more than {LONGEST} bytes")
+        text = line.decode("utf-8", errors="replace").strip().removeprefix("\ufeff")
+        if not text:
+            return None
+        self.lines += 1
+        if text[0] in "{[":
+            try:
+                found = json.loads(text)
+            except (ValueError, RecursionError) as error:
+                raise Skipped("not JSON", type(error).__name__) from error
+            if isinstance(found, list):
+                return self._row(None, found)
+            names = list(found)
+            if self.object is None or names != self.object.names:
+                self.object = self._layout(names, first=False)
+            return self._row(self.object, list(found.values()))
+        try:
+            cells = next(csv.reader([text])) if '"' in text else text.split(",")
+        except csv.Error:  # a cell beyond the module's limit: no number in any case
+            cells = text.split(",")
+        if self._is_header(cells):
+            self.header = self._layout([cell.strip() for cell in cells], first=True)
+            return None
+        return self._row(self.header, cells)
+
+    def _row(self, layout: Layout | None, cells: list) -> Row:
+        """Take cells by a layout, or those of the channels in order, perhaps a time before them."""
+        count, dates_only = len(self.channels), False
+        if layout is None:
+            if len(cells) - count not in (0, 1):
+                detail = f"{len(cells)}, expected {count}, or the time and these"
+                raise Skipped("wrong number of cells", detail)
+            time, cells = cells[0] if len(cells) > count else None, cells[-count:]
+        else:
+            if len(cells) != len(layout.names):
+                detail = f"{len(cells)}, the header has {len(layout.names)}"
+                raise Skipped("wrong number of cells", detail)
+            time = None if layout.time is None else cells[layout.time]
+            dates_only = layout.dates_only
+            cells.append(None)  # for channels without a place
+            cells = [cells[place] for place in layout.places]
+        try:
+            values = np.array([float(cell) for cell in cells])
+        except (TypeError, ValueError, OverflowError):
+            found = [number(cell) for cell in cells]
+            values = np.array([math.nan if value is None else value for value in found])
+            self.counts += {"cells of text": found.count(None)}
+        if time is None:
+            return Row(values)
+        when = moment(time, self.pattern)
+        written = time[:SHOWN] if isinstance(time, str) else when and when[0]
+        if when is None or self.dates not in (None, when[1]) or (dates_only and not when[1]):
+            self.counts["times not understood"] += 1
+            return Row(values, None, written)
+        self.dates = when[1]
+        return Row(values, when[0], written)
+
+    def _is_header(self, cells: list[str]) -> bool:
+        last = number(cells[-1])
+        if last is not None and math.isfinite(last):  # nearly all rows: no need to look further
+            return False
+        words = [word for word in map(str.strip, cells) if word.lower() not in WORDS]
+        # A greeting before the rows is no header: there are too few cells in it.
+        enough = len(cells) >= max(len(self.channels), 1 + self.named)
+        if self.known.isdisjoint(words) and not (self.lines == 1 and enough):
+            return False
+        dates = (moment(word, self.pattern) for word in words)
+        return bool(words) and not any(dates) and all(number(word) is None for word in words)
+
+    def _layout(self, names: list[str], *, first: bool) -> Layout:
+        """Find the cells of channels and time; count and tell where the columns have changed.
+
+        As `lmmoe.data.own` has it, the ``first`` column is the time if no other is, and it holds
+        dates.
+        """
+        lower = [name.lower() for name in names]
+        time = next((lower.index(name) for name in self.times if name in lower), None)
+        dates_only = first and time is None and not self.given and len(names) > 1
+        dates_only = dates_only and names[0] not in self.known and lower[0] not in LABELS
+        if dates_only:
+            time = 0
+        elif time is None and self.wanted is not None:
+            without = "rows without times are taken as they come, and gaps are not seen"
+            self.tell(f"no column {self.wanted!r} for the times: {without}")
+            self.wanted = None
+        rest = [n for n, name in enumerate(lower) if n != time and name not in LABELS]
+        if first and not self.named and self.known.isdisjoint(names):
+            # The model knows of no names: all columns in order.
+            if dates_only and len(rest) == len(self.channels) - 1:
+                return Layout(names, [0, *rest], None, dates_only=False)
+            if len(rest) == len(self.channels):
+                return Layout(names, rest, time, dates_only)
+        columns = {names[place] for place in rest}
+        for kind, those in (
+            ("new columns", columns - self.known - self.columns),
+            ("lost columns", self.known & self.columns - columns),
+        ):
+            self.counts += {kind: len(those)}
+            if those and self.counts[kind] <= TOLD:
+                self.tell(f"{kind}: {', '.join(sorted(map(repr, those))[:5])}")
+        self.columns = columns
+        places = [names.index(name) if name in names else -1 for name in self.channels]
+        return Layout(names, places, time, dates_only)
+
+
+def number(cell: object) -> float | None:
+    """Give a cell's value, NaN for a gap; None for what is no number."""
+    try:
+        return float(cell)
+    except OverflowError:  # a whole number with hundreds of digits
+        return math.inf if cell > 0 else -math.inf
+    except (TypeError, ValueError):
+        if cell is None:
+            return math.nan
+        return WORDS.get(cell.strip().lower()) if isinstance(cell, str) else None
+
+
+def moment(cell: object, pattern: str | None = None) -> tuple[float, bool] | None:
+    """When a row was taken: a number as it is, or a date as seconds since 1970 (True).
+
+    Dates are ISO 8601, or as ``pattern`` has it (`datetime.strptime`); one without a zone is taken
+    as UTC. None for anything else: a date that reads in two ways would put rows in the wrong order
+    without a word.
+    """
+    found = number(cell)
+    if found is not None:
+        return (found, False) if math.isfinite(found) else None
+    if not isinstance(cell, str):
+        return None
+    try:
+        text = cell.strip()
+        date = datetime.strptime(text, pattern) if pattern else datetime.fromisoformat(text)
+    except ValueError:
+        return moment(cell) if pattern else None
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp(), True
 
 
 class Order(StrEnum):
@@ -60,11 +275,14 @@ class Clock:
             seen = self.again and self.untimed <= PATIENCE
             return (Order.SEEN if seen else Order.NEXT), 0
         if self.latest is None or time > self.latest:
-            missing = self._missing(time)
+            missing = 0
+            if self.latest is not None and self.step:
+                # Half a step early or late is still the next row; the bound keeps this an integer.
+                away = round(min(max((time - self.latest) / self.step - 1, 0.0), 1e9))
+                missing = max(away - self.untimed, 0)
             self._take(time)
-            if missing > BRIDGE:
-                return Order.GAP, missing
-            return (Order.BRIDGED if missing else Order.NEXT), missing
+            order = Order.GAP if missing > BRIDGE else Order.BRIDGED if missing else Order.NEXT
+            return order, missing
         if self.resumed and time >= self.first:
             self.again, self.untimed = True, 0
             return Order.SEEN, 0
@@ -82,13 +300,6 @@ class Clock:
         self.latest, self.late, self.behind, self.untimed = time, 0, math.inf, 0
         self.first = time if self.first is None else self.first
         self.resumed = self.again = False
-
-    def _missing(self, time: float) -> int:
-        if self.latest is None or not self.step:
-            return 0
-        # Half a step early or late is still the next row; the bound keeps the count an integer.
-        away = round(min(max((time - self.latest) / self.step - 1, 0.0), 1e9))
-        return max(away - self.untimed, 0)
 
 
 class Watch:
@@ -120,17 +331,20 @@ class Watch:
             raise DataError(f"step={step}: a number above 0 is needed")
         self.model, self.top, self.tell = model, top, tell
         self.stream = Stream(model, **options)
+        self.start = self.stream.alarm.threshold
         self.counts = {name: Counter() for name in ("skipped", "unscored", "events")}
         self.counts["mended"] = self.stream.counts
-        facts = model.facts
-        known = {"known_time": facts.time, "pattern": facts.pattern} if facts else {}
-        known |= {"named": facts is not None and facts.named, "counts": self.stream.counts}
-        self.reader = Reader(model.channels, time=time, tell=tell, **known)
-        self._timed = bool(time or step or (facts and facts.step))  # times are to be expected
-        self._told = {"new columns", "lost columns"}  # kinds of what is mended
-        self.clock, self._step = Clock(step), step
+        self.reader = Reader(model, time=time, tell=tell, counts=self.stream.counts)
+        self.timed = bool(time or step or (model.facts and model.facts.step))  # as is expected
+        self.told = {"new columns", "lost columns"}  # kinds of what is mended
+        self.clock, self.step = Clock(step), step
         self.rows = self.alarms = 0
         self.pending: list[str] = []  # alarms, as lines, that nobody has taken yet
+
+    @property
+    def scored(self) -> int:
+        """Rows with a score."""
+        return self.rows - self.counts["skipped"].total() - self.counts["unscored"].total()
 
     def feed(self, line: bytes) -> dict[str, object] | None:
         """Take the next line; give the alarm that opens with it, if one does."""
@@ -144,23 +358,31 @@ class Watch:
             return None
         self.rows += 1
         alarm = self._scored(row) if self._in_order(row) else None
-        for kind in self.counts["mended"].keys() - self._told:
-            self._told.add(kind)
-            self._say(f"{kind}, at {row.written}; more of these are only counted")
+        for kind in self.counts["mended"]:
+            if kind not in self.told:
+                self.told.add(kind)
+                self._say(f"{kind}, at {row.written}; more of these are only counted")
         return alarm
 
     def _in_order(self, row: Row) -> bool:
         """Follow the clock; tell whether the row is one to score."""
-        if self.clock.latest is None and row.time is not None and self._step is None:
-            self.clock.step = self._known_step()
+        facts = self.model.facts
+        if self.clock.latest is None and row.time is not None and self.step is None:
+            self.clock.step = facts and facts.step
+            if self.clock.step and facts.dates != self.reader.dates:
+                self.clock.step = None
+                here, there = ("dates", "numbers") if self.reader.dates else ("numbers", "dates")
+                self.tell(
+                    f"times are {here}, those of the training rows were {there}: gaps are not seen "
+                    "unless step (--step) gives the time from row to row"
+                )
         order, missing = self.clock.look(row.time)
         if order in (Order.REPEATED, Order.LATE, Order.SEEN):
             self._count("skipped", order.value, f"{order}, at {row.written}")
             return False
         if order is not Order.NEXT:
-            self._count(
-                "events", order.value, f"{order}, {missing} rows missing before {row.written}"
-            )
+            detail = f"{order}, {missing} rows missing before {row.written}"
+            self._count("events", order.value, detail)
         if order is Order.BRIDGED:
             self.stream.bridge(missing)
         elif order in (Order.GAP, Order.SET_BACK):
@@ -169,35 +391,18 @@ class Watch:
             self.stream.restart()
         return True
 
-    def _known_step(self) -> float | None:
-        """The training rows' step, if it is in the unit of these times; tell where it is not."""
-        facts = self.model.facts
-        if facts is None or facts.step is None:
-            return None
-        if facts.dates == self.reader.dates:
-            return facts.step
-        here, there = ("dates", "numbers") if self.reader.dates else ("numbers", "dates")
-        self.tell(
-            f"times are {here}, those of the training rows were {there}: gaps are not seen "
-            "unless step (--step) gives the time from row to row"
-        )
-        return None
-
     def _scored(self, row: Row) -> dict[str, object] | None:
         step = self.stream.step(row.values)
-        if self._timed and self.stream.rows == FIRST and self.clock.latest is None:
+        if self.timed and self.stream.rows == FIRST and self.clock.latest is None:
             self.tell(f"none of the first {FIRST} rows has a time that can be read: no gap is seen")
         if step.why == WARMING_UP:
             self.counts["unscored"][step.why] += 1
         elif step.why:
             self._count("unscored", step.why, f"no score, {step.why}")
-        if step.event == "opened":
-            return self._opened(row, step)
-        if step.event:
+        if step.event in ("ended", "accepted"):
             self._ended(step.event)
-        return None
-
-    def _opened(self, row: Row, step: Step) -> dict[str, object]:
+        if step.event != "opened":
+            return None
         self.alarms += 1
         return {
             "time": row.written,
@@ -222,11 +427,6 @@ class Watch:
     def _say(self, text: str) -> None:
         self.tell(f"row {self.rows - 1}: {text}")
 
-    @property
-    def scored(self) -> int:
-        """Rows with a score."""
-        return self.rows - self.counts["skipped"].total() - self.counts["unscored"].total()
-
     def report(self) -> dict[str, object]:
         """Give the counts, as plain values."""
         counts = {name: dict(kinds) for name, kinds in self.counts.items() if kinds}
@@ -235,34 +435,35 @@ class Watch:
     def save(self, path: str | Path) -> Path:
         """Write all that the next lines depend on besides model and options, as one file."""
         arrays, facts = self.stream.state()
-        reader = {name: getattr(self.reader, name) for name in ("header", "dates", "lines")}
-        own = {"rows": self.rows, "alarms": self.alarms, "pending": self.pending}
-        own |= {"counts": self.counts, "clock": asdict(self.clock), "reader": reader}
-        return outputs.write_state(path, arrays, facts | {"watch": own})
+        reader = {"lines": self.reader.lines, "dates": self.reader.dates}
+        reader["columns"] = sorted(self.reader.columns)
+        reader["header"] = self.reader.header and self.reader.header.names
+        names = ("rows", "alarms", "pending", "counts", "start")
+        own = {name: getattr(self, name) for name in names}
+        own |= {"clock": asdict(self.clock), "reader": reader}
+        return write_state(path, arrays, facts | {"watch": own})
 
     def load(self, path: str | Path) -> None:
         """Go on from what `save` wrote; `DataError` where it is damaged or another model's.
 
         After an error, make another watch: this one may have taken a part.
         """
-        arrays, facts = outputs.read_state(path)
+        arrays, facts = read_state(path)
+        if "watch" not in facts:
+            raise DataError("the state is that of a stream, not of a watch", file=path)
         self.stream.restore(arrays, facts)
-        try:
-            own = facts["watch"]
-            self.rows, self.alarms, self.pending = own["rows"], own["alarms"], own["pending"]
-            for name in ("skipped", "unscored", "events"):
-                self.counts[name].update(own["counts"][name])
-            self._told.update(self.stream.counts)
-            self.clock = Clock(**own["clock"])
-            self.clock.step = self._step or self.clock.step
-            self.clock.resumed, self.clock.again = self.clock.latest is not None, False
-            self.reader.dates, self.reader.lines = own["reader"]["dates"], own["reader"]["lines"]
-            if own["reader"]["header"] is not None:
-                self.reader.take_header(own["reader"]["header"], compare=False)
-        except outputs.UNFIT as error:
-            raise DataError(f"the state does not fit a watch ({error})", file=path) from error
-        old, now = facts["rule"], self.stream.rule
-        if old != now:
-            self.tell(
-                f"the state was saved with the threshold {old[2]:.6g}, now it is {now[2]:.6g}"
-            )
+        own, reader = facts["watch"], facts["watch"]["reader"]
+        self.rows, self.alarms, self.pending = own["rows"], own["alarms"], own["pending"]
+        for name in ("skipped", "unscored", "events"):
+            self.counts[name].update(own["counts"][name])
+        self.told.update(self.stream.counts)
+        self.clock = Clock(**own["clock"])
+        self.clock.step = self.step or self.clock.step
+        self.clock.resumed, self.clock.again = self.clock.latest is not None, False
+        self.reader.lines, self.reader.dates = reader["lines"], reader["dates"]
+        self.reader.columns = set(reader["columns"])
+        if reader["header"] is not None:
+            self.reader.header = self.reader._layout(reader["header"], first=True)
+        if own["start"] != self.start:
+            old, new = own["start"], self.start
+            self.tell(f"the state was saved with the threshold {old:.6g}, now it is {new:.6g}")

@@ -78,11 +78,17 @@ def pot(calibration: npt.ArrayLike, *, level: float = 0.98, q: float = 1e-4) -> 
     excesses = scores[scores > start] - start
     if len(excesses) < FEWEST_EXCESSES:
         return float(scores.max())
+    return float(start + exceeded(excesses, q * len(scores) / len(excesses)))
+
+
+def exceeded(excesses: npt.ArrayLike, share: float) -> float:
+    """Give the excess that a ``share`` of the excesses ``(n,)`` is above, by `fit_pareto`; 0 for 1.
+
+    s / g (share^-g - 1), which becomes -s log(share) as g becomes 0.
+    """
     shape, scale = fit_pareto(excesses)
-    ratio = min(1.0, q * len(scores) / len(excesses))
-    # (ratio^-g - 1) / g, which becomes -log ratio as g becomes 0.
-    grown = np.expm1(-shape * math.log(ratio)) / shape if shape else -math.log(ratio)
-    return float(start + scale * grown)
+    fall = math.log(min(1.0, share))
+    return float(scale * (np.expm1(-shape * fall) / shape if shape else -fall))
 
 
 def fit_pareto(excesses: npt.ArrayLike) -> tuple[float, float]:

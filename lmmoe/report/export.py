@@ -247,10 +247,9 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from lmmoe.live import outputs
-    from lmmoe.live.model import Model
+    from lmmoe.live.model import Model, check_place
 
-    outputs.check(options.out, "ONNX file", options.model)
+    check_place(options.out, "ONNX file", options.model)
     made = Model.load(options.model).detector
     try:
         with TemporaryDirectory(prefix="lmmoe-") as folder:

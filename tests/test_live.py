@@ -1,0 +1,550 @@
+"""Alarms, scores row by row, fleets of streams, and models with their facts."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
+from small import QUICK, waves
+from watched import DAY, NAMES, TEST, TRAIN, csv, fitted, model, near
+
+import lmmoe
+from lmmoe import detector, detectors, live, metrics
+from lmmoe.detectors import saving
+from lmmoe.detectors.base import Detector
+from lmmoe.errors import DataError
+from lmmoe.live.alarms import MOST, Alarm, Tail, checked_rule, threshold
+from lmmoe.live.model import Facts, Model
+from lmmoe.live.scoring import Forecasting, Forward, Sliding, supported
+from lmmoe.metrics.thresholds import fit_pareto
+
+nan = np.nan
+WINDOW = 8
+RULE = "quantile:0.9"
+SCORES = np.random.default_rng(0).exponential(size=2000)
+# Their score of a row depends on rows after it, or on all that are scored with it.
+REFUSED = ("AMAD", "MTSMixer", "MTSMixerLighter", "random", "row index", "SmartSimpleAD")
+WITHOUT_SHARES = ("AMAD-corrected", "IsolationForest")
+
+
+def stream(name="LightMMoE", threshold=1e9, **options):
+    return live.Stream(model(name), threshold=threshold, **options)
+
+
+def scores(made, rows):
+    return np.array([made.step(row).score for row in rows])
+
+
+# --- alarms and thresholds ---
+
+
+def opened(scores, alarm):
+    return [row for row, score in enumerate(scores) if alarm.step(score, row) == "opened"]
+
+
+def test_an_alarm_ends_after_ten_quiet_rows_and_opens_again():
+    alarm = Alarm(2.0, release=0.5)
+    rows = [3.0] + [1.5] * 9 + [1.01] + [1.0] * 9 + [5.0] + [1.0] * 10 + [2.5]
+    assert opened(rows, alarm) == [0, 31]
+    alarm = Alarm(2.0, release=0.5)
+    opened(rows[:30], alarm)
+    assert alarm.open and (alarm.first, alarm.last, alarm.peak, alarm.quiet) == (0, 20, 5.0, 9)
+    alarm.step(1.0, 30)
+    assert not alarm.open
+    swinging = np.tile([2.1, *[1.7] * 12], 5)
+    assert len(opened(swinging, Alarm(2.0, release=1.0))) == 5
+    assert len(opened(swinging, Alarm(2.0, release=0.8))) == 1
+
+
+def test_rounding_and_common_scores_keep_no_alarm_open():
+    assert opened([2.00001, 2.000021], Alarm(2.0)) == [1]
+    assert opened([0.0, 1e-13, 2e-12], Alarm(0.0)) == [2]
+    assert opened([-2.00001, -1.99999, -1.99997], Alarm(-2.0)) == [2]
+    # Of constant rows all scores are alike, and the threshold is such a score.
+    rows = [1.0, 5.0, *[1.000001] * 10, 1.0]
+    endless, ending = Alarm(1.0), Alarm(1.0, normal=1.0)
+    assert opened(rows, endless) == opened(rows, ending) == [1]
+    assert endless.open and not ending.open
+    rows = np.tile([3.0, 1e6, 0.1, -7.0], (300, 1))
+    shown = np.concatenate([rows[:60], rows[:10] + 50, rows[:120]])
+    for name in ("LightMMoE", "linear", "MTSExample"):
+        made = Model(
+            detector(name, **QUICK.get(name, {})).fit(rows), Facts.of(rows, rows_per_day=100)
+        )
+        follow = live.Stream(made)
+        events = [follow.step(row).event for row in shown]
+        assert [event for event in events if event] == ["opened", "ended"]
+        assert events.index("opened") == 60
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 6)), min_size=2), st.integers(0, 5))
+def test_without_a_release_level_these_are_the_alarms_that_the_metric_counts(rows, level):
+    rows += [(True, 0), (False, 0)]
+    labels, scores = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
+    counted = metrics.alarms(
+        labels=labels, scores=scores, threshold=level, rows_per_day=len(labels)
+    )
+    alarm, found = Alarm(float(level), release=1.0), []
+    for row, score in enumerate(scores):
+        if alarm.step(score, row) == "opened":
+            found.append([row, row])
+        elif alarm.open:
+            found[-1][1] = alarm.last
+    false = [one for one in found if not labels[one[0] : one[1] + 1].any()]
+    assert len(false) == counted.false_alarms_per_day
+
+
+def test_rules_are_the_metrics_thresholds_or_refused():
+    assert threshold("quantile", SCORES, None) == metrics.quantile(SCORES, 0.99)
+    assert threshold("budget:2", SCORES, 200) == metrics.alarm_budget(SCORES, 200, per_day=2)
+    assert threshold("pot:0.001", SCORES, None) == metrics.pot(SCORES, q=1e-3)
+    assert threshold("spot:0.001", SCORES, None).threshold == metrics.pot(SCORES, q=1e-3)
+    assert threshold(2.5, None, None) == threshold("2.5", None, None) == 2.5
+    for rule in ("", "often:1", "quantile:2", "pot:-1", "budget:inf", "nan", ":"):
+        with pytest.raises(DataError, match="no threshold .* Use a number, or one of budget"):
+            checked_rule(rule)
+    for arguments, message in (
+        (("pot", None, None), "no scores of rows that it was not fitted on: no pot"),
+        (("budget", SCORES, None), "an alarm budget needs to know how many rows make a day"),
+        (("pot:1", SCORES, None), "threshold 'pot:1': .* below 1"),
+    ):
+        with pytest.raises(DataError, match=message):
+            threshold(*arguments)
+    with pytest.raises(DataError, match="release=1.1: a share of the threshold from 0 to 1"):
+        Alarm(1.0, 1.1)
+
+
+def naive_spot(calibration, scores, q=1e-3, level=0.98, every=16):
+    """Algorithm 2 of Siffer et al. with all excesses, fitted anew at every so many."""
+    start = np.quantile(calibration, level)
+    excesses = [score - start for score in calibration if score > start]
+    rows, new = len(calibration), 0
+    limit = metrics.pot(calibration, level=level, q=q)
+    limits = []
+    for score in scores:
+        if score <= limit:
+            rows += 1
+            if score > start:
+                excesses.append(score - start)
+                new += 1
+                if new == every:
+                    new = 0
+                    shape, scale = fit_pareto(np.array(excesses))
+                    limit = start + scale / shape * ((q * rows / len(excesses)) ** -shape - 1)
+        limits.append(limit)
+    return np.array(limits)
+
+
+def test_a_tail_is_spot_while_its_memory_lasts():
+    scores = np.random.default_rng(1).exponential(scale=1.3, size=3000)  # a heavier tail
+    alarm = Alarm(Tail.of(SCORES, q=1e-3))
+    limits = []
+    for row, score in enumerate(scores):
+        alarm.step(score, row)
+        limits.append(alarm.threshold)
+    expected = naive_spot(SCORES, scores)
+    assert len(np.unique(expected)) > 6
+    assert np.allclose(limits, expected, rtol=1e-9)
+    tail = Tail.of(SCORES, q=1e-3)
+    rows = tail.rows
+    assert not tail.update(1e9) and tail.rows == rows  # nothing is learned from an alarm
+    for excess in np.random.default_rng(2).exponential(size=4 * MOST):
+        tail.update(tail.start + excess)
+    assert len(tail.excesses) == MOST and tail.exceeding > 3 * MOST
+    flat = Tail.of(np.ones(50), q=1e-3)
+    assert flat.threshold == 1.0 and not any(flat.update(1.0) for _ in range(100))
+
+
+# --- one stream ---
+
+
+def test_every_row_of_every_detector_has_the_batch_score_and_channel_scores():
+    rows = TEST[:30]
+    for name in detectors.names():
+        if name in REFUSED:
+            with pytest.raises(DataError, match=f"{name} has no live score: "):
+                live.Stream(model(name), threshold=0.0)
+            continue
+        for made in (model(name), Model(fitted(name))):  # with facts and without
+            follow = live.Stream(made, threshold=0.0)
+            steps = [follow.step(row) for row in rows]
+            first = made.detector.min_rows - 1
+            assert all(np.isnan(step.score) and step.why == "warming up" for step in steps[:first])
+            batch = made.detector.decision_function(rows)
+            assert near([step.score for step in steps[first:]], batch[first:]), name
+            if name in WITHOUT_SHARES:
+                assert all(step.errors is None and step.shares is None for step in steps)
+            else:
+                parts = made.detector.channel_scores(rows)
+                assert near([step.errors for step in steps[first:]], parts[first:]), name
+                some = steps[-1].errors.any()
+                assert steps[-1].shares.sum() == pytest.approx(float(some), abs=1e-6)
+
+
+class LooksFarther(Detector):
+    """Says that one row will do, and sees the one before as well."""
+
+    name = "looks farther"
+
+    def _fit(self, rows):
+        pass
+
+    def _score(self, rows):
+        return np.abs(np.diff(rows[:, 0], prepend=0.0))
+
+
+def test_how_far_a_detector_looks_is_tried_not_believed():
+    with pytest.raises(DataError, match="looks farther has no live score"):
+        _ = Model(LooksFarther().fit(TRAIN)).scorer
+
+
+def test_the_forward_pass_in_numpy_is_the_networks():
+    cases = [(name, {}) for name in ("LightMMoE", "CAD", "CAD-FSE23", "HMMoE")]
+    for changes in (
+        {"experts": 1},
+        {"shared": 1.0},
+        {"gate": "learned", "temperature": True},
+        {"hidden": [8, 7, 6], "kernels": [2, 3, 4], "tower": [5, 4, 3]},
+        {"normalise": True},
+        {"window": 1},
+    ):
+        cases.append(("LightMMoE", changes))
+    for name, changes in cases:
+        made = detectors.detector(name, **(QUICK[name] | changes))
+        built = made._build(5, torch.Generator().manual_seed(3)).eval()
+        noise = torch.Generator().manual_seed(4)
+        with torch.no_grad():
+            for part in built.state_dict().values():
+                part += 0.3 * torch.rand(part.shape, generator=noise)
+        assert supported(built) and isinstance(model(name).scorer, Forecasting)
+        for count, size in ((1, 1.0), (65, 1.0), (4, 1e4)):
+            rng = np.random.default_rng(count)
+            x = size * rng.normal(size=(made.window, 5, count)).astype(np.float32)
+            before = x.copy()
+            with torch.inference_mode():
+                expected = built(torch.from_numpy(x.transpose(2, 1, 0).copy())).numpy().T
+            got = Forward(built)(x)
+            assert np.allclose(got, expected, rtol=1e-5, atol=1e-5 * size), (name, changes)
+            assert np.array_equal(x, before)
+    for changes in ({"gate": "attention"}, {"tower": []}, {"expert": "series"}):
+        other = model("LightMMoE", **changes)  # run by its public functions
+        assert isinstance(other.scorer, Sliding)
+        got = scores(live.Stream(other, threshold=0.0), TEST[:30])
+        assert near(got[8:], other.detector.decision_function(TEST[:30])[8:])
+
+
+def test_a_missing_cell_takes_the_last_value_and_adds_nothing():
+    rows = TEST[:60].copy()
+    filled = rows.copy()
+    filled[30:33, 2] = rows[29, 2]
+    rows[30, 2], rows[31:33, 2] = np.inf, nan
+    before = rows.copy()
+    made = stream()
+    steps = [made.step(row) for row in rows]
+    assert np.array_equal(rows, before, equal_nan=True)  # the caller's rows are left alone
+    parts = made.models[0].detector.channel_scores(filled)
+    for number in (30, 31, 32):
+        assert steps[number].errors[2] == 0 and steps[number].missing.tolist() == [0, 0, 1, 0]
+        assert steps[number].score == pytest.approx(parts[number, [0, 1, 3]].mean(), rel=1e-5)
+    batch = made.models[0].detector.decision_function(filled)
+    whole = [*range(WINDOW, 30), *range(33, 60)]  # rows after it see the filled cells
+    assert near([steps[n].score for n in whole], batch[whole])
+    assert made.counts == {"filled cells": 3, "infinite cells": 1}
+    other = stream("PCA")  # scores the row as filled, but does not blame the cell
+    steps = [other.step(row) for row in rows]
+    assert near([s.score for s in steps], other.models[0].detector.decision_function(filled))
+    assert steps[31].errors[2] == 0
+    made = stream("MTSExample")
+    step = made.step(np.array(made.models[0].facts.means))  # no error at all
+    assert step.score == 0 and step.shares.tolist() == [0, 0, 0, 0] and made.explain(step) == []
+
+
+def test_a_row_needs_values_in_half_of_its_channels():
+    made = stream()
+    scores(made, TEST[:20])
+    half = made.step([nan, nan, *TEST[20, 2:]])
+    less = made.step([nan, nan, nan, TEST[21, 3]])
+    assert np.isfinite(half.score) and half.why == ""
+    assert np.isnan(less.score) and less.why == "too few values" and less.errors is None
+    with pytest.raises(ValueError, match="expected"):
+        made.step([1.0, 2.0])
+
+
+def test_a_huge_value_is_an_alarm_not_a_crash():
+    for name in ("LightMMoE", "HMMoE", "linear", "MTSExample", "PCA windows EWMA"):
+        for value in (-1e300, 1.7e308, 1e12):
+            made, rows = stream(name, threshold=1e6), TEST[:60].copy()
+            rows[40, 1] = value
+            with np.errstate(over="raise", invalid="raise", divide="raise"):
+                steps = [made.step(row) for row in rows]
+            assert steps[40].event == "opened" and np.isfinite(steps[40].score)
+            assert all(np.isfinite(step.score) for step in steps[20:])
+            assert made.explain(steps[-1], top=1) and made.counts["cut cells"] == 1
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.lists(st.floats(allow_nan=True), min_size=4, max_size=4), max_size=30))
+def test_no_row_of_numbers_breaks_a_stream(rows):
+    made = stream(accept_after=5)
+    for row in rows:
+        step = made.step(row)
+        assert np.isfinite(step.score) == (step.why == "")
+    assert np.isfinite(made.window).all() and np.isfinite(made.held).all()
+    assert np.isfinite(scores(made, TEST[:30])[WINDOW:]).all()
+
+
+def test_missing_rows_are_bridged_and_a_restart_fills_the_window_anew():
+    for name in ("LightMMoE", "PCA windows EWMA"):
+        made = stream(name, threshold=0.0)
+        batch, first = made.models[0].detector.decision_function, made.scorer.context
+        scores(made, TEST[:30])
+        made.bridge(2)
+        filled = np.concatenate([TEST[:30], TEST[[29, 29]], TEST[32:60]])
+        if name == "LightMMoE":
+            assert near(scores(made, TEST[32:60]), batch(filled)[32:])
+        assert made.alarm.open
+        made.restart()
+        assert not made.alarm.open
+        again = scores(made, TEST[100:140])
+        assert np.isnan(again[:first]).all()
+        assert near(again[first:], batch(TEST[100:140])[first:])
+
+
+def test_a_level_that_stays_becomes_the_normal_one():
+    rows = np.concatenate([TEST, TEST])
+    rows[100:, [1, 2]] += 36
+    for name in ("MTSExample", "LightMMoE", "PCA windows"):
+        level = 1.5 * model(name).detector.decision_function(TEST).max()
+        made = stream(name, level, accept_after=80)
+        events = {row: step.event for row, step in enumerate(map(made.step, rows[:300]))}
+        assert {row: event for row, event in events.items() if event} == {
+            100: "opened",
+            179: "accepted",
+        }
+        assert made.offset[0, [1, 2]] == pytest.approx([36] * 2, abs=3)
+        # From then on, rows are scored as if the level had always been there.
+        batch = made.models[0].detector.decision_function(rows[100:] - made.offset)
+        assert near(scores(made, rows[300:]), batch[200:])
+
+
+# --- many streams ---
+
+
+def compare(fleet, streams, rows):
+    """Step both and hold them against each other, row by row."""
+    for number, row in enumerate(rows):
+        tick = fleet.step(row)
+        steps = [one.step(own) for one, own in zip(streams, row, strict=True)]
+        found = np.array([step.score for step in steps])
+        assert np.allclose(found, tick.scores, rtol=1e-5, atol=1e-5, equal_nan=True), number
+        assert [step.event for step in steps] == [tick.of(n).event for n in range(len(steps))]
+        for place in tick.events:
+            alone = streams[place].explain(steps[place])
+            for one, other in zip(fleet.explain(tick.of(place)), alone, strict=True):
+                assert (one["channel"], one["observed"]) == (other["channel"], other["observed"])
+                assert one["share"] == pytest.approx(other["share"], abs=1e-5)
+                close = other["forecast"] and pytest.approx(other["forecast"], rel=1e-4, abs=1e-5)
+                assert one["forecast"] == close
+
+
+def data(streams, rows, missing=0.0):
+    """Rows ``(t, n, c)`` with incidents, some cells missing."""
+    made = np.stack([waves(rows, seed=n) for n in range(streams)], axis=1)
+    made[rows // 2 : rows // 2 + 5, ::3, 1] += 9
+    made[np.random.default_rng(0).random(made.shape) < missing] = nan
+    made[..., 0] = np.nan_to_num(made[..., 0], nan=5.0)  # a row without any value is a gap here
+    return made
+
+
+def test_each_stream_of_a_fleet_gives_what_it_gives_alone():
+    for name in ("LightMMoE", "HMMoE", "PCA windows EWMA", "k-means", "linear", "MTSExample"):
+        made, count = model(name), 70 if name == "LightMMoE" else 5  # more than one block
+        options = {"threshold": "spot:0.05", "accept_after": 20}
+        alone = [live.Stream(made, **options) for _ in range(count)]
+        compare(live.Fleet(made, count, **options), alone, data(count, 60, missing=0.1))
+    models = [
+        Model(fitted("LightMMoE", seed=n), Facts.of(TRAIN + n, NAMES, rows_per_day=DAY))
+        for n in range(4)
+    ]
+    models.insert(2, models[1])
+    fleet = live.Fleet(models, threshold=RULE)
+    assert [part.stop - part.start for _, part in fleet.blocks] == [1, 2, 1, 1]
+    compare(fleet, [live.Stream(one, threshold=RULE) for one in models], data(5, 50, 0.05))
+
+
+def test_a_row_that_does_not_come_is_bridged_and_a_long_gap_starts_afresh():
+    fleet = live.Fleet(model(), 3, threshold=0.0)
+    alone = [live.Stream(model(), threshold=0.0) for _ in range(3)]
+    rows = data(3, 60)
+    rows[20:23, 1] = rows[20:24, 2] = nan
+    for number, row in enumerate(rows):
+        tick = fleet.step(row)
+        if number == 24:
+            assert tick.events == {2: "ended"} and not fleet.alarms[2].open
+            alone[2].restart()
+        steps = []
+        for one, own in zip(alone, row, strict=True):
+            if np.isnan(own).all():
+                one.bridge(1)
+            steps.append(nan if np.isnan(own).all() else one.step(own).score)
+        assert np.allclose(steps, tick.scores, atol=1e-5, equal_nan=True), number
+    assert np.isfinite(tick.scores).all()
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(0, 60))
+def test_saved_at_any_row_a_fleet_goes_on_to_the_bit(tmp_path_factory, cut):
+    path = tmp_path_factory.mktemp("fleet") / "state.safetensors"
+    made = model("PCA windows EWMA") if cut % 2 else model()
+    options = {"threshold": "spot:0.05", "accept_after": 15}
+    whole, first, second = (live.Fleet(made, 3, **options) for _ in range(3))
+    rows = data(3, 60, missing=0.1)
+    ticks = [whole.step(row) for row in rows]
+    for row in rows[:cut]:
+        first.step(row)
+    second.load(first.save(path))
+    for row, tick in zip(rows[cut:], ticks[cut:], strict=True):
+        again = second.step(row)
+        assert np.array_equal(again.scores, tick.scores, equal_nan=True)
+        assert again.events == tick.events and again.why == tick.why
+    assert [a.threshold for a in second.alarms] == [a.threshold for a in whole.alarms]
+    assert second.counts == whole.counts
+
+
+def test_fleets_that_cannot_be_are_refused(tmp_path):
+    path = live.Fleet(model(), 3, threshold=1.0).save(tmp_path / "state.safetensors")
+    for other in (
+        live.Fleet(model(), 4, threshold=1.0),
+        live.Fleet(model("CAD"), 3, threshold=1.0),
+    ):
+        with pytest.raises(DataError, match="that of a stream with another model"):
+            other.load(path)
+    made = live.Fleet(model(), 2, threshold=[1.0, 2.0])
+    assert [alarm.threshold for alarm in made.alarms] == [1.0, 2.0]
+    for models, options, message in (
+        ([model(), model("LightMMoE", window=9)], {}, "look back differently"),
+        ([], {}, "no streams: give their number"),
+        ([model()] * 2, {"threshold": [1.0, 2.0, 3.0]}, "broadcast"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            live.Fleet(models, **{"threshold": 1.0} | options)
+
+
+# --- models and their facts ---
+
+
+def test_calibration_scores_and_thresholds_are_those_of_rows_held_out():
+    made = model()
+    assert np.array_equal(made.calibration, made.detector.decision_scores_[-40:])
+    assert model(held_out=0.0).calibration is model("SmartSimpleAD").calibration is None
+    assert len(model("MTSExample").calibration) == 40  # learns its scaling alone
+    expected = metrics.alarm_budget(made.calibration, DAY, per_day=1)
+    assert live.Stream(made).alarm.threshold == expected
+    bare = Model(made.detector)
+    assert live.Stream(bare, rows_per_day=DAY).alarm.threshold == expected
+    with pytest.raises(DataError, match="needs to know how many rows make a day"):
+        live.Stream(bare)
+
+
+SETTINGS = {"window": 4, "experts": 2, "kernels": [2], "hidden": 4, "out": 3, "tower": 2}
+SETTINGS["epochs"] = 1
+
+
+def test_a_table_becomes_a_model_in_a_file(tmp_path):
+    table = tmp_path / "week.csv"
+    table.write_bytes(b"\n".join(csv(TRAIN)))
+    made, notes = live.fit(table, settings=SETTINGS, seed=3)
+    facts = made.facts
+    assert notes == [] and made.detector.name == "LightMMoE" and made.detector.seed == 3
+    assert facts.channels == NAMES and facts.named and facts.rows == len(TRAIN)
+    assert facts.step == 60 and facts.dates and facts.rows_per_day == 1440
+    assert facts.means == pytest.approx(TRAIN.mean(axis=0))
+    assert facts.deviations == pytest.approx(TRAIN.std(axis=0))
+    direct = detector("LightMMoE", seed=3, **SETTINGS).fit(TRAIN)
+    assert np.array_equal(direct.decision_scores_, made.detector.decision_scores_)
+    path = made.save(tmp_path / "m.safetensors")
+    back = Model.load(path)
+    assert back.guarded and back.facts == facts and back.fingerprint == made.fingerprint
+    assert np.array_equal(back.calibration, made.calibration)
+    assert lmmoe.load_detector(path).settings == made.detector.settings
+    bare = Model.load(lmmoe.save_detector(made.detector, path))
+    assert not bare.guarded and bare.facts is None and bare.channels[0] == "channel 1"
+    assert Model.load(bare.save(path)).guarded
+
+
+def test_the_time_column_and_its_form_are_kept(tmp_path):
+    path, stamps = tmp_path / "rows.csv", pd.date_range("2024-01-13", periods=60, freq="min")
+    for place, name, form, given_, pattern in (
+        (2, "time", "%Y-%m-%d %H:%M", None, None),
+        (0, "when", "%d/%m/%Y %H:%M:%S", None, "%d/%m/%Y %H:%M:%S"),
+        (1, "when", "%d.%m.%Y %H:%M", "when", "%d.%m.%Y %H:%M"),
+        (2, "ts_ms", None, "ts_ms", None),
+    ):
+        text = [60_000 * n for n in range(60)] if form is None else stamps.strftime(form)
+        frame = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2)), columns=["a", "b"])
+        frame.insert(place, name, text)
+        frame.to_csv(path, index=False)
+        made = live.fit(path, detector="MTSExample", time=given_)[0]
+        facts = made.facts
+        assert (facts.time, facts.pattern, facts.dates) == (name, pattern, form is not None)
+        watch = live.Watch(made, threshold=1.0, tell=str)
+        for line in path.read_bytes().splitlines():
+            watch.feed(line)
+        assert watch.scored == 60 and watch.clock.latest is not None
+        assert facts.channels == ("a", "b") and not watch.counts["mended"]
+    path.write_text("\n".join(f"{stamp:%m/%d/%Y %H:%M},{n},1" for n, stamp in enumerate(stamps)))
+    facts = live.fit(path, detector="MTSExample", rows_per_day=288.0)[0].facts
+    assert (facts.time, facts.pattern, facts.step) == (None, "%m/%d/%Y %H:%M", 60)
+    assert facts.rows_per_day == 288
+    pd.DataFrame({"a": np.arange(60.0), "at": stamps}).to_parquet(tmp_path / "rows.parquet")
+    facts = live.fit(tmp_path / "rows.parquet", detector="MTSExample", time="at")[0].facts
+    assert (facts.time, facts.pattern, facts.step) == ("at", None, 60)
+
+
+def test_what_cannot_be_fitted_is_refused_and_what_is_mended_is_noted(tmp_path):
+    table, lines = tmp_path / "week.csv", csv(TRAIN)
+    table.write_bytes(b"\n".join(lines))
+    for options, message in (
+        ({"settings": {"epoch": 3}}, "LightMMoE has no setting 'epoch'"),
+        ({"detector": "SmartSimpleAD"}, "with SmartSimpleAD: its scores depend on all rows given"),
+        ({"detector": "random"}, "random has no live score"),
+        ({"detector": "pyod.models.ecod.ECOD"}, "ECOD: it cannot be saved"),
+        ({"settings": SETTINGS | {"window": 500}}, "400 rows are too few for LightMMoE"),
+        ({"settings": SETTINGS | {"learning_rate": 1e30}}, "training diverged"),
+    ):
+        with pytest.raises(DataError, match=message):
+            live.fit(table, **options)
+    with pytest.raises(RuntimeError, match="PCA has not been fitted: call fit first"):
+        Model(lmmoe.detector("PCA"))
+    lines[0] += b",label"
+    lines[1:] = [line + (b",1" if n < 3 else b",0") for n, line in enumerate(lines[1:])]
+    lines[9] = b",".join([lines[9].split(b",")[0], b"", *lines[9].split(b",")[2:]])
+    table.write_bytes(b"\n".join(lines))
+    made, notes = live.fit(table, detector="MTSExample", missing="fill")
+    assert made.channels == NAMES and len(notes) == 2
+    with pytest.raises(DataError, match="the cell is missing"):
+        live.fit(table, detector="MTSExample")
+
+
+def test_facts_that_do_not_fit_are_refused(tmp_path):
+    path = model().save(tmp_path / "m.safetensors")
+    arrays, head = load_file(path), saving.header(path)
+    for changed, message in (
+        ("{", "the facts beside the model are not JSON"),
+        ({"channels": ["a", "a", "b", "c"]}, "a name is twice"),
+        ({"deviations": [1, 1, 1, 0]}, "greater than 0"),
+        ({"channels": ["a", "b"], "means": [1, 2], "deviations": [1, 2]}, "facts of 2 channels"),
+        ({"rows_per_day": 7.0}, "damaged: the contents do not fit the checksum"),
+    ):
+        known = changed if isinstance(changed, str) else json.loads(head["facts"]) | changed
+        text = known if isinstance(known, str) else json.dumps(known)
+        save_file(arrays, path, metadata=head | {"facts": text})
+        with pytest.raises(DataError, match=f"(?s)m.safetensors: .*{message}"):
+            Model.load(path)
+    made = (fitted("PCA windows EWMA"), fitted("PCA windows"), fitted(), fitted(seed=1))
+    assert len({saving.fingerprint(one) for one in made}) == 4

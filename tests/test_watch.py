@@ -1,0 +1,731 @@
+"""A watch: lines of any kind, times, restarts at any line; as a program in a pipe."""
+
+import fcntl
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import termios
+import threading
+import time
+import urllib.request
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from watched import NAMES, TEST, TRAIN, csv, fitted, jsonl, model, stamp
+
+from benchmarks import soak
+from lmmoe import detector, live
+from lmmoe.__main__ import main
+from lmmoe.errors import DataError
+from lmmoe.live import command
+from lmmoe.live.model import Facts, Model
+from lmmoe.live.watch import LONGEST, Clock, Order, Reader, Skipped, moment
+
+nan = math.nan
+LEVEL = 9.0  # added to a channel: far above its deviation
+INCIDENT = TEST.copy()
+INCIDENT[100:120, 1] += LEVEL
+ROUGH = INCIDENT.copy()
+ROUGH[np.random.default_rng(0).random(ROUGH.shape) < 0.05] = nan
+THREE = ("cpu", "mem", "net")
+
+
+# --- lines as rows ---
+
+
+def read(lines, names=THREE, time=None):
+    """Rows, None or the reason for skipping, of each line; the reader; what it told."""
+    rows, told, found = np.random.default_rng(0).normal(size=(9, 3)), [], []
+    known = Model(detector("MTSExample").fit(rows), Facts.of(rows, names))
+    made = Reader(known, tell=told.append, time=time)
+    for line in lines:
+        try:
+            found.append(made.read(line if isinstance(line, bytes) else line.encode()))
+        except Skipped as skipped:
+            found.append(skipped.reason)
+    return found, made, told
+
+
+def values(lines, **options):
+    """The last row's values."""
+    return read(lines, **options)[0][-1].values.tolist()
+
+
+def same(row, expected):
+    return np.array_equal(row.values, expected, equal_nan=True)
+
+
+def test_without_a_header_cells_stand_in_the_models_order_perhaps_after_a_time():
+    assert values(["1,2.5,-3e2"]) == values(["[1, 2.5, -300]"]) == [1, 2.5, -300]
+    (first, second), made, _ = read(["2024-01-01T00:00:00,1,2,3", "2024-01-01T00:01:00Z,1,2,3"])
+    assert first.values.tolist() == [1, 2, 3] and first.written == "2024-01-01T00:00:00"
+    assert second.time - first.time == 60 and made.dates is True
+    assert read(["17.5,1,2,3"])[0][0].time == read(["[17.5, 1, 2, 3]"])[0][0].time == 17.5
+
+
+def test_a_header_gives_order_and_time_and_a_later_one_changes_them():
+    found, _, told = read(["net,Time,cpu,mem,Label", "3,0.5,1,2,0", "mem,net,cpu", "1,2,3"])
+    assert found[0] is found[2] is None and not told
+    assert found[1].values.tolist() == [1, 2, 3] and found[1].time == 0.5
+    assert found[3].values.tolist() == [3, 1, 2] and found[3].time is None
+    assert read(["cpu,mem,net,at", "1,2,3,99"], time="AT")[0][1].time == 99
+    # A first column without a channel's name is the time if it holds dates.
+    (_, row), _, _ = read(["when,cpu,mem,net", "2024-01-01 00:00,1,2,3"])
+    assert row.time == 1704067200 and row.values.tolist() == [1, 2, 3]
+    (_, row), made, _ = read(["id,cpu,mem,net", "17,1,2,3"])
+    assert row.time is None and made.counts == {"times not understood": 1}
+    # A model without names takes those of any header in order.
+    for lines in (
+        ["a,b,c", "1,2,3"],
+        ["a,time,b,label,c", "1,17,2,0,3"],
+        ["when,a,b,c", "2024-01-01,1,2,3"],
+    ):
+        assert values(lines, names=None) == [1, 2, 3]
+
+
+def test_new_and_lost_columns_are_counted_and_told_when_they_change():
+    found, made, told = read(["cpu,disk,net", "1,9,3", "cpu,disk,net", "4,9,6"])
+    assert same(found[1], [1, nan, 3]) and same(found[3], [4, nan, 6])
+    assert made.counts == {"new columns": 1, "lost columns": 1} and len(told) == 2
+    full = '{"cpu": 1, "mem": 2, "net": 3}'
+    found, made, told = read([full, '{"cpu": 1, "new": 2, "net": 3}', full, '{"cpu": 1, "mem": 2}'])
+    assert same(found[1], [1, nan, 3]) and found[2].values.tolist() == [1, 2, 3]
+    assert made.counts == {"new columns": 1, "lost columns": 2}
+    _, made, told = read([f'{{"cpu": 1, "mem": 2, "net": 3, "n{n}": 4}}' for n in range(100)])
+    assert made.counts == {"new columns": 100} and len(told) == 20  # not for ever
+
+
+def test_lines_that_are_no_rows_say_why():
+    for line, reason in (
+        ("1,2", "wrong number of cells"),
+        ("exporter 1.2, ready", "wrong number of cells"),  # a greeting is no header
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        (b"1" * (LONGEST + 1), "line too long"),
+    ):
+        found, _, _ = read([line, "1,2,3"])
+        assert found[0] == reason and found[1].values.tolist() == [1, 2, 3]
+    assert read(["cpu,mem,net", "1,2"])[0][1] == "wrong number of cells"
+    found, _, _ = read([b"\xef\xbb\xbfcpu,mem,net\r", b"", b"  \r", b"\xff\xfe\x00,2,3\r"])
+    assert found[:3] == [None] * 3 and same(found[3], [nan, 2, 3])
+
+
+def test_cells_and_json_values_of_all_kinds():
+    (row,), made, _ = read(["1e400,true,0x10"])
+    assert same(row, [math.inf, 1, nan]) and made.counts == {"cells of text": 1}
+    assert values([' "1" , -inf,"FALSE"']) == [1, -math.inf, 0]
+    found, _, _ = read(['{"net": 3, "cpu": 1, "TIME": "2024-01-01", "mem": 2}'])
+    assert found[0].time == 1704067200 and found[0].written == "2024-01-01"
+    assert found[0].values.tolist() == [1, 2, 3]
+    (row,), made, _ = read(['{"cpu": null, "mem": true, "net": "7"}'])
+    assert same(row, [nan, 1, 7]) and not made.counts
+    (row,), made, _ = read(['{"cpu": [1], "mem": NaN, "net": "x"}'])
+    assert same(row, [nan, nan, nan]) and made.counts == {"cells of text": 2}
+    found, made, _ = read(["2024-01-01,1,2,3", "17,1,2,3", "noon,1,2,3"])
+    assert [row.time for row in found] == [1704067200, None, None]
+    assert made.counts == {"times not understood": 2} and found[2].written == "noon"
+    assert moment("01/02/2024") is moment("nan") is moment([1]) is None  # the first reads two ways
+    assert moment("2024-01-01T01:00:00+01:00") == (1704067200, True)
+    assert moment("02/01/1970", "%d/%m/%Y") == (86400, True)
+    assert values([f'{{"cpu": {"9" * 400}, "mem": -{"9" * 400}, "net": Infinity}}'])[1] == -math.inf
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)
+objects = st.dictionaries(st.sampled_from([*THREE, "time", "x"]), json_values).map(json.dumps)
+
+
+@settings(deadline=None)
+@given(st.lists(st.binary(max_size=60) | st.text(max_size=40) | objects, max_size=12))
+def test_any_line_is_a_row_or_a_reason(lines):
+    for row in read(lines)[0]:
+        assert row is None or isinstance(row, str) or row.values.shape == (3,)
+        assert row is None or isinstance(row, str) or row.time is None or math.isfinite(row.time)
+
+
+# --- times ---
+
+NEXT, LATE, SEEN = (Order.NEXT, 0), (Order.LATE, 0), (Order.SEEN, 0)
+
+
+def orders(times, step=60.0):
+    clock = Clock(step)
+    return [clock.look(time) for time in times]
+
+
+def test_gaps_repeated_and_late_rows_and_a_clock_set_back():
+    assert orders([0, 60, 120, 145, 229, 300]) == [NEXT] * 6  # a little early or late
+    assert orders([0, 240])[-1] == (Order.BRIDGED, 3)
+    assert orders([0, 300, 360]) == [NEXT, (Order.GAP, 4), NEXT]
+    assert orders([0, 1, 1000, 5], step=None) == [NEXT, NEXT, NEXT, LATE]
+    repeated = (Order.REPEATED, 0)
+    assert orders([0, 60, 60, 60, 30, 120])[2:] == [repeated, repeated, LATE, NEXT]
+    times = [3600, 3660, *range(0, 420, 60)]
+    assert orders(times)[2:] == [*[LATE] * 4, (Order.SET_BACK, 0), NEXT, NEXT]
+    assert orders([3600, 300, 240, 180, 120, 60, 0])[1:] == [LATE] * 6  # in no order
+    found = [order for order, _ in orders([0, 60, 1e9, *range(120, 600, 60)])]
+    assert found[2:8] == [Order.GAP, *[Order.LATE] * 4, Order.SET_BACK]
+    for blank in range(1, 8):  # rows without a time are not missing
+        times = [0, 60, *[None] * blank, 60 * (2 + blank), 60 * (3 + blank)]
+        assert orders(times) == [NEXT] * (4 + blank)
+    assert orders([0, None, 60 * 9])[-1] == (Order.GAP, 7)
+    assert orders([0, None, 60 * 2, 60 * 4])[-1] == (Order.BRIDGED, 1)  # counted once
+
+
+def test_after_a_restart_times_already_seen_are_left_out_until_one_is_new():
+    clock = Clock(60.0)
+    for moment_ in range(600, 1260, 60):
+        clock.look(moment_)
+    clock.resumed = True
+    assert [clock.look(one) for one in (600, 900, None, 1200, 1140)] == [SEEN] * 5
+    assert [clock.look(one) for one in (1260, 1200, None)] == [NEXT, LATE, NEXT]
+    clock.resumed = True
+    assert clock.look(None) == NEXT  # nothing says that it was seen
+    clock.look(1260)
+    assert [clock.look(None)[0] for _ in range(6)] == [*[Order.SEEN] * 5, Order.NEXT]
+    found = [clock.look(one)[0] for one in range(0, 360, 60)]
+    assert found == [*[Order.LATE] * 4, Order.SET_BACK, Order.NEXT]
+
+
+@given(st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False)))
+def test_any_times_have_an_order(times):
+    assert all(missing >= 0 for _, missing in orders(times))
+
+
+# --- a watch ---
+
+
+def quiet(made):
+    """A threshold that no row of TEST comes near."""
+    return 1.5 * made.detector.decision_function(TEST).max()
+
+
+def watch(made=None, threshold=None, **options):
+    told, made = [], made or model()
+    threshold = quiet(made) if threshold is None else threshold
+    return live.Watch(made, threshold=threshold, tell=told.append, **options), told
+
+
+def fed(lines, **options):
+    made, told = watch(**options)
+    alarms = [alarm for line in lines if (alarm := made.feed(line)) is not None]
+    return made, alarms, told
+
+
+def test_an_incident_is_one_alarm_that_says_all():
+    made, alarms, told = fed(csv(INCIDENT))
+    assert len(alarms) == made.alarms == 1
+    alarm = alarms[0]
+    assert list(alarm) == ["time", "row", "score", "threshold", "detector", "channels"]
+    assert alarm["time"] == stamp(100) and alarm["row"] == 100 and alarm["detector"] == "LightMMoE"
+    batch = made.model.detector.decision_function(INCIDENT)
+    assert alarm["score"] == pytest.approx(batch[100], rel=1e-5)
+    assert alarm["threshold"] == quiet(made.model) < alarm["score"]
+    first = alarm["channels"][0]
+    forecast = made.model.detector.forecasts(INCIDENT)[100 - 8]
+    assert first["channel"] == "mem" and first["share"] > 0.8
+    assert first["observed"] == INCIDENT[100, 1]
+    assert first["forecast"] == pytest.approx(forecast[1], abs=1e-5)
+    shares = [channel["share"] for channel in alarm["channels"]]
+    assert shares == sorted(shares, reverse=True) and sum(shares) == pytest.approx(1)
+    assert json.loads(json.dumps(alarm, allow_nan=False)) == alarm
+    assert len(told) == 1 and "the alarm has ended" in told[0]
+    counts = {"rows": 200, "scored": 192, "alarms": 1, "unscored": {"warming up": 8}}
+    assert made.report() == counts
+    assert fed(jsonl(INCIDENT))[1] == fed(csv(INCIDENT, header=False))[1] == alarms
+    bare = [",".join(map(repr, row.tolist())).encode() for row in INCIDENT]
+    assert fed(bare)[1] == [alarm | {"time": None}]
+    assert fed(bare, made=Model(fitted()))[1][0]["channels"][0]["channel"] == "channel 2"
+
+
+def test_channels_of_an_alarm():
+    assert len(fed(csv(INCIDENT), top=2)[1][0]["channels"]) == 2
+    assert fed(csv(INCIDENT), made=model("IsolationForest"), threshold=0.0)[1][0]["channels"] == []
+    made, alarms, _ = fed(csv(INCIDENT), made=model("linear"))
+    first = alarms[0]["channels"][0]
+    forecast = made.model.detector.forecasts(INCIDENT)[alarms[0]["row"] - 16]
+    assert first["forecast"] == pytest.approx(forecast[NAMES.index(first["channel"])], rel=1e-5)
+    lines = jsonl(INCIDENT)
+    lines[100] = json.dumps(json.loads(lines[100]) | {"cpu": None}).encode()
+    _, alarms, _ = fed(lines, top=4)
+    assert {c["channel"] for c in alarms[0]["channels"]} == {"mem", "net", "disk"}  # cpu adds none
+
+
+def test_odd_cells_are_mended_counted_and_told_once():
+    lines = csv(TEST)
+    odd = {30: b"", 31: b"n/a", 32: b"oops", 33: b"inf", 34: b"1e300", 35: b"oops"}
+    for number, cell in odd.items():
+        cells = lines[number].split(b",")
+        lines[number] = b",".join([*cells[:2], cell, *cells[3:]])
+    lines[40] = b"noon" + lines[40][lines[40].index(b",") :]
+    made, _, told = fed(lines, threshold=1e30)
+    mended = {"filled cells": 5, "cells of text": 2, "infinite cells": 1, "cut cells": 1}
+    assert made.report()["mended"] == mended | {"times not understood": 1}
+    assert made.scored == 192 and len(told) == 5
+    lines = jsonl(INCIDENT)
+    for lost in ({"net": None}, {}):  # a channel that is dead, and one no longer there
+        rows = [json.loads(line) for line in lines]
+        for row in rows[50:]:
+            row.pop("net")
+            row.update(lost)
+        made, alarms, _ = fed([json.dumps(row).encode() for row in rows])
+        assert [alarm["row"] for alarm in alarms] == [100]
+        assert made.counts["mended"]["filled cells"] == 150
+    made, _, _ = fed([*jsonl(TEST[:50]), b"{}", b'{"x": 1}'])
+    assert made.report()["unscored"] == {"warming up": 8, "too few values": 2}
+
+
+def test_gaps_in_time_repeated_and_late_rows():
+    made, alarms, told = fed(csv(INCIDENT[:110]) + csv(TEST[110:], start=200, header=False))
+    assert made.report()["events"] == {"gap": 1} and made.counts["unscored"]["warming up"] == 16
+    assert len(alarms) == 1 and not made.stream.alarm.open and "ended (gap)" in "".join(told)
+    made, _, _ = fed(csv(TEST[:60]) + csv(TEST[62:], start=62, header=False))
+    assert made.report()["events"] == {"short gap": 1} and made.scored == 190
+    filled = np.concatenate([TEST[:60], TEST[[59, 59]], TEST[62:], TEST[:1]])
+    batch = made.model.detector.decision_function(filled)
+    assert made.stream.step(TEST[0]).score == pytest.approx(batch[-1], rel=1e-5)
+    lines = csv(TEST)
+    made, _, _ = fed([*lines[:42], lines[41], lines[30], lines[20], *lines[41:]])
+    assert made.report()["skipped"] == {"repeated": 2, "late": 2} and made.scored == 192
+    assert np.array_equal(made.stream.window, fed(lines)[0].stream.window)
+    made, _, _ = fed(csv(TEST[:100], start=1000) + csv(TEST[100:], start=0, header=False))
+    assert made.report()["skipped"] == {"late": 4}
+    assert made.report()["events"] == {"clock set back": 1}
+
+
+def test_odd_lines_are_skipped_and_told_once():
+    lines = csv(INCIDENT)
+    for odd in (b"{", b"1,2", b"\x00\xff", b"[1,2", b"x" * 2_000_000, b"{}" * 3):
+        lines[50:50] = [odd, odd]
+    made, alarms, told = fed(lines)
+    assert alarms[0]["time"] == stamp(100) and alarms[0]["row"] == 112
+    skipped = {"not JSON": 6, "wrong number of cells": 4, "line too long": 2}
+    assert made.report()["skipped"] == skipped
+    assert sum("only counted" in text for text in told) == 3
+
+
+def test_times_are_read_as_the_training_rows_were():
+    numbers = [f"{60 * n}," + ",".join(map(repr, r.tolist())) for n, r in enumerate(TEST)]
+    lines = [line.encode() for line in numbers[:50] + numbers[90:]]
+    made, _, told = fed(lines)
+    assert "events" not in made.report() and "times are numbers" in told[0]  # dates in training
+    for options in ({"made": model(facts={"dates": False})}, {"step": 60.0}):
+        assert fed(lines, **options)[0].report()["events"] == {"gap": 1}
+
+    def written(line):
+        date, comma, rest = line.decode().partition(",")
+        return f"{date[8:10]}/{date[5:7]}/{date[:4]} {date[11:]}{comma}{rest}".encode()
+
+    lines = [line.replace(b"time,", b"at,") for line in csv(INCIDENT)]
+    lines = [lines[0], *map(written, lines[1:])]
+    known = {"time": "at", "pattern": "%d/%m/%Y %H:%M:%S"}
+    made, alarms, told = fed(lines, made=model(facts=known))
+    assert alarms[0]["time"] == "01/01/2024 01:40:00" and len(told) == 1
+    assert made.clock.latest == made.clock.first + 199 * 60
+    for form in (csv, jsonl):
+        made, alarms, told = fed(form(INCIDENT), time="nosuch")
+        assert alarms[0]["time"] is None and made.clock.latest is None
+        assert sum("nosuch" in text for text in told) == 1
+        assert sum("none of the first 10 rows has a time" in text for text in told) == 1
+
+
+def test_options_that_mean_nothing_are_refused():
+    for options, message in (
+        ({"step": nan}, "step=nan: a number above 0"),
+        ({"top": 0}, "top=0: a whole number from 1 on"),
+        ({"rows_per_day": 0.0}, "rows_per_day=0.0: a number above 0"),
+        ({"accept_after": 1}, "accept_after=1: a number of rows from 2 on is needed"),
+        ({"made": Model(fitted()), "accept_after": 5, "threshold": 1.0}, "the training means"),
+    ):
+        with pytest.raises(DataError, match=message):
+            watch(**options)
+
+
+# --- stopped at any row and started again ---
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(0, 200))
+def test_a_watch_goes_on_at_any_line(tmp_path_factory, cut):
+    path = tmp_path_factory.mktemp("state") / "w.safetensors"
+    lines = csv(ROUGH)
+    lines[150:150] = [b"garbage", lines[20], b""]
+    options = {"threshold": "spot:0.01", "accept_after": 15}
+    whole, first, second = (watch(**options)[0] for _ in range(3))
+    alarms = [whole.feed(line) for line in lines]
+    for line in lines[:cut]:
+        first.feed(line)
+    first.pending = ['{"row": 3}']
+    second.load(first.save(path))
+    assert second.pending == first.pending
+    assert [second.feed(line) for line in lines[cut:]] == alarms[cut:]
+    # A late row that comes right after the restart counts as one seen before it.
+    for made in (whole, second):
+        skipped = made.counts["skipped"]
+        skipped["late"] += skipped.pop("seen before the restart", 0)
+    assert second.report() == whole.report()
+
+
+def test_rows_sent_again_after_a_restart_are_left_out(tmp_path):
+    lines, whole, first = csv(ROUGH), watch()[0], watch()[0]
+    every = [alarm["time"] for line in lines if (alarm := whole.feed(line))]
+    alarms = [alarm["time"] for line in lines[:150] if (alarm := first.feed(line))]
+    path = first.save(tmp_path / "w.safetensors")
+    for start, again in ((140, 10), (1, 149), (150, 0)):  # tail's ten lines, the whole file, none
+        second = watch()[0]
+        second.load(path)
+        assert not any(second.feed(line) for line in lines[start:150])
+        assert second.counts["skipped"]["seen before the restart"] == again
+        rest = [alarm["time"] for line in lines[150:] if (alarm := second.feed(line))]
+        assert alarms + rest == every and second.scored == whole.scored
+
+
+def test_states_of_others_and_other_files_are_refused(tmp_path):
+    path = watch()[0].save(tmp_path / "w.safetensors")
+    for other in (model("CAD"), Model(fitted(seed=1), model().facts)):
+        with pytest.raises(DataError, match="that of a stream with another model"):
+            watch(other)[0].load(path)
+    with pytest.raises(DataError, match="of a stream, not of a watch"):
+        watch()[0].load(live.Stream(model(), threshold=1.0).save(tmp_path / "s.safetensors"))
+    with pytest.raises(DataError, match="not a live state, or of another format"):
+        watch()[0].load(model().save(tmp_path / "model.safetensors"))
+    made, told = watch(threshold="spot:0.01")
+    start = made.stream.alarm.threshold
+    made.load(path)  # another rule is told and taken
+    assert made.stream.alarm.threshold == start and "saved with the threshold" in told[0]
+    path.write_bytes(path.read_bytes()[:-10])
+    for damaged in (path, tmp_path / "none.safetensors"):
+        with pytest.raises(DataError, match="not readable"):
+            watch()[0].load(damaged)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.data())
+def test_flipped_bits_of_states_and_models_are_refused(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("flipped")
+    for save, load in (
+        (watch()[0].save, watch()[0].load),
+        (model("MTSExample").save, Model.load),
+    ):
+        path = save(folder / "f.safetensors")
+        content = bytearray(path.read_bytes())
+        header = 8 + int.from_bytes(content[:8], "little")
+        place = data.draw(st.integers(header if load == Model.load else 0, len(content) - 1))
+        content[place] ^= 1 << data.draw(st.integers(0, 7))
+        path.write_bytes(content)
+        with pytest.raises(DataError, match="f.safetensors: "):
+            load(path)
+
+
+def test_a_state_is_small_at_38_channels(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(800, 38))
+    facts = Facts.of(rows, tuple(f"a long name {n}" for n in range(38)), rows_per_day=100.0)
+    made = live.Watch(Model(detector("PCA windows").fit(rows), facts), threshold="spot", tell=str)
+    for row in rows[:100]:
+        made.feed(json.dumps(dict(zip(facts.channels, row.tolist(), strict=True))).encode())
+    made.stream.alarm.tail.excesses = np.ones(512)
+    assert made.save(tmp_path / "w.safetensors").stat().st_size < 16_000
+
+
+# --- as a program in a pipe ---
+
+LINES = b"\n".join(csv(INCIDENT)) + b"\n"
+SIZE = 1031  # F_SETPIPE_SZ, Linux's
+QUIET = str(quiet(model()))
+linux = pytest.mark.skipif(sys.platform != "linux", reason="makes a pipe small, by Linux's call")
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return model().save(tmp_path_factory.mktemp("model") / "model.safetensors")
+
+
+@pytest.fixture
+def out():
+    """A pipe with both ends open: to read from, to write to."""
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+def until(reached, patience=60.0):
+    end = time.monotonic() + patience
+    while not reached():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def waiting(pipe):
+    """Bytes that nobody has read from a pipe."""
+    count = bytearray(4)
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return int.from_bytes(count, sys.byteorder)
+
+
+def alarms_in(pipe):
+    """The alarms that nobody has read yet."""
+    text = os.read(pipe, 1 << 20) if waiting(pipe) else b""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def here(path, lines, sink, **options):
+    """Watch lines in this process, from one pipe to another; give the exit status."""
+    source, write = os.pipe()
+    try:
+        os.write(write, lines)  # less than a pipe holds
+        os.close(write)
+        return command.watch_pipe(path, source=source, sink=sink, threshold=QUIET, **options)
+    finally:
+        os.close(source)
+
+
+def loaded(path):
+    made = live.Watch(model(), threshold=1.0, tell=str)
+    made.load(path)
+    return made
+
+
+@contextmanager
+def meanwhile(act):
+    """Do something in a thread while the block runs; what goes wrong there fails the test."""
+    wrong = []
+
+    def run():
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001 told below
+            wrong.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    yield
+    thread.join(timeout=60)
+    assert not thread.is_alive() and not wrong, wrong
+
+
+def test_with_a_state_a_restart_in_the_middle_changes_nothing(path, out, tmp_path, capfd):
+    lines = csv(INCIDENT)
+    for cut in (1, 105, 199):  # the last line has no end
+        state = tmp_path / f"{cut}" / "state.safetensors"
+        assert here(path, b"\n".join(lines[:cut]), out[1], state=state) == 0
+        assert here(path, b"\n".join(lines[cut:]), out[1], state=state) == 0
+        assert [alarm["row"] for alarm in alarms_in(out[0])] == [100]
+        said = capfd.readouterr().err
+        assert f"going on from {state}, after row {cut - 2}" in said
+        counts = {"rows": 200, "scored": 192, "alarms": 1, "unscored": {"warming up": 8}}
+        assert json.loads(said.splitlines()[-1]) == counts
+
+
+def test_killed_it_goes_on_from_its_last_state_and_rows_sent_again_are_left_out(path, tmp_path):
+    state, lines = tmp_path / "state.safetensors", csv(INCIDENT)
+    watching = [sys.executable, "-m", "lmmoe", "watch", str(path), "--threshold", QUIET]
+    watching += ["--state", str(state), "--save-every", "20"]
+    killed = subprocess.Popen(watching, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    killed.stdin.write(b"\n".join(lines[:91]) + b"\n")
+    killed.stdin.flush()
+    until(lambda: state.exists() and loaded(state).rows == 80)
+    killed.kill()
+    killed.wait()
+    done = subprocess.run(watching, input=b"\n".join(lines), capture_output=True, timeout=120)
+    assert [json.loads(line)["time"] for line in done.stdout.splitlines()] == [stamp(100)]
+    assert json.loads(done.stderr.splitlines()[-1])["scored"] == 192
+
+
+def test_a_damaged_or_foreign_state_is_told_and_replaced(path, out, tmp_path, capfd):
+    state = tmp_path / "state.safetensors"
+    for damage in (b"", b"lmmoe live state 1, cut", None):
+        live.Watch(model("CAD"), threshold=1.0).save(state)
+        if damage is not None:
+            state.write_bytes(damage)
+        assert here(path, LINES, out[1], state=state) == 0
+        assert len(alarms_in(out[0])) == 1
+        assert ": starting afresh" in capfd.readouterr().err and loaded(state).rows == 200
+
+
+def test_the_state_is_saved_on_the_way_and_a_full_disk_does_not_end_the_watch(
+    path, out, tmp_path, monkeypatch, capfd
+):
+    tried = []
+
+    def full(self, path):
+        tried.append(self.rows)
+        raise OSError("no space left")
+
+    monkeypatch.setattr(live.Watch, "save", full)
+    assert here(path, LINES, out[1], state=tmp_path / "s.safetensors", save_every=60) == 0
+    assert tried == [60, 120, 180, 200] and len(alarms_in(out[0])) == 1
+    assert capfd.readouterr().err.count("the state cannot be saved: no space left") == 4
+
+
+def test_signals_save_the_state_while_it_waits_for_rows(path, out, tmp_path):
+    for number, expected in ((signal.SIGTERM, 0), (signal.SIGINT, 130)):
+        state, before = tmp_path / f"{expected}.safetensors", signal.getsignal(number)
+        source, write = os.pipe()  # stays open: no end of the rows
+        os.write(write, b"\n".join(csv(INCIDENT)[:151]) + b"\n")
+
+        def stop(number=number):
+            until(lambda: waiting(out[0]) > 100)
+            os.kill(os.getpid(), number)
+
+        with meanwhile(stop):
+            options = {"source": source, "sink": out[1], "threshold": QUIET, "state": state}
+            assert command.watch_pipe(path, **options) == expected
+        os.close(source), os.close(write)
+        assert signal.getsignal(number) is before and loaded(state).rows == 150
+        assert len(alarms_in(out[0])) == 1
+
+
+@linux
+def test_a_slow_reader_is_waited_for_and_alarms_are_kept_where_nobody_reads(
+    path, out, tmp_path, capfd
+):
+    rows = np.tile(TEST, (5, 1))[:750]
+    rows[20::25, 1] += 500
+    lines = b"".join(",".join(map(repr, row.tolist())).encode() + b"\n" for row in rows)
+    expected, got = list(range(20, 750, 25)), []
+    fcntl.fcntl(out[1], SIZE, 4096)  # no more than some alarms
+
+    def read_late():
+        until(lambda: waiting(out[0]) > 100)
+        time.sleep(3 * command.PAUSE)  # it blocks all the while
+        while b"".join(got).count(b"\n") < 30:
+            got.append(os.read(out[0], 100))
+
+    with meanwhile(read_late):
+        assert here(path, lines, out[1]) == 0
+    assert [json.loads(line)["row"] for line in b"".join(got).splitlines()] == expected
+
+    def stop():
+        until(lambda: waiting(out[0]) > 100)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    state = tmp_path / "state.safetensors"
+    with meanwhile(stop):
+        assert here(path, lines, out[1], state=state) == 0
+    first = alarms_in(out[0])
+    said = capfd.readouterr().err
+    assert f"{30 - len(first)} alarms were not taken: kept for the next start" in said
+    fcntl.fcntl(out[1], SIZE, 1 << 16)
+    assert here(path, b"", out[1], state=state) == 0
+    assert [alarm["row"] for alarm in [*first, *alarms_in(out[0])]] == expected
+
+
+def test_a_gone_reader_ends_it_with_1_and_the_alarm_is_kept(path, tmp_path, out, capfd):
+    state = tmp_path / "state.safetensors"
+    read, write = os.pipe()
+    os.close(read)
+    assert here(path, LINES, write, state=state) == 1
+    os.close(write)
+    said = capfd.readouterr().err
+    assert "the reader of the alarms is gone\n" in said and '"rows": 101,' in said
+    assert "1 alarms were not taken: kept for the next start\n" in said
+    assert here(path, b"", out[1], state=state) == 0
+    assert [alarm["row"] for alarm in alarms_in(out[0])] == [100]
+
+
+def test_metrics_say_what_came_by(path, monkeypatch, capfd):
+    made = live.Watch(model(), threshold=float(QUIET), tell=str)
+    server = command.Metrics(made, 0)
+    try:
+        for line in [*csv(INCIDENT), b"garbage"]:
+            made.feed(line)
+            server.latency.observe(2e-4)
+        url = f"http://127.0.0.1:{server.port}/metrics"
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            text = answer.read().decode()
+        with pytest.raises(DataError, match=f"no metrics on 127.0.0.1 port {server.port}: "):
+            command.Metrics(made, server.port)
+    finally:
+        server.close()
+    for line in (
+        "lmmoe_rows_total 201.0",
+        "lmmoe_rows_scored_total 192.0",
+        "lmmoe_alarms_total 1.0",
+        'lmmoe_rows_skipped_total{kind="wrong number of cells"} 1.0',
+        'lmmoe_rows_unscored_total{kind="warming up"} 8.0',
+        'lmmoe_row_seconds_bucket{le="0.0001"} 0.0',
+        "lmmoe_row_seconds_count 202.0",
+        "lmmoe_alarm_open 0.0",
+        f"lmmoe_threshold {float(QUIET)}",
+    ):
+        assert line in text.splitlines(), line
+    with open(os.devnull, "wb") as sink:
+        assert here(path, LINES, sink.fileno(), metrics=0) == 0
+    assert "metrics: http://127.0.0.1:" in capfd.readouterr().err
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    with pytest.raises(DataError, match="need the package prometheus-client. pip install"):
+        command.watch_pipe(path, metrics=0)
+
+
+# --- the commands ---
+
+
+def test_fit_and_what_the_commands_refuse(tmp_path, capsys, monkeypatch):
+    table, out, link = tmp_path / "week.csv", tmp_path / "deep" / "m", tmp_path / "link.csv"
+    table.write_bytes(b"\n".join(csv(TRAIN)))
+    link.symlink_to(table)
+    small = ["window=4", "experts=2", "kernels=[2]", "hidden=4", "out=3", "tower=2", "epochs=1"]
+    sets = [word for setting in small for word in ("--set", setting)]
+    assert main(["fit", str(table), "-o", str(out), *sets]) == 0
+    made = Model.load(out)
+    assert made.detector.kernels == [2]
+    assert f"budget:1 {live.Stream(made).alarm.threshold:.6g}\n" in capsys.readouterr().out
+    before = [table.read_bytes(), out.read_bytes()]
+    same_file = "read and to be written at once"
+    for words, message in (
+        (["fit", table, "-o", out, "--set", "a"], "is no setting"),
+        (["fit", table, "-o", link], f"link.csv: {same_file}"),
+        (["fit", out, "-o", table], "week.csv: there, and no model of lmmoe"),
+        (["fit", table, "-o", table / "m"], "the model cannot be written there"),
+        (["watch", out, "--state", out], f"m: {same_file}: the state would replace"),
+        (["watch", out, "--state", table], "week.csv: there, and no state of lmmoe: not replaced"),
+        (["watch", out, "--state", tmp_path], "there, and no state of lmmoe"),
+        (["watch", out, "--save-every", "0"], "save_every=0: a whole number from 1 on is needed"),
+        (["watch", out, "--host", "0.0.0.0"], "host '0.0.0.0' without metrics. Give their port"),
+        (["watch", out, "--threshold", "often"], "no threshold 'often'"),
+        (["watch", table], "not a readable model"),
+    ):
+        assert main([str(word) for word in words]) == 1
+        said = capsys.readouterr()
+        assert said.out == "" and said.err.startswith("error: ") and said.err.count("\n") == 1
+        assert message in said.err, said.err
+    assert [table.read_bytes(), out.read_bytes()] == before
+    with pytest.raises(DataError, match="would replace what is read"):
+        with open(tmp_path / "alarms", "wb") as sink:
+            command.watch_pipe(out, state=tmp_path / "alarms", sink=sink.fileno())
+
+
+def test_the_package_is_light_until_it_is_used():
+    code = (
+        "import sys, lmmoe.live as live, lmmoe.live.command; assert 'numpy' not in sys.modules;"
+        "assert all(getattr(live, name) for name in live.__all__);"
+        "assert 'prometheus_client' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- the soak ---
+
+
+def test_some_seconds_at_full_speed_and_thousands_of_odd_lines(monkeypatch):
+    found = soak.soak(3.0)
+    assert found["rows"] > 100 and found["growth_mb"] < 20 and found["state_goes_on"]
+    assert found["report"]["mended"]["filled cells"]
+    for report in soak.fuzz(3000, seed=7)["reports"].values():
+        assert {"wrong number of cells", "not JSON", "late"} <= report["skipped"].keys()
+        assert {"cells of text", "lost columns"} <= report["mended"].keys()
+    made = soak.Watch(soak.model("MTSExample"), tell=str)
+    assert made.feed(b",".join([b"9"] * soak.CHANNELS))
+    soak._add_up(made, 1)
+    with pytest.raises(AssertionError, match="'rows': 1, 'scored': 1"):
+        soak._add_up(made, 0)
