@@ -17,7 +17,7 @@ from lmmoe.detectors.scaling import Scaling, ewma, moving_average
 from lmmoe.errors import DataError
 from lmmoe.metrics import best_f1
 from lmmoe.report.experiment import PROTOCOLS
-from lmmoe.report.tables import study_results
+from lmmoe.report.others import study_results
 
 TRAIN, TEST = waves(150, channels=3), waves(60, channels=3, seed=1)
 LEARNED = (TRAIN - TRAIN.mean(axis=0))[:135] / TRAIN.std(axis=0)

@@ -195,7 +195,11 @@ def inventory(name: str, root: Path, *, check: bool = False) -> tuple[list[str],
         remarks = [f"{read} of {len(present)} entities read without error"]
     else:
         with suppress(ValueError, OSError, EOFError):  # a damaged one: the rows are not known
-            heads = [np.load(file, mmap_mode="r") for file in files if file.suffix == ".npy"]
+            heads = [
+                np.load(file, mmap_mode="r", allow_pickle=False)
+                for file in files
+                if file.suffix == ".npy"
+            ]
             shapes = [head.shape for head in heads if head.ndim == 2]  # labels have one axis
     if shapes:
         channels = sorted({shape[1] for shape in shapes})
