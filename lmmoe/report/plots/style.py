@@ -139,11 +139,13 @@ def label_dots(ax: Axes, dots: dict[str, tuple[float, float]], *, size: float = 
     ax.figure.draw_without_rendering()  # the layout engine sets the axes' place only now
     labels = []
     for name, place in dots.items():
-        look = {"color": colour(name), "weight": "bold" if name == "LightMMoE" else "normal"}
+        look = {"color": colour(name), "ha": "center", "va": "center"}
+        look["weight"] = "bold" if name == "LightMMoE" else "normal"
         label = ax.text(*place, title(name), fontsize=size, **look)
         label.set_path_effects([withStroke(linewidth=1.5, foreground="white")])
         label.set_in_layout(False)  # else the layout would move the axes once more
         labels.append(label)
     x, y = zip(*dots.values(), strict=True)
     arrows = {"arrowstyle": "-", "lw": 0.4, "color": "#999999"}
-    adjust_text(labels, x, y, ax=ax, arrowprops=arrows, iter_lim=300)
+    air = {"expand": (1.2, 1.9), "force_text": (0.2, 0.4), "min_arrow_len": 8}  # around a name
+    adjust_text(labels, x, y, ax=ax, arrowprops=arrows, iter_lim=500, **air)
