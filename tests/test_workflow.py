@@ -109,9 +109,14 @@ def test_an_unknown_key_stops_before_the_first_job(project):
 # When the first fit of a job is done, and while a notebook executes.
 @pytest.mark.parametrize("sign", ["cache/*/costs.json", "tiny/02_training/*.log"])
 def test_killed_it_leaves_nothing_behind_and_goes_on(project, sign):
-    before = fits(project)
+    before, began = fits(project), time.time_ns()
     running = start(project, *REPORT)
-    wait_until(lambda: running.poll() is not None or [*(project / "results").glob(sign)])
+
+    def begun():  # a sign of this start: it holds the lock
+        found = (path.stat().st_mtime_ns for path in (project / "results").glob(sign))
+        return running.poll() is not None or max(found, default=0) > began
+
+    wait_until(begun)
     status, said = done(start(project, *REPORT))  # a second one beside it
     assert status == 1 and "already" in said
     os.kill(running.pid, signal.SIGKILL)
