@@ -143,7 +143,7 @@ def _data(options: argparse.Namespace) -> int:
         right = right and not wrong
     if missing:
         print("\nLayouts expected of what is not here (<root> is the data root):")
-        print("\n".join(layouts(missing)))
+        print(layouts(missing))
     return 0 if right else 1
 
 

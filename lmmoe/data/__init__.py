@@ -58,7 +58,7 @@ def load(name: str, entity: str, root: str | Path | None = None, **reading: obje
             hint=f"Present: {', '.join(found)}" if found else missing_hint(name),
         )
     dataset = name if name in DATASETS else Path(name).expanduser().resolve().name
-    return _reader(name).read(found[entity], dataset=dataset, entity=entity, **reading)
+    return reader(name).read(found[entity], dataset=dataset, entity=entity, **reading)
 
 
 def entities(name: str, root: str | Path | None = None) -> list[str]:
@@ -85,7 +85,7 @@ def missing_hint(name: str) -> str:
 
 def check_options(name: str, given: Mapping[str, object]) -> None:
     """Raise `DataError` for an option that the reader of a data set does not have."""
-    parameters = inspect.signature(_reader(name).read).parameters
+    parameters = inspect.signature(reader(name).read).parameters
     known = [key for key in parameters if key not in ("parts", "dataset", "entity")]
     unknown = [key for key in given if key not in known]
     if unknown:
@@ -95,7 +95,8 @@ def check_options(name: str, given: Mapping[str, object]) -> None:
         )
 
 
-def _reader(name: str) -> ModuleType:
+def reader(name: str) -> ModuleType:
+    """The module that reads a data set."""
     return import_module(f"lmmoe.data.{DATASETS.get(name, 'own')}")
 
 
@@ -106,7 +107,7 @@ def _find(name: str, root: str | Path | None) -> dict[str, dict[str, Path]]:
             f"{name!r} is neither a known data set nor a folder",
             hint=f"Known: {', '.join(DATASETS)}; or give the path of a folder with your own data",
         )
-    found = _reader(name).find(name, data_root(root))
+    found = reader(name).find(name, data_root(root))
 
     def natural(entity: str) -> list[tuple[int, str]]:
         parts = re.split(r"(\d+)", entity)
