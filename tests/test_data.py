@@ -51,7 +51,7 @@ def test_checked_refuses():
         ({"test": [[0, 0], [0, np.nan]]}, "d/e (test), row 1, column 1: nan"),
         ({"train": [[0, -np.inf]], "channels": ("a", "b")}, "row 0, column 'b': -inf"),
         ({"channels": ("a",)}, "d/e (train): 2 columns for 1 channel names"),
-        ({"labels": ["0", "1"]}, "d/e (labels): labels are text: "),
+        ({"labels": ["0", "1"]}, "d/e (labels), row 0: label '0' is neither 0 nor 1"),
         ({"labels": [0, 2]}, "d/e (labels), row 1: label 2 is neither 0 nor 1"),
         ({"labels": [np.nan, 1]}, "row 0: label nan"),
         ({"labels": [0], "files": {"labels": "l.csv"}}, "l.csv: labels of shape (1,) for 2"),
@@ -353,15 +353,14 @@ def test_arrays(tmp_path):
         f"train.npy: 2 of 3 {MARKED}",
         "train.npy, training half: 1 missing cells filled with the last value",
     )
-    with fails("train.npy: an array has no named columns"):
-        load_own(tmp_path, label="label")
+    with fails("train.npy: no column 'cpu' (time)"):
+        load_own(tmp_path, time="cpu", missing="fill")
     save(folder / "test_label.npy", [0, 1, 0])
     with fails("test_label.npy: labels of shape (3,) for 2 test rows"):
         load_own(tmp_path, missing="fill")
-    (folder / "test_label.npy").rename(folder / "test_label.csv")
-    with fails("test.npy: an array beside tables (test_label.csv"):
-        load_own(tmp_path)
-    (folder / "test_label.csv").unlink()
+    (folder / "test_label.npy").unlink()
+    write(folder / "test_label.csv", "0\n1\n")  # kinds of files may be mixed
+    assert load_own(tmp_path, missing="fill").labels.tolist() == [0, 1]
     whole = (folder / "test.npy").read_bytes()
     np.save(folder / "test.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     pickled = (folder / "test.npy").read_bytes()
@@ -507,7 +506,7 @@ def test_options(tmp_path):
         series = read_one(tmp_path, text, train_share=percent / 100)
         assert series.train[:, 0].tolist() == list(range(cut))
         assert series.test[:, 0].tolist() == list(range(cut, rows))
-    with fails("pump.csv: a train_share of 0.001 leaves a half of the 400 rows empty"):
+    with fails("pump.csv: shape (0, 1), expected (rows, channels), both above 0"):
         load_own(tmp_path, train_share=0.001)
     halves(tmp_path / "b", "_")
     for options, message in (
@@ -524,7 +523,7 @@ def test_one_bad_file(tmp_path):
     for text, message in (
         ("", ": the file is empty"),
         ("cpu,net\n", ": no data rows"),
-        ("cpu\n1\n", ": a train_share of 0.5 leaves a half of the 1 rows empty"),
+        ("cpu\n1\n", ": shape (0, 1), expected (rows, channels), both above 0"),
         ("time,label\n1,0\n2,1\n", ": no channel beside the time and the labels"),
         ("cpu,net\n1,2\n3,off\n", ", row 1, column 'net': 'off' is not a number (1 such"),
         ("1,2\n3,off\n", ", row 1, column 1: 'off' is not a number"),
@@ -557,8 +556,8 @@ def test_two_halves_that_do_not_fit(tmp_path):
             "test.csv: other channels than in training: lacking ['net'], ex",
         ),
         ("test", "net,cpu\n1,2\n", "test.csv: the channels of the training half in another order"),
-        ("test", "1,2\n", "test.csv: no header line, but train.csv has one"),
-        ("train", "1,2\n", "train.csv: no header line, but test.csv has one"),
+        ("test", "1,2\n", "test.csv: other channels than in training: lacking ['cpu'"),
+        ("train", "1,2\n", "test.csv: other channels than in training: lacking [], extra ['cpu'"),
         ("test_label", "0\n1\n", "test_label.csv: labels of shape (2,) for 4 test rows"),
         ("test_label", "0\n1\n2\n0\n", "test_label.csv, row 2, column 0: label 2 is neither"),
         ("test_label", "a,b\n0,1\n", "test_label.csv: no label column found"),

@@ -87,7 +87,7 @@ def _read_swat(parts: Mapping[str, Path]) -> tuple[Table, Table]:
 def _table(frame: pd.DataFrame, path: Path, rows_per_day: float, *, fill: bool = False) -> Table:
     names = tuple(str(name).strip() for name in frame)
     values = reading.to_numbers(frame, path, fill=fill)
-    return Table(path, values, names, None, None, rows_per_day, ())
+    return Table(path, values, names, rows_per_day=rows_per_day)
 
 
 def _swat_frame(path: Path) -> tuple[pd.DataFrame, Bits]:

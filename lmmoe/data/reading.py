@@ -27,7 +27,7 @@ from lmmoe.errors import DataError
 Times = npt.NDArray[np.datetime64] | npt.NDArray[np.float64] | npt.NDArray[np.int64]
 
 OPENERS = {".xz": lzma.open, ".gz": gzip.open}  # how a text file may be compressed
-DAMAGE = (ValueError, OSError, EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile)
+DAMAGE = (ValueError, OSError, EOFError, csv.Error, lzma.LZMAError, zlib.error, zipfile.BadZipFile)
 BIT_WORDS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 LABELS = ("label", "labels", "anomaly", "is_anomaly", "attack")
 TIMES = ("time", "timestamp", "date", "datetime")
@@ -65,8 +65,6 @@ def naming(path: Path) -> Iterator[None]:
         raise DataError("no such file", file=path) from error
     except pd.errors.EmptyDataError as error:
         raise DataError("the file is empty", file=path) from error
-    except (pd.errors.ParserError, csv.Error) as error:
-        raise DataError(f"not comma-separated text ({error})".strip(), file=path) from error
     except DAMAGE as error:  # pyarrow's errors are of these kinds, too
         raise DataError(
             f"cannot be read, truncated or damaged ({error})", file=path, hint="Get it again"
@@ -218,10 +216,10 @@ class Table:
     path: Path
     values: Floats
     channels: tuple[str, ...] | None
-    labels: Bits | None
-    times: Times | None
-    rows_per_day: float | None
-    notes: tuple[str, ...]
+    labels: Bits | None = None
+    times: Times | None = None
+    rows_per_day: float | None = None
+    notes: tuple[str, ...] = ()
     time: str | None = None
     pattern: str | None = None
 
@@ -234,13 +232,12 @@ def read_table(
     ``time`` and ``label`` name those columns; without a name they are found by `TIMES` and
     `LABELS`. A named label column may be absent where ``need_label`` is false.
     """
-    frame = _read_cells(path)
+    frame, notes = _read_cells(path)
     times, time, pattern = _take_times(frame, time, path)
     labels = None
     if label is None or need_label or str(label) in map(str, frame.columns):
         column = _pick(frame, label, LABELS, "label", path)
         labels = None if column is None else to_bits(frame.pop(column), path)
-    notes = _drop_counter(frame, path)
     if not len(frame.columns):
         raise DataError("no channel beside the time and the labels", file=path)
     values = to_numbers(frame, path, fill=fill)
@@ -250,29 +247,33 @@ def read_table(
         for name in names
         if name.lower() in LABELS
     )
-    named = isinstance(frame.columns[0], str)  # else there is no header
     per_day = None if times is None else _rows_per_day(times)
-    channels = names if named else None
+    channels = names if isinstance(frame.columns[0], str) else None  # numbers without a header
     return Table(path, values, channels, labels, times, per_day, notes, time, pattern)
 
 
 def read_labels(path: Path, *, time: str | None, label: str | None) -> tuple[Bits, Times | None]:
     """Read a file of labels: the column so named, or the only one beside the time."""
-    frame = _read_cells(path)
-    known = time if str(time) in map(str, frame.columns) else None
-    times, _, _ = _take_times(frame, known, path)
-    _drop_counter(frame, path)
+    frame, _ = _read_cells(path)
+    times, _, _ = _take_times(frame, time if str(time) in map(str, frame) else None, path)
     one = len(frame.columns) == 1
     column = frame.columns[0] if one else _pick(frame, label, LABELS, "label", path)
     if column is None:
-        hint = f"Name it with label=; columns: {_listed(frame)}"
-        raise DataError("no label column found", file=path, hint=hint)
+        raise DataError("no label column found", file=path, hint="Name it with label=")
     return to_bits(frame[column], path), times
 
 
-def _read_cells(path: Path) -> pd.DataFrame:
-    """The file as it is, names stripped of blanks; `DataError` where it holds no rows."""
-    if path.suffix.lower() == ".parquet":
+def _read_cells(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The file as it is, names stripped of blanks; and a note where row numbers were dropped.
+
+    `DataError` where it holds no rows.
+    """
+    if path.suffix.lower() == ".npy":
+        array = read_npy(path)
+        if array.ndim not in (1, 2):
+            raise DataError(f"shape {array.shape}, expected (rows, channels)", file=path)
+        frame = pd.DataFrame(array)
+    elif path.suffix.lower() == ".parquet":
         with naming(path):
             frame = pd.read_parquet(path)
         frame.columns = [str(name) for name in frame.columns]
@@ -280,24 +281,25 @@ def _read_cells(path: Path) -> pd.DataFrame:
         dated = isinstance(index, pd.DatetimeIndex) or index.name is not None
         frame = frame.reset_index(names=index.name or "time", drop=not dated)
     else:
-        frame = _read_csv(path)
+        first = next((cells for cells in first_rows(path, 5) if any(cells)), [])
+        names = [cell.strip() for cell in first if cell.strip()]
+        if len(names) == 1 and re.search(r"[;\t]", names[0]):
+            hint = "Separate the cells by commas"
+            raise DataError(f"one column, {names[0]!r}", file=path, hint=hint)
+        header = None if _is_data(first) else 0
+        if header == 0 and len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise DataError("two columns of this name", file=path, column=twice)
+        # In a single column a blank line is a missing cell, not the gap between two rows.
+        frame = read_frame(path, header=header, skip_blank_lines=len(first) > 1)
     if not len(frame):
         raise DataError("no data rows", file=path)
-    return frame.rename(columns=lambda name: name.strip() if isinstance(name, str) else name)
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    first = next((cells for cells in first_rows(path, 5) if any(cells)), [])
-    names = [cell.strip() for cell in first if cell.strip()]
-    if len(names) == 1 and re.search(r"[;\t]", names[0]):
-        hint = "Separate the cells by commas"
-        raise DataError(f"one column, {names[0]!r}", file=path, hint=hint)
-    header = None if _is_data(first) else 0
-    if header == 0 and len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError("two columns of this name", file=path, column=twice)
-    # In a single column a blank line is a missing cell, not the gap between two rows.
-    return read_frame(path, header=header, skip_blank_lines=len(first) > 1)
+    frame = frame.rename(columns=lambda name: name.strip() if isinstance(name, str) else name)
+    first = frame.iloc[:, 0]
+    if first.name == "Unnamed: 0" and first.dtype.kind in "iu" and (np.diff(first) == 1).all():
+        note = f"{path.name}: the first column has no name and counts the rows: dropped"
+        return frame.drop(columns=first.name), (note,)
+    return frame, ()
 
 
 def _is_data(cells: list[str]) -> bool:
@@ -328,7 +330,7 @@ def _pick(
     if name is not None:
         found = [column for column in frame.columns if str(column) == str(name)]
         if not found:
-            hint = f"Columns: {_listed(frame)}"
+            hint = f"Columns: {', '.join(map(str, frame.columns[:20]))}"
             raise DataError(f"no column {name!r} ({option})", file=path, hint=hint)
         return found[0]
     found = [column for column in frame.columns if str(column).lower() in known]
@@ -339,22 +341,6 @@ def _pick(
             hint=f"Name one with {option}=, or take the others out",
         )
     return found[0] if found else None
-
-
-def _listed(frame: pd.DataFrame) -> str:
-    """The first column names, for a message."""
-    return ", ".join(map(str, frame.columns[:20])) + (", ..." if len(frame.columns) > 20 else "")
-
-
-def _drop_counter(frame: pd.DataFrame, path: Path) -> tuple[str, ...]:
-    """Drop, in place, the row numbers that pandas writes as a first column without a name."""
-    if not len(frame.columns) or frame.columns[0] != "Unnamed: 0":
-        return ()
-    first = frame.iloc[:, 0]
-    if first.dtype.kind not in "iu" or not (np.diff(first) == 1).all():
-        return ()
-    frame.pop("Unnamed: 0")
-    return (f"{path.name}: the first column has no name and counts the rows: dropped",)
 
 
 # --- times ---
