@@ -15,6 +15,8 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+from platformdirs import user_cache_path
+
 from lmmoe.data.series import Cause, Series, showcase
 from lmmoe.errors import DataError
 
@@ -34,12 +36,8 @@ DATASETS = {
 
 def data_root(root: str | Path | None = None) -> Path:
     """The folder that holds the data sets: ``root``, else ``LMMOE_DATA``, else the user's cache."""
-    given = root or os.environ.get("LMMOE_DATA")
-    if given:
-        return Path(given).expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("lmmoe"))
+    given = root or os.environ.get("LMMOE_DATA") or user_cache_path("lmmoe")
+    return Path(given).expanduser()
 
 
 def load(name: str, entity: str, root: str | Path | None = None, **reading: object) -> Series:
@@ -108,9 +106,6 @@ def _find(name: str, root: str | Path | None) -> dict[str, dict[str, Path]]:
             hint=f"Known: {', '.join(DATASETS)}; or give the path of a folder with your own data",
         )
     found = reader(name).find(name, data_root(root))
-
-    def natural(entity: str) -> list[tuple[int, str]]:
-        parts = re.split(r"(\d+)", entity)
-        return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
-
-    return {entity: found[entity] for entity in sorted(found, key=natural)}
+    parts = {entity: re.split(r"(\d+)", entity) for entity in found}  # each second one a number
+    order = {e: [int(p) if i % 2 else p for i, p in enumerate(parts[e])] for e in found}
+    return {entity: found[entity] for entity in sorted(found, key=order.get)}

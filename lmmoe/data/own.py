@@ -168,8 +168,7 @@ def join(train: Table, test: Table, label_path: Path, dataset: str, entity: str)
     for part, name, half in (("train", "training half", train), ("test", "test half", test)):
         values[part], filled = reading.fill_gaps(half.values, f"{half.path.name}, {name}")
         notes += filled
-    numbers = train.times is not None and train.times.dtype.kind != "M"
-    if numbers and train.times[0] < reading.LEAST_EPOCH:
+    if train.times is not None and train.rows_per_day is None:
         notes += (f"{train.path.name}: times are numbers of an unknown unit: no figures per day",)
     return Series.checked(
         dataset=dataset,

@@ -38,11 +38,9 @@ DATES = ("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%Y/%m/%d")
 CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M:%S %p", " %I:%M %p")
 FORMATS = ("ISO8601", *(date + clock for date, clock in product(DATES, CLOCKS)))
 
-DAY = 86_400  # seconds
 # A plain number this large can only be the time since 1970, in this many units a second:
 # as seconds 1e8 is the year 1973 and 1e11 the year 5138.
 EPOCHS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3), (1e8, 1.0))
-LEAST_EPOCH = EPOCHS[-1][0]
 
 
 # --- files ---
@@ -195,9 +193,8 @@ def marked_note(marks: Bits, rows: int, path: Path) -> tuple[str, ...]:
     """How many rows of a training half are marked as anomalies, for ``Series.notes``."""
     if len(marks) != rows:
         raise DataError(f"{len(marks)} labels for {rows} training rows", file=path)
-    return (
-        f"{path.name}: {marks.sum()} of {rows} training rows are marked as anomalies, all kept",
-    )
+    note = f"{path.name}: {marks.sum()} of {rows} training rows are marked as anomalies, all kept"
+    return (note,) if marks.any() else ()
 
 
 # --- tables of somebody's own ---
@@ -357,12 +354,10 @@ def _take_times(
     """
     chosen = _pick(frame, name, TIMES, "time", path)
     if chosen is None:
-        first = frame.iloc[:, 0]
-        cells = first.dropna()
-        text = len(cells) > 0 and isinstance(cells.iloc[0], str) and _is_date(cells.iloc[0])
-        if first.dtype.kind != "M" and not text:
-            return None, None, None
         chosen = frame.columns[0]
+        cell = next(iter(frame[chosen].dropna()), None)
+        if not (isinstance(cell, pd.Timestamp) or (isinstance(cell, str) and _is_date(cell))):
+            return None, None, None
     column = frame.pop(chosen)
     times, pattern = _parse_times(column)
     hint = "Write times as 2024-01-31 13:45:00, or name another column with time="
@@ -408,9 +403,9 @@ def _formats(text: str) -> list[str]:
 
 def _rows_per_day(times: Times) -> float | None:
     """How many rows make a day, from the median step; None where the unit is not known."""
-    if len(times) < 2:
-        return None
+    steps, unit = np.diff(times), 1.0
     if times.dtype.kind == "M":
-        return float(DAY / np.median(np.diff(times) / np.timedelta64(1, "s")))
-    unit = next((unit for least, unit in EPOCHS if times[0] >= least), None)
-    return None if unit is None else float(DAY * unit / np.median(np.diff(times)))
+        steps = steps / np.timedelta64(1, "s")
+    else:
+        unit = next((unit for least, unit in EPOCHS if times[0] >= least), None)
+    return float(86_400 * unit / np.median(steps)) if unit and len(steps) else None
