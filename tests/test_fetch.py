@@ -123,7 +123,8 @@ def test_what_an_earlier_run_left_is_continued_or_thrown_away(mirror, tmp_path):
         (start, [lambda handler, body: handler.send(200, body)], ["bytes=1000-"]),  # taken anew
         (start, [partial(usual, start=1)], ["bytes=1000-", None]),  # another range
         (b"x" * 1000, [], ["bytes=1000-", None]),
-        (FILES[BIG], [], ["bytes=300000-", None]),  # the server says 416
+        (FILES[BIG], [], ["bytes=300000-"]),  # the server says 416: it is whole
+        (FILES[BIG] + b"x", [], ["bytes=300001-", None]),
         (b"", [], [None]),
     ):
         (tmp_path / "SMD" / BIG).unlink(missing_ok=True)

@@ -122,8 +122,16 @@ def _download(session: requests.Session, url: str, blob: str, target: Path) -> I
     failures = 0
     while True:
         have = part.stat().st_size if part.exists() else 0
+        headers = {"Range": f"bytes={have}-"} if have else {}
         try:
-            yield from _receive(session, url, part, have)
+            with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+                if response.status_code != 416:  # else the part is as long as the file, or longer
+                    response.raise_for_status()
+                    part.parent.mkdir(parents=True, exist_ok=True)
+                    with part.open("ab" if response.status_code == 206 else "wb") as file:
+                        for chunk in response.iter_content(CHUNK):
+                            file.write(chunk)
+                            yield len(chunk)
         except requests.RequestException as error:
             bad_address = isinstance(error, ValueError)
             refused = error.response is not None and error.response.status_code not in PASSING
@@ -138,24 +146,9 @@ def _download(session: requests.Session, url: str, blob: str, target: Path) -> I
         if not problem:
             part.replace(target)
             return
-        part.unlink(missing_ok=True)
+        part.unlink()
         if not have:  # else what an earlier run left was bad: once more, from nothing
             raise DataError(f"{problem}; nothing was kept of it", file=url)
-
-
-def _receive(session: requests.Session, url: str, part: Path, have: int) -> Iterator[int]:
-    """Ask once for what is missing of a file and append it to the ``have`` bytes of the part."""
-    headers = {"Range": f"bytes={have}-"} if have else {}
-    with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        if response.status_code == 416:  # the part is as long as the file, or longer
-            part.unlink()
-            return
-        response.raise_for_status()
-        part.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("ab" if response.status_code == 206 else "wb") as file:
-            for chunk in response.iter_content(CHUNK):
-                file.write(chunk)
-                yield len(chunk)
 
 
 # --- what is there ---

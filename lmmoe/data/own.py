@@ -108,21 +108,17 @@ def read(
         raise DataError(f"missing is {missing!r}, neither 'error' nor 'fill'")
     columns, fill = {"time": time, "label": label}, missing == "fill"
     if WHOLE in parts:
-        train, test = _cut(reading.read_table(parts[WHOLE], **columns, fill=fill), train_share)
+        whole = reading.read_table(parts[WHOLE], **columns, fill=fill)
+        cut = int(train_share * len(whole.values) + 1e-9)  # 0.29 * 100 is a little under 29
+        marks, rest = (None, None) if whole.labels is None else np.split(whole.labels, [cut])
+        train = replace(whole, values=whole.values[:cut], labels=marks)
+        test = replace(whole, values=whole.values[cut:], labels=rest, notes=())
     elif train_share != SHARE:
         problem = "train_share is for one file per entity; here the halves are files of their own"
         raise DataError(problem, file=parts["train"])
     else:
         train, test = _read_halves(parts, columns, fill=fill)
     return join(train, test, parts.get("test_label", test.path), dataset, entity)
-
-
-def _cut(table: Table, share: float) -> tuple[Table, Table]:
-    """Layout (a): the table's first rows and the rest."""
-    cut = int(share * len(table.values) + 1e-9)  # 0.29 of 100 rows are 29, though 0.29 * 100 < 29
-    marks = (None, None) if table.labels is None else (table.labels[:cut], table.labels[cut:])
-    test = replace(table, values=table.values[cut:], labels=marks[1], notes=())
-    return replace(table, values=table.values[:cut], labels=marks[0]), test
 
 
 def _read_halves(

@@ -19,11 +19,11 @@ PARTS = {"train": "train", "test": "test", "labels": "test_label", "causes": "in
 
 def find(name: str, root: Path) -> dict[str, dict[str, Path]]:
     """The machines whose training file is there; few have no interpretation."""
-    endings = tuple(f".txt{suffix}" for suffix in ("", *reading.OPENERS))  # not a begun .txt.part
-    names = [file.name for file in (root / FOLDER / "train").glob("*.txt*")]
+    folder = root / FOLDER
+    files = [*folder.glob("train/*.txt"), *folder.glob("train/*.txt.[xg]z")]
     return {
-        machine: {p: reading.find(root / FOLDER / at / f"{machine}.txt") for p, at in PARTS.items()}
-        for machine in {name.split(".")[0] for name in names if name.endswith(endings)}
+        machine: {p: reading.find(folder / at / f"{machine}.txt") for p, at in PARTS.items()}
+        for machine in {file.name.split(".")[0] for file in files}
     }
 
 
