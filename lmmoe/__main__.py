@@ -44,61 +44,41 @@ def _parser() -> argparse.ArgumentParser:
     flag, file, files = {"action": "store_true"}, {"type": Path}, {"type": Path, "nargs": "+"}
     root_help = "the folder that holds the data sets (default: LMMOE_DATA, else the user's cache)"
     root = ("--root", root_help, {"metavar": "FOLDER"})
-    add(
-        _fetch,
-        "download a data set and verify it",
-        ("dataset", "which data set", {"choices": ["smd"]}),
-        root,
-        ("--entity", "only this one; repeatable", {"action": "append", "metavar": "NAME"}),
-        ("--url", "a mirror: the address of the folder that holds ServerMachineDataset"),
-        about="Download a data set and verify it. An interrupted download is continued.",
-    )
-    add(
-        _data,
-        "list the data sets that are there and check them",
-        root,
-        ("--check", "read every entity of the other data sets, too", flag),
-        about="List the data sets under the data root; SMD is held against its published "
-        "contents. The exit status is 1 if something is wrong.",
-    )
+    dataset = ("dataset", "which data set", {"choices": ["smd"]})
+    only = ("--entity", "only this one; repeatable", {"action": "append", "metavar": "NAME"})
+    url = ("--url", "a mirror: the address of the folder that holds ServerMachineDataset")
+    about = "Download a data set and verify it. An interrupted download is continued."
+    add(_fetch, "download a data set and verify it", dataset, root, only, url, about=about)
+    check = ("--check", "read every entity of the other data sets, too", flag)
+    about = "List the data sets under the data root; SMD is held against its published contents. "
+    about += "The exit status is 1 if something is wrong."
+    add(_data, "list the data sets that are there and check them", root, check, about=about)
+
     live.add(commands)
     export.add(commands)
+
     params = ("params", "a profile: a file like params/smd.yaml")
-    add(
-        _report,
-        "make the whole report of a profile",
-        params,
-        ("--cores", "jobs at a time", {"type": int, "default": os.cpu_count()}),
-        ("--dry-run", "only tell what would run", flag),
-        ("--fresh", "compute every run here, whatever is published", flag),
-        about="Make a profile's tables, figures and page; what is up to date is kept.",
-    )
+    cores = ("--cores", "jobs at a time", {"type": int, "default": os.cpu_count()})
+    dry = ("--dry-run", "only tell what would run", flag)
+    fresh = ("--fresh", "compute every run here, whatever is published", flag)
+    about = "Make a profile's tables, figures and page; what is up to date is kept."
+    add(_report, "make the whole report of a profile", params, cores, dry, fresh, about=about)
+
     # The jobs that the report's workflow is made of.
-    add(
-        _run,
-        "fit and score a profile's detectors on one entity",
-        params,
-        ("entity", "which entity"),
-        ("out", "the table to write (.csv)", file),
-        ("--log", "write progress there, and to the terminal as lines", file),
-    )
-    add(
-        _collect,
-        "add tables of runs to a published one",
-        ("out", "the published table (.csv)", file),
-        ("tables", "tables that `run` wrote", files),
-    )
-    add(
-        _notebook,
-        "execute one notebook with a profile",
-        params,
-        ("notebook", "the notebook to execute", file),
-        ("out", "the executed notebook to write", file),
-        ("--figures", "the folder for figures and tables", {"default": ""}),
-        ("--entity", "for a notebook about one entity"),
-    )
-    page = ("out", "the page to write (.html)", file)
-    add(_page, "join executed notebooks to one HTML page", params, page)
+    entity = ("entity", "which entity")
+    out = ("out", "the table to write (.csv)", file)
+    log = ("--log", "write progress there, and to the terminal as lines", file)
+    add(_run, "fit and score a profile's detectors on one entity", params, entity, out, log)
+    out = ("out", "the published table (.csv)", file)
+    tables = ("tables", "tables that `run` wrote", files)
+    add(_collect, "add tables of runs to a published one", out, tables)
+    notebook = ("notebook", "the notebook to execute", file)
+    out = ("out", "the executed notebook to write", file)
+    figures = ("--figures", "the folder for figures and tables", {"default": ""})
+    one = ("--entity", "for a notebook about one entity")
+    add(_notebook, "execute one notebook with a profile", params, notebook, out, figures, one)
+    out = ("out", "the page to write (.html)", file)
+    add(_page, "join executed notebooks to one HTML page", params, out)
     notebooks = ("notebooks", "the notebooks", files)
     add(_refresh, "execute the committed notebooks in place", notebooks)
     return parser

@@ -289,7 +289,7 @@ def _read_cells(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
             raise DataError("two columns of this name", file=path, column=twice)
         # In a single column a blank line is a missing cell, not the gap between two rows.
         frame = read_frame(path, header=header, skip_blank_lines=len(first) > 1)
-    if not len(frame):
+    if frame.empty:
         raise DataError("no data rows", file=path)
     frame = frame.rename(columns=lambda name: name.strip() if isinstance(name, str) else name)
     first = frame.iloc[:, 0]
