@@ -79,8 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     add(_notebook, "execute one notebook with a profile", params, notebook, out, figures, one)
     out = ("out", "the page to write (.html)", file)
     add(_page, "join executed notebooks to one HTML page", params, out)
-    notebooks = ("notebooks", "the notebooks", files)
-    add(_refresh, "execute the committed notebooks in place", notebooks)
+    add(_refresh, "execute the committed notebooks in place", ("notebooks", "the notebooks", files))
     return parser
 
 

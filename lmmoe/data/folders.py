@@ -52,11 +52,7 @@ def find(name: str, root: Path) -> dict[str, dict[str, Path]]:
 
 
 def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
-    """One entity.
-
-    ASD: a server, 8640 and 4320 rows of 19 channels, one row per 5 minutes; its labels must be
-    there. PSM: one row a minute. SWaT: one row a second.
-    """
+    """One entity: a row per 5 minutes (ASD, with labels), per minute (PSM) or second (SWaT)."""
     if dataset == "asd":
         return replace(own.read(parts, dataset=dataset, entity=entity), rows_per_day=288)
     half = _psm_half if dataset == "psm" else _swat_half

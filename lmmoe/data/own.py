@@ -22,8 +22,6 @@ Columns of a table, whatever their capitals (each row is one step of time):
 
 A first line of numbers only (or of a date and numbers) is data, any other is the header. Names that
 are all numbers would thus be read as data: give the columns names.
-
-Options of `lmmoe.data.load` (see `read`): ``time``, ``label``, ``train_share``, ``missing``.
 """
 
 import re
@@ -92,8 +90,6 @@ def read(
 
     Parameters
     ----------
-    parts, dataset, entity
-        The entity's files as `find` gives them, and what to call it.
     time, label
         Names of those columns (numbers, from 0, where there is no header) if they are others.
     train_share

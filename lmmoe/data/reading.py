@@ -324,19 +324,16 @@ def _pick(
     frame: pd.DataFrame, name: str | None, known: tuple[str, ...], option: str, path: Path
 ) -> str | int | None:
     """The column ``name``, or the one with a known name; None where there is none of those."""
-    if name is not None:
-        found = [column for column in frame.columns if str(column) == str(name)]
-        if not found:
-            hint = f"Columns: {', '.join(map(str, frame.columns[:20]))}"
-            raise DataError(f"no column {name!r} ({option})", file=path, hint=hint)
-        return found[0]
-    found = [column for column in frame.columns if str(column).lower() in known]
+    if name is None:
+        found = [column for column in frame if str(column).lower() in known]
+    else:
+        found = [column for column in frame if str(column) == str(name)]
+    if name is not None and not found:
+        hint = f"Columns: {', '.join(map(str, frame.columns[:20]))}"
+        raise DataError(f"no column {name!r} ({option})", file=path, hint=hint)
     if len(found) > 1:
-        raise DataError(
-            f"several columns could be the {option}: {', '.join(found)}",
-            file=path,
-            hint=f"Name one with {option}=, or take the others out",
-        )
+        problem = f"several columns could be the {option}: {', '.join(found)}"
+        raise DataError(problem, file=path, hint=f"Name one with {option}=")
     return found[0] if found else None
 
 

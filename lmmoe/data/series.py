@@ -95,10 +95,8 @@ class Series:
         return [] if self.labels is None else runs(self.labels)
 
 
-def showcase(
-    series: Series, scores: Floats | None = None, *, longest: int = 200
-) -> tuple[int, int]:
-    """An event that fits a picture: the longest of at most ``longest`` rows, else the shortest.
+def showcase(series: Series, scores: Floats | None = None) -> tuple[int, int]:
+    """An event that fits a picture: the longest of at most 200 rows, else the shortest.
 
     Without labelled events, the row with the highest of ``scores`` ``(t,)``, or the middle.
     """
@@ -106,7 +104,7 @@ def showcase(
         row = len(series.test) // 2 if scores is None else int(np.argmax(scores))
         return row, row
     events = sorted(series.events, key=lambda event: event[1] - event[0])
-    return next((e for e in reversed(events) if e[1] - e[0] <= longest), events[0])
+    return next((e for e in reversed(events) if e[1] - e[0] <= 200), events[0])
 
 
 def _matrix(values: npt.ArrayLike, file: str, channels: tuple[str, ...] | None) -> Floats:
