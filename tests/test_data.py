@@ -279,30 +279,27 @@ def test_several_layouts_in_one_folder_and_a_folder_that_is_an_entity(tmp_path):
     write(tmp_path / "fan.2.CSV", TRAIN_TEXT)
     save(tmp_path / "omi-1" / "Train.npy", TRAIN)
     save(tmp_path / "omi-1" / "test.npy", TEST)
-    assert data.entities(str(tmp_path)) == ["fan.2", "omi-1", "pump"]
+    (tmp_path / "z.csv.gz").write_bytes(gzip.compress(TEST_TEXT.encode()))
+    assert data.entities(str(tmp_path)) == ["fan.2", "omi-1", "pump", "z"]
     assert load_own(tmp_path, "fan.2").train.tolist() == [[1, 2]]
+    assert load_own(tmp_path, "z").test.tolist() == TEST[2:]
     assert data.entities(str(tmp_path / "omi-1")) == ["omi-1"]
     assert load_own(tmp_path / "omi-1", "omi-1").test.tolist() == TEST
-    zipped = tmp_path / "gz" / "pump.csv.gz"
-    write(zipped, "")
-    zipped.write_bytes(gzip.compress(TEST_TEXT.encode()))
-    assert load_own(tmp_path / "gz").test.tolist() == TEST[2:]
 
 
 def test_files_that_make_no_entity(tmp_path):
-    for number, (files, message) in enumerate(
-        (
-            (["a.csv", "a.parquet"], "entity 'a' is there twice, a.csv and a.parquet"),
-            (["a.csv", "a_train.csv"], "entity 'a' is there twice, a.csv and a_train.csv"),
-            (["a/train.csv", "a_train.csv"], "'a' is there twice, a/train.csv and a_train.csv"),
-            (["a_train.csv"], "a_train.csv: there is no test half beside it. A file that is a"),
-            (["a/test_label.npy"], "test_label.npy: there is no train half beside it"),
-        )
+    for files, message in (
+        ("a.csv a.parquet", "entity 'a' is there twice, a.csv and a.parquet"),
+        ("a.csv a_train.csv", "entity 'a' is there twice, a.csv and a_train.csv"),
+        ("a/train.csv a_train.csv", "'a' is there twice, a/train.csv and a_train.csv"),
+        ("a_train.csv", "a_train.csv: there is no test half beside it. A file that is a"),
+        ("a/test_label.npy", "test_label.npy: there is no train half beside it"),
     ):
-        for file in files:
-            write(tmp_path / str(number) / file, "1,2\n")
+        folder = tmp_path / files.replace("/", " ")
+        for file in files.split():
+            write(folder / file, "1,2\n")
         with fails(message):
-            data.entities(str(tmp_path / str(number)))
+            data.entities(str(folder))
     save(tmp_path / "alone.npy", TRAIN)
     with fails(f"no entity 'pump' of '{tmp_path}' here", "lmmoe.data.own"):
         load_own(tmp_path)

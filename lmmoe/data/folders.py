@@ -76,11 +76,7 @@ def _swat_half(path: Path) -> Table:
     first = [[cell.strip() for cell in row] for row in reading.first_rows(path, HEADER_WITHIN)]
     above = next((number for number, row in enumerate(first) if SWAT_TIME in row), None)
     if above is None:
-        raise DataError(
-            f"no column {SWAT_TIME!r} in the first {HEADER_WITHIN} lines",
-            file=path,
-            hint="Export the sheet as CSV with its header line",
-        )
+        raise DataError(f"no column {SWAT_TIME!r} in the first {HEADER_WITHIN} lines", file=path)
     frame = reading.read_frame(path, skiprows=above).rename(columns=lambda name: str(name).strip())
     if SWAT_LABEL not in frame:
         raise DataError("no such column", file=path, column=SWAT_LABEL)

@@ -110,12 +110,9 @@ def _check_even(path: Path, header: int | None, skiprows: int, count: int | None
         width = len(next(rows, []))
         for number, row in enumerate(islice(rows, None if count is None else count - 1)):
             if len(row) != width:
-                raise DataError(
-                    f"rows of unequal length: {len(row)} cells, the first line has {width}",
-                    file=path,
-                    row=number + (header is None),
-                    hint="A short last row means a truncated file",
-                )
+                problem = f"rows of unequal length: {len(row)} cells, the first line has {width}"
+                hint, place = "A short last row means a truncated file", number + (header is None)
+                raise DataError(problem, file=path, row=place, hint=hint)
 
 
 def read_npy(path: Path) -> np.ndarray:
@@ -141,13 +138,8 @@ def refuse(
     if len(places):
         row, *number = places[0].tolist()
         column = cells.iloc[:, number[0]] if number else cells
-        raise DataError(
-            f"{problem.format(column.iloc[row])} ({len(places)} such cells)",
-            file=path,
-            row=row,
-            column=column.name,
-            hint=hint,
-        )
+        problem = f"{problem.format(column.iloc[row])} ({len(places)} such cells)"
+        raise DataError(problem, file=path, row=row, column=column.name, hint=hint)
 
 
 def to_numbers(frame: pd.DataFrame, path: Path, *, fill: bool = False) -> Floats:

@@ -70,11 +70,8 @@ class Series:
         train = _matrix(train, names["train"], channels)
         test = _matrix(test, names["test"], channels)
         if train.shape[1] != test.shape[1]:
-            raise DataError(
-                f"{test.shape[1]} channels, but the training half has {train.shape[1]}",
-                file=names["test"],
-                hint="Both halves must hold the same channels in the same order",
-            )
+            problem = f"{test.shape[1]} channels, but the training half has {train.shape[1]}"
+            raise DataError(problem, file=names["test"])
         channels = channels or tuple(f"channel {i + 1}" for i in range(train.shape[1]))
         labels = None if labels is None else _bits(labels, len(test), names["labels"])
         return cls(dataset, entity, train, test, labels, channels, **known)

@@ -60,9 +60,6 @@ def _cause(line: str, row: int, path: Path, shape: tuple[int, int]) -> Cause:
         hint = "Expected start-end:channel,channel,..."
         raise DataError(f"cannot read {line!r}", file=path, row=row, hint=hint) from error
     if not 0 <= start < end <= shape[0] or not all(0 <= index < shape[1] for index in indices):
-        raise DataError(
-            f"{line!r} lies outside the {shape[0]} rows and {shape[1]} channels of the test half",
-            file=path,
-            row=row,
-        )
+        size = f"{shape[0]} rows and {shape[1]} channels of the test half"
+        raise DataError(f"{line!r} lies outside the {size}", file=path, row=row)
     return Cause(start, end, indices)

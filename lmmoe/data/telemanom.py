@@ -45,12 +45,8 @@ def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
         place = {"file": parts["labels"], "row": row}
         text, count = lines.loc[row, ["anomaly_sequences", "num_values"]]
         if count != len(test):
-            raise DataError(
-                f"{entity} has {len(test)} test rows, but its labels are for {count}",
-                **place,
-                column="num_values",
-                hint="Arrays and labels must be of the same release",
-            )
+            problem = f"{entity} has {len(test)} test rows, but its labels are for {count}"
+            raise DataError(problem, **place, column="num_values")
         place["column"] = "anomaly_sequences"
         try:
             spans = [(int(first), int(last)) for first, last in json.loads(text)]
