@@ -4,7 +4,6 @@ import io
 
 import pytest
 from small import make, waves
-from tqdm import std
 
 from lmmoe import progress
 
@@ -16,22 +15,15 @@ def step_through(total=4):
             bar.update()
 
 
-def test_nothing_is_shown_when_off_or_without_a_terminal(monkeypatch, capsys):
+def test_bars_are_for_terminals(monkeypatch, capsys):
     monkeypatch.setattr(progress, "_in_notebook", lambda: False)
     for setting in ("off", ""):
         monkeypatch.setenv("LMMOE_PROGRESS", setting)
         step_through()
         assert capsys.readouterr() == ("", "")
-
-
-def test_on_a_terminal_there_is_a_bar(monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    monkeypatch.delenv("LMMOE_PROGRESS")
-    monkeypatch.setattr(progress, "_in_notebook", lambda: False)
-    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr("sys.stderr", terminal)
     step_through()
     assert "work:" in terminal.getvalue() and "step" in terminal.getvalue()
     assert "\n" not in terminal.getvalue().strip()  # one line, which then goes away
@@ -53,10 +45,5 @@ def test_a_file_gets_whole_lines(monkeypatch, tmp_path, capsys):
     assert any(line.startswith("LightMMoE: 100%") and "2/2" in line for line in lines)
     assert all(line.isascii() and line == line.strip() for line in lines)
     assert not {b"\x1b", b"\r"} & set(log.read_bytes()) and capsys.readouterr() == ("", "")
-
-
-def test_an_error_in_the_work_comes_through(monkeypatch, tmp_path):
-    monkeypatch.setenv("LMMOE_PROGRESS", str(tmp_path / "work.log"))
     with pytest.raises(ZeroDivisionError), progress.bar(2, "work", unit="step"):
-        raise ZeroDivisionError
-    assert not [bar for bar in getattr(std.tqdm, "_instances", ()) if not bar.disable]
+        raise ZeroDivisionError  # comes through

@@ -15,6 +15,8 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+from platformdirs import user_cache_path
+
 from lmmoe.data.series import Cause, Series, showcase
 from lmmoe.errors import DataError
 
@@ -34,12 +36,8 @@ DATASETS = {
 
 def data_root(root: str | Path | None = None) -> Path:
     """The folder that holds the data sets: ``root``, else ``LMMOE_DATA``, else the user's cache."""
-    given = root or os.environ.get("LMMOE_DATA")
-    if given:
-        return Path(given).expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("lmmoe"))
+    given = root or os.environ.get("LMMOE_DATA") or user_cache_path("lmmoe")
+    return Path(given).expanduser()
 
 
 def load(name: str, entity: str, root: str | Path | None = None, **reading: object) -> Series:
@@ -58,7 +56,7 @@ def load(name: str, entity: str, root: str | Path | None = None, **reading: obje
             hint=f"Present: {', '.join(found)}" if found else missing_hint(name),
         )
     dataset = name if name in DATASETS else Path(name).expanduser().resolve().name
-    return _reader(name).read(found[entity], dataset=dataset, entity=entity, **reading)
+    return reader(name).read(found[entity], dataset=dataset, entity=entity, **reading)
 
 
 def entities(name: str, root: str | Path | None = None) -> list[str]:
@@ -85,7 +83,7 @@ def missing_hint(name: str) -> str:
 
 def check_options(name: str, given: Mapping[str, object]) -> None:
     """Raise `DataError` for an option that the reader of a data set does not have."""
-    parameters = inspect.signature(_reader(name).read).parameters
+    parameters = inspect.signature(reader(name).read).parameters
     known = [key for key in parameters if key not in ("parts", "dataset", "entity")]
     unknown = [key for key in given if key not in known]
     if unknown:
@@ -95,7 +93,8 @@ def check_options(name: str, given: Mapping[str, object]) -> None:
         )
 
 
-def _reader(name: str) -> ModuleType:
+def reader(name: str) -> ModuleType:
+    """The module that reads a data set."""
     return import_module(f"lmmoe.data.{DATASETS.get(name, 'own')}")
 
 
@@ -106,10 +105,7 @@ def _find(name: str, root: str | Path | None) -> dict[str, dict[str, Path]]:
             f"{name!r} is neither a known data set nor a folder",
             hint=f"Known: {', '.join(DATASETS)}; or give the path of a folder with your own data",
         )
-    found = _reader(name).find(name, data_root(root))
-
-    def natural(entity: str) -> list[tuple[int, str]]:
-        parts = re.split(r"(\d+)", entity)
-        return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
-
-    return {entity: found[entity] for entity in sorted(found, key=natural)}
+    found = reader(name).find(name, data_root(root))
+    parts = {entity: re.split(r"(\d+)", entity) for entity in found}  # each second one a number
+    order = {e: [int(p) if i % 2 else p for i, p in enumerate(parts[e])] for e in found}
+    return {entity: found[entity] for entity in sorted(found, key=order.get)}

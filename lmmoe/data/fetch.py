@@ -8,12 +8,11 @@ import csv
 import hashlib
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from importlib import import_module, resources
-from inspect import cleandoc
+from importlib import resources
+from inspect import getdoc
 from pathlib import Path
+from textwrap import indent
 
-import numpy as np
 import requests
 
 from lmmoe import data
@@ -123,8 +122,16 @@ def _download(session: requests.Session, url: str, blob: str, target: Path) -> I
     failures = 0
     while True:
         have = part.stat().st_size if part.exists() else 0
+        headers = {"Range": f"bytes={have}-"} if have else {}
         try:
-            yield from _receive(session, url, part, have)
+            with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+                if response.status_code != 416:  # else the part is as long as the file, or longer
+                    response.raise_for_status()
+                    part.parent.mkdir(parents=True, exist_ok=True)
+                    with part.open("ab" if response.status_code == 206 else "wb") as file:
+                        for chunk in response.iter_content(CHUNK):
+                            file.write(chunk)
+                            yield len(chunk)
         except requests.RequestException as error:
             bad_address = isinstance(error, ValueError)
             refused = error.response is not None and error.response.status_code not in PASSING
@@ -139,24 +146,9 @@ def _download(session: requests.Session, url: str, blob: str, target: Path) -> I
         if not problem:
             part.replace(target)
             return
-        part.unlink(missing_ok=True)
+        part.unlink()
         if not have:  # else what an earlier run left was bad: once more, from nothing
             raise DataError(f"{problem}; nothing was kept of it", file=url)
-
-
-def _receive(session: requests.Session, url: str, part: Path, have: int) -> Iterator[int]:
-    """Ask once for what is missing of a file and append it to the ``have`` bytes of the part."""
-    headers = {"Range": f"bytes={have}-"} if have else {}
-    with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        if response.status_code == 416:  # the part is as long as the file, or longer
-            part.unlink()
-            return
-        response.raise_for_status()
-        part.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("ab" if response.status_code == 206 else "wb") as file:
-            for chunk in response.iter_content(CHUNK):
-                file.write(chunk)
-                yield len(chunk)
 
 
 # --- what is there ---
@@ -173,76 +165,51 @@ def inventory(name: str, root: Path, *, check: bool = False) -> tuple[list[str],
         files = {file for entity in present for file in data.files(name, entity, root)}
     except DataError as error:
         return [], [str(error)]
-    facts = [f"{len(present)} {'entity' if len(present) == 1 else 'entities'}"]
-    if files:
-        facts.append(f"{sum(file.stat().st_size for file in files) / 1e6:.1f} MB on disk")
-    if name == "smd":
-        remarks, wrong = _audit(root)
-        return [", ".join(facts), *remarks] if remarks else [], wrong
     if not present:
         return [], []
-    remarks, wrong, shapes = [], [], []
-    if check:
+    size = sum(file.stat().st_size for file in files) / 1e6
+    facts = f"{len(present)} {'entity' if len(present) == 1 else 'entities'}, {size:.1f} MB on disk"
+    remarks, wrong = [], []
+    if name == "smd":
+        remarks, wrong = _audit(root)
+    elif check:
+        rows = 0
         with bar(len(present), name, unit=" entities") as line:
             for entity in present:
                 try:
                     series = data.load(name, entity, root)
-                    shapes += [series.train.shape, series.test.shape]
+                    rows += len(series.train) + len(series.test)
                 except DataError as error:
                     wrong.append(f"{entity}: {error}")
                 line.update()
         read = len(present) - len(wrong)
-        remarks = [f"{read} of {len(present)} entities read without error"]
-    else:
-        with suppress(ValueError, OSError, EOFError):  # a damaged one: the rows are not known
-            heads = [
-                np.load(file, mmap_mode="r", allow_pickle=False)
-                for file in files
-                if file.suffix == ".npy"
-            ]
-            shapes = [head.shape for head in heads if head.ndim == 2]  # labels have one axis
-    if shapes:
-        channels = sorted({shape[1] for shape in shapes})
-        span = " to ".join(map(str, dict.fromkeys((channels[0], channels[-1]))))
-        facts += [f"{sum(shape[0] for shape in shapes):,} rows", f"{span} channels"]
-    return [", ".join(facts), *remarks], wrong
+        remarks = [f"{read} of {len(present)} entities read without error, {rows:,} rows"]
+    return [facts, *remarks], wrong
 
 
 def _audit(root: Path) -> tuple[list[str], list[str]]:
     """SMD, each file held against its published git blob id: remarks, and what is wrong."""
     blobs = published_blobs()
-    right, wrong, missing = [], {}, []
-    with bar(len(blobs), "smd", unit=" files") as line:
-        for path, blob in blobs.items():
-            file = reading.find(root / smd.FOLDER.parent / path)
-            if not file.is_file():
-                missing.append(path)
-            elif problem := fault(file, blob):
-                wrong[path] = problem
-            else:
-                right.append(path)
+    files = {path: reading.find(root / smd.FOLDER.parent / path) for path in blobs}
+    here = {path: file for path, file in files.items() if file.is_file()}
+    wrong = []
+    with bar(len(here), "smd", unit=" files") as line:
+        for path, file in here.items():
+            wrong += filter(None, [fault(file, blobs[path])])
             line.update()
-    if not right and not wrong:
-        return [], []  # at most downloads that were begun
-    machines, lacking, begun = (
-        {Path(path).stem for path in paths} - {LICENCE}
-        for paths in (blobs, [*missing, *wrong], [*right, *wrong])
-    )
-    remarks = [
-        f"{len(right)} files right, {len(wrong)} wrong, {len(missing)} missing",
-        f"{len(machines - lacking)} of {len(machines)} machines complete",
-        *(f"incomplete: {path} is missing" for path in missing if Path(path).stem in begun),
-    ]
-    return remarks, list(wrong.values())
+    missing = [path for path in blobs if path not in here]
+    begun = {Path(path).stem for path in here}
+    counts = f"{len(here) - len(wrong)} files right, {len(wrong)} wrong, {len(missing)} missing"
+    lacking = [f"incomplete: {path} is missing" for path in missing if Path(path).stem in begun]
+    return [counts, *lacking], wrong
 
 
-def layouts(names: Sequence[str]) -> list[str]:
+def layouts(names: Sequence[str]) -> str:
     """The layouts that these data sets are expected in, as their readers describe them."""
-    readers: dict[str, list[str]] = {}
+    texts: dict[str, list[str]] = {}
     for name in names:
-        readers.setdefault(data.DATASETS[name], []).append(name)
-    lines = []
-    for reader, same in readers.items():
-        text = cleandoc(import_module(f"lmmoe.data.{reader}").__doc__ or "").replace("``", "")
-        lines += ["", f"{', '.join(same)}:", *(f"  {line}".rstrip() for line in text.splitlines())]
-    return lines
+        texts.setdefault(getdoc(data.reader(name)) or "", []).append(name)
+    return "\n".join(
+        f"\n{', '.join(same)}:\n{indent(text.replace('``', ''), '  ')}"
+        for text, same in texts.items()
+    )

@@ -23,11 +23,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from lmmoe.data import own, reading
 from lmmoe.data.reading import Table
-from lmmoe.data.series import Bits, Series
+from lmmoe.data.series import Series
 from lmmoe.errors import DataError
 
 SWAT_TIME, SWAT_LABEL = "Timestamp", "Normal/Attack"
@@ -53,53 +52,31 @@ def find(name: str, root: Path) -> dict[str, dict[str, Path]]:
 
 
 def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
-    """One entity.
-
-    ASD: a server, 8640 and 4320 rows of 19 channels, one row per 5 minutes; its labels must be
-    there. PSM: one row a minute. SWaT: one row a second.
-    """
+    """One entity: a row per 5 minutes (ASD, with labels), per minute (PSM) or second (SWaT)."""
     if dataset == "asd":
         return replace(own.read(parts, dataset=dataset, entity=entity), rows_per_day=288)
-    train, test = (_read_psm if dataset == "psm" else _read_swat)(parts)
-    return own.join(train, test, parts.get("labels", test.path), dataset, entity)
+    half = _psm_half if dataset == "psm" else _swat_half
+    train, test = half(parts["train"]), half(parts["test"])
+    labels = parts.get("labels", test.path)
+    if "labels" in parts:
+        frame = reading.read_frame(labels)
+        if frame.shape[1] != 2:
+            raise DataError(f"{frame.shape[1] - 1} columns beside the time, not 1", file=labels)
+        test = replace(test, labels=reading.to_bits(frame.iloc[:, 1], labels))
+    return own.join(train, test, labels, dataset, entity)
 
 
-def _read_psm(parts: Mapping[str, Path]) -> tuple[Table, Table]:
-    frames = {part: reading.read_frame(path).iloc[:, 1:] for part, path in parts.items()}
-    halves = ("train", "test")
-    train, test = (_table(frames[half], parts[half], 1440, fill=True) for half in halves)
-    count = frames["labels"].shape[1]
-    if count != 1:
-        raise DataError(f"{count} columns beside the time, not 1", file=parts["labels"])
-    labels = reading.to_numbers(frames["labels"], parts["labels"])[:, 0]
-    return train, replace(test, labels=labels)
+def _psm_half(path: Path) -> Table:
+    frame = reading.read_frame(path).iloc[:, 1:]
+    values = reading.to_numbers(frame, path, fill=True)
+    return Table(path, values, tuple(name.strip() for name in frame), rows_per_day=1440)
 
 
-def _read_swat(parts: Mapping[str, Path]) -> tuple[Table, Table]:
-    halves = []
-    for half in ("train", "test"):
-        frame, labels = _swat_frame(parts[half])
-        told = labels if half == "test" or labels.any() else None
-        halves.append(replace(_table(frame, parts[half], 86_400), labels=told))
-    return halves[0], halves[1]
-
-
-def _table(frame: pd.DataFrame, path: Path, rows_per_day: float, *, fill: bool = False) -> Table:
-    names = tuple(str(name).strip() for name in frame)
-    values = reading.to_numbers(frame, path, fill=fill)
-    return Table(path, values, names, None, None, rows_per_day, ())
-
-
-def _swat_frame(path: Path) -> tuple[pd.DataFrame, Bits]:
-    """The channels of a file of SWaT ``(rows, channels)`` and its labels ``(rows,)``."""
+def _swat_half(path: Path) -> Table:
     first = [[cell.strip() for cell in row] for row in reading.first_rows(path, HEADER_WITHIN)]
     above = next((number for number, row in enumerate(first) if SWAT_TIME in row), None)
     if above is None:
-        raise DataError(
-            f"no column {SWAT_TIME!r} in the first {HEADER_WITHIN} lines",
-            file=path,
-            hint="Export the sheet as CSV with its header line",
-        )
+        raise DataError(f"no column {SWAT_TIME!r} in the first {HEADER_WITHIN} lines", file=path)
     frame = reading.read_frame(path, skiprows=above).rename(columns=lambda name: str(name).strip())
     if SWAT_LABEL not in frame:
         raise DataError("no such column", file=path, column=SWAT_LABEL)
@@ -107,4 +84,6 @@ def _swat_frame(path: Path) -> tuple[pd.DataFrame, Bits]:
     words = column.astype(str).str.replace(r"\s", "", regex=True).str.lower()
     unknown = ~words.isin(["normal", "attack"])
     reading.refuse(unknown, column, "'{}' is neither 'Normal' nor 'Attack'", path)
-    return frame.drop(columns=SWAT_TIME), (words == "attack").to_numpy(dtype=np.int8)
+    labels = (words == "attack").to_numpy(dtype=np.int8)
+    values = reading.to_numbers(frame := frame.drop(columns=SWAT_TIME), path)
+    return Table(path, values, tuple(frame), labels, rows_per_day=86_400)

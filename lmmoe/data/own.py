@@ -22,18 +22,14 @@ Columns of a table, whatever their capitals (each row is one step of time):
 
 A first line of numbers only (or of a date and numbers) is data, any other is the header. Names that
 are all numbers would thus be read as data: give the columns names.
-
-Options of `lmmoe.data.load` (see `read`): ``time``, ``label``, ``train_share``, ``missing``.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from numbers import Real
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from lmmoe.data import reading
 from lmmoe.data.reading import Table
@@ -94,8 +90,6 @@ def read(
 
     Parameters
     ----------
-    parts, dataset, entity
-        The entity's files as `find` gives them, and what to call it.
     time, label
         Names of those columns (numbers, from 0, where there is no header) if they are others.
     train_share
@@ -104,89 +98,46 @@ def read(
         ``"error"`` refuses missing cells; ``"fill"`` repeats the channel's last value, in each half
         by itself, and counts the cells in ``Series.notes``.
     """
-    number = isinstance(train_share, Real) and not isinstance(train_share, bool)
-    if not number or not 0 < train_share < 1:
+    if not isinstance(train_share, float) or not 0 < train_share < 1:
         raise DataError(f"train_share is {train_share!r}, not a number above 0 and below 1")
     if missing not in ("error", "fill"):
         raise DataError(f"missing is {missing!r}, neither 'error' nor 'fill'")
     columns, fill = {"time": time, "label": label}, missing == "fill"
     if WHOLE in parts:
-        train, test = _cut(reading.read_table(parts[WHOLE], **columns, fill=fill), train_share)
-        return join(train, test, test.path, dataset, entity)
-    if train_share != SHARE:
+        whole = reading.read_table(parts[WHOLE], **columns, fill=fill)
+        cut = int(train_share * len(whole.values) + 1e-9)  # 0.29 * 100 is a little under 29
+        marks, rest = (None, None) if whole.labels is None else np.split(whole.labels, [cut])
+        train = replace(whole, values=whole.values[:cut], labels=marks)
+        test = replace(whole, values=whole.values[cut:], labels=rest, notes=())
+    elif train_share != SHARE:
         problem = "train_share is for one file per entity; here the halves are files of their own"
         raise DataError(problem, file=parts["train"])
-    arrays = [path for path in parts.values() if path.suffix.lower() == ".npy"]
-    if not arrays:
-        train, test = _read_halves(parts, columns, fill=fill)
-    elif len(arrays) < len(parts):
-        others = ", ".join(path.name for path in parts.values() if path not in arrays)
-        raise DataError(f"an array beside tables ({others})", file=arrays[0], hint="Use one kind")
-    elif time is not None or label is not None:
-        raise DataError("an array has no named columns (time=, label=)", file=parts["train"])
     else:
-        train, test = _read_arrays(parts, fill=fill)
+        train, test = _read_halves(parts, columns, fill=fill)
     return join(train, test, parts.get("test_label", test.path), dataset, entity)
-
-
-def _cut(table: Table, share: float) -> tuple[Table, Table]:
-    """Layout (a): the table's first rows and the rest."""
-    rows = len(table.values)
-    cut = int(share * rows + 1e-9)  # 0.29 of 100 rows are 29, though 0.29 * 100 < 29
-    if not 0 < cut < rows:
-        problem = f"a train_share of {share} leaves a half of the {rows} rows empty"
-        raise DataError(problem, file=table.path, hint="Both halves need rows")
-    marks = (None, None) if table.labels is None else (table.labels[:cut], table.labels[cut:])
-    test = replace(table, values=table.values[cut:], labels=marks[1], notes=())
-    return replace(table, values=table.values[:cut], labels=marks[0]), test
 
 
 def _read_halves(
     parts: Mapping[str, Path], columns: dict[str, str | None], *, fill: bool
 ) -> tuple[Table, Table]:
-    """Layouts (b) and (c): both halves, with the labels of files beside them."""
+    """Layouts (b) to (d): both halves, with the labels of files beside them."""
     beside = parts.get("test_label")
     train = reading.read_table(parts["train"], **columns, fill=fill, need_label=False)
     test = reading.read_table(parts["test"], **columns, fill=fill, need_label=beside is None)
-    if (train.channels is None) != (test.channels is None):
-        bare, named = (train, test) if train.channels is None else (test, train)
-        raise DataError(
-            f"no header line, but {named.path.name} has one",
-            file=bare.path,
-            hint="Without it nobody can tell that both hold the same channels",
-        )
     if beside is not None:
         if test.labels is not None:
             problem = f"labels are here and in {beside.name}"
             raise DataError(problem, file=test.path, hint="Take one of them out")
         labels, times = reading.read_labels(beside, **columns)
         both = times is not None and test.times is not None and len(times) == len(test.times)
-        if both and times.dtype.kind == test.times.dtype.kind:
-            bad = np.flatnonzero(times != test.times)
-            if len(bad):
-                problem = f"the time is not that of the same row of {test.path.name}"
-                raise DataError(problem, file=beside, row=int(bad[0]))
+        if both and times.dtype.kind == test.times.dtype.kind and (times != test.times).any():
+            row = int(np.argmax(times != test.times))
+            problem = f"the time is not that of the same row of {test.path.name}"
+            raise DataError(problem, file=beside, row=row)
         test = replace(test, labels=labels)
     if "train_label" in parts:
         train = replace(train, labels=reading.read_labels(parts["train_label"], **columns)[0])
     return train, test
-
-
-def _read_arrays(parts: Mapping[str, Path], *, fill: bool) -> tuple[Table, Table]:
-    """Layout (d): both halves; an array ``(rows,)`` is one channel."""
-    halves = []
-    for half in ("train", "test"):
-        path, beside = parts[half], parts.get(f"{half}_label")
-        array = reading.read_npy(path)
-        if array.ndim not in (1, 2) or not array.size:
-            problem = f"shape {array.shape}, expected (rows, channels), both above 0"
-            raise DataError(problem, file=path)
-        values = reading.to_numbers(pd.DataFrame(array), path, fill=fill)
-        labels = None
-        if beside is not None:
-            labels = reading.to_bits(pd.Series(reading.read_npy(beside).ravel()), beside)
-        halves.append(Table(path, values, None, labels, None, None, ()))
-    return halves[0], halves[1]
 
 
 def join(train: Table, test: Table, label_path: Path, dataset: str, entity: str) -> Series:
@@ -203,21 +154,18 @@ def join(train: Table, test: Table, label_path: Path, dataset: str, entity: str)
             problem = f"other channels than in training: lacking {lacking[:5]}, extra {extra[:5]}"
         hint = "Both halves must hold the same channels in the same order"
         raise DataError(problem, file=test.path, hint=hint)
-    notes = train.notes + test.notes
+    notes, values = train.notes + test.notes, {}
     if train.labels is not None:
         notes += reading.marked_note(train.labels, len(train.values), train.path)
-    train_values, filled = reading.fill_gaps(train.values, f"{train.path.name}, training half")
-    notes += filled
-    test_values, filled = reading.fill_gaps(test.values, f"{test.path.name}, test half")
-    notes += filled
-    numbers = train.times is not None and train.times.dtype.kind != "M"
-    if numbers and train.times[0] < reading.LEAST_EPOCH:
+    for part, name, half in (("train", "training half", train), ("test", "test half", test)):
+        values[part], filled = reading.fill_gaps(half.values, f"{half.path.name}, {name}")
+        notes += filled
+    if train.times is not None and train.rows_per_day is None:
         notes += (f"{train.path.name}: times are numbers of an unknown unit: no figures per day",)
     return Series.checked(
         dataset=dataset,
         entity=entity,
-        train=train_values,
-        test=test_values,
+        **values,
         labels=test.labels,
         channels=train.channels,
         rows_per_day=train.rows_per_day,

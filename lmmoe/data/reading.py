@@ -27,7 +27,7 @@ from lmmoe.errors import DataError
 Times = npt.NDArray[np.datetime64] | npt.NDArray[np.float64] | npt.NDArray[np.int64]
 
 OPENERS = {".xz": lzma.open, ".gz": gzip.open}  # how a text file may be compressed
-DAMAGE = (ValueError, OSError, EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile)
+DAMAGE = (ValueError, OSError, EOFError, csv.Error, lzma.LZMAError, zlib.error, zipfile.BadZipFile)
 BIT_WORDS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 LABELS = ("label", "labels", "anomaly", "is_anomaly", "attack")
 TIMES = ("time", "timestamp", "date", "datetime")
@@ -38,11 +38,9 @@ DATES = ("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%Y/%m/%d")
 CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M:%S %p", " %I:%M %p")
 FORMATS = ("ISO8601", *(date + clock for date, clock in product(DATES, CLOCKS)))
 
-DAY = 86_400  # seconds
 # A plain number this large can only be the time since 1970, in this many units a second:
 # as seconds 1e8 is the year 1973 and 1e11 the year 5138.
 EPOCHS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3), (1e8, 1.0))
-LEAST_EPOCH = EPOCHS[-1][0]
 
 
 # --- files ---
@@ -65,8 +63,6 @@ def naming(path: Path) -> Iterator[None]:
         raise DataError("no such file", file=path) from error
     except pd.errors.EmptyDataError as error:
         raise DataError("the file is empty", file=path) from error
-    except (pd.errors.ParserError, csv.Error) as error:
-        raise DataError(f"not comma-separated text ({error})".strip(), file=path) from error
     except DAMAGE as error:  # pyarrow's errors are of these kinds, too
         raise DataError(
             f"cannot be read, truncated or damaged ({error})", file=path, hint="Get it again"
@@ -114,12 +110,9 @@ def _check_even(path: Path, header: int | None, skiprows: int, count: int | None
         width = len(next(rows, []))
         for number, row in enumerate(islice(rows, None if count is None else count - 1)):
             if len(row) != width:
-                raise DataError(
-                    f"rows of unequal length: {len(row)} cells, the first line has {width}",
-                    file=path,
-                    row=number + (header is None),
-                    hint="A short last row means a truncated file",
-                )
+                problem = f"rows of unequal length: {len(row)} cells, the first line has {width}"
+                hint, place = "A short last row means a truncated file", number + (header is None)
+                raise DataError(problem, file=path, row=place, hint=hint)
 
 
 def read_npy(path: Path) -> np.ndarray:
@@ -145,13 +138,8 @@ def refuse(
     if len(places):
         row, *number = places[0].tolist()
         column = cells.iloc[:, number[0]] if number else cells
-        raise DataError(
-            f"{problem.format(column.iloc[row])} ({len(places)} such cells)",
-            file=path,
-            row=row,
-            column=column.name,
-            hint=hint,
-        )
+        problem = f"{problem.format(column.iloc[row])} ({len(places)} such cells)"
+        raise DataError(problem, file=path, row=row, column=column.name, hint=hint)
 
 
 def to_numbers(frame: pd.DataFrame, path: Path, *, fill: bool = False) -> Floats:
@@ -197,9 +185,8 @@ def marked_note(marks: Bits, rows: int, path: Path) -> tuple[str, ...]:
     """How many rows of a training half are marked as anomalies, for ``Series.notes``."""
     if len(marks) != rows:
         raise DataError(f"{len(marks)} labels for {rows} training rows", file=path)
-    return (
-        f"{path.name}: {marks.sum()} of {rows} training rows are marked as anomalies, all kept",
-    )
+    note = f"{path.name}: {marks.sum()} of {rows} training rows are marked as anomalies, all kept"
+    return (note,) if marks.any() else ()
 
 
 # --- tables of somebody's own ---
@@ -218,10 +205,10 @@ class Table:
     path: Path
     values: Floats
     channels: tuple[str, ...] | None
-    labels: Bits | None
-    times: Times | None
-    rows_per_day: float | None
-    notes: tuple[str, ...]
+    labels: Bits | None = None
+    times: Times | None = None
+    rows_per_day: float | None = None
+    notes: tuple[str, ...] = ()
     time: str | None = None
     pattern: str | None = None
 
@@ -234,13 +221,12 @@ def read_table(
     ``time`` and ``label`` name those columns; without a name they are found by `TIMES` and
     `LABELS`. A named label column may be absent where ``need_label`` is false.
     """
-    frame = _read_cells(path)
+    frame, notes = _read_cells(path)
     times, time, pattern = _take_times(frame, time, path)
     labels = None
     if label is None or need_label or str(label) in map(str, frame.columns):
         column = _pick(frame, label, LABELS, "label", path)
         labels = None if column is None else to_bits(frame.pop(column), path)
-    notes = _drop_counter(frame, path)
     if not len(frame.columns):
         raise DataError("no channel beside the time and the labels", file=path)
     values = to_numbers(frame, path, fill=fill)
@@ -250,29 +236,33 @@ def read_table(
         for name in names
         if name.lower() in LABELS
     )
-    named = isinstance(frame.columns[0], str)  # else there is no header
     per_day = None if times is None else _rows_per_day(times)
-    channels = names if named else None
+    channels = names if isinstance(frame.columns[0], str) else None  # numbers without a header
     return Table(path, values, channels, labels, times, per_day, notes, time, pattern)
 
 
 def read_labels(path: Path, *, time: str | None, label: str | None) -> tuple[Bits, Times | None]:
     """Read a file of labels: the column so named, or the only one beside the time."""
-    frame = _read_cells(path)
-    known = time if str(time) in map(str, frame.columns) else None
-    times, _, _ = _take_times(frame, known, path)
-    _drop_counter(frame, path)
+    frame, _ = _read_cells(path)
+    times, _, _ = _take_times(frame, time if str(time) in map(str, frame) else None, path)
     one = len(frame.columns) == 1
     column = frame.columns[0] if one else _pick(frame, label, LABELS, "label", path)
     if column is None:
-        hint = f"Name it with label=; columns: {_listed(frame)}"
-        raise DataError("no label column found", file=path, hint=hint)
+        raise DataError("no label column found", file=path, hint="Name it with label=")
     return to_bits(frame[column], path), times
 
 
-def _read_cells(path: Path) -> pd.DataFrame:
-    """The file as it is, names stripped of blanks; `DataError` where it holds no rows."""
-    if path.suffix.lower() == ".parquet":
+def _read_cells(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The file as it is, names stripped of blanks; and a note where row numbers were dropped.
+
+    `DataError` where it holds no rows.
+    """
+    if path.suffix.lower() == ".npy":
+        array = read_npy(path)
+        if array.ndim not in (1, 2):
+            raise DataError(f"shape {array.shape}, expected (rows, channels)", file=path)
+        frame = pd.DataFrame(array)
+    elif path.suffix.lower() == ".parquet":
         with naming(path):
             frame = pd.read_parquet(path)
         frame.columns = [str(name) for name in frame.columns]
@@ -280,24 +270,25 @@ def _read_cells(path: Path) -> pd.DataFrame:
         dated = isinstance(index, pd.DatetimeIndex) or index.name is not None
         frame = frame.reset_index(names=index.name or "time", drop=not dated)
     else:
-        frame = _read_csv(path)
-    if not len(frame):
+        first = next((cells for cells in first_rows(path, 5) if any(cells)), [])
+        names = [cell.strip() for cell in first if cell.strip()]
+        if len(names) == 1 and re.search(r"[;\t]", names[0]):
+            hint = "Separate the cells by commas"
+            raise DataError(f"one column, {names[0]!r}", file=path, hint=hint)
+        header = None if _is_data(first) else 0
+        if header == 0 and len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise DataError("two columns of this name", file=path, column=twice)
+        # In a single column a blank line is a missing cell, not the gap between two rows.
+        frame = read_frame(path, header=header, skip_blank_lines=len(first) > 1)
+    if frame.empty:
         raise DataError("no data rows", file=path)
-    return frame.rename(columns=lambda name: name.strip() if isinstance(name, str) else name)
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    first = next((cells for cells in first_rows(path, 5) if any(cells)), [])
-    names = [cell.strip() for cell in first if cell.strip()]
-    if len(names) == 1 and re.search(r"[;\t]", names[0]):
-        hint = "Separate the cells by commas"
-        raise DataError(f"one column, {names[0]!r}", file=path, hint=hint)
-    header = None if _is_data(first) else 0
-    if header == 0 and len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError("two columns of this name", file=path, column=twice)
-    # In a single column a blank line is a missing cell, not the gap between two rows.
-    return read_frame(path, header=header, skip_blank_lines=len(first) > 1)
+    frame = frame.rename(columns=lambda name: name.strip() if isinstance(name, str) else name)
+    first = frame.iloc[:, 0]
+    if first.name == "Unnamed: 0" and first.dtype.kind in "iu" and (np.diff(first) == 1).all():
+        note = f"{path.name}: the first column has no name and counts the rows: dropped"
+        return frame.drop(columns=first.name), (note,)
+    return frame, ()
 
 
 def _is_data(cells: list[str]) -> bool:
@@ -325,36 +316,17 @@ def _pick(
     frame: pd.DataFrame, name: str | None, known: tuple[str, ...], option: str, path: Path
 ) -> str | int | None:
     """The column ``name``, or the one with a known name; None where there is none of those."""
-    if name is not None:
-        found = [column for column in frame.columns if str(column) == str(name)]
-        if not found:
-            hint = f"Columns: {_listed(frame)}"
-            raise DataError(f"no column {name!r} ({option})", file=path, hint=hint)
-        return found[0]
-    found = [column for column in frame.columns if str(column).lower() in known]
+    if name is None:
+        found = [column for column in frame if str(column).lower() in known]
+    else:
+        found = [column for column in frame if str(column) == str(name)]
+    if name is not None and not found:
+        hint = f"Columns: {', '.join(map(str, frame.columns[:20]))}"
+        raise DataError(f"no column {name!r} ({option})", file=path, hint=hint)
     if len(found) > 1:
-        raise DataError(
-            f"several columns could be the {option}: {', '.join(found)}",
-            file=path,
-            hint=f"Name one with {option}=, or take the others out",
-        )
+        problem = f"several columns could be the {option}: {', '.join(found)}"
+        raise DataError(problem, file=path, hint=f"Name one with {option}=")
     return found[0] if found else None
-
-
-def _listed(frame: pd.DataFrame) -> str:
-    """The first column names, for a message."""
-    return ", ".join(map(str, frame.columns[:20])) + (", ..." if len(frame.columns) > 20 else "")
-
-
-def _drop_counter(frame: pd.DataFrame, path: Path) -> tuple[str, ...]:
-    """Drop, in place, the row numbers that pandas writes as a first column without a name."""
-    if not len(frame.columns) or frame.columns[0] != "Unnamed: 0":
-        return ()
-    first = frame.iloc[:, 0]
-    if first.dtype.kind not in "iu" or not (np.diff(first) == 1).all():
-        return ()
-    frame.pop("Unnamed: 0")
-    return (f"{path.name}: the first column has no name and counts the rows: dropped",)
 
 
 # --- times ---
@@ -371,12 +343,10 @@ def _take_times(
     """
     chosen = _pick(frame, name, TIMES, "time", path)
     if chosen is None:
-        first = frame.iloc[:, 0]
-        cells = first.dropna()
-        text = len(cells) > 0 and isinstance(cells.iloc[0], str) and _is_date(cells.iloc[0])
-        if first.dtype.kind != "M" and not text:
-            return None, None, None
         chosen = frame.columns[0]
+        cell = next(iter(frame[chosen].dropna()), None)
+        if not (isinstance(cell, pd.Timestamp) or (isinstance(cell, str) and _is_date(cell))):
+            return None, None, None
     column = frame.pop(chosen)
     times, pattern = _parse_times(column)
     hint = "Write times as 2024-01-31 13:45:00, or name another column with time="
@@ -422,9 +392,9 @@ def _formats(text: str) -> list[str]:
 
 def _rows_per_day(times: Times) -> float | None:
     """How many rows make a day, from the median step; None where the unit is not known."""
-    if len(times) < 2:
-        return None
+    steps, unit = np.diff(times), 1.0
     if times.dtype.kind == "M":
-        return float(DAY / np.median(np.diff(times) / np.timedelta64(1, "s")))
-    unit = next((unit for least, unit in EPOCHS if times[0] >= least), None)
-    return None if unit is None else float(DAY * unit / np.median(np.diff(times)))
+        steps = steps / np.timedelta64(1, "s")
+    else:
+        unit = next((unit for least, unit in EPOCHS if times[0] >= least), None)
+    return float(86_400 * unit / np.median(steps)) if unit and len(steps) else None

@@ -57,35 +57,24 @@ class Series:
         test: npt.ArrayLike,
         labels: npt.ArrayLike | None,
         channels: tuple[str, ...] | None = None,
-        causes: tuple[Cause, ...] | None = None,
-        rows_per_day: float | None = None,
-        notes: tuple[str, ...] = (),
         files: dict[str, object] | None = None,
+        **known: object,
     ) -> "Series":
         """Build a series, or raise `DataError` saying which file, row and column is bad.
 
-        ``files`` names the file behind each of ``train``, ``test`` and ``labels`` for the messages.
+        ``files`` names the file behind each of ``train``, ``test`` and ``labels`` for the messages;
+        ``known`` are the other attributes.
         """
         names = {part: f"{dataset}/{entity} ({part})" for part in ("train", "test", "labels")}
-        names.update({part: str(file) for part, file in (files or {}).items()})
+        names |= {part: str(file) for part, file in (files or {}).items()}
         train = _matrix(train, names["train"], channels)
         test = _matrix(test, names["test"], channels)
         if train.shape[1] != test.shape[1]:
-            raise DataError(
-                f"{test.shape[1]} channels, but the training half has {train.shape[1]}",
-                file=names["test"],
-                hint="Both halves must hold the same channels in the same order",
-            )
+            problem = f"{test.shape[1]} channels, but the training half has {train.shape[1]}"
+            raise DataError(problem, file=names["test"])
         channels = channels or tuple(f"channel {i + 1}" for i in range(train.shape[1]))
-        if len(channels) != train.shape[1]:
-            raise DataError(
-                f"{train.shape[1]} columns for {len(channels)} channel names", file=names["train"]
-            )
-        if labels is not None:
-            labels = _bits(labels, len(test), names["labels"])
-            labels.flags.writeable = False
-        train.flags.writeable = test.flags.writeable = False
-        return cls(dataset, entity, train, test, labels, channels, causes, rows_per_day, notes)
+        labels = None if labels is None else _bits(labels, len(test), names["labels"])
+        return cls(dataset, entity, train, test, labels, channels, **known)
 
     @cached_property
     def id(self) -> str:
@@ -103,10 +92,8 @@ class Series:
         return [] if self.labels is None else runs(self.labels)
 
 
-def showcase(
-    series: Series, scores: Floats | None = None, *, longest: int = 200
-) -> tuple[int, int]:
-    """An event that fits a picture: the longest of at most ``longest`` rows, else the shortest.
+def showcase(series: Series, scores: Floats | None = None) -> tuple[int, int]:
+    """An event that fits a picture: the longest of at most 200 rows, else the shortest.
 
     Without labelled events, the row with the highest of ``scores`` ``(t,)``, or the middle.
     """
@@ -114,7 +101,7 @@ def showcase(
         row = len(series.test) // 2 if scores is None else int(np.argmax(scores))
         return row, row
     events = sorted(series.events, key=lambda event: event[1] - event[0])
-    return next((e for e in reversed(events) if e[1] - e[0] <= longest), events[0])
+    return next((e for e in reversed(events) if e[1] - e[0] <= 200), events[0])
 
 
 def _matrix(values: npt.ArrayLike, file: str, channels: tuple[str, ...] | None) -> Floats:
@@ -124,31 +111,30 @@ def _matrix(values: npt.ArrayLike, file: str, channels: tuple[str, ...] | None) 
         raise DataError(f"not numbers ({error})", file=file) from error
     if array.ndim != 2 or 0 in array.shape:
         raise DataError(f"shape {array.shape}, expected (rows, channels), both above 0", file=file)
+    if channels is not None and len(channels) != array.shape[1]:
+        raise DataError(f"{array.shape[1]} columns for {len(channels)} channel names", file=file)
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         row, column = bad[0].tolist()
-        known = channels is not None and len(channels) == array.shape[1]
         raise DataError(
             f"{array[row, column]} is not a finite number ({len(bad)} such cells)",
             file=file,
             row=row,
-            column=channels[column] if known else column,
+            column=channels[column] if channels else column,
             hint="Fill or remove such cells; a folder of one's own can be read with missing='fill'",
         )
+    array.flags.writeable = False
     return array
 
 
 def _bits(labels: npt.ArrayLike, rows: int, file: str) -> Bits:
     values = np.asarray(labels)
     if values.shape != (rows,):
-        raise DataError(
-            f"labels of shape {values.shape} for {rows} test rows",
-            file=file,
-            hint="There must be one label per test row",
-        )
-    if values.dtype.kind in "OUS":
-        raise DataError(f"labels are text: '{values[0]}'", file=file, hint="Use 0 or 1")
-    bad = np.flatnonzero(~np.isin(values, (0, 1)))
+        raise DataError(f"labels of shape {values.shape} for {rows} test rows", file=file)
+    bad = np.flatnonzero(~np.isin(values, (0, 1)) | (values.dtype.kind in "OUS"))
     if len(bad):
-        raise DataError(f"label {values[bad[0]]} is neither 0 nor 1", file=file, row=int(bad[0]))
-    return values.astype(np.int8)
+        row = int(bad[0])
+        raise DataError(f"label {values.tolist()[row]!r} is neither 0 nor 1", file=file, row=row)
+    bits = values.astype(np.int8)
+    bits.flags.writeable = False
+    return bits

@@ -19,11 +19,11 @@ PARTS = {"train": "train", "test": "test", "labels": "test_label", "causes": "in
 
 def find(name: str, root: Path) -> dict[str, dict[str, Path]]:
     """The machines whose training file is there; few have no interpretation."""
-    endings = tuple(f".txt{suffix}" for suffix in ("", *reading.OPENERS))  # not a begun .txt.part
-    names = [file.name for file in (root / FOLDER / "train").glob("*.txt*")]
+    folder = root / FOLDER
+    files = [*folder.glob("train/*.txt"), *folder.glob("train/*.txt.[xg]z")]
     return {
-        machine: {p: reading.find(root / FOLDER / at / f"{machine}.txt") for p, at in PARTS.items()}
-        for machine in {name.split(".")[0] for name in names if name.endswith(endings)}
+        machine: {p: reading.find(folder / at / f"{machine}.txt") for p, at in PARTS.items()}
+        for machine in {file.name.split(".")[0] for file in files}
     }
 
 
@@ -60,9 +60,6 @@ def _cause(line: str, row: int, path: Path, shape: tuple[int, int]) -> Cause:
         hint = "Expected start-end:channel,channel,..."
         raise DataError(f"cannot read {line!r}", file=path, row=row, hint=hint) from error
     if not 0 <= start < end <= shape[0] or not all(0 <= index < shape[1] for index in indices):
-        raise DataError(
-            f"{line!r} lies outside the {shape[0]} rows and {shape[1]} channels of the test half",
-            file=path,
-            row=row,
-        )
+        size = f"{shape[0]} rows and {shape[1]} channels of the test half"
+        raise DataError(f"{line!r} lies outside the {size}", file=path, row=row)
     return Cause(start, end, indices)

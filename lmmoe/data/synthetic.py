@@ -20,8 +20,6 @@ once, and the loud ones are restless: how far off a value is varies from row to 
 It is no benchmark. It shows that a detector works and which kind of event it finds. Its sizes were
 set so that LightMMoE finds about half and the norm of a row a quarter (average precision): such
 numbers say nothing about real servers.
-
-Axes: t rows (time), c channels. Lengths are in rows, one a minute.
 """
 
 from collections.abc import Mapping
@@ -354,29 +352,25 @@ def _inject(
             channels = tuple(sorted(SINGLE[i] for i in hit))
         place = np.ix_(range(fault.start, fault.end), channels)
         block, scale = test[place], sd[list(channels)]
-        if fault.kind in ("spike", "shift"):
-            step = _step(fault.kind, block, scale, random)
-            test[place] = block + scale * step * _restless(block, random)
-        elif fault.kind == "relation":
+        if fault.kind == "relation":
             test[place] = _repeat(block, train[:, channels])
         elif fault.kind == "stuck":
             test[place] = test[fault.start - 1, list(channels)]
-        elif fault.kind == "leak":
-            ramp = np.linspace(0, 3.5 + 1.5 * random.random_sample(), len(block))[:, None]
-            test[place] = block + scale * ramp * _restless(block, random)
+        elif fault.kind != "duration":
+            if fault.kind == "spike":
+                step = 3 + 3 * random.random_sample(len(scale))
+            elif fault.kind == "leak":
+                step = np.linspace(0, 3.5 + 1.5 * random.random_sample(), len(block))[:, None]
+            else:
+                size = 1.5 + 1.5 * random.random_sample(len(scale))
+                sign = np.where(random.random_sample(len(scale)) < 0.5, -1, 1)
+                # No reading of a server falls below 0: such a channel moves up instead.
+                lowest = (block + (1 + 2 * RESTLESS) * sign * size * scale).min(axis=0)
+                step = np.where(lowest < 0, size, sign * size)
+            restless = 1 + RESTLESS * np.clip(random.standard_normal(block.shape), -2, 2)
+            test[place] = block + scale * step * restless
         causes.append(Cause(fault.start, fault.end, channels))
     return test, tuple(causes)
-
-
-def _step(kind: str, block: Floats, scale: Floats, random: np.random.RandomState) -> Floats:
-    """How far each channel of ``block (t, c)`` jumps, ``(c,)``, in standard deviations."""
-    if kind == "spike":
-        return 3 + 3 * random.random_sample(len(scale))
-    size = 1.5 + 1.5 * random.random_sample(len(scale))
-    sign = np.where(random.random_sample(len(scale)) < 0.5, -1, 1)
-    # No reading of a server falls below 0: such a channel moves up instead.
-    lowest = (block + (1 + 2 * RESTLESS) * sign * size * scale).min(axis=0)
-    return np.where(lowest < 0, size, sign * size)
 
 
 def _repeat(block: Floats, train: Floats) -> Floats:
@@ -399,8 +393,3 @@ def _repeat(block: Floats, train: Floats) -> Floats:
     weight = np.minimum(fade, 1)[:, None]
     mixed = weight * train[start : start + len(block)] + (1 - weight) * block
     return np.clip(mixed, train.min(axis=0), train.max(axis=0))
-
-
-def _restless(block: Floats, random: np.random.RandomState) -> Floats:
-    """A factor about 1 for each value of ``block (t, c)``, cut at two deviations: 0 to 2."""
-    return 1 + RESTLESS * np.clip(random.standard_normal(block.shape), -2, 2)

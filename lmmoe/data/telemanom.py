@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from lmmoe.data import reading
 from lmmoe.data.series import Series
@@ -28,7 +27,7 @@ def find(name: str, root: Path) -> dict[str, dict[str, Path]]:
     if not folder.is_dir():
         return {}
     labels = reading.find(folder / "labeled_anomalies.csv")
-    lines = _lines(labels)
+    lines = reading.read_frame(labels, usecols=COLUMNS)
     found = {}
     for entity in lines.loc[lines["spacecraft"] == name.upper(), "chan_id"]:
         halves = {half: folder / half / f"{entity}.npy" for half in ("train", "test")}
@@ -40,18 +39,14 @@ def find(name: str, root: Path) -> dict[str, dict[str, Path]]:
 def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
     """One entity: 25 channels for SMAP, 55 for MSL, some hundred to 8,640 rows in each half."""
     train, test = (reading.read_npy(parts[half]) for half in ("train", "test"))
-    lines = _lines(parts["labels"])
+    lines = reading.read_frame(parts["labels"], usecols=COLUMNS)
     labels = np.zeros(len(test), dtype=np.int8)
     for row in np.flatnonzero(lines["chan_id"] == entity).tolist():
         place = {"file": parts["labels"], "row": row}
         text, count = lines.loc[row, ["anomaly_sequences", "num_values"]]
         if count != len(test):
-            raise DataError(
-                f"{entity} has {len(test)} test rows, but its labels are for {count}",
-                **place,
-                column="num_values",
-                hint="Arrays and labels must be of the same release",
-            )
+            problem = f"{entity} has {len(test)} test rows, but its labels are for {count}"
+            raise DataError(problem, **place, column="num_values")
         place["column"] = "anomaly_sequences"
         try:
             spans = [(int(first), int(last)) for first, last in json.loads(text)]
@@ -66,12 +61,3 @@ def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
     return Series.checked(
         dataset=dataset, entity=entity, train=train, test=test, labels=labels, files=dict(parts)
     )
-
-
-def _lines(path: Path) -> pd.DataFrame:
-    """The label file, one line per entity or several."""
-    lines = reading.read_frame(path)
-    missing = [column for column in COLUMNS if column not in lines]
-    if missing:
-        raise DataError("no such column", file=path, column=missing[0])
-    return lines
