@@ -101,7 +101,7 @@ def write(made: Detector, path: str | Path) -> Path:
     facts = {"format": FORMAT, "detector": made.name, "first_scores": made.first_scores}
     facts |= {"window": made.window, "horizon": made.horizon}
     facts |= {"channels": made.n_features_in_, "threshold": made.threshold_}
-    program.model.metadata_props.update({name: str(fact) for name, fact in facts.items()})
+    program.model.metadata_props |= {name: str(fact) for name, fact in facts.items()}
     with paths.replacing(Path(path)) as part:
         program.save(part)
     return Path(path)
@@ -251,12 +251,9 @@ def _run(options: argparse.Namespace) -> int:
 
     check_place(options.out, "ONNX file", options.model)
     made = Model.load(options.model).detector
-    try:
-        with TemporaryDirectory(prefix="lmmoe-") as folder:
-            file = write(made, Path(folder, "model.onnx") if options.int8 else options.out)
-            if options.int8:
-                quantise(file, options.out)
-    except OSError as error:
-        raise DataError(f"the ONNX file cannot be written ({error})", file=options.out) from error
+    with TemporaryDirectory(prefix="lmmoe-") as folder:
+        file = write(made, Path(folder, "model.onnx") if options.int8 else options.out)
+        if options.int8:
+            quantise(file, options.out)
     sys.stdout.write(f"{options.out}: written, {options.out.stat().st_size:,} bytes\n")
     return 0

@@ -9,6 +9,7 @@ import ctypes
 import gc
 import os
 import platform
+import re
 import subprocess
 import threading
 import time
@@ -120,8 +121,7 @@ def measured() -> Iterator[Cost]:
     second run in one process may be too low).
     """
     _give_back()
-    cost, done = Cost(), threading.Event()
-    process = psutil.Process()
+    cost, done, process = Cost(), threading.Event(), psutil.Process()
     start = peak = process.memory_info().rss
 
     def watch() -> None:
@@ -151,11 +151,8 @@ def _give_back() -> None:
 def cpu_name() -> str:
     """Name of the processor, as far as the system tells it."""
     info = Path("/proc/cpuinfo")  # Linux; platform.processor() is empty there
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            key, _, name = line.partition(":")
-            if key.strip() == "model name":
-                return f"{name.strip()} ({platform.machine()})"
+    if info.is_file() and (name := re.search(r"model name\s*: (.*)", info.read_text())):
+        return f"{name[1].strip()} ({platform.machine()})"
     return platform.processor() or platform.machine()
 
 
@@ -178,6 +175,10 @@ def per_row(made: Detector, rows: Floats) -> float:
     recurrent layers are such) and sums of products; what is done once per element (scaling,
     activations) is not. NaN where a method has no product, or where another package hides them.
     """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+    from torch.utils.module_tracker import ModuleTracker
+
     from lmmoe.detectors.neural import Forecaster
 
     for cls in type(made).__mro__:
@@ -187,27 +188,21 @@ def per_row(made: Detector, rows: Floats) -> float:
     # biases into its products.
     plain = isinstance(made, Forecaster)
     score = partial(Forecaster._forecasts, made) if plain else made.decision_function
-    one, more = (multiply_adds(score, rows_for(made, rows, batch)) for batch in (1, 1 + PROBE))
-    return (more - one) / PROBE or float("nan")  # what each call does once drops out
-
-
-def multiply_adds(work: Callable[..., object], *given: object) -> int:
-    """Count the multiply-adds of the torch operations that ``work(*given)`` executes."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-    from torch.utils.module_tracker import ModuleTracker
 
     def lstm(inputs: tuple, of_inputs: tuple, of_state: tuple, *_: object, **__: object) -> int:
         """Shapes (w, b, n) and of two matrices: a product with each in every step."""
         return 2 * int(np.prod(inputs[:-1]) * (np.prod(of_inputs) + np.prod(of_state)))
 
     layer = getattr(torch.ops.aten, "mkldnn_rnn_layer", None)  # missing on some processors
-    own = {layer: lstm} if layer else {}
-    # The tracker of modules fails where one gives out its weights as they are.
-    with patch.object(ModuleTracker, "_fw_post_hook", lambda *_: None):
-        with FlopCounterMode(display=False, custom_mapping=own) as counter:
-            work(*given)
-    return counter.get_total_flops() // 2
+    counted = []
+    for batch in (1, 1 + PROBE):
+        # The tracker of modules fails where one gives out its weights as they are.
+        with patch.object(ModuleTracker, "_fw_post_hook", lambda *_: None):
+            with FlopCounterMode(display=False, custom_mapping={layer: lstm}) as counter:
+                score(rows_for(made, rows, batch))
+        counted.append(counter.get_total_flops() // 2)
+    # What each call does once drops out.
+    return (counted[1] - counted[0]) / PROBE or float("nan")
 
 
 def die_with_parent() -> None:

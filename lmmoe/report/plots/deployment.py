@@ -116,8 +116,6 @@ def compression(shares: pd.DataFrame) -> Figure:
 
     Bytes left, average precision kept (dotted: what random scores keep), times the base's speed.
     """
-    if shares.empty:
-        return note("No model could be compressed.")
     blocks = {base: block[::-1] for base, block in shares.groupby("base", sort=False)}
     sizes = [len(block) for block in blocks.values()]
     layout = {"squeeze": False, "sharey": "row", "height_ratios": sizes}
@@ -146,7 +144,7 @@ def compression(shares: pd.DataFrame) -> Figure:
 def newcomers(means: pd.DataFrame) -> Figure:
     """Quality and normal rows in alarm on a machine never seen, by how much it was learned from.
 
-    ``means`` is `lmmoe.report.deployment.new_machine_means`.
+    ``means`` is `lmmoe.report.new_machines.means`.
     """
     if means.empty:
         return note("Too few machines of the same channels: none can be held out.")
