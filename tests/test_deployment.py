@@ -84,21 +84,14 @@ class TestAlarms:
         scores[45] = 4  # opens before the second event, and is still open in it
         scores[51] = 4
         scores[70:72] = 4  # false
-        found = deployment.counted(*self.case(scores), scores, 3.0, release=1.0)
-        expected = {"rule": 3, "threshold": 3, "last_threshold": 3, "promised_share": np.nan}
-        expected |= {"share": (scores[LABELS == 0] > 3).mean(), "promised_per_day": np.nan}
-        expected |= {"alarms_per_day": 4 / 2, "false_alarms_per_day": 2 / 2, "days": 2, "events": 3}
-        expected |= {"found": 2 / 3, "announced": 1 / 3, "delay": (2 + 0) / 2}
-        assert list(found) == list(expected)
-        assert list(found.values()) == pytest.approx(list(expected.values()), nan_ok=True)
-
-    def test_promises_are_those_of_the_rules(self):
-        made, model = self.case(np.arange(100))
-        by = {r: deployment.counted(made, model, np.arange(100.0), r) for r in deployment.RULES}
-        assert by["budget:1"]["promised_per_day"] == 1
-        shares = [by[rule]["promised_share"] for rule in deployment.RULES[1:]]
-        assert shares == pytest.approx([0.01, 1e-4, 1e-4])
-        assert by["pot:0.0001"]["threshold"] == metrics.pot(model.calibration)
+        found = deployment.counted(*self.case(scores), scores, "3")
+        expected = {"rule": "3", "threshold": 3, "last_threshold": 3}
+        expected |= {"share": (scores[LABELS == 0] > 3).mean(), "alarms_per_day": 4 / 2}
+        expected |= {"false_alarms_per_day": 2 / 2, "days": 2, "events": 3}
+        assert found == expected | {"found": 2 / 3, "announced": 1 / 3, "delay": (2 + 0) / 2}
+        made, model = self.case(scores)
+        found = deployment.counted(made, model, scores, "pot:0.0001")
+        assert found["threshold"] == metrics.pot(model.calibration) == found["last_threshold"]
 
     def test_an_alarm_at_the_end_counts_and_rows_without_a_score_do_not(self):
         found, above = deployment.episodes(np.array([np.nan, 5.0, 1.0, np.nan, 5.0]), 2.0)

@@ -101,7 +101,7 @@ def write(made: Detector, path: str | Path) -> Path:
     facts = {"format": FORMAT, "detector": made.name, "first_scores": made.first_scores}
     facts |= {"window": made.window, "horizon": made.horizon}
     facts |= {"channels": made.n_features_in_, "threshold": made.threshold_}
-    program.model.metadata_props |= {name: str(fact) for name, fact in facts.items()}
+    program.model.metadata_props.update({name: str(fact) for name, fact in facts.items()})
     with paths.replacing(Path(path)) as part:
         program.save(part)
     return Path(path)
