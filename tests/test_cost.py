@@ -200,8 +200,8 @@ class TestTable:
     def test_what_cannot_be_saved_has_no_size_and_no_memory_of_scoring(self, profile, tasks):
         pytest.importorskip("pyod")
         line = cost.table(only(profile, FOREIGN), SHORT).loc[FOREIGN]
-        assert line[["model_bytes", "learned_bytes", "inference_mb", "multiply_adds"]].isna().all()
-        assert line["train_seconds"] > 0
+        gaps = ["model_bytes", "learned_bytes", "inference_mb", "multiply_adds"]
+        assert line[gaps].isna().all() and line["train_seconds"] > 0
 
     def test_nothing_is_measured_twice_but_failures_are_tried_again(
         self, profile, tasks, monkeypatch, tmp_path
@@ -216,19 +216,16 @@ class TestTable:
         assert found["error"].isna().all() and tasks == ["costs_of", "memory_of"]
         pd.testing.assert_frame_equal(cost.table(profile, SHORT), found)
         # Another effort, other settings: another measurement.
-        cost.table(profile, replace(SHORT, name="other"))
-        assert len(tasks) == 8
-        other = only(profile, "LightMMoE", **LIGHT | {"experts": 1})
-        assert cost.table(other, SHORT)["key"]["LightMMoE"] != found["key"]["LightMMoE"]
-        # Nor what is published, unless that is wanted.
-        file = paths.figures("mine") / "efficiency.csv"
-        file.parent.mkdir(parents=True)
-        found.assign(device="another processor").to_csv(file)
-        tasks.clear()
+        for other, effort in (
+            (profile, replace(SHORT, name="other")),
+            (only(profile, "LightMMoE", **LIGHT | {"experts": 1}), SHORT),
+        ):
+            assert cost.table(other, effort)["key"]["LightMMoE"] != found["key"]["LightMMoE"]
+        # Nor what is published.
+        paths.figures("mine").mkdir(parents=True)
+        found.assign(device="another").to_csv(paths.figures("mine") / "efficiency.csv")
         monkeypatch.setenv("LMMOE_CACHE", str(tmp_path / "empty"))
-        assert set(cost.table(profile, SHORT)["device"]) == {"another processor"} and not tasks
-        monkeypatch.setenv("LMMOE_FRESH", "1")
-        assert set(cost.table(profile, SHORT)["device"]) == {measure.cpu_name()}
+        assert set(cost.table(profile, SHORT)["device"]) == {"another"}
 
     def test_a_quick_one_measures_few_on_a_typical_entity(self, profile, tasks, monkeypatch):
         lengths = {"short": 100, "long": 300, "longer": 310, "longest": 320, "shorter": 90}
@@ -340,11 +337,8 @@ def test_tables_and_pictures_that_people_see():
     assert shown.loc["LightMMoE", "learned (kB)"] == round(light["learned_bytes"] / 1000, 1)
     assert "L2 norm (MTSExample)" in shown.index
     figure = drawn(lambda: pictures.costs(table))
-    assert len(figure.axes[0].get_yticks()) == len(table)
     dots = [len(c.get_offsets()) for c in figure.axes[2].collections]
     assert sorted(dots) == [1] * len(table) + [3] * len(table)  # rows a second: one call filled
-    [text] = drawn(lambda: pictures.costs(table.assign(error="no"))).axes[0].texts
-    assert text.get_text() == "No detector could be measured."
     left, right = drawn(lambda: pictures.roofline(points, limits)).axes
     assert [max(one.get_ydata()) for one in left.lines[:3]] == [limits["gflops"].max()] * 3
     assert list(right.lines[2].get_ydata()) == points.loc["training", "times_bound"].tolist()

@@ -8,6 +8,7 @@ compared, `table` measures it on a profile's entities, `kept_shares` sets it aga
 import copy
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -164,23 +165,18 @@ class Student(Mixture):
     def _learner(
         self, network: torch.nn.Module, inputs: Tensor, generator: torch.Generator
     ) -> training.Learner:
-        own = inputs[:, : inputs.shape[1] // 2]
-        return _Taught(super()._learner(network, own, generator))
+        """Windows ``(b, 2 c, w)`` and targets ``(b, 2 c)`` hold truth, then goals."""
+        half = inputs.shape[1] // 2
+        inner = super()._learner(network, inputs[:, :half], generator)
 
+        def step(windows: Tensor, target: Tensor) -> Tensor:
+            return inner.step(windows[:, :half].contiguous(), target[:, half:].contiguous())
 
-class _Taught:
-    """A learner whose windows ``(b, 2 c, w)`` and targets ``(b, 2 c)`` hold truth, then goals."""
+        def loss(windows: Tensor, target: Tensor) -> Tensor:
+            return inner.loss(windows[:, :half].contiguous(), target[:, :half].contiguous())
 
-    def __init__(self, inner: training.Learner) -> None:
-        self.inner, self.network, self.end_epoch = inner, inner.network, inner.end_epoch
-
-    def step(self, windows: Tensor, target: Tensor) -> Tensor:
-        own, goal = windows.chunk(2, dim=1)[0], target.chunk(2, dim=1)[1]
-        return self.inner.step(own.contiguous(), goal.contiguous())
-
-    def loss(self, windows: Tensor, target: Tensor) -> Tensor:
-        own, truth = windows.chunk(2, dim=1)[0], target.chunk(2, dim=1)[0]
-        return self.inner.loss(own.contiguous(), truth)
+        end = inner.end_epoch
+        return SimpleNamespace(network=inner.network, step=step, loss=loss, end_epoch=end)
 
 
 # --- methods ---
@@ -290,7 +286,7 @@ def table(profile: Profile) -> pd.DataFrame:
     entities = [entity for entity in chosen if entity in profile.present] or profile.present[:1]
     methods = METHODS if chosen else FEW
     brief = {"epochs": 1} | ({"batch": 128} if profile.dataset == "synthetic" else {})
-    seed, vus_window = profile.seeds[0], profile.vus_window
+    seed = profile.seeds[0]
     for entity in each(entities, "compression", "entity"):
         series = profile.load(entity)
         runs = {LARGE: Run(series, LARGE, PROTOCOL, seed, {} if chosen else brief)}
@@ -301,18 +297,14 @@ def table(profile: Profile) -> pd.DataFrame:
 
         def compute(series: Series = series, runs: dict[str, Run] = runs) -> list[store.Line]:
             bases = {name: result(run).detector for name, run in runs.items()}
-            return measured(series, bases, methods, vus_window, seed)
+            return measured(series, bases, methods, profile.vus_window, seed)
 
         lines += keep.lines(shown, hidden, compute)
     return pd.DataFrame(lines).reindex(columns=["key", *COLUMNS])
 
 
 def measured(
-    series: Series,
-    bases: dict[str, Mixture],
-    methods: tuple[Method, ...],
-    vus_window: int,
-    seed: int,
+    series: Series, bases: dict[str, Mixture], methods: tuple[Method, ...], window: int, seed: int
 ) -> list[store.Line]:
     """Measure methods on one entity: a line each, then the controls', with `COLUMNS`' names.
 
@@ -324,7 +316,7 @@ def measured(
     rows, labels = protocol.train(series), protocol.labels(series)
 
     def quality(scorer: Detector | Runtime) -> dict[str, float]:
-        values = evaluate(labels, scorer.decision_function(series.test), vus_window=vus_window)
+        values = evaluate(labels, scorer.decision_function(series.test), vus_window=window)
         return {name: float(values[name]) for name in QUALITY}
 
     with TemporaryDirectory(prefix="lmmoe-") as folder:

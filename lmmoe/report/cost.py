@@ -48,9 +48,9 @@ COLUMNS = (
 class Effort:
     """How long to measure: ``repeats`` of training and scoring, but not beyond ``seconds`` each.
 
-    Calls of few rows are repeated for ``call_seconds``. ``grown`` are the detectors whose growth is
-    measured. LightMMoE is held to the processor's limits with ``batches`` of rows, in ``rounds``;
-    its training is the difference of two fits of so many ``epochs``.
+    Calls of few rows are repeated for ``call_seconds``; growth is that of the detectors ``grown``.
+    LightMMoE is held to the processor's limits with ``batches`` of rows, in ``rounds``; its
+    training is the difference of two fits of so many ``epochs``.
     """
 
     name: str
@@ -87,9 +87,8 @@ def table(profile: Profile, effort: Effort, *, entity: str = "") -> pd.DataFrame
     that fails has ``error`` and no numbers.
     """
     if not entity:
-        lengths = {name: len(profile.load(name).train) for name in profile.present}
-        middle = np.median(list(lengths.values()))
-        entity = next(name for name, length in lengths.items() if length >= middle)
+        rows = pd.Series({name: len(profile.load(name).train) for name in profile.present})
+        entity = rows.index[rows >= rows.median()][0]
     series, protocol = profile.load(entity), PROTOCOLS[profile.protocols[0]]
     train, names = protocol.train(series), list(profile.detectors)
     if effort.name == QUICK.name:
@@ -174,9 +173,9 @@ def memory_of(file: Path, rows: Floats) -> store.Line:
         made.decision_function(rows_for(made, rows, batch))
 
     load(1)  # and what is imported late
-    with measure.measured() as cost:
+    with measure.measured() as memory:
         load(256)
-    return {"inference_mb": cost.peak_mb, "process_mb": psutil.Process().memory_info().rss / 1e6}
+    return {"inference_mb": memory.peak_mb, "process_mb": psutil.Process().memory_info().rss / 1e6}
 
 
 # --- how it grows ---
@@ -210,16 +209,13 @@ def sizes(effort: Effort) -> list[store.Line]:
             brief = {k: v for k, v in {"epochs": 1, "held_out": 0.0}.items() if k in known}
             for value in values[1:4] if quick else values:
                 at = BASE | {axis: value}
-                settings = brief | ({} if axis in BASE else {axis: value})
-                window = int((known | settings).get("window", 0))
-                if window * at["channels"] > WIDEST.get(name, np.inf):
-                    continue
                 rows = at["rows"] // (8 if quick else 1)
-                found.append(
-                    {"axis": axis, "value": rows if axis == "rows" else value, "detector": name}
-                    | {"settings": settings, "channels": at["channels"], "rows": rows + window}
-                    | {"entities": at["entities"]}
-                )
+                settings = brief | ({} if axis in BASE else {axis: value})
+                window = (known | settings).get("window", 0)
+                if window * at["channels"] <= WIDEST.get(name, np.inf):
+                    line = {"axis": axis, "value": rows if axis == "rows" else value}
+                    line |= {"detector": name, "settings": settings, "channels": at["channels"]}
+                    found.append(line | {"rows": rows + window, "entities": at["entities"]})
     return found
 
 

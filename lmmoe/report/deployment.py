@@ -160,9 +160,9 @@ STEPS = tuple(
 def steps(profile: Profile, rows: pd.DataFrame) -> pd.DataFrame:
     """Time a live row of each detector on the profile's first entity, one thread: `STEPS`.
 
-    Of the detectors that have succeeded there in ``rows`` (`lmmoe.report.runs`). Wall time is what
-    somebody waits, and other work on the machine lengthens it; processor time of the thread is what
-    a quiet machine would make somebody wait. ``error`` says why a detector has no live score.
+    Of the detectors that have succeeded there in ``rows`` (`lmmoe.report.experiment.table`).
+    Processor time of the thread is what a quiet machine would make somebody wait. ``error`` says
+    why a detector has no live score.
     """
     entity = profile.present[0]
     series, keep, lines = profile.load(entity), store.Table(profile.profile, "live_steps"), []
@@ -338,7 +338,7 @@ def watch(model: Model, series: Series, rule: str) -> Day:
     hit = [e for e in sizes if any(e[0] <= row < e[1] for row in opened)]
     short = [event for event in hit if sizes[event] <= day // 2]
     best = max(short or hit or sizes, key=sizes.get, default=(len(series.test) // 2,) * 2)
-    start = min(max(best[0] - day // 3, 0), max(len(series.test) - day, 0))
+    start = min(max(best[0] - day // 3, 0), len(series.test) - day)
     first = max(start - len(stream.window), 0)
     scores = np.array([stream.step(row).score for row in series.test[first : start + day]])
     found, _ = episodes(scores, level, model.normal)

@@ -47,11 +47,10 @@ PRODUCTS: dict[str, Callable[[Detector], float]] = {
         * made.n_features_in_
     ),
     "RidgeVAR": lambda made: made.parameters - made.n_features_in_,  # without the intercept
-    "KMeansAD": lambda made: made.parameters,  # a product with each centre
-    "NearestNeighbours": lambda made: made.parameters,  # and with each learned row
-    "MTSExample": lambda made: made.n_features_in_,  # a square added for each channel
-    "L2MinMax": lambda made: made.n_features_in_,
-    "MovingAverage": lambda made: made.n_features_in_,
+    # A product with each centre, or with each learned row.
+    **dict.fromkeys(("KMeansAD", "NearestNeighbours"), lambda made: made.parameters),
+    # A square added for each channel, or likewise.
+    **dict.fromkeys(("MTSExample", "L2MinMax", "MovingAverage"), lambda made: made.n_features_in_),
 }
 
 
@@ -67,8 +66,7 @@ def each(items: list[str], title: str, unit: str) -> Iterator[str]:
 def isolated(task: Callable[..., dict], *given: object) -> dict:
     """Call ``task(*given)``, a function of a module, in a new process with one thread.
 
-    It is a copy of one that has imported `LIBRARIES` and done nothing else. Raises what
-    the task raises, and `RuntimeError` where the process is killed.
+    Raises what the task raises, and `RuntimeError` where the process is killed.
     """
     context = get_context("forkserver")
     context.set_forkserver_preload(LIBRARIES)
@@ -116,9 +114,8 @@ class Cost:
 def measured() -> Iterator[Cost]:
     """Measure the block; the result is filled in when it ends.
 
-    Memory is sampled, not traced, which slows nothing. What earlier work left behind would hide
-    what this needs: it is given back first, where the C library can (glibc; elsewhere the peak of a
-    second run in one process may be too low).
+    Memory is sampled, not traced, which slows nothing. What earlier work left behind is given back
+    first (by glibc; elsewhere the peak of a second run in one process may be too low).
     """
     _give_back()
     cost, done, process = Cost(), threading.Event(), psutil.Process()
@@ -206,10 +203,7 @@ def per_row(made: Detector, rows: Floats) -> float:
 
 
 def die_with_parent() -> None:
-    """End this process and its children as soon as the parent is gone, even killed with -9.
-
-    A watching thread rather than Linux's prctl, so that macOS behaves alike.
-    """
+    """End this process and its children as soon as the parent is gone, even killed with -9."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -226,8 +220,8 @@ def commit() -> str:
     """The commit of the working tree, ``-dirty`` where code differs from it, else "unknown"."""
 
     def git(*words: str) -> str:
-        how = {"cwd": paths.home(), "capture_output": True, "text": True, "check": True}
-        return subprocess.run(["git", *words], **how).stdout.strip()
+        how = {"cwd": paths.home(), "text": True, "stderr": subprocess.DEVNULL}
+        return subprocess.check_output(["git", *words], **how).strip()
 
     try:
         head = git("rev-parse", "HEAD")
