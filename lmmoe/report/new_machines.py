@@ -58,16 +58,15 @@ class Shared(Mixture):
 
 
 def train_shared(
-    machines: list[npt.ArrayLike], *, seed: int = 0, most: int = WINDOWS, **settings: object
+    rows: list[Floats], *, seed: int = 0, most: int = WINDOWS, **settings: object
 ) -> MMoE:
-    """Train LightMMoE's network on raw training rows ``(t, c)`` of several machines together.
+    """Train LightMMoE's network on raw training rows ``(t, c)``, an array a machine, together.
 
     Each machine's rows are scaled by themselves; no window holds rows of two. ``most`` bounds the
     windows of an epoch; nothing stops training early. Raises `DataError` for too few rows,
     `RuntimeError` where training diverges.
     """
     like = detector(SUBJECT, seed=seed, **settings)
-    rows = [np.asarray(one, dtype=np.float64) for one in machines]
     if min(map(len, rows)) < like.min_rows:
         raise DataError(f"a machine with fewer rows than a window needs ({like.min_rows})")
     scaled = [torch.from_numpy(Scaling.of("z-score", one)(one).astype(np.float32)) for one in rows]
