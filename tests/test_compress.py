@@ -104,11 +104,6 @@ class TestPruning:
         np.testing.assert_array_equal(made.decision_function(rows()), before)
 
     def test_what_cannot_be_pruned(self):
-        made = detector("LightMMoE", **LIGHT).fit(rows())
-        for share in (0, 1.5, float("nan")):
-            message = r"hidden=.*: a share above 0 and at most 1 is needed"
-            with pytest.raises(DataError, match=message):
-                pruned(made, rows(), hidden=share)
         other = detector("LightMMoE", **LIGHT, gate="mean").fit(rows())
         with pytest.raises(DataError, match="cannot be pruned: other experts or gate"):
             pruned(other, rows(), experts=0.5)
@@ -156,8 +151,8 @@ def test_every_method_is_measured_and_one_that_fails_costs_no_other(monkeypatch)
     def fails(*given, **settings):
         raise RuntimeError("no")
 
-    monkeypatch.setattr(compress, "Bfloat16", fails)
-    table = pd.DataFrame(compress.measured(one, bases, vus_window=5)).assign(entity="m")
+    monkeypatch.setattr(compress, "in_bfloat16", fails)
+    table = pd.DataFrame(compress.measured(one, bases, compress.METHODS, 5, 0)).assign(entity="m")
     assert table["method"].tolist() == [*(m.name for m in compress.METHODS), *compress.CONTROLS]
     failed = table[table["error"].notna()]
     assert failed[["method", "error"]].to_numpy().tolist() == [["bfloat16", "RuntimeError: no"]]
@@ -175,16 +170,15 @@ def test_shares_are_ratios_of_means_over_the_methods_own_machines():
     lines += [("int8", "int8", "m", 0.4, 0.5), ("int8", "int8", "n", 0.2, 0.3)]
     lines += [("control", "random", "n", 0.1, None)]
     columns = ["kind", "method", "entity", "average_precision", "speed"]
-    table = pd.DataFrame(lines, columns=columns).assign(base="whole", parameters=1, bytes=2)
-    shares = compress.kept_shares(table.assign(error=None))
+    table = pd.DataFrame(lines, columns=columns).assign(base="whole", error=None)
+    others = dict.fromkeys(["parameters", "bytes", *compress.QUALITY[1:]], 1)
+    shares = compress.kept_shares(table.assign(**others))
     assert shares["average_precision"].to_list() == pytest.approx([1, 0.75, 0.6 / 0.5, 1])
     assert shares["entities"].to_list() == [2, 1, 2, 1]
     assert shares.loc["int8", "speed"] == pytest.approx(0.4)
-    assert compress.kept_shares(table.iloc[:0].assign(error=None)).empty
     table = compress.kept_shares(store.read(paths.figures("smd") / "compression.csv"))
     assert len(table[table.index == "random"]) == 2  # beside each base
     assert len(drawn(lambda: pictures.compression(table)).axes) == 6
-    assert len(drawn(lambda: pictures.compression(table.iloc[:0])).axes) == 1
 
 
 # --- ONNX ---
@@ -245,7 +239,7 @@ class TestExport:
             assert out.stat().st_size < 0.8 * file.stat().st_size
             assert np.abs(scores - expected).max() > 1e-5  # it does calculate in int8
             np.testing.assert_allclose(scores, expected, rtol=0.2, atol=0.2)
-        scores = compress.Bfloat16(made).decision_function(rows(seed=3))
+        scores = compress.in_bfloat16(made).decision_function(rows(seed=3))
         np.testing.assert_allclose(scores, expected, rtol=0.1, atol=0.05)
         assert np.abs(scores - expected).max() > 1e-6
         assert made.network.experts.conv.dtype.itemsize == 4  # the detector's own stays
@@ -253,33 +247,34 @@ class TestExport:
     def test_refuses_where_packages_are_missing(self, monkeypatch, tmp_path, light):
         monkeypatch.setattr(export, "find_spec", {"onnx": 1, "onnxscript": 1}.get)
         wanted = "ONNX needs onnxruntime, not installed here. Install the extra: pip install"
-        for call, given in ((export.write, light[0]), (export.quantise, light[1])):
+        for call, given in (
+            (export.write, (light[0], tmp_path / "x.onnx")),
+            (export.quantise, (light[1], tmp_path / "x.onnx")),
+            (export.Runtime, (light[1],)),
+        ):
             with pytest.raises(DataError, match=wanted):
-                call(given, tmp_path / "x.onnx")
-        with pytest.raises(DataError, match=wanted):
-            export.Runtime(light[1])
+                call(*given)
 
     def test_refuses_other_detectors_files_and_rows(self, light, tmp_path):
         import onnx
 
+        out = tmp_path / "x.onnx"
         with pytest.raises(DataError, match="PCA cannot be exported: it does not forecast"):
-            export.write(detector("PCA").fit(rows()), tmp_path / "x.onnx")
+            export.write(detector("PCA").fit(rows()), out)
         with pytest.raises(RuntimeError, match="has not been fitted"):
-            export.write(detector("LightMMoE"), tmp_path / "x.onnx")
-        with pytest.raises(DataError, match=r"shape \(30, 4\): 3 channels and at"):
-            export.quantise(light[1], tmp_path / "x.onnx", rows=np.zeros((30, 4)))
-        assert not list(tmp_path.iterdir())
-        with pytest.raises(DataError, match=r"shape \(6, 3\): 3 channels and at least 7 rows"):
-            export.Runtime(light[1]).decision_function(np.zeros((6, 3)))
-        (tmp_path / "text.onnx").write_text("not a model")
-        for name in ("text.onnx", "none.onnx"):
+            export.write(detector("LightMMoE"), out)
+        with pytest.raises(DataError, match=r"shape \(30, 4\): 3 channels and at least 7 rows"):
+            export.quantise(light[1], out, rows=np.zeros((30, 4)))
+        assert not out.exists()
+        out.write_text("not a model")
+        for name in ("x.onnx", "none.onnx"):
             with pytest.raises(DataError, match=f"{name}: not a readable ONNX file"):
                 export.Runtime(tmp_path / name)
         model = onnx.load(light[1])
         del model.metadata_props[:]
-        onnx.save(model, tmp_path / "other.onnx")
+        onnx.save(model, out)
         with pytest.raises(DataError, match=r"not one of lmmoe's \(None\)"):
-            export.Runtime(tmp_path / "other.onnx")
+            export.Runtime(out)
 
     def test_command(self, light, tmp_path, capsys):
         model = Model(light[0], Facts.of(rows())).save(tmp_path / "model.safetensors")

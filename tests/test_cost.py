@@ -164,7 +164,6 @@ def tasks(monkeypatch, small_runs):
         return task(*given)
 
     monkeypatch.setattr(measure, "isolated", here)
-    monkeypatch.setattr(cost, "second_device", lambda: ("", ""))
     return done
 
 
@@ -179,6 +178,11 @@ def profile(tmp_path, monkeypatch):
     return Profile(profile="mine", dataset="own", detectors=DETECTORS)
 
 
+def only(profile, *names, **settings):
+    """The profile with these detectors, all with the same settings."""
+    return profile.model_copy(update={"detectors": dict.fromkeys(names, settings)})
+
+
 class TestTable:
     def test_every_column_of_a_network(self, profile, tasks):
         line = cost.table(profile, SHORT).loc["LightMMoE"]
@@ -187,7 +191,6 @@ class TestTable:
         assert line["multiply_adds"] == family(**shape)
         assert (line["train_rows"], line["score_rows"], line["channels"]) == (300, 300, 4)
         assert not line["rescales"]
-        assert line[[f"second_{name}" for name in cost.SECOND]].isna().all()
         numbers = pd.to_numeric(line.filter(regex="latency|seconds|rows_per").dropna())
         assert (numbers > 0).all() and line["latency_calls"] >= 20
         assert line["latency_p99_ms"] >= line["latency_p50_ms"] and line["process_mb"] > 50
@@ -196,11 +199,9 @@ class TestTable:
 
     def test_what_cannot_be_saved_has_no_size_and_no_memory_of_scoring(self, profile, tasks):
         pytest.importorskip("pyod")
-        line = cost.table(profile.model_copy(update={"detectors": {FOREIGN: {}}}), SHORT).loc[
-            FOREIGN
-        ]
-        assert line[["model_bytes", "learned_bytes", "inference_mb", "multiply_adds"]].isna().all()
-        assert line["train_seconds"] > 0
+        line = cost.table(only(profile, FOREIGN), SHORT).loc[FOREIGN]
+        gaps = ["model_bytes", "learned_bytes", "inference_mb", "multiply_adds"]
+        assert line[gaps].isna().all() and line["train_seconds"] > 0
 
     def test_nothing_is_measured_twice_but_failures_are_tried_again(
         self, profile, tasks, monkeypatch, tmp_path
@@ -215,38 +216,22 @@ class TestTable:
         assert found["error"].isna().all() and tasks == ["costs_of", "memory_of"]
         pd.testing.assert_frame_equal(cost.table(profile, SHORT), found)
         # Another effort, other settings: another measurement.
-        cost.table(profile, replace(SHORT, name="other"))
-        assert len(tasks) == 8
-        other = profile.model_copy(update={"detectors": {"LightMMoE": LIGHT | {"experts": 1}}})
-        assert cost.table(other, SHORT)["key"]["LightMMoE"] != found["key"]["LightMMoE"]
-        # Nor what is published, unless that is wanted.
-        file = paths.figures("mine") / "efficiency.csv"
-        file.parent.mkdir(parents=True)
-        found.assign(device="another processor").to_csv(file)
-        tasks.clear()
+        for other, effort in (
+            (profile, replace(SHORT, name="other")),
+            (only(profile, "LightMMoE", **LIGHT | {"experts": 1}), SHORT),
+        ):
+            assert cost.table(other, effort)["key"]["LightMMoE"] != found["key"]["LightMMoE"]
+        # Nor what is published.
+        paths.figures("mine").mkdir(parents=True)
+        found.assign(device="another").to_csv(paths.figures("mine") / "efficiency.csv")
         monkeypatch.setenv("LMMOE_CACHE", str(tmp_path / "empty"))
-        assert set(cost.table(profile, SHORT)["device"]) == {"another processor"} and not tasks
-        monkeypatch.setenv("LMMOE_FRESH", "1")
-        assert set(cost.table(profile, SHORT)["device"]) == {measure.cpu_name()}
-
-    def test_a_second_device_has_columns_of_its_own(self, profile, tasks, monkeypatch):
-        monkeypatch.setattr(cost, "second_device", lambda: ("cpu", "a device"))
-        line = cost.table(profile, SHORT).loc["LightMMoE"]
-        assert line["second_device"] == "a device"
-        assert (line.filter(like="second_").drop("second_device").astype(float) > 0).all()
-        assert tasks.count("costs_of") == 4  # only networks can go elsewhere
-        # Where it fails, the processor's numbers stay.
-        monkeypatch.setattr(cost, "second_device", lambda: ("nowhere", "nowhere"))
-        line = cost.table(profile, SHORT).loc["LightMMoE"]
-        assert line["train_seconds"] > 0 and np.isnan(line["second_train_seconds"])
-        assert line["second_device"].startswith("nowhere: ")
+        assert set(cost.table(profile, SHORT)["device"]) == {"another"}
 
     def test_a_quick_one_measures_few_on_a_typical_entity(self, profile, tasks, monkeypatch):
         lengths = {"short": 100, "long": 300, "longer": 310, "longest": 320, "shorter": 90}
         monkeypatch.setattr(Profile, "present", list(lengths))
         monkeypatch.setattr(Profile, "load", lambda _, name: series(lengths[name], entity=name))
-        names = ("row index", "MTSExample", "last value", "random")
-        many = profile.model_copy(update={"detectors": dict.fromkeys(names, {})})
+        many = only(profile, "row index", "MTSExample", "last value", "random")
         found = cost.table(many, replace(SHORT, name="quick"))
         assert list(found.index) == ["MTSExample", "random"] and set(found["entity"]) == {"long"}
         found = cost.table(many, SHORT, entity="short")
@@ -255,9 +240,7 @@ class TestTable:
         assert cost.effort_for(Profile(dataset="asd")) == cost.FULL
 
     def test_one_detector_in_a_process_of_its_own(self, profile):
-        found = cost.table(
-            profile.model_copy(update={"detectors": {"MTSExample": {}, "random": {}}}), SHORT
-        ).loc["MTSExample"]
+        found = cost.table(only(profile, "MTSExample"), SHORT).loc["MTSExample"]
         assert pd.isna(found["error"]) and found["multiply_adds"] == 4
         assert found["process_mb"] > 50 and found["train_seconds"] > 0
 
@@ -352,13 +335,10 @@ def test_tables_and_pictures_that_people_see():
     shown, light = cost.shown(table), table.loc["LightMMoE"]
     assert shown.loc["LightMMoE", "train (s)"] == round(light["train_seconds"], 3)
     assert shown.loc["LightMMoE", "learned (kB)"] == round(light["learned_bytes"] / 1000, 1)
-    assert "L2 norm (MTSExample)" in shown.index and not any("second device" in n for n in shown)
+    assert "L2 norm (MTSExample)" in shown.index
     figure = drawn(lambda: pictures.costs(table))
-    assert len(figure.axes[0].get_yticks()) == len(table)
     dots = [len(c.get_offsets()) for c in figure.axes[2].collections]
     assert sorted(dots) == [1] * len(table) + [3] * len(table)  # rows a second: one call filled
-    [text] = drawn(lambda: pictures.costs(table.assign(error="no"))).axes[0].texts
-    assert text.get_text() == "No detector could be measured."
     left, right = drawn(lambda: pictures.roofline(points, limits)).axes
     assert [max(one.get_ydata()) for one in left.lines[:3]] == [limits["gflops"].max()] * 3
     assert list(right.lines[2].get_ydata()) == points.loc["training", "times_bound"].tolist()

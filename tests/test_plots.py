@@ -34,7 +34,6 @@ def constant(moving, value=0.1):
 SERIES = {
     "per day": series(rows_per_day=100.0),
     "no labels": series(labels=None, causes=None),
-    "no events": series(labels=np.zeros(300), causes=None),
     "all events": series(labels=np.ones(300), causes=(Cause(0, 300, (1, 3)),)),
     "constant": series(train=constant(0), test=constant(0)),
     "one moves": series(train=constant(1)),

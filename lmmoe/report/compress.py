@@ -8,6 +8,7 @@ compared, `table` measures it on a profile's entities, `kept_shares` sets it aga
 import copy
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -45,22 +46,18 @@ State = dict[str, Tensor]
 # --- pruning ---
 
 
-def pruned(made: Mixture, rows: npt.ArrayLike, **shares: float) -> tuple[dict[str, object], State]:
-    """Cut a fitted network down to ``shares`` of its ``kernels``, ``hidden`` units and ``experts``.
+def pruned(
+    made: Mixture, rows: npt.ArrayLike, *, kernels: float = 1, hidden: float = 1, experts: float = 1
+) -> tuple[dict[str, object], State]:
+    """Cut a fitted network down to shares, above 0, of its kernels, hidden units and experts.
 
     The rule is magnitude (Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017, section
     3.1): of each layer the units go whose incoming weights have the smallest sum of absolute
     values, as many in every expert. Experts go by their mean share in the gate on raw training
     ``rows`` ``(t, c)``, the least used first. At least one unit of a layer stays. Gives the smaller
     detector's settings, and the state of its network (for `torch.nn.Module.load_state_dict`).
-
-    Raises `DataError` for a share that is not above 0 and at most 1, and for networks of other
-    experts or gates than the study's.
+    Raises `DataError` for networks of other experts or gates than the study's.
     """
-    shares = {"kernels": 1.0, "hidden": 1.0, "experts": 1.0} | shares
-    for name, share in shares.items():
-        if not 0 < share <= 1:
-            raise DataError(f"{name}={share}: a share above 0 and at most 1 is needed")
     network = made.network
     if not (isinstance(network.experts, WindowExperts) and isinstance(network.gate, SoftmaxGate)):
         raise DataError(f"{made.name} with these settings cannot be pruned: other experts or gate")
@@ -70,20 +67,21 @@ def pruned(made: Mixture, rows: npt.ArrayLike, **shares: float) -> tuple[dict[st
     side = [name for name in state if name.startswith(("experts.conv", "experts.norm."))]
     for name in side:
         state[name] = state[name].unflatten(-1, (count, -1)).movedim(-2, 0)
-    if shares["experts"] < 1:
+    if experts < 1:
         used = torch.from_numpy(made.gate_weights(rows)).mean(dim=(0, 1))
-        stay = _highest(used, shares["experts"])
+        stay = _highest(used, experts)
         for name in state:
             if name.startswith("experts.") or name == "gate.bias":
                 state[name] = state[name].index_select(0, stay)
             elif name in ("gate.weights.own", "gate.weights.common"):
                 state[name] = state[name].index_select(-2, stay)
-    sizes = _cut_units(state, shares["kernels"], shares["hidden"])
+    sizes = _cut_units(state, kernels, hidden)
     for name in side:
         state[name] = state[name].movedim(0, -2).flatten(-2)
-    given = made.settings
-    sizes = {n: size if isinstance(given[n], list) else size[0] for n, size in sizes.items()}
-    return given | sizes | {"experts": len(state["experts.layers.weights.0"])}, state
+    settings = made.settings | {"experts": len(state["experts.layers.weights.0"])}
+    for name, size in sizes.items():
+        settings[name] = size if isinstance(settings[name], list) else size[0]
+    return settings, state
 
 
 def _highest(values: Tensor, share: float) -> Tensor:
@@ -98,8 +96,7 @@ def _cut_units(state: State, kernels: float, hidden: float) -> dict[str, list[in
     Gives the sizes that are left. What the experts' last layer gives out stays.
     """
     # Each layer's weights (e, units in, units out), and what else has an entry for each unit.
-    chain = {"experts.conv": [name for name in state if name.startswith("experts.norm.")]}
-    chain["experts.conv"] += ["experts.conv_bias"]
+    chain = {"experts.conv": [n for n in state if n.startswith(("experts.norm.", "experts.conv_"))]}
     for name in [name for name in state if name.startswith("experts.deeper.")]:
         number = name.rpartition(".")[2]
         norms = [part for part in state if part.startswith(f"experts.deeper_norms.{number}.")]
@@ -168,45 +165,34 @@ class Student(Mixture):
     def _learner(
         self, network: torch.nn.Module, inputs: Tensor, generator: torch.Generator
     ) -> training.Learner:
-        own = inputs[:, : inputs.shape[1] // 2]
-        return _Taught(super()._learner(network, own, generator))
+        """Windows ``(b, 2 c, w)`` and targets ``(b, 2 c)`` hold truth, then goals."""
+        half = inputs.shape[1] // 2
+        inner = super()._learner(network, inputs[:, :half], generator)
 
+        def step(windows: Tensor, target: Tensor) -> Tensor:
+            return inner.step(windows[:, :half].contiguous(), target[:, half:].contiguous())
 
-class _Taught:
-    """A learner whose windows ``(b, 2 c, w)`` and targets ``(b, 2 c)`` hold truth, then goals."""
+        def loss(windows: Tensor, target: Tensor) -> Tensor:
+            return inner.loss(windows[:, :half].contiguous(), target[:, :half].contiguous())
 
-    def __init__(self, inner: training.Learner) -> None:
-        self.inner, self.network, self.end_epoch = inner, inner.network, inner.end_epoch
-
-    def step(self, windows: Tensor, target: Tensor) -> Tensor:
-        own, goal = windows.chunk(2, dim=1)[0], target.chunk(2, dim=1)[1]
-        return self.inner.step(own.contiguous(), goal.contiguous())
-
-    def loss(self, windows: Tensor, target: Tensor) -> Tensor:
-        own, truth = windows.chunk(2, dim=1)[0], target.chunk(2, dim=1)[0]
-        return self.inner.loss(own.contiguous(), truth)
+        end = inner.end_epoch
+        return SimpleNamespace(network=inner.network, step=step, loss=loss, end_epoch=end)
 
 
 # --- methods ---
 
 
-class Bfloat16:
-    """A fitted forecaster whose network runs in bfloat16, by PyTorch; the rest is as before."""
+def in_bfloat16(made: Mixture) -> Mixture:
+    """Copy a fitted forecaster; the copy's network runs in bfloat16, by PyTorch."""
+    made = copy.deepcopy(made)
+    made.network.to(torch.bfloat16)
 
-    def __init__(self, made: Mixture) -> None:
-        self.made, self.network = made, copy.deepcopy(made.network).to(torch.bfloat16)
+    def forecasts(rows: Floats) -> Tensor:
+        windows = made._windows(rows).to(torch.bfloat16)
+        return torch.cat(list(training.outputs(made.network, windows))).float()
 
-    def decision_function(self, X: npt.ArrayLike) -> Floats:
-        """Score rows ``(t, c)``: ``(t,)``; raises as the detector's own method does."""
-        made, rows = self.made, self.made._fitted_rows(X)
-        inputs = made._windows(rows).to(torch.bfloat16)
-        forecast = torch.cat(list(training.outputs(self.network, inputs))).float()
-        late = (forecast - made._scaled(rows)[made.unscored :]).square().mean(dim=1)
-        late = late.cpu().double().numpy()
-        return np.concatenate([np.full(made.unscored, made._first_score(late)), late])
-
-
-Scorer = Detector | Runtime | Bfloat16
+    made._forecasts = forecasts
+    return made
 
 
 class Method(NamedTuple):
@@ -255,7 +241,7 @@ FEW = tuple(
 
 def smaller(
     method: Method, bases: dict[str, Mixture], rows: Floats, folder: Path
-) -> tuple[Scorer, int, int]:
+) -> tuple[Detector | Runtime, int, int]:
     """Make a base smaller: what scores raw rows, numbers learned, bytes without training scores.
 
     ``bases`` are fitted on the raw ``rows`` ``(t, c)``; ONNX files are written to ``folder``. What
@@ -283,7 +269,7 @@ def smaller(
     arrays = made._state().items()
     size = sum(array.nbytes for name, array in arrays if not name.startswith("history."))
     if method.name == "bfloat16":
-        return Bfloat16(made), made.parameters, size // 2
+        return in_bfloat16(made), made.parameters, size // 2
     return made, made.parameters, size
 
 
@@ -300,7 +286,7 @@ def table(profile: Profile) -> pd.DataFrame:
     entities = [entity for entity in chosen if entity in profile.present] or profile.present[:1]
     methods = METHODS if chosen else FEW
     brief = {"epochs": 1} | ({"batch": 128} if profile.dataset == "synthetic" else {})
-    seed, vus_window = profile.seeds[0], profile.vus_window
+    seed = profile.seeds[0]
     for entity in each(entities, "compression", "entity"):
         series = profile.load(entity)
         runs = {LARGE: Run(series, LARGE, PROTOCOL, seed, {} if chosen else brief)}
@@ -309,22 +295,17 @@ def table(profile: Profile) -> pd.DataFrame:
         hidden = {"bases": {name: run.identity for name, run in runs.items()}}
         hidden |= {"methods": [method.name for method in methods], "measured": VERSION}
 
-        def compute(series: Series = series, runs: dict[str, Run] = runs) -> list[dict]:
+        def compute(series: Series = series, runs: dict[str, Run] = runs) -> list[store.Line]:
             bases = {name: result(run).detector for name, run in runs.items()}
-            return measured(series, bases, methods, vus_window=vus_window, seed=seed)
+            return measured(series, bases, methods, profile.vus_window, seed)
 
         lines += keep.lines(shown, hidden, compute)
     return pd.DataFrame(lines).reindex(columns=["key", *COLUMNS])
 
 
 def measured(
-    series: Series,
-    bases: dict[str, Mixture],
-    methods: tuple[Method, ...] = METHODS,
-    *,
-    vus_window: int,
-    seed: int = 0,
-) -> list[dict[str, object]]:
+    series: Series, bases: dict[str, Mixture], methods: tuple[Method, ...], window: int, seed: int
+) -> list[store.Line]:
     """Measure methods on one entity: a line each, then the controls', with `COLUMNS`' names.
 
     ``bases`` are fitted on what the protocol `PROTOCOL` trains on. ``score_us`` is the processor
@@ -334,8 +315,8 @@ def measured(
     protocol, lines, scorers = PROTOCOLS[PROTOCOL], [], {}
     rows, labels = protocol.train(series), protocol.labels(series)
 
-    def quality(scorer: Scorer) -> dict[str, float]:
-        values = evaluate(labels, scorer.decision_function(series.test), vus_window=vus_window)
+    def quality(scorer: Detector | Runtime) -> dict[str, float]:
+        values = evaluate(labels, scorer.decision_function(series.test), vus_window=window)
         return {name: float(values[name]) for name in QUALITY}
 
     with TemporaryDirectory(prefix="lmmoe-") as folder:
@@ -357,8 +338,7 @@ def measured(
             for _ in range(TURNS + 1)
         )[1:]  # without the first turn, which loads what is loaded late
     for line in lines:
-        own = turns.get((line["base"], line["method"]))
-        if own is not None and (line["base"], line["base"]) in turns:
+        if (own := turns.get((line["base"], line["method"]))) is not None:
             line["score_us"] = 1e6 * float(own.median()) / len(given)
             line["speed"] = float((turns[line["base"], line["base"]] / own).median())
     for name in CONTROLS:
@@ -375,9 +355,8 @@ def kept_shares(compressed: pd.DataFrame) -> pd.DataFrame:
     controls are there once for each base. Both are averaged over the method's entities first: a
     mean of ratios would be ruled by the entity on which the base finds least.
     """
-    good = compressed[compressed["error"].isna()]
-    numbers = ["parameters", "bytes", *[name for name in good if name in QUALITY], "speed"]
-    parts = [pd.DataFrame(columns=["base", "kind", "entities", *numbers])]
+    good, parts = compressed[compressed["error"].isna()], []
+    numbers = ["parameters", "bytes", *QUALITY, "speed"]
     for base in dict.fromkeys(good.loc[good["kind"] == "as it is", "base"]):
         own = good[(good["base"] == base) | (good["kind"] == "control")]
         whole = own[own["method"] == base].set_index("entity")[numbers]
@@ -389,4 +368,4 @@ def kept_shares(compressed: pd.DataFrame) -> pd.DataFrame:
         shares.insert(1, "kind", methods["kind"].first())
         shares.insert(2, "entities", methods["entity"].nunique())
         parts.append(shares)
-    return pd.concat(parts[1:] or parts)
+    return pd.concat(parts)

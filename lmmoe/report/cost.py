@@ -23,37 +23,34 @@ from lmmoe.detectors import Detector, detector, entry, saving
 from lmmoe.report import measure, store
 from lmmoe.report.experiment import FAILURES, PROTOCOLS, Run
 from lmmoe.report.measure import per_row, repeated, rows_for
+from lmmoe.report.names import title
 from lmmoe.report.profile import Profile
 
 VERSION, LIMITS_VERSION = 1, 2  # raise them when what is measured changes
-CALLS = (1, 16, 256, 4096)  # rows scored by one call
+CALLS = (16, 256, 4096)  # rows scored by one call, beside single ones
 WARM_ROWS = 500  # of training, to load what a method imports when it is first used
 WINDOWS = 64  # different rows that single calls go round: one alone would stay in the cache
 FEWEST, MOST = 20, 10_000  # calls that a percentile is taken of, calls that are timed
 FEW = ("LightMMoE", "CAD-as-run", "linear", "PCA windows EWMA", "PCA", "MTSExample", "random")
 HOURS = 8766  # of a year, leap days included
 
-SECOND = (
-    "device train_seconds score_seconds latency_p50_ms latency_p99_ms latency_calls "
-    "rows_per_second_4096"
-).split()
 COLUMNS = (
     "key dataset entity data detector protocol settings seed version torch effort measured device "
     "parameters multiply_adds channels train_rows train_seconds train_wall_seconds train_spread "
     "train_repeats score_rows score_seconds score_wall_seconds score_spread score_repeats "
     "latency_p50_ms latency_p99_ms latency_calls rows_per_second_1 rows_per_second_16 "
     "rows_per_second_256 rows_per_second_4096 train_peak_mb inference_mb process_mb model_bytes "
-    "learned_bytes rescales"
-).split() + [*(f"second_{name}" for name in SECOND), "error"]
+    "learned_bytes rescales error"
+).split()
 
 
 @dataclass(frozen=True)
 class Effort:
     """How long to measure: ``repeats`` of training and scoring, but not beyond ``seconds`` each.
 
-    Calls of few rows are repeated for ``call_seconds``. ``grown`` are the detectors whose growth is
-    measured. LightMMoE is held to the processor's limits with ``batches`` of rows, in ``rounds``;
-    its training is the difference of two fits of so many ``epochs``.
+    Calls of few rows are repeated for ``call_seconds``; growth is that of the detectors ``grown``.
+    LightMMoE is held to the processor's limits with ``batches`` of rows, in ``rounds``; its
+    training is the difference of two fits of so many ``epochs``.
     """
 
     name: str
@@ -86,30 +83,23 @@ def table(profile: Profile, effort: Effort, *, entity: str = "") -> pd.DataFrame
     """Measure the profile's detectors on one entity: a row each with `COLUMNS`, by detector.
 
     The entity is the first with as many training rows as most, unless named. A quick ``effort``
-    measures only `FEW` of the detectors, or all where the profile has none of these. Columns of a
-    second device are filled where torch finds one. A detector that fails has ``error`` and no
-    numbers.
+    measures only `FEW` of the detectors, or all where the profile has none of these. A detector
+    that fails has ``error`` and no numbers.
     """
     if not entity:
-        lengths = {name: len(profile.load(name).train) for name in profile.present}
-        middle = np.median(list(lengths.values()))
-        entity = next(name for name, length in lengths.items() if length >= middle)
+        rows = pd.Series({name: len(profile.load(name).train) for name in profile.present})
+        entity = rows.index[rows >= rows.median()][0]
     series, protocol = profile.load(entity), PROTOCOLS[profile.protocols[0]]
-    halves = protocol.train(series), series.test
-    names = list(profile.detectors)
+    train, names = protocol.train(series), list(profile.detectors)
     if effort.name == QUICK.name:
         names = [name for name in names if name in FEW] or names
     keep, rows = store.Table(profile.profile, "efficiency"), []
     for name in measure.each(names, "efficiency", "detector"):
-        seed, settings = profile.seeds[0], profile.detectors[name]
-        run = Run(series, name, profile.protocols[0], seed, settings)
+        run = Run(series, name, profile.protocols[0], profile.seeds[0], profile.detectors[name])
         head = run.identity | {"effort": effort.name, "measured": VERSION}
-        make = partial(protocol.detector, name, seed=seed, **settings)
-        second = second_device() if "device" in make().settings else ("", "")
-        hidden = {"second": second[1]} if second[0] else {}
-        work = partial(_measured, make, *halves, effort, *second)
+        make = partial(protocol.detector, name, seed=run.seed, **run.settings)
         try:
-            [line] = keep.lines(head, hidden, lambda work=work: [work()])
+            [line] = keep.lines(head, {}, partial(_measured, make, train, series.test, effort))
             rows.append(line | head)  # the head once more: a table read back may have changed it
         except FAILURES as error:
             # One that fails must not cost the others; the next start tries it again.
@@ -117,51 +107,23 @@ def table(profile: Profile, effort: Effort, *, entity: str = "") -> pd.DataFrame
     return pd.DataFrame(rows).reindex(columns=COLUMNS).set_index("detector")
 
 
-def second_device() -> tuple[str, str]:
-    """Torch's and its maker's name of a device beside the processor, "" where there is none."""
-    import torch
-
-    if torch.cuda.is_available():
-        return "cuda", torch.cuda.get_device_name()
-    return ("mps", "mps") if torch.backends.mps.is_available() else ("", "")
-
-
-def _measured(
-    make: Callable, train: Floats, test: Floats, effort: Effort, second: str, second_name: str
-) -> dict[str, object]:
-    """Measure on the processor, then on the second device where there is one."""
+def _measured(make: Callable, train: Floats, test: Floats, effort: Effort) -> list[store.Line]:
     with TemporaryDirectory(prefix="lmmoe-") as folder:
         file = Path(folder, "model.safetensors")
         found = measure.isolated(costs_of, make, train, test, effort, file)
-        found["device"] = measure.cpu_name()
         if file.is_file():
             found |= measure.isolated(memory_of, file, test)
-        if second:
-            make = partial(make, device=second)
-            try:  # in wall seconds: the processor only waits for the device
-                other = measure.isolated(costs_of, make, train, test, effort, file, "wall_seconds")
-            except FAILURES as error:
-                return found | {"second_device": f"{second_name}: {error}"}
-            other["device"] = second_name
-            for part in ("train", "score"):
-                other[f"{part}_seconds"] = other[f"{part}_wall_seconds"]
-            found |= {f"second_{name}": other[name] for name in SECOND}
-    return found
+    return [found | {"device": measure.cpu_name()}]
 
 
 def costs_of(
-    make: Callable[..., Detector],
-    train: Floats,
-    test: Floats,
-    effort: Effort,
-    file: Path,
-    clock: str = "seconds",
-) -> dict[str, float | bool]:
+    make: Callable[..., Detector], train: Floats, test: Floats, effort: Effort, file: Path
+) -> store.Line:
     """Measure training on rows ``train`` ``(t, c)`` and scoring rows ``test``: some of `COLUMNS`.
 
-    ``make(**settings)`` gives the detector. Rows a second are by the ``clock`` of `repeated`; a
-    latency is the wall time of a call that scores one row with its window. The fitted model is
-    written to ``file`` where it can be saved. Raises what the detector raises.
+    ``make(**settings)`` gives the detector. A latency is the wall time of a call that scores one
+    row with its window. The fitted model is written to ``file`` where it can be saved. Raises what
+    the detector raises.
     """
     bounds, made = (effort.repeats, effort.seconds), make()
     brief = {"epochs": 1} if made.settings.get("epochs", 0) > 1 else {}
@@ -185,21 +147,22 @@ def costs_of(
     middle, high = 1000 * np.percentile(wall, [50, 99])
     found |= {"latency_p50_ms": float(middle), "latency_p99_ms": float(high)}
     found |= {"latency_calls": len(taken), "rows_per_second_1": 1 / float(own.mean())}
-    for rows in CALLS[1:]:
+    for rows in CALLS:
         score = partial(made.decision_function, rows_for(made, test, rows))
         score()
-        call = repeated(score, MOST, effort.call_seconds)
-        found[f"rows_per_second_{rows}"] = rows / call[clock]
+        found[f"rows_per_second_{rows}"] = (
+            rows / repeated(score, MOST, effort.call_seconds)["seconds"]
+        )
     found |= {"parameters": made.parameters, "multiply_adds": per_row(made, test)}
     found |= {"train_peak_mb": memory.peak_mb, "rescales": made.rescales}
     if made.savable:
-        saving.save(made, file)
-        size = file.stat().st_size  # with the training rows' scores, which nobody learned
+        size = saving.save(made, file).stat().st_size
+        # Without the training rows' scores, which nobody learned.
         found |= {"model_bytes": size, "learned_bytes": size - made.decision_scores_.nbytes}
     return found
 
 
-def memory_of(file: Path, rows: Floats) -> dict[str, float]:
+def memory_of(file: Path, rows: Floats) -> store.Line:
     """MB to load the model in ``file`` and score 256 rows, beyond the imports.
 
     ``process_mb`` is all that the process then holds, libraries included.
@@ -210,9 +173,9 @@ def memory_of(file: Path, rows: Floats) -> dict[str, float]:
         made.decision_function(rows_for(made, rows, batch))
 
     load(1)  # and what is imported late
-    with measure.measured() as cost:
+    with measure.measured() as memory:
         load(256)
-    return {"inference_mb": cost.peak_mb, "process_mb": psutil.Process().memory_info().rss / 1e6}
+    return {"inference_mb": memory.peak_mb, "process_mb": psutil.Process().memory_info().rss / 1e6}
 
 
 # --- how it grows ---
@@ -229,7 +192,7 @@ MEASURES = ("train_seconds", "score_seconds", "multiply_adds")
 WIDEST = {"PCA windows": 2048}  # numbers in a window; it learns a matrix of that side
 
 
-def sizes(effort: Effort) -> list[dict[str, object]]:
+def sizes(effort: Effort) -> list[store.Line]:
     """Give the sizes to measure: every axis for every detector that has it.
 
     ``value`` is the size on an ``axis``; ``settings``, ``channels``, ``rows`` (beside those of the
@@ -246,44 +209,46 @@ def sizes(effort: Effort) -> list[dict[str, object]]:
             brief = {k: v for k, v in {"epochs": 1, "held_out": 0.0}.items() if k in known}
             for value in values[1:4] if quick else values:
                 at = BASE | {axis: value}
-                settings = brief | ({} if axis in BASE else {axis: value})
-                window = int((known | settings).get("window", 0))
-                if window * at["channels"] > WIDEST.get(name, np.inf):
-                    continue
                 rows = at["rows"] // (8 if quick else 1)
-                found.append(
-                    {"axis": axis, "value": rows if axis == "rows" else value, "detector": name}
-                    | {"settings": settings, "channels": at["channels"], "rows": rows + window}
-                    | {"entities": at["entities"]}
-                )
+                settings = brief | ({} if axis in BASE else {axis: value})
+                window = (known | settings).get("window", 0)
+                if window * at["channels"] <= WIDEST.get(name, np.inf):
+                    line = {"axis": axis, "value": rows if axis == "rows" else value}
+                    line |= {"detector": name, "settings": settings, "channels": at["channels"]}
+                    found.append(line | {"rows": rows + window, "entities": at["entities"]})
     return found
 
 
 def growth(effort: Effort) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Measure `sizes` on synthetic rows: the points, and the `exponents` fitted to them."""
-    wanted = sizes(effort)
-    identity = {"what": "growth", "measured": VERSION, "effort": effort.name, "sizes": wanted}
-    identity |= {"device": measure.cpu_name(), "torch": version("torch").partition("+")[0]}
-    identity |= {"versions": [entry(name).cls.version for name in effort.grown]}
-    found = store.cached(store.key(identity), lambda: measure.isolated(costs_at, wanted, effort))
-    points = pd.DataFrame(found["points"])
+    versions = [entry(name).cls.version for name in effort.grown]
+    identity = {"what": "growth", "measured": VERSION, "sizes": sizes(effort), "versions": versions}
+    points = pd.DataFrame(_kept(identity, costs_at, effort)["points"])
     return points, exponents(points)
 
 
-def costs_at(wanted: list[dict], effort: Effort) -> dict[str, list[dict[str, object]]]:
+def _kept(identity: store.Line, work: Callable, effort: Effort) -> dict[str, list[store.Line]]:
+    """Measure in a process of its own, unless the cache knows the result on this processor."""
+    identity |= {"effort": effort.name, "device": measure.cpu_name()}
+    identity |= {"torch": version("torch").partition("+")[0]}
+    return store.cached(store.key(identity), lambda: measure.isolated(work, effort))
+
+
+def costs_at(effort: Effort) -> dict[str, list[store.Line]]:
     """Train and score ``entities`` models in turn, each on rows of its own, at each of `sizes`."""
 
-    def cost(size: dict) -> dict[str, float]:
+    def cost(size: store.Line) -> store.Line:
         shape = size["entities"], size["rows"], size["channels"]
         fleet = list(np.random.default_rng(0).standard_normal(shape))
         pairs = [(detector(size["detector"], **size["settings"]), rows) for rows in fleet]
         bounds = effort.repeats, effort.call_seconds
         training = repeated(lambda: [made.fit(rows) for made, rows in pairs], *bounds)
         scoring = repeated(lambda: [made.decision_function(rows) for made, rows in pairs], *bounds)
-        scored = sum(len(rows) - made.min_rows + 1 for made, rows in pairs)
+        scored = size["entities"] * (size["rows"] - pairs[0][0].min_rows + 1)
         counted = per_row(*pairs[0]) * scored
         return dict(zip(MEASURES, (training["seconds"], scoring["seconds"], counted), strict=True))
 
+    wanted = sizes(effort)
     for size in {size["detector"]: size for size in reversed(wanted)}.values():
         cost(size)  # loads what a method imports when it is first used
     return {"points": [size | cost(size) for size in wanted]}
@@ -344,10 +309,9 @@ def limits(effort: Effort) -> tuple[pd.DataFrame, pd.DataFrame]:
     measured: by a product of large matrices in single precision (sgemm), and by a matrix times a
     vector (sgemv) as large as the weights, as a training step's copies of them, and as no cache.
     """
-    identity = {"what": "roofline", "effort": effort.name, "device": measure.cpu_name()}
-    identity |= {"measured": LIMITS_VERSION, "torch": version("torch").partition("+")[0]}
+    identity = {"what": "roofline", "measured": LIMITS_VERSION}
     identity |= {"detector": entry("LightMMoE").cls.version}
-    found = store.cached(store.key(identity), lambda: measure.isolated(measure_limits, effort))
+    found = _kept(identity, measure_limits, effort)
     reached = pd.DataFrame(found["limits"]).assign(device=measure.cpu_name())
     return held_to(pd.DataFrame(found["points"]).set_index(["work", "batch"]), reached), reached
 
@@ -371,7 +335,7 @@ def held_to(points: pd.DataFrame, limits: pd.DataFrame) -> pd.DataFrame:
     return points.sort_index()
 
 
-def measure_limits(effort: Effort) -> dict[str, list[dict[str, object]]]:
+def measure_limits(effort: Effort) -> dict[str, list[store.Line]]:
     """Measure the limits and LightMMoE in turns, so that all see the same machine."""
     import torch
 
@@ -406,7 +370,11 @@ def measure_limits(effort: Effort) -> dict[str, list[dict[str, object]]]:
         else:
             line = {"work": name, "batch": size, "seconds": seconds}
             line["operations"] = 2 * size * products * (TRAINING if name == "training" else 1)
-            found["points"].append(line | {"bytes": least_traffic(name, size, made)})
+            weights = made.parameters * (PASSES if name == "training" else 1)
+            # Scoring reads each row once, training whole windows, in random order; and forecasts.
+            moved = size * (made.window + 1 if name == "training" else 2)
+            line["bytes"] = FLOAT * (weights + moved * CHANNELS)
+            found["points"].append(line)
     return found
 
 
@@ -421,16 +389,6 @@ def training_seconds(rows: Floats, batch: int, epochs: tuple[int, int]) -> float
         spent.append(measure.once(partial(made.fit, given))[0])
     # Noise may turn a difference round; no time is none.
     return max(spent[1] - spent[0], 1e-9) / (epochs[1] - epochs[0]) * batch / count
-
-
-def least_traffic(work: str, batch: int, made: Detector) -> float:
-    """Bytes that must move for a batch: weights (`PASSES` times to train), rows and forecasts.
-
-    Scoring reads each row once, training whole windows, since it takes them in random order.
-    """
-    training = work == "training"
-    weights = made.parameters * (PASSES if training else 1)
-    return FLOAT * (weights + batch * (made.window + 1 if training else 2) * made.n_features_in_)
 
 
 # --- a fleet, and tables for readers ---
@@ -466,8 +424,6 @@ TITLES = {
     "latency_p50_ms": ("one row alone (ms)", 1, 3),
     "train_peak_mb": ("memory, train (MB)", 1, 1),
     "learned_bytes": ("learned (kB)", 1e-3, 1),
-    "second_train_seconds": ("second device, train (s)", 1, 3),
-    "second_latency_p50_ms": ("second device, one row alone (ms)", 1, 3),
     "cores_row": ("cores, row by row", 1, 2),
     "cores_batch": ("cores, 256 rows a call", 1, 3),
     "cores_training": ("cores, training", 1, 2),
@@ -479,8 +435,6 @@ TITLES = {
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
     """Choose, scale, round and name the columns of `table` or `fleet` that people read."""
-    from lmmoe.report.names import title
-
     columns = {
         name: (pd.to_numeric(table[column]) * factor).round(digits)
         for column, (name, factor, digits) in TITLES.items()

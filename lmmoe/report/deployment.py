@@ -20,7 +20,7 @@ import pandas as pd
 
 from lmmoe.data.series import Floats, Series
 from lmmoe.errors import DataError
-from lmmoe.live.alarms import RELEASE, Alarm, Tail, checked_rule, threshold
+from lmmoe.live.alarms import Alarm, Tail, threshold
 from lmmoe.live.model import Facts, Model
 from lmmoe.live.stream import Stream
 from lmmoe.report import store
@@ -40,9 +40,8 @@ RULES = ("budget:1", "quantile:0.99", "pot:0.0001", "spot:0.0001")
 # --- alarms of live streams ---
 
 ALARMS = tuple(
-    "dataset entity detector seed rule threshold last_threshold promised_share share "
-    "promised_per_day alarms_per_day false_alarms_per_day days events found announced delay "
-    "difference".split()
+    "dataset entity detector seed rule threshold last_threshold share alarms_per_day "
+    "false_alarms_per_day days events found announced delay difference".split()
 )
 
 
@@ -65,7 +64,7 @@ def alarms(profile: Profile) -> pd.DataFrame:
     return pd.DataFrame(lines).reindex(columns=["key", *ALARMS])
 
 
-def watched(run: Run) -> list[dict[str, object]]:
+def watched(run: Run) -> list[store.Line]:
     """Watch the test half with a run's detector: the line of each rule."""
     model, batch = model_of(run), result(run).scores
     stream = Stream(model, threshold=0.0)
@@ -81,21 +80,17 @@ def model_of(run: Run) -> Model:
     return Model(result(run).detector, facts)
 
 
-def counted(
-    series: Series, model: Model, scores: Floats, rule: str | float, release: float = RELEASE
-) -> dict[str, object]:
+def counted(series: Series, model: Model, scores: Floats, rule: str) -> store.Line:
     """Count what a rule makes of live scores ``(t,)`` of the test half.
 
-    ``threshold`` at the start and ``last_threshold`` at the end; ``promised_share`` of normal rows
-    above it, and ``share``, what it is; ``promised_per_day``, the alarms of a budget; alarms a day,
-    and the false ones, which meet no event; the share of events ``found``, which an alarm overlaps,
-    and ``announced``, in which one opens (one that has been open for days says nothing new);
-    ``delay``, the mean number of rows from the start of a found event to its alarm.
+    ``threshold`` at the start and ``last_threshold`` at the end; the ``share`` of normal rows above
+    it; alarms a day, and the false ones, which meet no event; the share of events ``found``, which
+    an alarm overlaps, and ``announced``, in which one opens (one that has been open for days says
+    nothing new); ``delay``, the mean number of rows from the start of a found event to its alarm.
     """
-    word, value = checked_rule(rule)
     level = threshold(rule, model.calibration, series.rows_per_day)
     first = getattr(level, "threshold", level)  # a tail's moves
-    found, above = episodes(scores, level, release, model.normal)
+    found, above = episodes(scores, level, model.normal)
     normal = np.asarray(series.labels) == 0
     days, false = len(scores) / series.rows_per_day, [normal[a : b + 1].all() for a, b in found]
     events = pd.DataFrame(series.events, columns=["start", "end"])
@@ -104,35 +99,33 @@ def counted(
     # The first alarm that lasts into each event, or begins after it; and the first to open then.
     reach, new = (edge.searchsorted(events["start"]) for edge in (ends, opens))
     hit, announced = opens[reach] < events["end"], opens[new] < events["end"]
-    delay = np.maximum(opens[reach] - events["start"], 0)[hit].mean()
-    promised = {"quantile": 1 - value, "pot": value, "spot": value}.get(word, np.nan)
-    counts = {"rule": rule, "threshold": first}
-    counts |= {"last_threshold": getattr(level, "threshold", level), "promised_share": promised}
-    counts |= {"share": float(above[normal].mean())}
-    counts |= {"promised_per_day": value if word == "budget" else np.nan}
-    counts |= {"alarms_per_day": len(found) / days, "false_alarms_per_day": sum(false) / days}
-    counts |= {"days": days, "events": len(events), "found": float(hit.mean())}
-    return counts | {"announced": float(announced.mean()), "delay": float(delay)}
+    return {
+        "rule": rule,
+        "threshold": first,
+        "last_threshold": getattr(level, "threshold", level),
+        "share": float(above[normal].mean()),
+        "alarms_per_day": len(found) / days,
+        "false_alarms_per_day": sum(false) / days,
+        "days": days,
+        "events": len(events),
+        "found": float(hit.mean()),
+        "announced": float(announced.mean()),
+        "delay": float(np.maximum(opens[reach] - events["start"], 0)[hit].mean()),
+    }
 
 
 def episodes(
-    scores: Floats, rule: float | Tail, release: float = RELEASE, normal: float = -np.inf
+    scores: Floats, level: float | Tail, normal: float = -np.inf
 ) -> tuple[list[tuple[int, int]], npt.NDArray[np.bool_]]:
     """Give the alarms of live scores ``(t,)``: first row and last loud one of each, in order.
 
-    Also which rows are above the threshold of their time ``(t,)``. ``release`` and ``normal`` are
-    `Alarm`'s.
+    Also which rows are above the threshold of their time ``(t,)``. ``normal`` is `Alarm`'s.
     """
-    alarm = Alarm(getattr(rule, "threshold", rule), release, normal)
-    found, above = [], np.zeros(len(scores), dtype=bool)
-    for row, score in enumerate(scores.tolist()):
-        if score != score:  # no score
-            continue
+    alarm, found, above = Alarm(level, normal=normal), [], np.zeros(len(scores), dtype=bool)
+    for row in np.flatnonzero(~np.isnan(scores)).tolist():
+        score = float(scores[row])
         above[row] = alarm.above(score)
-        ended = alarm.step(score, row) == "ended"
-        if isinstance(rule, Tail) and rule.update(score):
-            alarm.threshold = rule.threshold
-        if ended:
+        if alarm.step(score, row) == "ended":
             found.append((alarm.first, alarm.last))
     return [*found, *([(alarm.first, alarm.last)] if alarm.open else [])], above
 
@@ -147,8 +140,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     weights |= {"found": "events", "announced": "events"}
     parts = rows.assign(**{name: rows[name] * rows[unit] for name, unit in weights.items()})
     ways = dict.fromkeys((*weights, "days", "events"), "sum") | {"entity": "nunique"}
-    ways |= {"promised_share": "first", "promised_per_day": "first", "share": "mean"}
-    ways |= {"delay": "mean", "difference": "max"}
+    ways |= {"share": "mean", "delay": "mean", "difference": "max"}
     joined = parts.groupby(["dataset", "detector", "rule"], sort=False).agg(ways)
     for name, unit in weights.items():
         joined[name] /= joined[unit]
@@ -168,9 +160,9 @@ STEPS = tuple(
 def steps(profile: Profile, rows: pd.DataFrame) -> pd.DataFrame:
     """Time a live row of each detector on the profile's first entity, one thread: `STEPS`.
 
-    Of the detectors that have succeeded there in ``rows`` (`lmmoe.report.runs`). Wall time is what
-    somebody waits, and other work on the machine lengthens it; processor time of the thread is what
-    a quiet machine would make somebody wait. ``error`` says why a detector has no live score.
+    Of the detectors that have succeeded there in ``rows`` (`lmmoe.report.experiment.table`).
+    Processor time of the thread is what a quiet machine would make somebody wait. ``error`` says
+    why a detector has no live score.
     """
     entity = profile.present[0]
     series, keep, lines = profile.load(entity), store.Table(profile.profile, "live_steps"), []
@@ -185,7 +177,7 @@ def steps(profile: Profile, rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines).reindex(columns=["key", *STEPS])
 
 
-def timed(run: Run, calls: int) -> list[dict[str, object]]:
+def timed(run: Run, calls: int) -> list[store.Line]:
     """Time whole steps of a stream (scaling, score, threshold, attribution).
 
     Of LightMMoE also its own batch function and ONNX Runtime on single rows.
@@ -196,7 +188,7 @@ def timed(run: Run, calls: int) -> list[dict[str, object]]:
         made = model.detector
         # Without calibration scores no rule sets a threshold; what a step costs hangs on none.
         stream = Stream(model, threshold=1e300 if model.calibration is None else "quantile")
-        line = {"way": STEP} | percentiles(lambda row: stream.step(row).shares, test, calls)
+        line = {"way": STEP} | percentiles(lambda row: stream.step(row).shares, list(test), calls)
         with TemporaryDirectory(prefix="lmmoe-") as folder:
             line["state_bytes"] = stream.save(Path(folder, "state.safetensors")).stat().st_size
             size = model.save(Path(folder, "model.safetensors")).stat().st_size
@@ -216,9 +208,7 @@ def timed(run: Run, calls: int) -> list[dict[str, object]]:
     return [line | device for line in lines]
 
 
-def percentiles(
-    work: Callable[[Floats], object], given: Floats | list[Floats], calls: int
-) -> dict[str, float | int]:
+def percentiles(work: Callable[[Floats], object], given: list[Floats], calls: int) -> store.Line:
     """Time ``work`` on what is given in turn: median and 99th percentile in ms, how many calls.
 
     Of wall time, and of the thread's processor time.
@@ -244,21 +234,11 @@ EDGE_BYTES = 200_000  # of model and state: what the study prints for LightMMoE'
 ROWS_A_MONTH = 43_200  # a row a minute for 30 days, after which a model is trained anew
 BLIND = ("random", "row index", "untrained LightMMoE")  # controls, which nobody deploys
 CHOICE = (
-    *("place", "asks for", "detector", "average_precision", "p99_processor_ms", "kilobytes"),
+    *("place", "detector", "average_precision", "p99_processor_ms", "kilobytes"),
     *("microseconds_per_row", "train_seconds", "core_seconds_a_month"),
 )
 AP = "average_precision"
-_BEST, _AS_GOOD = "the highest average precision", "as good as the best; then the"
-_LIVE = "a live score,"
-ASKED = {
-    "real time": f"{_LIVE} 99 of 100 rows within {WAIT_MS:g} ms of processor time; then {_BEST}",
-    "edge": f"{_LIVE} model and state within {EDGE_BYTES / 1000:g} kB; then {_BEST}",
-    "cloud": f"{_AS_GOOD} fewest core-seconds a machine and month (trained once, a row a minute "
-    "scored)",
-    "batch": f"{_AS_GOOD} fastest to score",
-    "research": _BEST,
-}
-# The study's places: which column of `candidates` admits, which one is preferred.
+# The study's places: which column of `candidates` admits a detector, which one ranks those.
 PLACES = {
     "real time": ("quick", AP),
     "edge": ("small", AP),
@@ -275,12 +255,11 @@ def candidates(rows: pd.DataFrame, live: pd.DataFrame, protocol: str) -> pd.Data
     events. ``as_good`` as the best: the mean average precision lies within the 95 % bootstrap
     interval of the best detector's.
     """
-    quality = largest_block(by_entity(rows, protocol, "average_precision"))
-    quality = quality.drop(columns=[name for name in BLIND if name in quality])
+    quality = largest_block(by_entity(rows, protocol, AP)).drop(columns=[*BLIND], errors="ignore")
     good = rows[(rows["protocol"] == protocol) & rows["error"].isna()]
     costs = good.groupby("detector")[["train_seconds", "score_seconds", "test_rows"]].median()
     own = live[(live["way"] == STEP) & live["error"].isna()].set_index("detector")
-    table = pd.DataFrame({"average_precision": quality.mean()}).join(costs)
+    table = pd.DataFrame({AP: quality.mean()}).join(costs)
     table = table.join(own[["p99_processor_ms", "model_bytes", "state_bytes"]])
     table["kilobytes"] = (table["model_bytes"] + table["state_bytes"]) / 1000
     table["microseconds_per_row"] = 1e6 * table["score_seconds"] / table["test_rows"]
@@ -289,18 +268,15 @@ def candidates(rows: pd.DataFrame, live: pd.DataFrame, protocol: str) -> pd.Data
     table["all"] = True
     table["quick"] = table["p99_processor_ms"] <= WAIT_MS
     table["small"] = table["p99_processor_ms"].notna() & (1000 * table["kilobytes"] <= EDGE_BYTES)
-    table["as_good"] = False
-    if len(quality):
-        best = bootstrap_mean(quality[table["average_precision"].idxmax()])
-        table["as_good"] = table["average_precision"] >= best.low
-    return table
+    best = bootstrap_mean(quality[table[AP].idxmax()]).low if len(quality) else np.inf
+    return table.assign(as_good=table[AP] >= best)
 
 
 def chosen(table: pd.DataFrame) -> pd.DataFrame:
     """Apply the rules to `candidates`: a row per place; a place that nobody suits has a gap."""
     lines = []
     for place, (admits, prefers) in PLACES.items():
-        lines.append({"place": place, "asks for": ASKED[place]})
+        lines.append({"place": place})
         if len(suited := table[table[admits]]):
             ranked = suited.sort_values(prefers, ascending=prefers != AP, kind="stable")
             lines[-1] |= {"detector": ranked.index[0]} | ranked.iloc[0].to_dict()
@@ -356,16 +332,16 @@ def watch(model: Model, series: Series, rule: str) -> Day:
     """
     day = int(min(series.rows_per_day or 1000, len(series.test)))
     stream = Stream(model, threshold=rule)
-    level, release = stream.alarm.threshold, stream.alarm.release
+    level = stream.alarm.threshold
     opened = [a for a, _ in episodes(model.detector.decision_function(series.test), level)[0]]
     sizes = {event: event[1] - event[0] for event in series.events}
     hit = [e for e in sizes if any(e[0] <= row < e[1] for row in opened)]
     short = [event for event in hit if sizes[event] <= day // 2]
     best = max(short or hit or sizes, key=sizes.get, default=(len(series.test) // 2,) * 2)
-    start = min(max(best[0] - day // 3, 0), max(len(series.test) - day, 0))
+    start = min(max(best[0] - day // 3, 0), len(series.test) - day)
     first = max(start - len(stream.window), 0)
     scores = np.array([stream.step(row).score for row in series.test[first : start + day]])
-    found, _ = episodes(scores, level, release, model.normal)
+    found, _ = episodes(scores, level, model.normal)
     spans = [(a + first, b + first) for a, b in found]
     return Day(model.detector.name, start, start + day, scores[start - first :], level, spans)
 

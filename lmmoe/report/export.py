@@ -13,8 +13,7 @@ forecast in scaled units; ``forecast``, float64 ``(n, c)``, in raw units. The sc
 graph, in double precision; the network runs in single precision. The file's metadata hold detector,
 window, horizon, channels, how the first rows are scored and the threshold of ``predict``.
 
-Needs the packages of the extra ``export`` (``pip install -e .[export]``); scoring needs
-``onnxruntime`` alone, and loads no torch.
+Needs the extra ``export``; scoring needs ``onnxruntime`` alone, and loads no torch.
 """
 
 from __future__ import annotations
@@ -53,8 +52,8 @@ PART = 128  # of them in a call
 def write(made: Detector, path: str | Path) -> Path:
     """Write a fitted forecaster (the MMoE family and its like) as ONNX, complete or not there.
 
-    By `torch.export`. Raises `DataError` where a package is missing or the detector is no
-    forecaster, `RuntimeError` where it has not been fitted.
+    Raises `DataError` where a package is missing or the detector is no forecaster, `RuntimeError`
+    where it has not been fitted.
     """
     _need("onnx", "onnxruntime", "onnxscript")
     import torch
@@ -63,10 +62,8 @@ def write(made: Detector, path: str | Path) -> Path:
     from lmmoe.detectors.neural import Forecaster
 
     if not isinstance(made, Forecaster):
-        raise DataError(
-            f"{made.name} cannot be exported: it does not forecast with a network",
-            hint="Export LightMMoE or another of its family",
-        )
+        problem = f"{made.name} cannot be exported: it does not forecast with a network"
+        raise DataError(problem, hint="Export LightMMoE or another of its family")
     if not made.fitted:
         raise RuntimeError(f"{made.name} has not been fitted: there is nothing to export")
 
@@ -87,16 +84,11 @@ def write(made: Detector, path: str | Path) -> Path:
 
     # Two pieces: torch.export takes a size of 1 for fixed.
     sample = torch.zeros(2, made.unscored + 1, made.n_features_in_, dtype=torch.float64)
+    how = {"input_names": ["rows"], "output_names": ["score", "errors", "forecast"]}
+    how |= {"dynamo": True, "dynamic_shapes": ({0: torch.export.Dim("pieces")},)}
     with _quiet():
         program = torch.onnx.export(
-            Scoring().cpu().eval(),
-            (sample,),
-            dynamo=True,
-            dynamic_shapes=({0: torch.export.Dim("pieces")},),
-            input_names=["rows"],
-            output_names=["score", "errors", "forecast"],
-            opset_version=OPSET,
-            verbose=False,
+            Scoring().cpu().eval(), (sample,), opset_version=OPSET, verbose=False, **how
         )
     facts = {"format": FORMAT, "detector": made.name, "first_scores": made.first_scores}
     facts |= {"window": made.window, "horizon": made.horizon}
@@ -159,19 +151,15 @@ class Runtime:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors only
         broken = (states.InvalidProtobuf, states.InvalidGraph, states.Fail, states.NoSuchFile)
+        where = {"providers": ["CPUExecutionProvider"]}
         try:
-            self.session = onnxruntime.InferenceSession(
-                Path(path), options, providers=["CPUExecutionProvider"]
-            )
+            self.session = onnxruntime.InferenceSession(Path(path), options, **where)
         except broken as error:
             raise DataError(f"not a readable ONNX file ({error})", file=path) from error
         facts = self.session.get_modelmeta().custom_metadata_map
         if facts.get("format") != FORMAT:
-            raise DataError(
-                f"an ONNX file, but not one of lmmoe's ({facts.get('format')!r})",
-                file=path,
-                hint="Write it with: python -m lmmoe export",
-            )
+            problem = f"an ONNX file, but not one of lmmoe's ({facts.get('format')!r})"
+            raise DataError(problem, file=path, hint="Write it with: python -m lmmoe export")
         self.name, self.first_scores = facts["detector"], facts["first_scores"]
         self.channels, self.threshold = int(facts["channels"]), float(facts["threshold"])
         self.unscored = int(facts["window"]) + int(facts["horizon"]) - 1
@@ -204,10 +192,8 @@ class Runtime:
 
         rows = np.asarray(X, dtype=np.float64)
         if rows.ndim != 2 or rows.shape[1] != self.channels or len(rows) <= self.unscored:
-            raise DataError(
-                f"rows of shape {rows.shape}: {self.channels} channels and at least "
-                f"{self.unscored + 1} rows are needed"
-            )
+            wanted = f"{self.channels} channels and at least {self.unscored + 1} rows are needed"
+            raise DataError(f"rows of shape {rows.shape}: {wanted}")
         view = np.lib.stride_tricks.sliding_window_view(rows, self.unscored + 1, axis=0)
         return view.transpose(0, 2, 1)
 
@@ -215,10 +201,8 @@ class Runtime:
 def _need(*packages: str) -> None:
     """Raise `DataError` that names the packages which are not installed."""
     if missing := [name for name in packages if find_spec(name) is None]:
-        raise DataError(
-            f"ONNX needs {', '.join(missing)}, not installed here",
-            hint="Install the extra: pip install -e .[export]",
-        )
+        problem = f"ONNX needs {', '.join(missing)}, not installed here"
+        raise DataError(problem, hint="Install the extra: pip install -e .[export]")
 
 
 @contextmanager
@@ -251,12 +235,9 @@ def _run(options: argparse.Namespace) -> int:
 
     check_place(options.out, "ONNX file", options.model)
     made = Model.load(options.model).detector
-    try:
-        with TemporaryDirectory(prefix="lmmoe-") as folder:
-            file = write(made, Path(folder, "model.onnx") if options.int8 else options.out)
-            if options.int8:
-                quantise(file, options.out)
-    except OSError as error:
-        raise DataError(f"the ONNX file cannot be written ({error})", file=options.out) from error
+    with TemporaryDirectory(prefix="lmmoe-") as folder:
+        file = write(made, Path(folder, "model.onnx") if options.int8 else options.out)
+        if options.int8:
+            quantise(file, options.out)
     sys.stdout.write(f"{options.out}: written, {options.out.stat().st_size:,} bytes\n")
     return 0

@@ -9,6 +9,7 @@ import ctypes
 import gc
 import os
 import platform
+import re
 import subprocess
 import threading
 import time
@@ -46,11 +47,10 @@ PRODUCTS: dict[str, Callable[[Detector], float]] = {
         * made.n_features_in_
     ),
     "RidgeVAR": lambda made: made.parameters - made.n_features_in_,  # without the intercept
-    "KMeansAD": lambda made: made.parameters,  # a product with each centre
-    "NearestNeighbours": lambda made: made.parameters,  # and with each learned row
-    "MTSExample": lambda made: made.n_features_in_,  # a square added for each channel
-    "L2MinMax": lambda made: made.n_features_in_,
-    "MovingAverage": lambda made: made.n_features_in_,
+    # A product with each centre, or with each learned row.
+    **dict.fromkeys(("KMeansAD", "NearestNeighbours"), lambda made: made.parameters),
+    # A square added for each channel, or likewise.
+    **dict.fromkeys(("MTSExample", "L2MinMax", "MovingAverage"), lambda made: made.n_features_in_),
 }
 
 
@@ -66,8 +66,7 @@ def each(items: list[str], title: str, unit: str) -> Iterator[str]:
 def isolated(task: Callable[..., dict], *given: object) -> dict:
     """Call ``task(*given)``, a function of a module, in a new process with one thread.
 
-    It is a copy of one that has imported `LIBRARIES` and done nothing else. Raises what
-    the task raises, and `RuntimeError` where the process is killed.
+    Raises what the task raises, and `RuntimeError` where the process is killed.
     """
     context = get_context("forkserver")
     context.set_forkserver_preload(LIBRARIES)
@@ -115,13 +114,11 @@ class Cost:
 def measured() -> Iterator[Cost]:
     """Measure the block; the result is filled in when it ends.
 
-    Memory is sampled, not traced, which slows nothing. What earlier work left behind would hide
-    what this needs: it is given back first, where the C library can (glibc; elsewhere the peak of a
-    second run in one process may be too low).
+    Memory is sampled, not traced, which slows nothing. What earlier work left behind is given back
+    first (by glibc; elsewhere the peak of a second run in one process may be too low).
     """
     _give_back()
-    cost, done = Cost(), threading.Event()
-    process = psutil.Process()
+    cost, done, process = Cost(), threading.Event(), psutil.Process()
     start = peak = process.memory_info().rss
 
     def watch() -> None:
@@ -151,11 +148,8 @@ def _give_back() -> None:
 def cpu_name() -> str:
     """Name of the processor, as far as the system tells it."""
     info = Path("/proc/cpuinfo")  # Linux; platform.processor() is empty there
-    if info.is_file():
-        for line in info.read_text(encoding="utf-8", errors="replace").splitlines():
-            key, _, name = line.partition(":")
-            if key.strip() == "model name":
-                return f"{name.strip()} ({platform.machine()})"
+    if info.is_file() and (name := re.search(r"model name\s*: (.*)", info.read_text())):
+        return f"{name[1].strip()} ({platform.machine()})"
     return platform.processor() or platform.machine()
 
 
@@ -178,6 +172,10 @@ def per_row(made: Detector, rows: Floats) -> float:
     recurrent layers are such) and sums of products; what is done once per element (scaling,
     activations) is not. NaN where a method has no product, or where another package hides them.
     """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+    from torch.utils.module_tracker import ModuleTracker
+
     from lmmoe.detectors.neural import Forecaster
 
     for cls in type(made).__mro__:
@@ -187,34 +185,25 @@ def per_row(made: Detector, rows: Floats) -> float:
     # biases into its products.
     plain = isinstance(made, Forecaster)
     score = partial(Forecaster._forecasts, made) if plain else made.decision_function
-    one, more = (multiply_adds(score, rows_for(made, rows, batch)) for batch in (1, 1 + PROBE))
-    return (more - one) / PROBE or float("nan")  # what each call does once drops out
-
-
-def multiply_adds(work: Callable[..., object], *given: object) -> int:
-    """Count the multiply-adds of the torch operations that ``work(*given)`` executes."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-    from torch.utils.module_tracker import ModuleTracker
 
     def lstm(inputs: tuple, of_inputs: tuple, of_state: tuple, *_: object, **__: object) -> int:
         """Shapes (w, b, n) and of two matrices: a product with each in every step."""
         return 2 * int(np.prod(inputs[:-1]) * (np.prod(of_inputs) + np.prod(of_state)))
 
     layer = getattr(torch.ops.aten, "mkldnn_rnn_layer", None)  # missing on some processors
-    own = {layer: lstm} if layer else {}
-    # The tracker of modules fails where one gives out its weights as they are.
-    with patch.object(ModuleTracker, "_fw_post_hook", lambda *_: None):
-        with FlopCounterMode(display=False, custom_mapping=own) as counter:
-            work(*given)
-    return counter.get_total_flops() // 2
+    counted = []
+    for batch in (1, 1 + PROBE):
+        # The tracker of modules fails where one gives out its weights as they are.
+        with patch.object(ModuleTracker, "_fw_post_hook", lambda *_: None):
+            with FlopCounterMode(display=False, custom_mapping={layer: lstm}) as counter:
+                score(rows_for(made, rows, batch))
+        counted.append(counter.get_total_flops() // 2)
+    # What each call does once drops out.
+    return (counted[1] - counted[0]) / PROBE or float("nan")
 
 
 def die_with_parent() -> None:
-    """End this process and its children as soon as the parent is gone, even killed with -9.
-
-    A watching thread rather than Linux's prctl, so that macOS behaves alike.
-    """
+    """End this process and its children as soon as the parent is gone, even killed with -9."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -231,8 +220,8 @@ def commit() -> str:
     """The commit of the working tree, ``-dirty`` where code differs from it, else "unknown"."""
 
     def git(*words: str) -> str:
-        how = {"cwd": paths.home(), "capture_output": True, "text": True, "check": True}
-        return subprocess.run(["git", *words], **how).stdout.strip()
+        how = {"cwd": paths.home(), "text": True, "stderr": subprocess.DEVNULL}
+        return subprocess.check_output(["git", *words], **how).strip()
 
     try:
         head = git("rev-parse", "HEAD")

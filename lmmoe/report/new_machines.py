@@ -58,18 +58,15 @@ class Shared(Mixture):
 
 
 def train_shared(
-    machines: list[npt.ArrayLike], *, seed: int = 0, most: int = WINDOWS, **settings: object
+    rows: list[Floats], *, seed: int = 0, most: int = WINDOWS, **settings: object
 ) -> MMoE:
-    """Train LightMMoE's network on raw training rows ``(t, c)`` of several machines together.
+    """Train LightMMoE's network on raw training rows ``(t, c)``, an array a machine, together.
 
     Each machine's rows are scaled by themselves; no window holds rows of two. ``most`` bounds the
-    windows of an epoch; nothing stops training early. Raises `DataError` for no machine, machines
-    of different channels or too few rows.
+    windows of an epoch; nothing stops training early. Raises `DataError` for too few rows,
+    `RuntimeError` where training diverges.
     """
     like = detector(SUBJECT, seed=seed, **settings)
-    rows = [np.asarray(one, dtype=np.float64) for one in machines]
-    if not rows or len({one.shape[1:] for one in rows}) != 1:
-        raise DataError("machines without rows, or with different channels: no network for all")
     if min(map(len, rows)) < like.min_rows:
         raise DataError(f"a machine with fewer rows than a window needs ({like.min_rows})")
     scaled = [torch.from_numpy(Scaling.of("z-score", one)(one).astype(np.float32)) for one in rows]
@@ -80,9 +77,8 @@ def train_shared(
     inputs = training.windows(whole, like.window)
     # First rows of the windows that lie, with their target, within one machine.
     ends = np.cumsum([len(one) for one in rows])
-    within = [
-        range(end - len(one), end - like.unscored) for end, one in zip(ends, rows, strict=True)
-    ]
+    spans = zip(ends, rows, strict=True)
+    within = [range(end - len(one), end - like.unscored) for end, one in spans]
     starts = torch.from_numpy(np.concatenate(within))
     for _ in range(like.epochs):
         learner.network.train()
@@ -139,19 +135,13 @@ def table(profile: Profile) -> pd.DataFrame:
     return pd.DataFrame(lines).reindex(columns=["key", *NEW])
 
 
-def amounts(series: Series) -> list[tuple[str, int]]:
-    """Name how much is learned from, with the number of rows; what is there only in part is not."""
-    wanted = {name: round(days * series.rows_per_day) for name, days in AMOUNTS.items()}
-    there = [(name, rows) for name, rows in wanted.items() if rows < len(series.train)]
-    return [*there, (ALL, len(series.train))]
-
-
 def measured_new(
     series: Series, network: Callable[[str], MMoE], group: str, vus_window: int, seed: int
-) -> list[dict[str, object]]:
-    """Measure each method, learned from each of the `amounts`; the seen network only from all.
+) -> list[store.Line]:
+    """Measure each method, learned from each of `AMOUNTS` that is there, and from all rows.
 
-    ``network`` gives the network of all machines but a group's.
+    ``network`` gives the network of all machines but a group's; one that saw the machine is only
+    measured with all rows.
     """
     ways: dict[str, Callable[[Floats], Detector]] = {
         UNSEEN: lambda few: Shared.on(network(group), few, seed=seed),
@@ -165,11 +155,11 @@ def measured_new(
         L2: lambda few: detector(L2).fit(few),
         "random": lambda few: detector("random", seed=seed).fit(few),
     }
+    wanted = {name: round(days * series.rows_per_day) for name, days in AMOUNTS.items()}
+    there = {name: rows for name, rows in wanted.items() if rows < len(series.train)}
     lines = []
-    for learned, rows in amounts(series):
-        for method in ways:
-            if method == SEEN and learned != ALL:
-                continue
+    for learned, rows in (there | {ALL: len(series.train)}).items():
+        for method in ways if learned == ALL else [way for way in ways if way != SEEN]:
             line = {"learned": learned, "rows": rows, "method": method}
             try:
                 made = ways[method](series.train[:rows])

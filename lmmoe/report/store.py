@@ -21,10 +21,7 @@ NAMES = (
     *("metrics", "found_events", "effort", "measured"),
 )
 # Texts with gaps.
-NOTES = (
-    *("error", "host", "device", "method", "rule", "group", "way", "kind", "base", "learned"),
-    *("second_key", "second_device"),
-)
+NOTES = ("error", "host", "device", "method", "rule", "group", "way", "kind", "base", "learned")
 Line = dict[str, object]
 
 

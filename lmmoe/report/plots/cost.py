@@ -4,14 +4,12 @@ from collections.abc import Collection
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from lmmoe.report.names import METRIC_TITLES, colour, title
 from lmmoe.report.plots import style
-from lmmoe.report.plots.style import canvas, label_dots, styled
+from lmmoe.report.plots.style import canvas, label_dots, log_scale, styled
 
 # Each panel of `costs`: from a column to another, what the axis says, and the factor to its unit.
 PANELS = (
@@ -37,23 +35,6 @@ QUALITY_AGAINST = {
 }
 
 
-def log_axes(ax: Axes, axes: str, ticks: Collection[float] | None = None) -> None:
-    """Make axes, such as "xy", logarithmic with few, short labels: 0.01, 256, 10k, 1M."""
-
-    def short(value: float, _: int) -> str:
-        steps = int(np.clip(np.log10(value) // 3, 0, 4)) if value >= 1e4 else 0
-        return f"{value / 1000**steps:,g}{['', 'k', 'M', 'G', 'T'][steps]}"
-
-    for name in axes:
-        ax.set(**{f"{name}scale": "log"})
-        own, (low, high) = getattr(ax, f"{name}axis"), getattr(ax, f"get_{name}lim")()
-        subs = (1.0,) if high > 100 * low else (1.0, 2.0, 5.0)
-        own.set(major_locator=LogLocator(numticks=5, subs=subs), minor_locator=NullLocator())
-        if ticks is not None:
-            own.set_ticks(ticks)
-        own.set(major_formatter=FuncFormatter(short), minor_formatter=NullFormatter())
-
-
 @styled
 def costs(table: pd.DataFrame) -> Figure:
     """Every measure of cost, a panel each, every detector a line; cheapest to train on top.
@@ -61,11 +42,9 @@ def costs(table: pd.DataFrame) -> Figure:
     ``table`` is `lmmoe.report.cost.table`. A gap: not defined, or not measured.
     """
     known = table[table["error"].isna()]
-    if known.empty:
-        return style.note("No detector could be measured.")
     order = known.sort_values("train_seconds", ascending=False, kind="stable")
-    size = {"width": 10.5, "height": 1.5 + 0.2 * len(order)}
-    figure, axes = canvas(1, **size, ncols=len(PANELS), sharey=True)
+    height = 1.5 + 0.2 * len(order)
+    figure, axes = canvas(width=10.5, height=height, ncols=len(PANELS), sharey=True)
     for ax, (columns, label, factor) in zip(axes, PANELS, strict=True):
         for level, (name, line) in enumerate(order[list(columns)].astype(float).iterrows()):
             values = factor * line[line > 0].to_numpy()  # a log axis has no 0
@@ -76,7 +55,7 @@ def costs(table: pd.DataFrame) -> Figure:
             big = 34 if name == "LightMMoE" else 16
             ax.scatter(values[:1], places[:1], color=colour(name), s=big, zorder=3)
         ax.set_xlabel(label, fontsize=8)
-        log_axes(ax, "x")
+        log_scale(ax, "x")
         ax.tick_params(labelsize=7)
     axes[0].set_title("what each detector costs (log scales)")
     style.named_ticks(axes[0], list(order.index), fontsize=7)
@@ -92,7 +71,7 @@ def roofline(points: pd.DataFrame, limits: pd.DataFrame) -> Figure:
     ``points`` and ``limits`` are those of `lmmoe.report.cost.limits`. Left: rate against operations
     per byte of the least traffic, a point for each batch. Right: times the least time.
     """
-    figure, (left, right) = canvas(1, width=10.5, height=4.4, ncols=2)
+    figure, (left, right) = canvas(width=10.5, height=4.4, ncols=2)
     peak = limits["gflops"].max()
     ends = points["intensity"].min() / 2, points["intensity"].max() * 2
     reads = limits[limits["limit"] == "sgemv"].to_dict("records")
@@ -111,13 +90,14 @@ def roofline(points: pd.DataFrame, limits: pd.DataFrame) -> Figure:
     for batch, line in points.loc["network"].iloc[[0, -1]].iterrows():
         below = {"xytext": (0, -11), "textcoords": "offset points", "ha": "center", "va": "center"}
         left.annotate(f"batch {batch:,}", (line["intensity"], line["gflops"]), fontsize=7, **below)
-    log_axes(left, "xy")
+    log_scale(left, "xy")
     left.set(xlabel="operations per byte that must move", ylabel="GFLOP/s on one thread")
-    left.set(title="LightMMoE under the processor's roof")
-    left.set_ylim(points["gflops"].min() / 2, peak * 2)
+    left.set(
+        title="LightMMoE under the processor's roof", ylim=(points["gflops"].min() / 2, peak * 2)
+    )
     left.legend(fontsize=7, loc="lower right", title="read at", title_fontsize=7)
-    log_axes(right, "x", sorted(points.index.unique("batch")))
-    log_axes(right, "y", (1, 2, 5, 10, 20, 50, 100))
+    log_scale(right, "x", sorted(points.index.unique("batch")))
+    log_scale(right, "y", (1, 2, 5, 10, 20, 50, 100))
     right.axhline(1, color="0.6", lw=1, label="the limit")
     right.set(xlabel="rows in a call", ylabel="times the least possible time")
     right.set(title="how far from the limit", ylim=(0.9, points["times_bound"].max() * 1.3))
@@ -134,16 +114,14 @@ def growth(points: pd.DataFrame, laws: pd.DataFrame) -> Figure:
     shown, names = points["axis"].unique(), points["detector"].unique()
     layout = {"ncols": len(shown), "squeeze": False, "sharey": "row", "sharex": "col"}
     figure, axes = canvas(2, width=11, height=5.4, **layout)
-    look = {
-        name: {"color": colour(name), "ls": line, "marker": ".", "ms": 4}
-        for name, line in zip(names, ("-", "--", ":", "-."), strict=False)
-    }
+    lines = zip(names, ("-", "--", ":", "-."), strict=False)
+    look = {name: {"color": colour(name), "ls": ls, "marker": ".", "ms": 4} for name, ls in lines}
     for row, measure in zip(axes, ("train_seconds", "score_seconds"), strict=True):
         for ax, axis in zip(row, shown, strict=True):
             for name, part in points[points["axis"] == axis].groupby("detector", sort=False):
                 exponent = f"{laws.loc[(axis, name, measure), 'upper']:.2f}"
                 ax.plot(part["value"], part[measure], label=exponent, **look[name])
-            log_axes(ax, "xy")
+            log_scale(ax, "xy")
             ax.tick_params(labelsize=7)
             ax.legend(fontsize=7, handlelength=1.8, title="exponent", title_fontsize=6.5)
             ax.grid(alpha=0.2)
@@ -159,30 +137,25 @@ def growth(points: pd.DataFrame, laws: pd.DataFrame) -> Figure:
 
 @styled
 @style.labelled_only
-def quality_and_cost(
-    table: pd.DataFrame, metric: str = "average_precision", *, ahead: Collection[str] = ()
-) -> Figure:
-    """Quality of each detector against what it costs to train and, where known, to score.
+def quality_and_cost(table: pd.DataFrame, *, ahead: Collection[str] = ()) -> Figure:
+    """Average precision of each detector against what it costs to train and to score.
 
-    ``table`` has a row per detector with ``metric``, ``train_seconds`` and, where it is known,
-    ``microseconds_per_row``. Detectors that look ``ahead`` are hollow: they cannot raise an alarm
-    when it is due. The stepped line is the Pareto front of the others: none of them left of it is
-    as good.
+    ``table`` has a row per detector with ``average_precision`` and the columns `QUALITY_AGAINST`.
+    Detectors that look ``ahead`` are hollow: they cannot raise an alarm when it is due. The stepped
+    line is the Pareto front of the others: none of them left of it is as good.
     """
-    costs = [name for name in QUALITY_AGAINST if name in table and table[name].notna().any()]
-    costs, many = costs or ["train_seconds"], len(table) > 8
-    size = {"width": 10 if many else 7.5, "height": len(costs) * (5 if many else 3.4) + 0.3}
-    figure, axes = canvas(len(costs), **size, squeeze=False)
+    many = len(table) > 8
+    figure, axes = canvas(2, width=10 if many else 7.5, height=10.3 if many else 7.1)
     hollow = table.index.isin(ahead).any()
     ring = {"marker": "o", "ls": "", "ms": 5, "color": "#444444", "markerfacecolor": "white"}
     more = [Line2D([], [], label="hollow: not available live", **ring)] if hollow else []
     style.family_legend(figure, table.index, more=more, loc="outside lower center", ncols=3)
     whose = " that is available live" if hollow else ""
-    axes[0, 0].set_title(f"quality against cost (line: nothing cheaper{whose} is better)")
+    axes[0].set_title(f"quality against cost (line: nothing cheaper{whose} is better)")
     places = {}
-    for ax, cost in zip(axes[:, 0], costs, strict=True):
-        known = table.dropna(subset=[metric, cost])
-        x, y = known[cost].clip(lower=1e-3), known[metric]
+    for ax, (cost, label) in zip(axes, QUALITY_AGAINST.items(), strict=True):
+        known = table.dropna(subset=["average_precision", cost])
+        x, y = known[cost].clip(lower=1e-3), known["average_precision"]
         for name in known.index:
             inside = "white" if name in ahead else colour(name)
             look = {"facecolor": inside, "edgecolor": colour(name), "zorder": 3}
@@ -197,7 +170,7 @@ def quality_and_cost(
         ax.margins(x=0.12, y=0.15)
         ax.set_ylim(bottom=0)
         ax.grid(alpha=0.25)
-        ax.set(xlabel=QUALITY_AGAINST[cost], ylabel=METRIC_TITLES[metric])
+        ax.set(xlabel=label, ylabel=METRIC_TITLES["average_precision"])
         places[ax] = dict(zip(known.index, zip(x, y, strict=True), strict=True))
     for ax, dots in places.items():
         label_dots(ax, dots)  # last: it needs the figure's final layout

@@ -24,7 +24,7 @@ def event_map(fleet: Sequence[Series]) -> Figure:
         left.barh(level, widths, left=starts, height=0.7, color=EVENT)
     left.set_yticks(range(len(fleet)), [series.entity for series in fleet])
     left.invert_yaxis()
-    left.set(title="labelled events in the test half", xlabel=time_axis(fleet[0], 1)[1])
+    left.set(title="labelled events in the test half", xlabel=time_axis(fleet[0], np.arange(1))[1])
     lengths = [end - start for series in fleet for start, end in series.events]
     if lengths:
         bins = np.geomspace(1, max(lengths) + 1, 20)
@@ -80,17 +80,10 @@ def correlations(series: Series) -> Figure:
     names = [series.channels[moving[index]] for index in order]
     side = 2.2 + 0.13 * len(names)
     figure, ax = canvas(width=side + 1.5, height=side)
-    sns.heatmap(
-        matrix[np.ix_(order, order)],
-        ax=ax,
-        cmap="vlag",
-        vmin=-1,
-        vmax=1,
-        square=True,
-        xticklabels=names,
-        yticklabels=names,
-        cbar_kws={"label": "correlation", "shrink": 0.6},
-    )
+    look = {"cmap": "vlag", "vmin": -1, "vmax": 1, "square": True}
+    look |= {"cbar_kws": {"label": "correlation", "shrink": 0.6}}
+    picture = matrix[np.ix_(order, order)]
+    sns.heatmap(picture, ax=ax, xticklabels=names, yticklabels=names, **look)
     ax.tick_params(labelsize=6, length=0)
     ax.set_title(f"{series.entity}: correlation of channels in training")
     return figure
@@ -111,16 +104,9 @@ def shifts(fleet: Sequence[Series]) -> Figure:
         change = series.test.mean(axis=0) - series.train.mean(axis=0)
         row[: len(change)] = change / spread
     figure, ax = canvas(height=1.4 + 0.22 * len(fleet))
-    sns.heatmap(
-        picture,
-        ax=ax,
-        cmap="vlag",
-        vmin=-3,
-        vmax=3,
-        yticklabels=[series.entity for series in fleet],
-        xticklabels=[str(number + 1) for number in range(widest)],
-        cbar_kws={"label": "training deviations"},
-    )
+    look = {"cmap": "vlag", "vmin": -3, "vmax": 3, "cbar_kws": {"label": "training deviations"}}
+    names = {"xticklabels": range(1, widest + 1), "yticklabels": [one.entity for one in fleet]}
+    sns.heatmap(picture, ax=ax, **look, **names)
     ax.set_facecolor("#DDDDDD")
     ax.tick_params(labelsize=7, length=0)
     ax.set(title="from training to test: shift of each channel's mean", xlabel="channel")

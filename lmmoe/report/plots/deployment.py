@@ -8,16 +8,8 @@ from matplotlib.figure import Figure
 
 from lmmoe.data import Series
 from lmmoe.report.names import OWN, SEEN, STEP, UNSEEN, colour, title
-from lmmoe.report.plots.cost import log_axes
-from lmmoe.report.plots.style import (
-    EVENT,
-    canvas,
-    log_scale,
-    named_ticks,
-    note,
-    shade_events,
-    styled,
-)
+from lmmoe.report.plots import style
+from lmmoe.report.plots.style import EVENT, canvas, log_scale, named_ticks, shade_events, styled
 
 if TYPE_CHECKING:
     from lmmoe.report.deployment import Day, Explained
@@ -60,9 +52,9 @@ def alarm(day: "Day", explained: "Explained | None", series: Series) -> Figure:
     for first, last in day.alarms:
         ax.hlines(top, first / unit, (last + 1) / unit, color=EVENT, lw=5)
         ax.axvline(first / unit, color=EVENT, lw=0.6)
-    ax.set(xlabel="test half (days)" if series.rows_per_day else "test half (rows)")
-    ax.set(ylabel="live score")
-    ax.set(title=f"a day of {series.entity}: threshold dashed, events shaded, alarms red")
+    label = "test half (days)" if series.rows_per_day else "test half (rows)"
+    words = f"a day of {series.entity}: threshold dashed, events shaded, alarms red"
+    ax.set(xlabel=label, ylabel="live score", title=words)
     if explained is None:
         return figure
     bars = figure.add_subplot(grid[1:, 0])
@@ -88,9 +80,7 @@ def steps(table: pd.DataFrame) -> Figure:
     """Time of a row that comes alone, and bytes of model and state, a line per detector and way."""
     good = table[table["error"].isna()]
     good = good.sort_values("p50_processor_ms", ascending=False, kind="stable")
-    if good.empty:
-        return note("No detector here has a live score.")
-    figure, (left, right) = canvas(1, width=10, height=1.3 + 0.24 * len(good), ncols=2, sharey=True)
+    figure, (left, right) = canvas(width=10, height=1.3 + 0.24 * len(good), ncols=2, sharey=True)
     places, own = np.arange(len(good)), [colour(name) for name in good["detector"]]
     middle, high = good["p50_processor_ms"], good["p99_processor_ms"]
     left.hlines(places, middle, high, color=own, lw=1.5, alpha=0.5)
@@ -100,7 +90,7 @@ def steps(table: pd.DataFrame) -> Figure:
         right.scatter(good[column] / 1000, places, color=own, marker=marker, s=20)
         right.scatter([], [], color="0.5", marker=marker, s=20, label=column.removesuffix("_bytes"))
     for ax in (left, right):
-        log_axes(ax, "x")
+        log_scale(ax, "x")
     named_ticks(left, list(good["detector"]), fontsize=7)
     ways = zip(good["detector"], good["way"], strict=True)
     left.set_yticklabels([title(n) if w == STEP else f"{title(n)}, {w}" for n, w in ways])
@@ -116,26 +106,24 @@ def compression(shares: pd.DataFrame) -> Figure:
 
     Bytes left, average precision kept (dotted: what random scores keep), times the base's speed.
     """
-    if shares.empty:
-        return note("No model could be compressed.")
     blocks = {base: block[::-1] for base, block in shares.groupby("base", sort=False)}
     sizes = [len(block) for block in blocks.values()]
     layout = {"squeeze": False, "sharey": "row", "height_ratios": sizes}
     figure, axes = canvas(len(sizes), height=1.2 + 0.25 * sum(sizes), ncols=3, **layout)
     for row, (base, block) in zip(axes, blocks.items(), strict=True):
         places, paint = np.arange(len(block)), block["kind"].map(KINDS)
-        columns = (100 * block["bytes"], 100 * block["average_precision"], block["speed"])
-        labels = (f"bytes left of {base}'s (%)", "average precision kept (%)")
-        labels += (f"times the speed of {base}",)
-        for ax, values, label in zip(row, columns, labels, strict=True):
+        panels = {f"bytes left of {base}'s (%)": 100 * block["bytes"]}
+        panels["average precision kept (%)"] = 100 * block["average_precision"]
+        panels[f"times the speed of {base}"] = block["speed"]
+        for ax, (label, values) in zip(row, panels.items(), strict=True):
             ax.grid(axis="y", alpha=0.4)
             ax.scatter(values, places, color=paint, s=26, zorder=3)
             ax.set_xlabel(label)
         row[0].set_yticks(places, [title(name) for name in block.index], fontsize=7)
         row[1].axvline(100 * block.loc["random", "average_precision"], color="0.5", ls=":", lw=1)
         row[1].set_xlim(0, 108 * block["average_precision"].max())
-        log_axes(row[0], "x")
-        log_axes(row[2], "x")
+        log_scale(row[0], "x")
+        log_scale(row[2], "x")
     kinds = [kind for kind in KINDS if kind in set(shares["kind"])]
     marks = [axes[0, 0].scatter([], [], color=KINDS[kind], s=26, label=kind) for kind in kinds]
     figure.legend(handles=marks, loc="outside lower center", ncols=7, fontsize=8)
@@ -146,21 +134,21 @@ def compression(shares: pd.DataFrame) -> Figure:
 def newcomers(means: pd.DataFrame) -> Figure:
     """Quality and normal rows in alarm on a machine never seen, by how much it was learned from.
 
-    ``means`` is `lmmoe.report.deployment.new_machine_means`.
+    ``means`` is `lmmoe.report.new_machines.means`.
     """
     if means.empty:
-        return note("Too few machines of the same channels: none can be held out.")
+        return style.note("Too few machines of the same channels: none can be held out.")
     order = list(dict.fromkeys(means["learned"]))
-    figure, axes = canvas(1, width=10, height=3.4, ncols=2)
+    figure, axes = canvas(width=10, height=3.4, ncols=2)
     panels = (
         ("average_precision", "average precision (mean)", 1),
         ("normal_share", "normal rows in alarm (%, mean)", 100),
     )
     for ax, (column, label, factor) in zip(axes, panels, strict=True):
-        for method, (paint, style, marker) in LINES.items():
+        for method, (paint, line, marker) in LINES.items():
             part = means[means["method"] == method].set_index("learned")[column].reindex(order)
             look = {"color": paint, "marker": marker, "ms": 5, "label": title(method)}
-            ax.plot(order, factor * part, style, **look)
+            ax.plot(order, factor * part, line, **look)
         ax.set(xlabel="learned from the machine's", ylabel=label)
         ax.set_ylim(bottom=0)
     axes[0].set_title(f"a machine never seen ({means['entities'].iloc[0]} tried)")

@@ -1,6 +1,6 @@
 """What all figures share: the style, the colours, axes that count days, shaded events."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import wraps
 from importlib.resources import as_file, files
 from typing import ParamSpec
@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from lmmoe.data import Series
 from lmmoe.report.names import COST_TITLES, FAMILIES, colour, family, title
@@ -37,8 +37,7 @@ def styled(plot: Callable[P, Figure]) -> Callable[P, Figure]:
 def in_style() -> mpl.RcParams:
     """Give a context in which matplotlib draws and saves in the project's style."""
     with as_file(files("lmmoe.report.plots") / "lmmoe.mplstyle") as path:
-        settings = mpl.rc_params_from_file(path, use_default_template=False)
-    return mpl.rc_context(settings)
+        return mpl.rc_context(mpl.rc_params_from_file(path, use_default_template=False))
 
 
 def canvas(rows: int = 1, *, height: float, width: float = 10, **layout: object) -> tuple:
@@ -79,22 +78,27 @@ def named_ticks(
         label.set_fontweight("bold" if name == "LightMMoE" else "normal")
 
 
-def log_scale(ax: Axes) -> None:
-    """Make the y axis logarithmic, with a few plain numbers, however short it is."""
-    ax.set_yscale("log")
-    low, high = ax.get_ylim()
-    steps = (1.0,) if high > 100 * low else (1.0, 2.0, 5.0)
-    ax.yaxis.set_major_locator(LogLocator(subs=steps))
-    ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    ax.yaxis.set_minor_formatter(NullFormatter())
+def log_scale(ax: Axes, axes: str = "y", ticks: Collection[float] | None = None) -> None:
+    """Make axes, such as "xy", logarithmic with few, short labels: 0.01, 256, 10k, 1M."""
+
+    def short(value: float, _: int) -> str:
+        steps = int(np.clip(np.log10(value) // 3, 0, 4)) if value >= 1e4 else 0
+        return f"{value / 1000**steps:,g}{['', 'k', 'M', 'G', 'T'][steps]}"
+
+    for name in axes:
+        ax.set(**{f"{name}scale": "log"})
+        own, (low, high) = getattr(ax, f"{name}axis"), getattr(ax, f"get_{name}lim")()
+        subs = (1.0,) if high > 100 * low else (1.0, 2.0, 5.0)
+        own.set(major_locator=LogLocator(numticks=5, subs=subs), minor_locator=NullLocator())
+        if ticks is not None:
+            own.set_ticks(ticks)
+        own.set(major_formatter=FuncFormatter(short), minor_formatter=NullFormatter())
 
 
-def time_axis(series: Series, rows: int | np.ndarray) -> tuple[np.ndarray, str]:
+def time_axis(series: Series, rows: np.ndarray) -> tuple[np.ndarray, str]:
     """Positions of rows on the axis and its label: days where the data says, else rows."""
-    positions = np.arange(rows) if np.isscalar(rows) else rows
-    if series.rows_per_day:
-        return positions / series.rows_per_day, "days"
-    return positions, "rows"
+    day = series.rows_per_day
+    return (rows / day, "days") if day else (rows, "rows")
 
 
 def shade_events(axes: Axes, series: Series, *, start: int = 0, stop: int | None = None) -> None:
@@ -103,9 +107,8 @@ def shade_events(axes: Axes, series: Series, *, start: int = 0, stop: int | None
     scale = series.rows_per_day or 1
     for first, end in series.events:
         if end > start and first < stop:
-            axes.axvspan(
-                max(first, start) / scale, min(end, stop) / scale, color=EVENT, alpha=0.18, lw=0
-            )
+            span = max(first, start) / scale, min(end, stop) / scale
+            axes.axvspan(*span, color=EVENT, alpha=0.18, lw=0)
 
 
 def labelled_only(plot: Callable[P, Figure]) -> Callable[P, Figure]:
@@ -129,7 +132,7 @@ def note(text: str) -> Figure:
     return figure
 
 
-def label_dots(ax: Axes, dots: dict[str, tuple[float, float]], *, size: float = 7) -> None:
+def label_dots(ax: Axes, dots: dict[str, tuple[float, float]]) -> None:
     """Write each detector's name near its dot (x, y), none over another or over a dot.
 
     Call it last: it needs the axes' final limits and the figure's layout.
@@ -141,7 +144,7 @@ def label_dots(ax: Axes, dots: dict[str, tuple[float, float]], *, size: float = 
     for name, place in dots.items():
         look = {"color": colour(name), "ha": "center", "va": "center"}
         look["weight"] = "bold" if name == "LightMMoE" else "normal"
-        label = ax.text(*place, title(name), fontsize=size, **look)
+        label = ax.text(*place, title(name), fontsize=7, **look)
         label.set_path_effects([withStroke(linewidth=1.5, foreground="white")])
         label.set_in_layout(False)  # else the layout would move the axes once more
         labels.append(label)

@@ -9,9 +9,8 @@ from matplotlib.ticker import MaxNLocator
 from lmmoe.data import Series
 from lmmoe.data.series import Floats
 from lmmoe.report.names import colour, title
-from lmmoe.report.plots import style
 from lmmoe.report.plots.data import caused_by, lanes
-from lmmoe.report.plots.style import EVENT, canvas, shade_events, styled, time_axis
+from lmmoe.report.plots.style import EVENT, canvas, log_scale, shade_events, styled, time_axis
 from lmmoe.training import History
 
 
@@ -49,12 +48,12 @@ def forecasts(
 def score_lanes(series: Series, scores: dict[str, Floats]) -> Figure:
     """The scores of several detectors over the same labelled events, one lane each."""
     figure, axes = canvas(len(scores), height=0.6 + 1.15 * len(scores), sharex=True, squeeze=False)
-    time, unit = time_axis(series, len(series.test))
+    time, unit = time_axis(series, np.arange(len(series.test)))
     for ax, (name, values) in zip(axes[:, 0], scores.items(), strict=True):
         floor = np.quantile(values, 0.01)
         ax.plot(time, np.maximum(values, floor), color=colour(name), lw=0.5)
         if floor > 0:
-            style.log_scale(ax)  # scores of a forecaster span several powers of ten
+            log_scale(ax)  # scores of a forecaster span several powers of ten
         shade_events(ax, series)
         ax.set_title(title(name), fontsize=9, color=colour(name))
         ax.tick_params(labelsize=7)
@@ -79,8 +78,7 @@ def attribution(
     for edge in time_axis(series, np.array(event))[0]:
         ax.axvline(edge, color=EVENT, lw=1)
     causes = sorted(caused_by(series, event))
-    named = {"color": EVENT, "marker": ">", "s": 14, "clip_on": False, "zorder": 3}
-    ax.scatter([time[0]] * len(causes), causes, **named)
+    ax.plot([time[0]] * len(causes), causes, ">", color=EVENT, ms=4, clip_on=False)
     ax.set_yticks(range(len(series.channels)), series.channels, fontsize=6)
     ax.set(xlabel=unit, title="who causes the score (lines: the event; arrows: the named causes)")
     figure.colorbar(image, ax=ax, label="share of the row's score", shrink=0.7, pad=0.01)
