@@ -27,7 +27,7 @@ from lmmoe.live.scoring import Scorer, scorer
 Arrays = dict[str, np.ndarray]
 Floats = npt.NDArray[np.float64]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-STATE = "lmmoe live state 4"
+STATE = "lmmoe live state 5"
 # What files of ours contain, near one of their ends: what may be replaced.
 MARKS = {"state": b"lmmoe live state", "model": b"lmmoe detector", "ONNX file": b"lmmoe onnx"}
 LOOK = 1 << 20  # bytes at either end in which a mark is looked for

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from copy import copy
 from functools import cache
-from itertools import groupby, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,13 +89,15 @@ class Fleet:
     nothing, and the score is the mean over the other channels. Rows with values in less than half
     of the channels have no score. Values more than 10^9 deviations from the mean are cut there.
     ``counts`` counts such cells. A row without any value stands for one that did not come: after
-    more than ``bridge`` of them the stream starts afresh.
+    more than 3 of them the stream starts afresh.
 
     ``threshold`` is a rule for all (`lmmoe.live.alarms`) or a number for each stream; ``release``
     as in `Alarm`. ``rows_per_day`` replaces that of the model's facts. With ``accept_after``, a
     level that has kept one alarm open for so many rows is taken as the new normal: the mean of
     these rows stands for the training mean from then on, and the alarm ends.
     """
+
+    longest_bridge: float = BRIDGE
 
     def __init__(
         self,
@@ -106,14 +108,13 @@ class Fleet:
         release: float = RELEASE,
         rows_per_day: float | None = None,
         accept_after: int | None = None,
-        bridge: float = BRIDGE,
     ) -> None:
         self.models = [models] * streams if isinstance(models, Model) else list(models)
         if not self.models:
             raise ValueError("no streams: give their number, or a model for each")
         if accept_after is not None and accept_after < 2:
             raise DataError(f"accept_after={accept_after}: a number of rows from 2 on is needed")
-        self.accept_after, self.longest_bridge = accept_after, bridge
+        self.accept_after = accept_after
         self.scorers = [model.scorer for model in self.models]
         if len({(type(s), s.context, len(s.centre), s.ewma) for s in self.scorers}) > 1:
             raise ValueError("the models look back differently, or have other numbers of channels")
@@ -124,10 +125,8 @@ class Fleet:
             for start, end in pairwise([*starts, count])
             for first in range(start, end, self.scorer.block)
         ]
-        self.base, self.spreads, self.unit = (
-            np.array([getattr(s, name) for s in self.scorers])
-            for name in ("centre", "spread", "unit")
-        )
+        self.base = np.array([s.centre for s in self.scorers])
+        self.spreads = np.array([s.spread for s in self.scorers])
         self.centres = self.means = self.base
         if accept_after is not None:
             if not all(model.facts for model in self.models):
@@ -153,6 +152,8 @@ class Fleet:
             Alarm(copy(level(model, rule)), release, model.normal)
             for model, rule in zip(self.models, rules, strict=True)
         ]
+        # Up to these, a score changes no alarm; as those of nearly all rows.
+        self.levels = np.full(len(self.alarms), -np.inf)
 
     def step(self, rows: npt.ArrayLike) -> Tick:
         """Take the next raw row of each stream ``(n, c)``; `ValueError` for another shape."""
@@ -172,14 +173,11 @@ class Fleet:
         silent = warming = self.seen < len(self.window)
         if missing is not None:
             silent = warming | (missing.mean(axis=1) > 1 - ENOUGH)
-        judged = self._judged(silent, missing)
-        for number, (alarm, score) in enumerate(
-            zip(self.alarms, judged.scores.tolist(), strict=True)
-        ):
-            if score <= alarm.threshold and not alarm.open and alarm.tail is None:
-                continue  # as nearly all do: a step would change nothing
+        scores, errors, forecasts = self._judged(silent, missing)
+        for number in np.flatnonzero(~(scores <= self.levels)).tolist():
+            alarm, score = self.alarms[number], float(scores[number])
             if not math.isfinite(score):
-                judged.scores[number] = math.nan
+                scores[number] = math.nan
                 few = WARMING_UP if warming[number] else "too few values"
                 why[number] = few if silent[number] else "not a number"
                 continue
@@ -187,7 +185,8 @@ class Fleet:
                 events[number] = event
             if self.accept_after is not None and self._accepted(number):
                 events[number] = "accepted"
-        return Tick(judged.scores, events, why, judged.errors, judged.forecasts, missing)
+            self.levels[number] = -math.inf if alarm.open or alarm.tail else alarm.threshold
+        return Tick(scores, events, why, errors, forecasts, missing)
 
     def _mended(self, rows: Floats) -> tuple[Floats, Floats, Bits | None]:
         """Fill what is missing with the last values, and cut what is too far out."""
@@ -210,8 +209,8 @@ class Fleet:
         return dict.fromkeys(ended, "ended")
 
     def _push(self, rows: Floats, scaled: Floats) -> None:
-        kept = scaled if self.scorer.scaled else rows - self.offset
-        self.window[self.place] = kept.T
+        unmoved = rows if self.centres is self.base else rows - self.offset
+        self.window[self.place] = (scaled if self.scorer.scaled else unmoved).T
         self.place = (self.place + 1) % len(self.window)
         self.seen += 1
 
@@ -226,25 +225,25 @@ class Fleet:
         """Score the latest rows, block by block; NaN where ``silent``, or the score is none."""
         quiet = np.count_nonzero(silent)  # much quicker than `any` for one stream
         if quiet == len(silent):
-            return Judged(np.full(len(silent), np.nan), None, None)
+            return np.full(len(silent), np.nan), None, None
         before = self.carry.copy() if quiet else None
         parts = [made.judge(self._latest(part), self.carry[:, part]) for made, part in self.blocks]
-        judged = parts[0]
-        if len(parts) > 1:
-            fields = zip(*parts, strict=True)
-            joined = (None if f[0] is None else np.concatenate(f, axis=-1) for f in fields)
-            judged = Judged(*joined)
-        if missing is not None and judged.errors is not None:
-            judged.errors[missing.T] = 0
-            if self.scorer.masks:
+        joined = zip(*parts, strict=True) if len(parts) > 1 else ()
+        scores, errors, forecasts = (
+            parts[0]
+            if not joined
+            else (None if one[0] is None else np.concatenate(one, axis=-1) for one in joined)
+        )
+        if missing is not None and errors is not None:
+            errors[missing.T] = 0
+            if self.scorer.scaled:
                 some = missing.any(axis=1) & ~silent
-                there = np.count_nonzero(~missing[some], axis=1)
-                sums = judged.errors[:, some].sum(axis=0, dtype=np.float64)
-                judged.scores[some] = sums / there
+                sums = errors[:, some].sum(axis=0, dtype=np.float64)
+                scores[some] = sums / np.count_nonzero(~missing[some], axis=1)
         if quiet:
             self.carry[:, silent] = before[:, silent]
-            judged.scores[silent] = np.nan
-        return judged
+            scores[silent] = np.nan
+        return scores, errors, forecasts
 
     def _accepted(self, number: int) -> bool:
         """Follow the level of an open alarm; make it the normal one when it has stayed."""
@@ -257,7 +256,7 @@ class Fleet:
         if self.since[number] < self.accept_after:
             return False
         change = self.lifted[number] - self.means[number] - self.offset[number]
-        self.window[:, :, number] -= change / self.unit[number]
+        self.window[:, :, number] -= change / (self.spreads[number] if self.scorer.scaled else 1)
         self.offset[number] += change
         self.centres = self.base + self.offset
         self.carry[:, number] = np.nan
@@ -292,7 +291,8 @@ class Fleet:
             forecast = made.detector.forecasts(self._latest(slice(number, number + 1))[:, :, 0])[-1]
         values = np.full((2, len(step.errors)), np.nan)
         if forecast is not None:
-            values[0] = forecast * made.unit + made.origin + self.offset[number]
+            unscaled = forecast * made.spread + made.centre if made.scaled else forecast
+            values[0] = unscaled + self.offset[number]
         values[1] = self.held[number]
         if step.missing is not None:
             values[1, step.missing] = np.nan
@@ -310,7 +310,7 @@ class Fleet:
                 arrays[f"excesses {number}"] = alarm.tail.excesses
         facts = {name: getattr(self, name) for name in ("rows", "place", "counts")}
         facts["alarms"] = [alarm.state for alarm in self.alarms]
-        return arrays, facts | {"models": self._fingerprints()}
+        return arrays, facts | {"models": [model.fingerprint for model in self.models]}
 
     def restore(self, arrays: Arrays, facts: dict[str, object]) -> None:
         """Go on from a `state` as if there had been no break.
@@ -318,11 +318,12 @@ class Fleet:
         Thresholds that learned are taken back where the rule is the same. Raises `DataError` where
         the state is that of other models.
         """
-        if facts["models"] != self._fingerprints():
+        if facts["models"] != [model.fingerprint for model in self.models]:
             raise DataError("the state is that of a stream with another model")
         for name in ARRAYS:
             getattr(self, name)[...] = arrays[name]
         self.centres = self.base + self.offset
+        self.levels[:] = -np.inf
         self.rows, self.place = facts["rows"], facts["place"]
         self.counts.clear()
         self.counts.update(facts["counts"])
@@ -333,11 +334,6 @@ class Fleet:
             if alarm.tail and tail and alarm.tail.q == tail["q"]:
                 alarm.tail = Tail(**tail, excesses=arrays[f"excesses {number}"])
                 alarm.threshold = alarm.tail.threshold
-
-    def _fingerprints(self) -> list[list[str | int]]:
-        """Each model's fingerprint, and how many neighbours have it."""
-        runs = groupby(model.fingerprint for model in self.models)
-        return [[each, len(list(run))] for each, run in runs]
 
     def save(self, path: str | Path) -> Path:
         """Write `state` as a file, complete or not there."""
@@ -355,8 +351,10 @@ class Stream(Fleet):
     that did not come, and who has them calls `bridge` or `restart`.
     """
 
+    longest_bridge = math.inf
+
     def __init__(self, model: Model, **options: object) -> None:
-        super().__init__(model, 1, **{"bridge": math.inf} | options)
+        super().__init__(model, 1, **options)
 
     def step(self, row: npt.ArrayLike) -> Step:
         """Take the next raw row ``(c,)``; `ValueError` for one of another length."""
