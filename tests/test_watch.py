@@ -639,7 +639,6 @@ def test_metrics_say_what_came_by(path, monkeypatch, capfd):
     try:
         for line in [*csv(INCIDENT), b"garbage"]:
             made.feed(line)
-            server.latency.observe(2e-4)
         url = f"http://127.0.0.1:{server.port}/metrics"
         with urllib.request.urlopen(url, timeout=60) as answer:
             text = answer.read().decode()
@@ -653,8 +652,6 @@ def test_metrics_say_what_came_by(path, monkeypatch, capfd):
         "lmmoe_alarms_total 1.0",
         'lmmoe_rows_skipped_total{kind="wrong number of cells"} 1.0',
         'lmmoe_rows_unscored_total{kind="warming up"} 8.0',
-        'lmmoe_row_seconds_bucket{le="0.0001"} 0.0',
-        "lmmoe_row_seconds_count 202.0",
         "lmmoe_alarm_open 0.0",
         f"lmmoe_threshold {float(QUIET)}",
     ):
@@ -690,8 +687,6 @@ def test_fit_and_what_the_commands_refuse(tmp_path, capsys, monkeypatch):
         (["watch", out, "--state", out], f"m: {same_file}: the state would replace"),
         (["watch", out, "--state", table], "week.csv: there, and no state of lmmoe: not replaced"),
         (["watch", out, "--state", tmp_path], "there, and no state of lmmoe"),
-        (["watch", out, "--save-every", "0"], "save_every=0: a whole number from 1 on is needed"),
-        (["watch", out, "--host", "0.0.0.0"], "host '0.0.0.0' without metrics. Give their port"),
         (["watch", out, "--threshold", "often"], "no threshold 'often'"),
         (["watch", table], "not a readable model"),
     ):
