@@ -11,6 +11,7 @@ import termios
 import threading
 import time
 import urllib.request
+from collections import Counter
 from contextlib import contextmanager
 
 import numpy as np
@@ -43,12 +44,12 @@ def read(lines, names=THREE, time=None):
     """Rows, None or the reason for skipping, of each line; the reader; what it told."""
     rows, told, found = np.random.default_rng(0).normal(size=(9, 3)), [], []
     known = Model(detector("MTSExample").fit(rows), Facts.of(rows, names))
-    made = Reader(known, tell=told.append, time=time)
+    made = Reader(known, time, Counter(), told.append)
     for line in lines:
         try:
             found.append(made.read(line if isinstance(line, bytes) else line.encode()))
         except Skipped as skipped:
-            found.append(skipped.reason)
+            found.append(skipped.args[0])
     return found, made, told
 
 
@@ -334,15 +335,13 @@ def test_times_are_read_as_the_training_rows_were():
     for form in (csv, jsonl):
         made, alarms, told = fed(form(INCIDENT), time="nosuch")
         assert alarms[0]["time"] is None and made.clock.latest is None
-        assert sum("nosuch" in text for text in told) == 1
         assert sum("none of the first 10 rows has a time" in text for text in told) == 1
 
 
 def test_options_that_mean_nothing_are_refused():
     for options, message in (
         ({"step": nan}, "step=nan: a number above 0"),
-        ({"top": 0}, "top=0: a whole number from 1 on"),
-        ({"rows_per_day": 0.0}, "rows_per_day=0.0: a number above 0"),
+        ({"rows_per_day": 0.0, "threshold": "budget"}, "rows_per_day=0.0: a number above 0"),
         ({"accept_after": 1}, "accept_after=1: a number of rows from 2 on is needed"),
         ({"made": Model(fitted()), "accept_after": 5, "threshold": 1.0}, "the training means"),
     ):
@@ -398,10 +397,10 @@ def test_states_of_others_and_other_files_are_refused(tmp_path):
         watch()[0].load(live.Stream(model(), threshold=1.0).save(tmp_path / "s.safetensors"))
     with pytest.raises(DataError, match="not a live state, or of another format"):
         watch()[0].load(model().save(tmp_path / "model.safetensors"))
-    made, told = watch(threshold="spot:0.01")
+    made = watch(threshold="spot:0.01")[0]
     start = made.stream.alarm.threshold
-    made.load(path)  # another rule is told and taken
-    assert made.stream.alarm.threshold == start and "saved with the threshold" in told[0]
+    made.load(path)  # another rule is taken
+    assert made.stream.alarm.threshold == start
     path.write_bytes(path.read_bytes()[:-10])
     for damaged in (path, tmp_path / "none.safetensors"):
         with pytest.raises(DataError, match="not readable"):

@@ -19,7 +19,6 @@ from lmmoe.metrics.alarms import APART
 from lmmoe.metrics.thresholds import FEWEST_EXCESSES, checked_calibration, exceeded
 
 Floats = npt.NDArray[np.float64]
-CALIBRATION = 0.1  # share at the end of the training rows whose scores set thresholds
 DEFAULTS = {"budget": 1.0, "quantile": 0.99, "pot": 1e-4, "spot": 1e-4}
 RELEASE = 0.8  # of the threshold: our choice
 # Live scores are as near as this to the same rows' batch scores, as a share: a row that sets the
@@ -132,8 +131,7 @@ class Alarm:
     def state(self) -> dict[str, object]:
         """What a restart must know, but for the tail's excesses; the rest are settings."""
         known = {name: getattr(self, name) for name in ("open", "quiet", "peak", "first", "last")}
-        tail = vars(self.tail) if self.tail else None
-        return known | {"tail": tail and {n: tail[n] for n in tail if n != "excesses"}}
+        return known | {"tail": self.tail and {**vars(self.tail), "excesses": None}}
 
 
 def _above(score: float, level: float) -> bool:

@@ -76,7 +76,7 @@ def _fit(path: str, out: Path, changes: list[str], **given: object) -> int:
     import yaml
 
     from lmmoe.live import model
-    from lmmoe.live.alarms import DEFAULTS, threshold
+    from lmmoe.live.alarms import DEFAULTS
 
     settings = {}
     model.check_place(out, "model", path)
@@ -97,7 +97,7 @@ def _fit(path: str, out: Path, changes: list[str], **given: object) -> int:
     lines = [*notes, f"{made.detector.name}: {rows} rows of {len(made.channels)} channels"]
     for rule, number in DEFAULTS.items():
         try:
-            level = threshold(rule, made.calibration, made.day())
+            level = made.threshold(rule)
             level = getattr(level, "threshold", level)
             lines.append(f"threshold {rule}:{number:g} {level:.6g}")
         except DataError as error:

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from lmmoe.errors import DataError
-from lmmoe.live import alarms
 from lmmoe.live.alarms import RELEASE, Alarm, Tail
 from lmmoe.live.model import Arrays, Model, read_state, write_state
 from lmmoe.live.scoring import Floats, Judged
@@ -134,7 +133,12 @@ class Fleet:
                 raise DataError(problem, hint="Fit them with lmmoe.live.fit, or give facts")
             self.means = np.array([model.facts.means for model in self.models])
         rules = threshold if isinstance(threshold, str) else np.asarray(threshold, np.float64)
-        self._set_alarms(np.broadcast_to(rules, count).tolist(), release, rows_per_day)
+        level = cache(lambda model, rule: model.threshold(rule, rows_per_day))
+        self.alarms = [
+            Alarm(copy(level(model, rule)), release, model.normal)
+            for model, rule in zip(self.models, np.broadcast_to(rules, count).tolist(), strict=True)
+        ]
+        self.levels = np.full(count, -np.inf)  # up to these, a score changes no alarm
         self.rows, self.counts, self.place = 0, Counter(), 0
         shape = (self.scorer.context + 1, *self.base.shape[::-1])
         self.window = np.zeros(shape, self.scorer.dtype)  # a ring, its oldest row at `place`
@@ -142,18 +146,6 @@ class Fleet:
         self.carry = np.full(shape[1:], np.nan)
         self.offset, self.lifted = np.zeros_like(self.base), np.zeros_like(self.base)
         self.seen, self.gone, self.since = (np.zeros(count, dtype=np.int64) for _ in range(3))
-
-    def _set_alarms(self, rules: list, release: float, rows_per_day: float | None) -> None:
-        @cache
-        def level(model: Model, rule: str | float) -> float | Tail:
-            return alarms.threshold(rule, model.calibration, model.day(rows_per_day))
-
-        self.alarms = [
-            Alarm(copy(level(model, rule)), release, model.normal)
-            for model, rule in zip(self.models, rules, strict=True)
-        ]
-        # Up to these, a score changes no alarm; as those of nearly all rows.
-        self.levels = np.full(len(self.alarms), -np.inf)
 
     def step(self, rows: npt.ArrayLike) -> Tick:
         """Take the next raw row of each stream ``(n, c)``; `ValueError` for another shape."""
@@ -332,7 +324,7 @@ class Fleet:
             for name, value in known.items():
                 setattr(alarm, name, value)
             if alarm.tail and tail and alarm.tail.q == tail["q"]:
-                alarm.tail = Tail(**tail, excesses=arrays[f"excesses {number}"])
+                alarm.tail = Tail(**tail | {"excesses": arrays[f"excesses {number}"]})
                 alarm.threshold = alarm.tail.threshold
 
     def save(self, path: str | Path) -> Path:

@@ -31,11 +31,7 @@ FIRST = 10  # rows, one of which must have a time where times are to be expected
 
 
 class Skipped(ValueError):
-    """A line that is no row; ``reason`` is the kind, for counting."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason} ({detail})")
-        self.reason = reason
+    """A line that is no row: the kind, for counting, and a detail."""
 
 
 class Row(NamedTuple):
@@ -74,24 +70,17 @@ class Reader:
     """
 
     def __init__(
-        self,
-        model: Model,
-        *,
-        time: str | None = None,
-        counts: Counter[str] | None = None,
-        tell: Callable[[str], None] = print,
+        self, model: Model, time: str | None, counts: Counter[str], tell: Callable[[str], None]
     ) -> None:
         facts, self.channels = model.facts, model.channels
         self.known, self.columns = frozenset(self.channels), set(self.channels)
-        self.named = facts is not None and facts.named
-        self.pattern = facts.pattern if facts else None  # how dates are written
-        self.given, self.wanted = time is not None, time or (facts.time if facts else None)
+        self.named, self.pattern = (facts.named, facts.pattern) if facts else (False, None)
+        self.given, wanted = time is not None, time or (facts and facts.time)
         # Names of the time column in small letters, the likeliest first.
-        self.times = [self.wanted.lower()] if self.wanted else []
+        self.times = [wanted.lower()] if wanted else []
         taken = {name.lower() for name in self.channels}
         self.times += [] if self.given else [name for name in TIMES if name not in taken]
-        self.counts = Counter() if counts is None else counts
-        self.tell, self.lines = tell, 0
+        self.counts, self.tell, self.lines = counts, tell, 0
         self.dates: bool | None = None  # whether times are dates; the first one decides
         self.header: Layout | None = None  # of comma-separated cells
         self.object: Layout | None = None  # of the latest row in JSON
@@ -126,18 +115,15 @@ class Reader:
 
     def _row(self, layout: Layout | None, cells: list) -> Row:
         """Take cells by a layout, or those of the channels in order, perhaps a time before them."""
-        count, dates_only = len(self.channels), False
+        count, dates_only = len(self.channels), layout is not None and layout.dates_only
+        expected = (len(layout.names),) if layout else (count, count + 1)
+        if len(cells) not in expected:
+            detail = f"{len(cells)}, expected {' or '.join(map(str, expected))}"
+            raise Skipped("wrong number of cells", detail)
         if layout is None:
-            if len(cells) - count not in (0, 1):
-                detail = f"{len(cells)}, expected {count}, or the time and these"
-                raise Skipped("wrong number of cells", detail)
             time, cells = cells[0] if len(cells) > count else None, cells[-count:]
         else:
-            if len(cells) != len(layout.names):
-                detail = f"{len(cells)}, the header has {len(layout.names)}"
-                raise Skipped("wrong number of cells", detail)
             time = None if layout.time is None else cells[layout.time]
-            dates_only = layout.dates_only
             cells.append(None)  # for channels without a place
             cells = [cells[place] for place in layout.places]
         try:
@@ -148,13 +134,13 @@ class Reader:
             self.counts += {"cells of text": found.count(None)}
         if time is None:
             return Row(values)
-        when = moment(time, self.pattern)
-        written = time[:SHOWN] if isinstance(time, str) else when and when[0]
-        if when is None or self.dates not in (None, when[1]) or (dates_only and not when[1]):
+        seconds, date = moment(time, self.pattern) or (None, None)
+        written = time[:SHOWN] if isinstance(time, str) else seconds
+        if date is None or self.dates not in (None, date) or (dates_only and not date):
             self.counts["times not understood"] += 1
             return Row(values, None, written)
-        self.dates = when[1]
-        return Row(values, when[0], written)
+        self.dates = date
+        return Row(values, seconds, written)
 
     def _is_header(self, cells: list[str]) -> bool:
         last = number(cells[-1])
@@ -178,12 +164,7 @@ class Reader:
         time = next((lower.index(name) for name in self.times if name in lower), None)
         dates_only = first and time is None and not self.given and len(names) > 1
         dates_only = dates_only and names[0] not in self.known and lower[0] not in LABELS
-        if dates_only:
-            time = 0
-        elif time is None and self.wanted is not None:
-            without = "rows without times are taken as they come, and gaps are not seen"
-            self.tell(f"no column {self.wanted!r} for the times: {without}")
-            self.wanted = None
+        time = 0 if dates_only else time
         rest = [n for n, name in enumerate(lower) if n != time and name not in LABELS]
         if first and not self.named and self.known.isdisjoint(names):
             # The model knows of no names: all columns in order.
@@ -325,16 +306,13 @@ class Watch:
         tell: Callable[[str], None] = print,
         **options: object,
     ) -> None:
-        if top < 1:
-            raise DataError(f"top={top}: a whole number from 1 on is needed")
         if step is not None and not 0 < step < math.inf:
             raise DataError(f"step={step}: a number above 0 is needed")
         self.model, self.top, self.tell = model, top, tell
         self.stream = Stream(model, **options)
-        self.start = self.stream.alarm.threshold
         self.counts = {name: Counter() for name in ("skipped", "unscored", "events")}
         self.counts["mended"] = self.stream.counts
-        self.reader = Reader(model, time=time, tell=tell, counts=self.stream.counts)
+        self.reader = Reader(model, time, self.stream.counts, tell)
         self.timed = bool(time or step or (model.facts and model.facts.step))  # as is expected
         self.told = {"new columns", "lost columns"}  # kinds of what is mended
         self.clock, self.step = Clock(step), step
@@ -351,8 +329,9 @@ class Watch:
         try:
             row = self.reader.read(line)
         except Skipped as skipped:
+            kind, detail = skipped.args
             self.rows += 1
-            self._count("skipped", skipped.reason, str(skipped))
+            self._count("skipped", kind, f"{kind} ({detail})")
             return None
         if row is None:
             return None
@@ -372,17 +351,13 @@ class Watch:
             if self.clock.step and facts.dates != self.reader.dates:
                 self.clock.step = None
                 here, there = ("dates", "numbers") if self.reader.dates else ("numbers", "dates")
-                self.tell(
-                    f"times are {here}, those of the training rows were {there}: gaps are not seen "
-                    "unless step (--step) gives the time from row to row"
-                )
+                self.tell(f"times are {here}, in training {there}: gaps are seen with --step only")
         order, missing = self.clock.look(row.time)
         if order in (Order.REPEATED, Order.LATE, Order.SEEN):
-            self._count("skipped", order.value, f"{order}, at {row.written}")
+            self._count("skipped", order, f"{order}, at {row.written}")
             return False
         if order is not Order.NEXT:
-            detail = f"{order}, {missing} rows missing before {row.written}"
-            self._count("events", order.value, detail)
+            self._count("events", order, f"{order}, {missing} rows missing before {row.written}")
         if order is Order.BRIDGED:
             self.stream.bridge(missing)
         elif order in (Order.GAP, Order.SET_BACK):
@@ -395,9 +370,7 @@ class Watch:
         step = self.stream.step(row.values)
         if self.timed and self.stream.rows == FIRST and self.clock.latest is None:
             self.tell(f"none of the first {FIRST} rows has a time that can be read: no gap is seen")
-        if step.why == WARMING_UP:
-            self.counts["unscored"][step.why] += 1
-        elif step.why:
+        if step.why:
             self._count("unscored", step.why, f"no score, {step.why}")
         if step.event in ("ended", "accepted"):
             self._ended(step.event)
@@ -420,8 +393,8 @@ class Watch:
 
     def _count(self, name: str, kind: str, detail: str) -> None:
         """Count an odd row, and tell of the first of its kind."""
-        self.counts[name][kind] += 1
-        if self.counts[name][kind] == 1:
+        self.counts[name][str(kind)] += 1
+        if self.counts[name][kind] == 1 and kind != WARMING_UP:
             self._say(f"{detail}; more of these are only counted")
 
     def _say(self, text: str) -> None:
@@ -438,8 +411,7 @@ class Watch:
         reader = {"lines": self.reader.lines, "dates": self.reader.dates}
         reader["columns"] = sorted(self.reader.columns)
         reader["header"] = self.reader.header and self.reader.header.names
-        names = ("rows", "alarms", "pending", "counts", "start")
-        own = {name: getattr(self, name) for name in names}
+        own = {name: getattr(self, name) for name in ("rows", "alarms", "pending", "counts")}
         own |= {"clock": asdict(self.clock), "reader": reader}
         return write_state(path, arrays, facts | {"watch": own})
 
@@ -464,6 +436,3 @@ class Watch:
         self.reader.columns = set(reader["columns"])
         if reader["header"] is not None:
             self.reader.header = self.reader._layout(reader["header"], first=True)
-        if own["start"] != self.start:
-            old, new = own["start"], self.start
-            self.tell(f"the state was saved with the threshold {old:.6g}, now it is {new:.6g}")
