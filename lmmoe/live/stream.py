@@ -32,8 +32,7 @@ class Step(NamedTuple):
 
     ``score`` is NaN where the row has none, and ``why`` says why. ``event`` is "opened", "ended"
     or "accepted" in the row where an alarm does so. ``errors`` ``(c,)`` are each channel's part in
-    the score, ``forecast`` ``(c,)`` in the scorer's unit, None where there are none; ``missing``
-    ``(c,)`` tells which cells were filled.
+    the score, None where there are none.
     """
 
     stream: int
@@ -41,8 +40,6 @@ class Step(NamedTuple):
     event: str
     why: str
     errors: Floats | None
-    forecast: Floats | None
-    missing: Bits | None
 
     @property
     def shares(self) -> Floats | None:
@@ -54,26 +51,18 @@ class Step(NamedTuple):
 
 
 class Tick(NamedTuple):
-    """What a row of each stream came to: scores ``(n,)``, events and reasons by stream.
-
-    ``errors`` and ``forecasts`` are ``(c, n)``, ``missing`` is ``(n, c)``.
-    """
+    """What a row of each stream came to, as in `Step`: scores ``(n,)``, errors ``(c, n)``."""
 
     scores: npt.NDArray[np.float64]
     events: dict[int, str]
     why: dict[int, str]
     errors: Floats | None
-    forecasts: Floats | None
-    missing: Bits | None
 
     def of(self, stream: int) -> Step:
         """Give one stream's part."""
-        why = self.why.get(stream, "")
+        event, why = self.events.get(stream, ""), self.why.get(stream, "")
         errors = None if why or self.errors is None else self.errors[:, stream]
-        forecast = None if why or self.forecasts is None else self.forecasts[:, stream]
-        missing = None if self.missing is None else self.missing[stream]
-        score, event = float(self.scores[stream]), self.events.get(stream, "")
-        return Step(stream, score, event, why, errors, forecast, missing)
+        return Step(stream, float(self.scores[stream]), event, why, errors)
 
 
 class Fleet:
@@ -140,6 +129,7 @@ class Fleet:
         ]
         self.levels = np.full(count, -np.inf)  # up to these, a score changes no alarm
         self.rows, self.counts, self.place = 0, Counter(), 0
+        self.forecasts = self.missing = None  # of the latest rows, (c, n) and (n, c)
         shape = (self.scorer.context + 1, *self.base.shape[::-1])
         self.window = np.zeros(shape, self.scorer.dtype)  # a ring, its oldest row at `place`
         self.held = self.base.copy()  # last value of each channel
@@ -165,7 +155,8 @@ class Fleet:
         silent = warming = self.seen < len(self.window)
         if missing is not None:
             silent = warming | (missing.mean(axis=1) > 1 - ENOUGH)
-        scores, errors, forecasts = self._judged(silent, missing)
+        scores, errors, self.forecasts = self._judged(silent, missing)
+        self.missing = missing
         for number in np.flatnonzero(~(scores <= self.levels)).tolist():
             alarm, score = self.alarms[number], float(scores[number])
             if not math.isfinite(score):
@@ -178,7 +169,7 @@ class Fleet:
             if self.accept_after is not None and self._accepted(number):
                 events[number] = "accepted"
             self.levels[number] = -math.inf if alarm.open or alarm.tail else alarm.threshold
-        return Tick(scores, events, why, errors, forecasts, missing)
+        return Tick(scores, events, why, errors)
 
     def _mended(self, rows: Floats) -> tuple[Floats, Floats, Bits | None]:
         """Fill what is missing with the last values, and cut what is too far out."""
@@ -277,17 +268,17 @@ class Fleet:
         """
         if step.errors is None:
             return []
-        number, made, forecast = step.stream, self.scorers[step.stream], step.forecast
-        if forecast is None and hasattr(made.detector, "forecasts"):
-            # It costs as much as the score: only where somebody asks for it.
-            forecast = made.detector.forecasts(self._latest(slice(number, number + 1))[:, :, 0])[-1]
+        number, made = step.stream, self.scorers[step.stream]
         values = np.full((2, len(step.errors)), np.nan)
-        if forecast is not None:
-            unscaled = forecast * made.spread + made.centre if made.scaled else forecast
-            values[0] = unscaled + self.offset[number]
+        if self.forecasts is not None:
+            values[0] = self.forecasts[:, number] * made.spread + made.centre + self.offset[number]
+        elif hasattr(made.detector, "forecasts"):
+            # It costs as much as the score: only where somebody asks for it.
+            latest = self._latest(slice(number, number + 1))[:, :, 0]
+            values[0] = made.detector.forecasts(latest)[-1] + self.offset[number]
         values[1] = self.held[number]
-        if step.missing is not None:
-            values[1, step.missing] = np.nan
+        if self.missing is not None:
+            values[1, self.missing[number]] = np.nan
         known = np.where(np.isfinite(values), values, None).tolist()  # JSON has no NaN
         names, shares = ("channel", "share", "forecast", "observed"), step.shares
         rows = list(zip(self.models[number].channels, shares.tolist(), *known, strict=True))
