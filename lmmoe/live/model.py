@@ -23,7 +23,7 @@ from lmmoe.detectors import Detector, saving
 from lmmoe.detectors import detector as make
 from lmmoe.errors import DataError
 from lmmoe.live.alarms import Tail, threshold
-from lmmoe.live.scoring import Scorer, scorer
+from lmmoe.live.scoring import Forecasting, Sliding, supported
 
 Arrays = dict[str, np.ndarray]
 Floats = npt.NDArray[np.float64]
@@ -112,9 +112,13 @@ class Model:
         return None if made.rescales or learned > first else made.decision_scores_[first:]
 
     @cached_property
-    def scorer(self) -> Scorer:
-        """What scores rows one by one; `DataError` where no live score exists."""
-        return scorer(self)
+    def scorer(self) -> Forecasting | Sliding:
+        """What scores rows one by one, the quickest; `DataError` where no live score exists."""
+        made = self.detector
+        if made.rescales:
+            raise DataError(f"{made.name} has no live score: its scores depend on all rows given")
+        quick = supported(getattr(made, "network", None))
+        return Forecasting(made) if quick else Sliding(made, self.facts)
 
     @cached_property
     def normal(self) -> float:

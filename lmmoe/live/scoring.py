@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
+from lmmoe.detectors import Detector
 from lmmoe.errors import DataError
 from lmmoe.mmoe import EPSILON, LEAK, BatchNorm, MMoE, SoftmaxGate, Towers, WindowExperts
 
 if TYPE_CHECKING:
-    from lmmoe.live.model import Model
+    from lmmoe.live.model import Facts
 
 Floats = npt.NDArray[np.floating]
 Singles = npt.NDArray[np.float32]
@@ -39,8 +40,7 @@ class Forecasting:
     block = 64  # streams at a time: what the network makes of them then stays near the processor
     dtype, ewma, far = np.float32, 0.0, FAR
 
-    def __init__(self, model: "Model") -> None:
-        made = model.detector
+    def __init__(self, made: Detector) -> None:
         self.forward, self.window, self.context = Forward(made.network), made.window, made.unscored
         self.centre, self.spread = made._scaling.shift, made._scaling.scale
 
@@ -65,16 +65,15 @@ class Sliding:
     scaled = False  # rows are kept as they come
     block, dtype = 512, np.float64
 
-    def __init__(self, model: "Model") -> None:
-        self.ewma = getattr(model.detector, "ewma", 0.0)
-        self.detector = copy.copy(model.detector)
+    def __init__(self, made: Detector, facts: "Facts | None") -> None:
+        self.ewma, self.detector = getattr(made, "ewma", 0.0), copy.copy(made)
         if self.ewma:
             self.detector.ewma = 0.0
         self.context = self.detector.min_rows - 1
         channels = self.detector.n_features_in_
         self.centre, self.spread, self.far = np.zeros(channels), np.ones(channels), 1e150
-        if model.facts:
-            self.centre, self.spread = map(np.array, (model.facts.means, model.facts.deviations))
+        if facts:
+            self.centre, self.spread = np.array(facts.means), np.array(facts.deviations)
             self.far = FAR
         try:
             self.detector.channel_scores(np.zeros((self.context + 1, channels)))
@@ -113,22 +112,10 @@ class Sliding:
             )
 
 
-Scorer = Forecasting | Sliding
-
-
-def scorer(model: "Model") -> Scorer:
-    """Give the quickest scorer for a model; `DataError` where no live score exists."""
-    made = model.detector
-    if made.rescales:
-        raise DataError(f"{made.name} has no live score: its scores depend on all rows given")
-    network = getattr(made, "network", None)
-    return Forecasting(model) if network is not None and supported(network) else Sliding(model)
-
-
 # --- the MMoE family's forward pass in NumPy ---
 
 
-def supported(network: nn.Module) -> bool:
+def supported(network: nn.Module | None) -> bool:
     """Whether `Forward` knows all parts of a network: LightMMoE, CAD, CAD-FSE23, HMMoE are such."""
     return (
         isinstance(network, MMoE)

@@ -82,6 +82,9 @@ class Reader:
         self.times += [] if self.given else [name for name in TIMES if name not in taken]
         self.counts, self.tell, self.lines = counts, tell, 0
         self.dates: bool | None = None  # whether times are dates; the first one decides
+        names, count = list(self.channels), len(self.channels)
+        self.bare = Layout(names, list(range(count)), None, dates_only=False)
+        self.timed = Layout(["", *names], list(range(1, count + 1)), 0, dates_only=False)
         self.header: Layout | None = None  # of comma-separated cells
         self.object: Layout | None = None  # of the latest row in JSON
 
@@ -115,17 +118,13 @@ class Reader:
 
     def _row(self, layout: Layout | None, cells: list) -> Row:
         """Take cells by a layout, or those of the channels in order, perhaps a time before them."""
-        count, dates_only = len(self.channels), layout is not None and layout.dates_only
-        expected = (len(layout.names),) if layout else (count, count + 1)
-        if len(cells) not in expected:
-            detail = f"{len(cells)}, expected {' or '.join(map(str, expected))}"
+        layout = layout or (self.bare if len(cells) == len(self.channels) else self.timed)
+        if len(cells) != len(layout.names):
+            detail = f"{len(cells)}, expected {len(layout.names)}"
             raise Skipped("wrong number of cells", detail)
-        if layout is None:
-            time, cells = cells[0] if len(cells) > count else None, cells[-count:]
-        else:
-            time = None if layout.time is None else cells[layout.time]
-            cells.append(None)  # for channels without a place
-            cells = [cells[place] for place in layout.places]
+        time = None if layout.time is None else cells[layout.time]
+        cells.append(None)  # for channels without a place
+        cells = [cells[place] for place in layout.places]
         try:
             values = np.array([float(cell) for cell in cells])
         except (TypeError, ValueError, OverflowError):
@@ -136,7 +135,7 @@ class Reader:
             return Row(values)
         seconds, date = moment(time, self.pattern) or (None, None)
         written = time[:SHOWN] if isinstance(time, str) else seconds
-        if date is None or self.dates not in (None, date) or (dates_only and not date):
+        if date is None or self.dates not in (None, date) or (layout.dates_only and not date):
             self.counts["times not understood"] += 1
             return Row(values, None, written)
         self.dates = date
@@ -243,18 +242,15 @@ class Clock:
     late: int = 0  # late rows in rising order
     untimed: int = 0  # rows without a time since the latest one with
     resumed: bool = False  # after a restart, until a row's time is new
-    again: bool = False  # the latest row was seen before the restart
 
     def look(self, time: float | None) -> tuple[Order, int]:
         """Judge a row's time; also give the number of rows missing before it.
 
-        A row without a time is taken to be the next one, and is not missing later on; among rows
-        that were seen before a restart, up to `PATIENCE` in a row are taken to be such as well.
+        A row without a time is taken to be the next one, and is not missing later on.
         """
         if time is None:
             self.untimed += 1
-            seen = self.again and self.untimed <= PATIENCE
-            return (Order.SEEN if seen else Order.NEXT), 0
+            return Order.NEXT, 0
         if self.latest is None or time > self.latest:
             missing = 0
             if self.latest is not None and self.step:
@@ -265,7 +261,6 @@ class Clock:
             order = Order.GAP if missing > BRIDGE else Order.BRIDGED if missing else Order.NEXT
             return order, missing
         if self.resumed and time >= self.first:
-            self.again, self.untimed = True, 0
             return Order.SEEN, 0
         if time == self.latest:
             return Order.REPEATED, 0
@@ -280,7 +275,7 @@ class Clock:
     def _take(self, time: float) -> None:
         self.latest, self.late, self.behind, self.untimed = time, 0, math.inf, 0
         self.first = time if self.first is None else self.first
-        self.resumed = self.again = False
+        self.resumed = False
 
 
 class Watch:
@@ -431,7 +426,7 @@ class Watch:
         self.told.update(self.stream.counts)
         self.clock = Clock(**own["clock"])
         self.clock.step = self.step or self.clock.step
-        self.clock.resumed, self.clock.again = self.clock.latest is not None, False
+        self.clock.resumed = self.clock.latest is not None
         self.reader.lines, self.reader.dates = reader["lines"], reader["dates"]
         self.reader.columns = set(reader["columns"])
         if reader["header"] is not None:
