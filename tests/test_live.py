@@ -113,7 +113,7 @@ def test_rules_are_the_metrics_thresholds_or_refused():
     ):
         with pytest.raises(DataError, match=message):
             threshold(*arguments)
-    with pytest.raises(DataError, match="release=1.1: a share of the threshold from 0 to 1"):
+    with pytest.raises(DataError, match="release=1.1: a share of the threshold is needed"):
         Alarm(1.0, 1.1)
 
 
@@ -502,7 +502,7 @@ def test_what_cannot_be_fitted_is_refused_and_what_is_mended_is_noted(tmp_path):
     table.write_bytes(b"\n".join(lines))
     for options, message in (
         ({"settings": {"epoch": 3}}, "LightMMoE has no setting 'epoch'"),
-        ({"detector": "SmartSimpleAD"}, "with SmartSimpleAD: its scores depend on all rows given"),
+        ({"detector": "SmartSimpleAD"}, "SmartSimpleAD has no live score: its scores depend"),
         ({"detector": "random"}, "random has no live score"),
         ({"detector": "pyod.models.ecod.ECOD"}, "ECOD: it cannot be saved"),
         ({"settings": SETTINGS | {"window": 500}}, "400 rows are too few for LightMMoE"),

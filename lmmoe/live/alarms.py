@@ -16,7 +16,7 @@ import numpy.typing as npt
 from lmmoe.errors import DataError
 from lmmoe.metrics import alarm_budget, pot, quantile
 from lmmoe.metrics.alarms import APART
-from lmmoe.metrics.thresholds import FEWEST_EXCESSES, checked_calibration, exceeded
+from lmmoe.metrics.thresholds import checked_calibration, exceeded
 
 Floats = npt.NDArray[np.float64]
 DEFAULTS = {"budget": 1.0, "quantile": 0.99, "pot": 1e-4, "spot": 1e-4}
@@ -69,7 +69,7 @@ class Tail:
         self.exceeding += 1
         self.waiting += 1
         self.excesses = np.append(self.excesses, score - self.start)[-MOST:]
-        if self.waiting < REFIT or len(self.excesses) < FEWEST_EXCESSES:
+        if self.waiting < REFIT:
             return False
         self.waiting = 0
         self.threshold = self.start + exceeded(self.excesses, self.q * self.rows / self.exceeding)
@@ -100,8 +100,7 @@ class Alarm:
 
     def __post_init__(self) -> None:
         if not 0 <= self.release <= 1:
-            problem = f"release={self.release}: a share of the threshold from 0 to 1 is needed"
-            raise DataError(problem)
+            raise DataError(f"release={self.release}: a share of the threshold is needed, 0 to 1")
         if isinstance(self.threshold, Tail):
             self.tail, self.threshold = self.threshold, self.threshold.threshold
 
@@ -111,18 +110,16 @@ class Alarm:
 
     def step(self, score: float, row: int) -> str:
         """Take a row's score; "opened" or "ended" where that happens with it, else ""."""
-        event = ""
-        if self.open:
-            ending = min(max(self.release * self.threshold, self.normal), self.threshold)
-            if _above(score, ending):
-                self.quiet, self.last, self.peak = 0, row, max(self.peak, score)
-            else:
-                self.quiet += 1
-                self.open = self.quiet < APART
-                event = "" if self.open else "ended"
-        elif self.above(score):
+        event, ending = "", min(max(self.release * self.threshold, self.normal), self.threshold)
+        if not self.open and self.above(score):
             self.open, self.quiet, self.peak, self.first, self.last = True, 0, score, row, row
             event = "opened"
+        elif self.open and _above(score, ending):
+            self.quiet, self.last, self.peak = 0, row, max(self.peak, score)
+        elif self.open:
+            self.quiet += 1
+            self.open = self.quiet < APART
+            event = "" if self.open else "ended"
         if self.tail is not None and self.tail.update(score):
             self.threshold = self.tail.threshold
         return event

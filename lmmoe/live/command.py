@@ -1,7 +1,4 @@
-"""The commands ``python -m lmmoe fit`` and ``watch``: from a table of one's own to alarms.
-
-``docs/live.md`` tells what a watch makes of each fault.
-"""
+"""The commands ``python -m lmmoe fit`` and ``watch``: from a table of one's own to alarms."""
 
 import argparse
 import json
@@ -76,18 +73,17 @@ def _fit(path: str, out: Path, changes: list[str], **given: object) -> int:
     import yaml
 
     from lmmoe.live import model
-    from lmmoe.live.alarms import DEFAULTS
+    from lmmoe.live.alarms import DEFAULTS, Alarm
 
     settings = {}
     model.check_place(out, "model", path)
     for text in changes:
-        name, _, value = text.partition("=")
-        if not (name and value):
-            raise DataError(f"{text!r} is no setting", hint="Write NAME=VALUE, such as epochs=3")
         try:
+            name, value = text.split("=", 1)
             settings[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise DataError(f"{text!r} is no setting ({error})") from error
+        except (ValueError, yaml.YAMLError) as error:
+            hint = "Write NAME=VALUE, such as epochs=3"
+            raise DataError(f"{text!r} is no setting ({error})", hint=hint) from error
     made, notes = model.fit(path, settings=settings, **given)
     try:
         made.save(out)
@@ -97,8 +93,7 @@ def _fit(path: str, out: Path, changes: list[str], **given: object) -> int:
     lines = [*notes, f"{made.detector.name}: {rows} rows of {len(made.channels)} channels"]
     for rule, number in DEFAULTS.items():
         try:
-            level = made.threshold(rule)
-            level = getattr(level, "threshold", level)
+            level = Alarm(made.threshold(rule)).threshold
             lines.append(f"threshold {rule}:{number:g} {level:.6g}")
         except DataError as error:
             lines.append(f"no threshold {rule}: {error}")

@@ -193,9 +193,8 @@ def fit(
         made = make(detector, seed=seed, **(settings or {}))
     except ValueError as error:
         raise DataError(str(error)) from error
-    if not made.savable or made.rescales:
-        why = "its scores depend on all rows given" if made.savable else "it cannot be saved"
-        raise DataError(f"nothing can watch with {made.name}: {why}")
+    if not made.savable:
+        raise DataError(f"nothing can watch with {made.name}: it cannot be saved")
     fill, path = missing == "fill", Path(path)
     table = reading.read_table(path, time=time, label=label, fill=fill, need_label=False)
     rows, filled = reading.fill_gaps(table.values, path.name)
