@@ -4,14 +4,16 @@ import fcntl
 import json
 import math
 import os
+import select
 import signal
 import subprocess
 import sys
-import termios
-import threading
+import tempfile
 import time
 import urllib.request
-from contextlib import contextmanager
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 
 import numpy as np
 import pytest
@@ -43,12 +45,12 @@ def read(lines, names=THREE, time=None):
     """Rows, None or the reason for skipping, of each line; the reader; what it told."""
     rows, told, found = np.random.default_rng(0).normal(size=(9, 3)), [], []
     known = Model(detector("MTSExample").fit(rows), Facts.of(rows, names))
-    made = Reader(known, tell=told.append, time=time)
+    made = Reader(known, time, Counter(), told.append)
     for line in lines:
         try:
             found.append(made.read(line if isinstance(line, bytes) else line.encode()))
         except Skipped as skipped:
-            found.append(skipped.reason)
+            found.append(skipped.args[0])
     return found, made, told
 
 
@@ -167,8 +169,7 @@ def test_gaps_repeated_and_late_rows_and_a_clock_set_back():
     assert orders([0, 240])[-1] == (Order.BRIDGED, 3)
     assert orders([0, 300, 360]) == [NEXT, (Order.GAP, 4), NEXT]
     assert orders([0, 1, 1000, 5], step=None) == [NEXT, NEXT, NEXT, LATE]
-    repeated = (Order.REPEATED, 0)
-    assert orders([0, 60, 60, 60, 30, 120])[2:] == [repeated, repeated, LATE, NEXT]
+    assert orders([0, 60, 60, 30, 120])[2:] == [(Order.REPEATED, 0), LATE, NEXT]
     times = [3600, 3660, *range(0, 420, 60)]
     assert orders(times)[2:] == [*[LATE] * 4, (Order.SET_BACK, 0), NEXT, NEXT]
     assert orders([3600, 300, 240, 180, 120, 60, 0])[1:] == [LATE] * 6  # in no order
@@ -186,19 +187,12 @@ def test_after_a_restart_times_already_seen_are_left_out_until_one_is_new():
     for moment_ in range(600, 1260, 60):
         clock.look(moment_)
     clock.resumed = True
-    assert [clock.look(one) for one in (600, 900, None, 1200, 1140)] == [SEEN] * 5
+    assert [clock.look(one) for one in (600, 900, 1200, 1140)] == [SEEN] * 4
     assert [clock.look(one) for one in (1260, 1200, None)] == [NEXT, LATE, NEXT]
     clock.resumed = True
     assert clock.look(None) == NEXT  # nothing says that it was seen
-    clock.look(1260)
-    assert [clock.look(None)[0] for _ in range(6)] == [*[Order.SEEN] * 5, Order.NEXT]
     found = [clock.look(one)[0] for one in range(0, 360, 60)]
     assert found == [*[Order.LATE] * 4, Order.SET_BACK, Order.NEXT]
-
-
-@given(st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False)))
-def test_any_times_have_an_order(times):
-    assert all(missing >= 0 for _, missing in orders(times))
 
 
 # --- a watch ---
@@ -225,17 +219,21 @@ def test_an_incident_is_one_alarm_that_says_all():
     made, alarms, told = fed(csv(INCIDENT))
     assert len(alarms) == made.alarms == 1
     alarm = alarms[0]
-    assert list(alarm) == ["time", "row", "score", "threshold", "detector", "channels"]
-    assert alarm["time"] == stamp(100) and alarm["row"] == 100 and alarm["detector"] == "LightMMoE"
-    batch = made.model.detector.decision_function(INCIDENT)
-    assert alarm["score"] == pytest.approx(batch[100], rel=1e-5)
-    assert alarm["threshold"] == quiet(made.model) < alarm["score"]
-    first = alarm["channels"][0]
-    forecast = made.model.detector.forecasts(INCIDENT)[100 - 8]
-    assert first["channel"] == "mem" and first["share"] > 0.8
-    assert first["observed"] == INCIDENT[100, 1]
-    assert first["forecast"] == pytest.approx(forecast[1], abs=1e-5)
-    shares = [channel["share"] for channel in alarm["channels"]]
+    detector_, channels = made.model.detector, alarm["channels"]
+    assert {name: value for name, value in alarm.items() if name != "channels"} == {
+        "time": stamp(100),
+        "row": 100,
+        "score": pytest.approx(detector_.decision_function(INCIDENT)[100], rel=1e-5),
+        "threshold": quiet(made.model),
+        "detector": "LightMMoE",
+    }
+    assert channels[0]["share"] > 0.8 and channels[0] == {
+        "channel": "mem",
+        "share": channels[0]["share"],
+        "forecast": pytest.approx(detector_.forecasts(INCIDENT)[100 - 8, 1], abs=1e-5),
+        "observed": INCIDENT[100, 1],
+    }
+    shares = [channel["share"] for channel in channels]
     assert shares == sorted(shares, reverse=True) and sum(shares) == pytest.approx(1)
     assert json.loads(json.dumps(alarm, allow_nan=False)) == alarm
     assert len(told) == 1 and "the alarm has ended" in told[0]
@@ -271,15 +269,6 @@ def test_odd_cells_are_mended_counted_and_told_once():
     mended = {"filled cells": 5, "cells of text": 2, "infinite cells": 1, "cut cells": 1}
     assert made.report()["mended"] == mended | {"times not understood": 1}
     assert made.scored == 192 and len(told) == 5
-    lines = jsonl(INCIDENT)
-    for lost in ({"net": None}, {}):  # a channel that is dead, and one no longer there
-        rows = [json.loads(line) for line in lines]
-        for row in rows[50:]:
-            row.pop("net")
-            row.update(lost)
-        made, alarms, _ = fed([json.dumps(row).encode() for row in rows])
-        assert [alarm["row"] for alarm in alarms] == [100]
-        assert made.counts["mended"]["filled cells"] == 150
     made, _, _ = fed([*jsonl(TEST[:50]), b"{}", b'{"x": 1}'])
     assert made.report()["unscored"] == {"warming up": 8, "too few values": 2}
 
@@ -321,28 +310,16 @@ def test_times_are_read_as_the_training_rows_were():
     for options in ({"made": model(facts={"dates": False})}, {"step": 60.0}):
         assert fed(lines, **options)[0].report()["events"] == {"gap": 1}
 
-    def written(line):
-        date, comma, rest = line.decode().partition(",")
-        return f"{date[8:10]}/{date[5:7]}/{date[:4]} {date[11:]}{comma}{rest}".encode()
-
-    lines = [line.replace(b"time,", b"at,") for line in csv(INCIDENT)]
-    lines = [lines[0], *map(written, lines[1:])]
-    known = {"time": "at", "pattern": "%d/%m/%Y %H:%M:%S"}
-    made, alarms, told = fed(lines, made=model(facts=known))
-    assert alarms[0]["time"] == "01/01/2024 01:40:00" and len(told) == 1
-    assert made.clock.latest == made.clock.first + 199 * 60
     for form in (csv, jsonl):
         made, alarms, told = fed(form(INCIDENT), time="nosuch")
         assert alarms[0]["time"] is None and made.clock.latest is None
-        assert sum("nosuch" in text for text in told) == 1
         assert sum("none of the first 10 rows has a time" in text for text in told) == 1
 
 
 def test_options_that_mean_nothing_are_refused():
     for options, message in (
         ({"step": nan}, "step=nan: a number above 0"),
-        ({"top": 0}, "top=0: a whole number from 1 on"),
-        ({"rows_per_day": 0.0}, "rows_per_day=0.0: a number above 0"),
+        ({"rows_per_day": 0.0, "threshold": "budget"}, "rows_per_day=0.0: a number above 0"),
         ({"accept_after": 1}, "accept_after=1: a number of rows from 2 on is needed"),
         ({"made": Model(fitted()), "accept_after": 5, "threshold": 1.0}, "the training means"),
     ):
@@ -375,37 +352,22 @@ def test_a_watch_goes_on_at_any_line(tmp_path_factory, cut):
     assert second.report() == whole.report()
 
 
-def test_rows_sent_again_after_a_restart_are_left_out(tmp_path):
-    lines, whole, first = csv(ROUGH), watch()[0], watch()[0]
-    every = [alarm["time"] for line in lines if (alarm := whole.feed(line))]
-    alarms = [alarm["time"] for line in lines[:150] if (alarm := first.feed(line))]
-    path = first.save(tmp_path / "w.safetensors")
-    for start, again in ((140, 10), (1, 149), (150, 0)):  # tail's ten lines, the whole file, none
-        second = watch()[0]
-        second.load(path)
-        assert not any(second.feed(line) for line in lines[start:150])
-        assert second.counts["skipped"]["seen before the restart"] == again
-        rest = [alarm["time"] for line in lines[150:] if (alarm := second.feed(line))]
-        assert alarms + rest == every and second.scored == whole.scored
-
-
 def test_states_of_others_and_other_files_are_refused(tmp_path):
     path = watch()[0].save(tmp_path / "w.safetensors")
-    for other in (model("CAD"), Model(fitted(seed=1), model().facts)):
-        with pytest.raises(DataError, match="that of a stream with another model"):
-            watch(other)[0].load(path)
-    with pytest.raises(DataError, match="of a stream, not of a watch"):
-        watch()[0].load(live.Stream(model(), threshold=1.0).save(tmp_path / "s.safetensors"))
-    with pytest.raises(DataError, match="not a live state, or of another format"):
-        watch()[0].load(model().save(tmp_path / "model.safetensors"))
-    made, told = watch(threshold="spot:0.01")
+    of_a_stream = live.Stream(model(), threshold=1.0).save(tmp_path / "s.safetensors")
+    for other, message in (
+        (watch(model("CAD"))[0].save(tmp_path / "cad"), "that of a stream with another model"),
+        (watch(Model(fitted(seed=1)))[0].save(tmp_path / "1"), "that of a stream with another"),
+        (of_a_stream, "of a stream, not of a watch"),
+        (model().save(tmp_path / "model.safetensors"), "not a live state, or of another format"),
+        (tmp_path / "none.safetensors", "not readable"),
+    ):
+        with pytest.raises(DataError, match=message):
+            watch()[0].load(other)
+    made = watch(threshold="spot:0.01")[0]
     start = made.stream.alarm.threshold
-    made.load(path)  # another rule is told and taken
-    assert made.stream.alarm.threshold == start and "saved with the threshold" in told[0]
-    path.write_bytes(path.read_bytes()[:-10])
-    for damaged in (path, tmp_path / "none.safetensors"):
-        with pytest.raises(DataError, match="not readable"):
-            watch()[0].load(damaged)
+    made.load(path)  # another rule is taken
+    assert made.stream.alarm.threshold == start
 
 
 @settings(deadline=None, max_examples=40)
@@ -426,16 +388,6 @@ def test_flipped_bits_of_states_and_models_are_refused(tmp_path_factory, data):
             load(path)
 
 
-def test_a_state_is_small_at_38_channels(tmp_path):
-    rows = np.random.default_rng(0).normal(size=(800, 38))
-    facts = Facts.of(rows, tuple(f"a long name {n}" for n in range(38)), rows_per_day=100.0)
-    made = live.Watch(Model(detector("PCA windows").fit(rows), facts), threshold="spot", tell=str)
-    for row in rows[:100]:
-        made.feed(json.dumps(dict(zip(facts.channels, row.tolist(), strict=True))).encode())
-    made.stream.alarm.tail.excesses = np.ones(512)
-    assert made.save(tmp_path / "w.safetensors").stat().st_size < 16_000
-
-
 # --- as a program in a pipe ---
 
 LINES = b"\n".join(csv(INCIDENT)) + b"\n"
@@ -449,15 +401,6 @@ def path(tmp_path_factory):
     return model().save(tmp_path_factory.mktemp("model") / "model.safetensors")
 
 
-@pytest.fixture
-def out():
-    """A pipe with both ends open: to read from, to write to."""
-    ends = os.pipe()
-    yield ends
-    for end in ends:
-        os.close(end)
-
-
 def until(reached, patience=60.0):
     end = time.monotonic() + patience
     while not reached():
@@ -465,28 +408,16 @@ def until(reached, patience=60.0):
         time.sleep(0.02)
 
 
-def waiting(pipe):
-    """Bytes that nobody has read from a pipe."""
-    count = bytearray(4)
-    fcntl.ioctl(pipe, termios.FIONREAD, count)
-    return int.from_bytes(count, sys.byteorder)
-
-
-def alarms_in(pipe):
-    """The alarms that nobody has read yet."""
-    text = os.read(pipe, 1 << 20) if waiting(pipe) else b""
-    return [json.loads(line) for line in text.splitlines()]
-
-
-def here(path, lines, sink, **options):
-    """Watch lines in this process, from one pipe to another; give the exit status."""
+def here(path, lines, sink=None, **options):
+    """Watch lines in this process; give the exit status and the alarms."""
     source, write = os.pipe()
-    try:
-        os.write(write, lines)  # less than a pipe holds
-        os.close(write)
-        return command.watch_pipe(path, source=source, sink=sink, threshold=QUIET, **options)
-    finally:
-        os.close(source)
+    os.write(write, lines)  # less than a pipe holds
+    os.close(write)
+    with tempfile.TemporaryFile() as own:
+        options |= {"source": source, "sink": sink or own.fileno(), "threshold": QUIET}
+        status = command.watch_pipe(path, **options)
+        os.close(source), own.seek(0)
+        return status, [json.loads(line) for line in own]
 
 
 def loaded(path):
@@ -498,32 +429,10 @@ def loaded(path):
 @contextmanager
 def meanwhile(act):
     """Do something in a thread while the block runs; what goes wrong there fails the test."""
-    wrong = []
-
-    def run():
-        try:
-            act()
-        except Exception as error:  # noqa: BLE001 told below
-            wrong.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    yield
-    thread.join(timeout=60)
-    assert not thread.is_alive() and not wrong, wrong
-
-
-def test_with_a_state_a_restart_in_the_middle_changes_nothing(path, out, tmp_path, capfd):
-    lines = csv(INCIDENT)
-    for cut in (1, 105, 199):  # the last line has no end
-        state = tmp_path / f"{cut}" / "state.safetensors"
-        assert here(path, b"\n".join(lines[:cut]), out[1], state=state) == 0
-        assert here(path, b"\n".join(lines[cut:]), out[1], state=state) == 0
-        assert [alarm["row"] for alarm in alarms_in(out[0])] == [100]
-        said = capfd.readouterr().err
-        assert f"going on from {state}, after row {cut - 2}" in said
-        counts = {"rows": 200, "scored": 192, "alarms": 1, "unscored": {"warming up": 8}}
-        assert json.loads(said.splitlines()[-1]) == counts
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(act)
+        yield
+        done.result()
 
 
 def test_killed_it_goes_on_from_its_last_state_and_rows_sent_again_are_left_out(path, tmp_path):
@@ -541,19 +450,19 @@ def test_killed_it_goes_on_from_its_last_state_and_rows_sent_again_are_left_out(
     assert json.loads(done.stderr.splitlines()[-1])["scored"] == 192
 
 
-def test_a_damaged_or_foreign_state_is_told_and_replaced(path, out, tmp_path, capfd):
+def test_a_damaged_or_foreign_state_is_told_and_replaced(path, tmp_path, capfd):
     state = tmp_path / "state.safetensors"
     for damage in (b"", b"lmmoe live state 1, cut", None):
         live.Watch(model("CAD"), threshold=1.0).save(state)
         if damage is not None:
             state.write_bytes(damage)
-        assert here(path, LINES, out[1], state=state) == 0
-        assert len(alarms_in(out[0])) == 1
+        status, alarms = here(path, LINES, state=state)
+        assert status == 0 and len(alarms) == 1
         assert ": starting afresh" in capfd.readouterr().err and loaded(state).rows == 200
 
 
 def test_the_state_is_saved_on_the_way_and_a_full_disk_does_not_end_the_watch(
-    path, out, tmp_path, monkeypatch, capfd
+    path, tmp_path, monkeypatch, capfd
 ):
     tried = []
 
@@ -562,105 +471,89 @@ def test_the_state_is_saved_on_the_way_and_a_full_disk_does_not_end_the_watch(
         raise OSError("no space left")
 
     monkeypatch.setattr(live.Watch, "save", full)
-    assert here(path, LINES, out[1], state=tmp_path / "s.safetensors", save_every=60) == 0
-    assert tried == [60, 120, 180, 200] and len(alarms_in(out[0])) == 1
+    status, alarms = here(path, LINES, state=tmp_path / "s.safetensors", save_every=60)
+    assert status == 0 and tried == [60, 120, 180, 200] and len(alarms) == 1
     assert capfd.readouterr().err.count("the state cannot be saved: no space left") == 4
 
 
-def test_signals_save_the_state_while_it_waits_for_rows(path, out, tmp_path):
+def test_signals_save_the_state_while_it_waits_for_rows(path, tmp_path):
     for number, expected in ((signal.SIGTERM, 0), (signal.SIGINT, 130)):
         state, before = tmp_path / f"{expected}.safetensors", signal.getsignal(number)
         source, write = os.pipe()  # stays open: no end of the rows
         os.write(write, b"\n".join(csv(INCIDENT)[:151]) + b"\n")
+        with open(tmp_path / "alarms", "w+b") as out:
 
-        def stop(number=number):
-            until(lambda: waiting(out[0]) > 100)
-            os.kill(os.getpid(), number)
+            def stop(number=number, out=out):
+                until(lambda: os.fstat(out.fileno()).st_size)
+                os.kill(os.getpid(), number)
 
-        with meanwhile(stop):
-            options = {"source": source, "sink": out[1], "threshold": QUIET, "state": state}
-            assert command.watch_pipe(path, **options) == expected
+            with meanwhile(stop):
+                options = {"source": source, "sink": out.fileno(), "threshold": QUIET}
+                assert command.watch_pipe(path, **options, state=state) == expected
         os.close(source), os.close(write)
         assert signal.getsignal(number) is before and loaded(state).rows == 150
-        assert len(alarms_in(out[0])) == 1
+        assert (tmp_path / "alarms").read_bytes().count(b"\n") == 1
 
 
 @linux
-def test_a_slow_reader_is_waited_for_and_alarms_are_kept_where_nobody_reads(
-    path, out, tmp_path, capfd
-):
+def test_a_slow_reader_is_waited_for_and_alarms_are_kept_where_nobody_reads(path, tmp_path, capfd):
     rows = np.tile(TEST, (5, 1))[:750]
     rows[20::25, 1] += 500
     lines = b"".join(",".join(map(repr, row.tolist())).encode() + b"\n" for row in rows)
-    expected, got = list(range(20, 750, 25)), []
-    fcntl.fcntl(out[1], SIZE, 4096)  # no more than some alarms
+    read, write = os.pipe()
+    fcntl.fcntl(write, SIZE, 4096)  # no more than some alarms
+    got, state = [], tmp_path / "state.safetensors"
 
     def read_late():
-        until(lambda: waiting(out[0]) > 100)
+        assert select.select([read], [], [], 60)[0]
         time.sleep(3 * command.PAUSE)  # it blocks all the while
         while b"".join(got).count(b"\n") < 30:
-            got.append(os.read(out[0], 100))
-
-    with meanwhile(read_late):
-        assert here(path, lines, out[1]) == 0
-    assert [json.loads(line)["row"] for line in b"".join(got).splitlines()] == expected
+            got.append(os.read(read, 100))
 
     def stop():
-        until(lambda: waiting(out[0]) > 100)
+        assert select.select([read], [], [], 60)[0]
         os.kill(os.getpid(), signal.SIGTERM)
 
-    state = tmp_path / "state.safetensors"
+    with meanwhile(read_late):
+        assert here(path, lines, write)[0] == 0
+    expected = [json.loads(line)["row"] for line in b"".join(got).splitlines()]
+    assert expected == list(range(20, 750, 25))
     with meanwhile(stop):
-        assert here(path, lines, out[1], state=state) == 0
-    first = alarms_in(out[0])
+        assert here(path, lines, write, state=state)[0] == 0
+    first = [json.loads(line) for line in os.read(read, 1 << 20).splitlines()]
     said = capfd.readouterr().err
     assert f"{30 - len(first)} alarms were not taken: kept for the next start" in said
-    fcntl.fcntl(out[1], SIZE, 1 << 16)
-    assert here(path, b"", out[1], state=state) == 0
-    assert [alarm["row"] for alarm in [*first, *alarms_in(out[0])]] == expected
-
-
-def test_a_gone_reader_ends_it_with_1_and_the_alarm_is_kept(path, tmp_path, out, capfd):
-    state = tmp_path / "state.safetensors"
-    read, write = os.pipe()
-    os.close(read)
-    assert here(path, LINES, write, state=state) == 1
+    rest = here(path, b"", state=state)[1]
+    assert [alarm["row"] for alarm in [*first, *rest]] == expected
+    os.close(read)  # and where the reader is gone:
+    assert here(path, LINES, write, state=tmp_path / "gone.safetensors")[0] == 1
     os.close(write)
     said = capfd.readouterr().err
     assert "the reader of the alarms is gone\n" in said and '"rows": 101,' in said
     assert "1 alarms were not taken: kept for the next start\n" in said
-    assert here(path, b"", out[1], state=state) == 0
-    assert [alarm["row"] for alarm in alarms_in(out[0])] == [100]
 
 
 def test_metrics_say_what_came_by(path, monkeypatch, capfd):
     made = live.Watch(model(), threshold=float(QUIET), tell=str)
-    server = command.Metrics(made, 0)
-    try:
+    with closing(command.Metrics(made, 0)) as server:
         for line in [*csv(INCIDENT), b"garbage"]:
             made.feed(line)
-            server.latency.observe(2e-4)
         url = f"http://127.0.0.1:{server.port}/metrics"
         with urllib.request.urlopen(url, timeout=60) as answer:
             text = answer.read().decode()
         with pytest.raises(DataError, match=f"no metrics on 127.0.0.1 port {server.port}: "):
             command.Metrics(made, server.port)
-    finally:
-        server.close()
     for line in (
         "lmmoe_rows_total 201.0",
         "lmmoe_rows_scored_total 192.0",
         "lmmoe_alarms_total 1.0",
         'lmmoe_rows_skipped_total{kind="wrong number of cells"} 1.0',
         'lmmoe_rows_unscored_total{kind="warming up"} 8.0',
-        'lmmoe_row_seconds_bucket{le="0.0001"} 0.0',
-        "lmmoe_row_seconds_count 202.0",
         "lmmoe_alarm_open 0.0",
         f"lmmoe_threshold {float(QUIET)}",
     ):
         assert line in text.splitlines(), line
-    with open(os.devnull, "wb") as sink:
-        assert here(path, LINES, sink.fileno(), metrics=0) == 0
+    assert here(path, LINES, metrics=0)[0] == 0
     assert "metrics: http://127.0.0.1:" in capfd.readouterr().err
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(DataError, match="need the package prometheus-client. pip install"):
@@ -690,8 +583,6 @@ def test_fit_and_what_the_commands_refuse(tmp_path, capsys, monkeypatch):
         (["watch", out, "--state", out], f"m: {same_file}: the state would replace"),
         (["watch", out, "--state", table], "week.csv: there, and no state of lmmoe: not replaced"),
         (["watch", out, "--state", tmp_path], "there, and no state of lmmoe"),
-        (["watch", out, "--save-every", "0"], "save_every=0: a whole number from 1 on is needed"),
-        (["watch", out, "--host", "0.0.0.0"], "host '0.0.0.0' without metrics. Give their port"),
         (["watch", out, "--threshold", "often"], "no threshold 'often'"),
         (["watch", table], "not a readable model"),
     ):
@@ -724,8 +615,3 @@ def test_some_seconds_at_full_speed_and_thousands_of_odd_lines(monkeypatch):
     for report in soak.fuzz(3000, seed=7)["reports"].values():
         assert {"wrong number of cells", "not JSON", "late"} <= report["skipped"].keys()
         assert {"cells of text", "lost columns"} <= report["mended"].keys()
-    made = soak.Watch(soak.model("MTSExample"), tell=str)
-    assert made.feed(b",".join([b"9"] * soak.CHANNELS))
-    soak._add_up(made, 1)
-    with pytest.raises(AssertionError, match="'rows': 1, 'scored': 1"):
-        soak._add_up(made, 0)

@@ -16,10 +16,9 @@ import numpy.typing as npt
 from lmmoe.errors import DataError
 from lmmoe.metrics import alarm_budget, pot, quantile
 from lmmoe.metrics.alarms import APART
-from lmmoe.metrics.thresholds import FEWEST_EXCESSES, checked_calibration, exceeded
+from lmmoe.metrics.thresholds import checked_calibration, exceeded
 
 Floats = npt.NDArray[np.float64]
-CALIBRATION = 0.1  # share at the end of the training rows whose scores set thresholds
 DEFAULTS = {"budget": 1.0, "quantile": 0.99, "pot": 1e-4, "spot": 1e-4}
 RELEASE = 0.8  # of the threshold: our choice
 # Live scores are as near as this to the same rows' batch scores, as a share: a row that sets the
@@ -70,7 +69,7 @@ class Tail:
         self.exceeding += 1
         self.waiting += 1
         self.excesses = np.append(self.excesses, score - self.start)[-MOST:]
-        if self.waiting < REFIT or len(self.excesses) < FEWEST_EXCESSES:
+        if self.waiting < REFIT:
             return False
         self.waiting = 0
         self.threshold = self.start + exceeded(self.excesses, self.q * self.rows / self.exceeding)
@@ -101,8 +100,7 @@ class Alarm:
 
     def __post_init__(self) -> None:
         if not 0 <= self.release <= 1:
-            problem = f"release={self.release}: a share of the threshold from 0 to 1 is needed"
-            raise DataError(problem)
+            raise DataError(f"release={self.release}: a share of the threshold is needed, 0 to 1")
         if isinstance(self.threshold, Tail):
             self.tail, self.threshold = self.threshold, self.threshold.threshold
 
@@ -112,18 +110,16 @@ class Alarm:
 
     def step(self, score: float, row: int) -> str:
         """Take a row's score; "opened" or "ended" where that happens with it, else ""."""
-        event = ""
-        if self.open:
-            ending = min(max(self.release * self.threshold, self.normal), self.threshold)
-            if _above(score, ending):
-                self.quiet, self.last, self.peak = 0, row, max(self.peak, score)
-            else:
-                self.quiet += 1
-                self.open = self.quiet < APART
-                event = "" if self.open else "ended"
-        elif self.above(score):
+        event, ending = "", min(max(self.release * self.threshold, self.normal), self.threshold)
+        if not self.open and self.above(score):
             self.open, self.quiet, self.peak, self.first, self.last = True, 0, score, row, row
             event = "opened"
+        elif self.open and _above(score, ending):
+            self.quiet, self.last, self.peak = 0, row, max(self.peak, score)
+        elif self.open:
+            self.quiet += 1
+            self.open = self.quiet < APART
+            event = "" if self.open else "ended"
         if self.tail is not None and self.tail.update(score):
             self.threshold = self.tail.threshold
         return event
@@ -132,8 +128,7 @@ class Alarm:
     def state(self) -> dict[str, object]:
         """What a restart must know, but for the tail's excesses; the rest are settings."""
         known = {name: getattr(self, name) for name in ("open", "quiet", "peak", "first", "last")}
-        tail = vars(self.tail) if self.tail else None
-        return known | {"tail": tail and {n: tail[n] for n in tail if n != "excesses"}}
+        return known | {"tail": self.tail and {**vars(self.tail), "excesses": None}}
 
 
 def _above(score: float, level: float) -> bool:

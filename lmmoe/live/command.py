@@ -1,7 +1,4 @@
-"""The commands ``python -m lmmoe fit`` and ``watch``: from a table of one's own to alarms.
-
-``docs/live.md`` tells what a watch makes of each fault.
-"""
+"""The commands ``python -m lmmoe fit`` and ``watch``: from a table of one's own to alarms."""
 
 import argparse
 import json
@@ -10,9 +7,9 @@ import os
 import select
 import signal
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,8 +20,6 @@ if TYPE_CHECKING:
 
 PAUSE = 0.5  # seconds between two looks at whether to stop, while nothing moves
 PIECE = 65_536  # bytes at a time
-# Seconds: a row takes a tenth of a millisecond, a slow detector or machine a thousand times that.
-BUCKETS = (2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 1e-1, 1.0)
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -39,13 +34,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     fit.add_argument("-o", "--out", type=Path, required=True, help="the model (.safetensors)")
     fit.add_argument("--detector", help="its name (default: LightMMoE)")
     fit.add_argument("--seed", type=int, help="fixes all that is random (default: 0)")
-    name = "NAME=VALUE"
-    fit.add_argument(
-        "--set", action="append", default=[], metavar=name, help="a setting; repeatable"
-    )
+    some = {"action": "append", "default": [], "metavar": "NAME=VALUE"}
+    fit.add_argument("--set", **some, dest="changes", help="a setting; repeatable")
     fit.add_argument("--label", metavar="COLUMN", help="the column of labels, which are left out")
     fit.add_argument("--missing", choices=["error", "fill"], help="what to do about empty cells")
-    fit.set_defaults(run=_fit)
     watch = commands.add_parser(
         "watch",
         help="read rows on standard input, write a JSON line per alarm",
@@ -66,35 +58,33 @@ def add(commands: argparse._SubParsersAction) -> None:
         ("--host", str, "ADDRESS", "for the metrics (default: 127.0.0.1)"),
     ):
         watch.add_argument(option, type=kind, metavar=metavar, help=text)
-    watch.set_defaults(run=lambda options: watch_pipe(**_given(options)))
-    for parser in (fit, watch):
+    for parser, run in ((fit, _fit), (watch, watch_pipe)):
         parser.add_argument("--time", metavar="COLUMN", help="the column of times")
         parser.add_argument("--rows-per-day", type=float, help="where no times tell it")
+        parser.set_defaults(run=partial(_run, run))
 
 
-def _given(options: argparse.Namespace) -> dict[str, object]:
-    """The options that were given, as keyword arguments."""
-    return {k: v for k, v in vars(options).items() if v is not None and k != "run"}
+def _run(command: Callable[..., int], options: argparse.Namespace) -> int:
+    """Run a command with the options that were given."""
+    return command(**{k: v for k, v in vars(options).items() if v is not None and k != "run"})
 
 
-def _fit(options: argparse.Namespace) -> int:
+def _fit(path: str, out: Path, changes: list[str], **given: object) -> int:
     import yaml
 
     from lmmoe.live import model
-    from lmmoe.live.alarms import DEFAULTS, threshold
+    from lmmoe.live.alarms import DEFAULTS, Alarm
 
-    given = _given(options)
-    out, settings = given.pop("out"), {}
-    model.check_place(out, "model", options.path)
-    for text in given.pop("set"):
-        name, _, value = text.partition("=")
-        if not (name and value):
-            raise DataError(f"{text!r} is no setting", hint="Write NAME=VALUE, such as epochs=3")
+    settings = {}
+    model.check_place(out, "model", path)
+    for text in changes:
         try:
+            name, value = text.split("=", 1)
             settings[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise DataError(f"{text!r} is no setting ({error})") from error
-    made, notes = model.fit(settings=settings, **given)
+        except (ValueError, yaml.YAMLError) as error:
+            hint = "Write NAME=VALUE, such as epochs=3"
+            raise DataError(f"{text!r} is no setting ({error})", hint=hint) from error
+    made, notes = model.fit(path, settings=settings, **given)
     try:
         made.save(out)
     except OSError as error:
@@ -103,8 +93,7 @@ def _fit(options: argparse.Namespace) -> int:
     lines = [*notes, f"{made.detector.name}: {rows} rows of {len(made.channels)} channels"]
     for rule, number in DEFAULTS.items():
         try:
-            level = threshold(rule, made.calibration, made.day())
-            level = getattr(level, "threshold", level)
+            level = Alarm(made.threshold(rule)).threshold
             lines.append(f"threshold {rule}:{number:g} {level:.6g}")
         except DataError as error:
             lines.append(f"no threshold {rule}: {error}")
@@ -121,7 +110,7 @@ def watch_pipe(
     state: str | Path | None = None,
     save_every: int = 1000,
     metrics: int | None = None,
-    host: str | None = None,
+    host: str = "127.0.0.1",
     source: int = 0,
     sink: int = 1,
     **options: object,
@@ -132,7 +121,7 @@ def watch_pipe(
     the watch goes on from where it exists, and that is written every ``save_every`` rows and at the
     end; a damaged one, or another model's, is told and replaced, any other file is refused. With
     ``metrics``, a port (0: a free one, which is told), counts are served for Prometheus on
-    ``host``, by default 127.0.0.1. Other options: `lmmoe.live.Watch`'s.
+    ``host``. Other options: `lmmoe.live.Watch`'s.
 
     Returns the exit status: 0 at the end of the rows or after SIGTERM, 130 after Ctrl-C, 1 where
     the alarms' reader is gone. Raises `DataError` for a model or an option that cannot be used.
@@ -141,27 +130,16 @@ def watch_pipe(
 
     from lmmoe.live.model import check_place
 
-    if save_every < 1:
-        raise DataError(f"save_every={save_every}: a whole number from 1 on is needed")
-    if host is not None and metrics is None:
-        raise DataError(f"host {host!r} without metrics", hint="Give their port, too (--metrics)")
     if state is not None:
         check_place(state, "state", path, source, sink)
     made = _opened(path, state, options)
-    server = None if metrics is None else Metrics(made, metrics, host or "127.0.0.1")
+    server = nullcontext() if metrics is None else closing(Metrics(made, metrics, host))
     status, due = 0, made.rows + save_every
-    with (
-        stopping() as heard,
-        np.errstate(all="ignore"),
-        closing(server) if server else nullcontext(),
-    ):
+    with stopping() as heard, np.errstate(all="ignore"), server:
         try:
             deliver(made, sink, heard)  # what nobody took from an earlier watch
             for line in lines(source, heard):
-                began = time.perf_counter()
                 alarm = made.feed(line)
-                if server is not None:
-                    server.latency.observe(time.perf_counter() - began)
                 if alarm is not None:
                     made.pending.append(json.dumps(alarm, allow_nan=False))
                     deliver(made, sink, heard)
@@ -169,13 +147,8 @@ def watch_pipe(
                     due = made.rows + save_every
                     _save(made, state)
         except OSError as error:
-            gone = isinstance(error, BrokenPipeError)
-            status = 1
-            tell(
-                "the reader of the alarms is gone"
-                if gone
-                else f"cannot read or write any more: {error}"
-            )
+            gone, status = isinstance(error, BrokenPipeError), 1
+            tell("the reader of the alarms is gone" if gone else f"cannot go on: {error}")
         saved = _save(made, state)
     if made.pending:
         where = "kept for the next start" if saved else "lost"
@@ -193,13 +166,13 @@ def _opened(path: str | Path, state: str | Path | None, options: dict[str, objec
     if not model.guarded:
         tell(f"{path}: a plain detector, without a checksum: damage to its numbers would not show")
     made = Watch(model, tell=tell, **options)
-    if state is not None and Path(state).exists():
-        try:
+    try:
+        if state is not None and Path(state).exists():
             made.load(state)
             tell(f"going on from {state}, after row {made.rows - 1}")
-        except DataError as error:
-            tell(f"{error}: starting afresh")
-            made = Watch(model, tell=tell, **options)
+    except DataError as error:
+        tell(f"{error}: starting afresh")
+        made = Watch(model, tell=tell, **options)
     return made
 
 
@@ -215,40 +188,36 @@ def _save(made: "Watch", state: str | Path | None) -> bool:
 @contextmanager
 def stopping() -> Iterator[list[int]]:
     """Hear SIGTERM and SIGINT inside a ``with`` block: a list that they are appended to."""
-    heard = []
-    before = {
-        number: signal.signal(number, lambda number, frame: heard.append(number))
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
+    heard, numbers = [], (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(one, lambda number, frame: heard.append(number)) for one in numbers]
     try:
         yield heard
     finally:
-        for number, handler in before.items():
+        for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
 
 
 def lines(source: int, heard: list[int]) -> Iterator[bytes]:
     """Give the lines that arrive at a file descriptor, without their ends, until told to stop.
 
-    Of a line that is longer than `LONGEST`, so many bytes and one are given. After a request to
-    stop, what has been read is still given, but for a line that has no end yet.
+    Empty ones are left out; of one longer than `LONGEST`, so many bytes and one are given. After a
+    request to stop, what has been read is still given, but for a line that has no end yet.
     """
     from lmmoe.live.watch import LONGEST
 
-    left, cut = b"", False
+    left, cut = b"", False  # the line at hand; whether a part of it has been given already
     while not heard:
         if not select.select([source], [], [], PAUSE)[0]:
             continue
         piece = os.read(source, PIECE)
-        if not piece:
-            if left and not cut:
-                yield left
-            return
-        *whole, left = (left + piece).split(b"\n")
+        whole = (left + piece).split(b"\n")
+        left = whole.pop() if piece else b""
         for line in whole:
-            if not cut:
+            if line and not cut:
                 yield line
             cut = False
+        if not piece:
+            return
         if len(left) > LONGEST:
             if not cut:
                 yield left[: LONGEST + 1]
@@ -294,8 +263,6 @@ class Metrics:
             problem = "metrics need the package prometheus-client"
             raise DataError(problem, hint="pip install 'lmmoe[live]'") from error
         self.watch, registry = watch, client.CollectorRegistry()
-        name, text = "lmmoe_row_seconds", "Time from a line to its verdict"
-        self.latency = client.Histogram(name, text, registry=registry, buckets=BUCKETS)
         registry.register(self)
         try:
             self._server, self._thread = client.start_http_server(port, host, registry)
@@ -314,16 +281,16 @@ class Metrics:
             ("rows", watch.rows, "Rows read"),
             ("rows_scored", watch.scored, "Rows with a score"),
             ("alarms", watch.alarms, "Alarms opened"),
-            ("rows_skipped", watch.counts["skipped"], "Rows left out, by reason"),
-            ("rows_unscored", watch.counts["unscored"], "Rows taken in without a score, by reason"),
-            ("mended", watch.counts["mended"], "Cells and columns not as they should be"),
-            ("events", watch.counts["events"], "Gaps and the like"),
         ):
-            if isinstance(value, int):
-                yield CounterMetricFamily(f"lmmoe_{name}", text, value=value)
-                continue
+            yield CounterMetricFamily(f"lmmoe_{name}", text, value=value)
+        for name, kinds, text in (
+            ("rows_skipped", "skipped", "Rows left out, by reason"),
+            ("rows_unscored", "unscored", "Rows taken in without a score, by reason"),
+            ("mended", "mended", "Cells and columns not as they should be"),
+            ("events", "events", "Gaps and the like"),
+        ):
             family = CounterMetricFamily(f"lmmoe_{name}", text, labels=["kind"])
-            for kind, count in dict(value).items():
+            for kind, count in dict(watch.counts[kinds]).items():
                 family.add_metric([kind], count)
             yield family
         for name, value, text in (

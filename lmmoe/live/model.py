@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Annotated, Literal
@@ -21,16 +22,16 @@ from lmmoe.data import reading
 from lmmoe.detectors import Detector, saving
 from lmmoe.detectors import detector as make
 from lmmoe.errors import DataError
-from lmmoe.live.alarms import CALIBRATION
-from lmmoe.live.scoring import Scorer, scorer
+from lmmoe.live.alarms import Tail, threshold
+from lmmoe.live.scoring import Forecasting, Sliding, supported
 
 Arrays = dict[str, np.ndarray]
 Floats = npt.NDArray[np.float64]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-STATE = "lmmoe live state 4"
-# What files of ours contain, near one of their ends: what may be replaced.
+STATE = "lmmoe live state 5"
+CALIBRATION = 0.1  # share at the end of the training rows whose scores set thresholds
+# What files of ours contain: what may be replaced.
 MARKS = {"state": b"lmmoe live state", "model": b"lmmoe detector", "ONNX file": b"lmmoe onnx"}
-LOOK = 1 << 20  # bytes at either end in which a mark is looked for
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,8 @@ class Model:
             raise RuntimeError(f"{detector.name} has not been fitted: call fit first")
         self.detector, self.facts = detector, facts
         self.channels = facts.channels if facts else _numbered(detector.n_features_in_)
-        if len(self.channels) != detector.n_features_in_:
-            raise ValueError(
-                f"facts of {len(self.channels)} channels for a detector of "
-                f"{detector.n_features_in_}"
-            )
+        if len(self.channels) != (count := detector.n_features_in_):
+            raise ValueError(f"facts of {len(self.channels)} channels for a detector of {count}")
 
     @cached_property
     def fingerprint(self) -> str:
@@ -114,28 +112,30 @@ class Model:
         return None if made.rescales or learned > first else made.decision_scores_[first:]
 
     @cached_property
-    def scorer(self) -> Scorer:
-        """What scores rows one by one; `DataError` where no live score exists."""
-        return scorer(self)
+    def scorer(self) -> Forecasting | Sliding:
+        """What scores rows one by one, the quickest; `DataError` where no live score exists."""
+        made = self.detector
+        if made.rescales:
+            raise DataError(f"{made.name} has no live score: its scores depend on all rows given")
+        quick = supported(getattr(made, "network", None))
+        return Forecasting(made) if quick else Sliding(made, self.facts)
 
     @cached_property
     def normal(self) -> float:
         """The score of a common row: the calibration's median, -inf where there is none."""
         return -math.inf if self.calibration is None else float(np.median(self.calibration))
 
-    def day(self, rows: float | None = None) -> float | None:
-        """Rows a day: those given, else the facts'; None if unknown, `DataError` for 0 or less."""
-        if rows is not None and not 0 < rows < math.inf:
-            raise DataError(f"rows_per_day={rows}: a number above 0 is needed")
-        return rows or (self.facts.rows_per_day if self.facts else None)
+    def threshold(self, rule: str | float, rows_per_day: float | None = None) -> float | Tail:
+        """What `lmmoe.live.alarms.threshold` makes of a rule; the facts know of days, too."""
+        known = self.facts.rows_per_day if self.facts else None
+        return threshold(rule, self.calibration, known if rows_per_day is None else rows_per_day)
 
     @property
     def checksum(self) -> str:
         """SHA-256 (FIPS 180-4) of all that scores and thresholds depend on."""
-        digest = hashlib.sha256(self.fingerprint.encode())
-        digest.update(np.ascontiguousarray(self.detector.decision_scores_).data)
-        digest.update(repr(self.facts).encode())
-        return digest.hexdigest()
+        scores = np.ascontiguousarray(self.detector.decision_scores_).tobytes()
+        parts = self.fingerprint.encode() + scores + repr(self.facts).encode()
+        return hashlib.sha256(parts).hexdigest()
 
     def save(self, path: str | Path) -> Path:
         """Write one file, as `lmmoe.save_detector` does, with a checksum; raises as that does.
@@ -193,16 +193,14 @@ def fit(
         made = make(detector, seed=seed, **(settings or {}))
     except ValueError as error:
         raise DataError(str(error)) from error
-    if not made.savable or made.rescales:
-        why = "its scores depend on all rows given" if made.savable else "it cannot be saved"
-        raise DataError(f"nothing can watch with {made.name}: {why}")
-    table = reading.read_table(
-        Path(path), time=time, label=label, fill=missing == "fill", need_label=False
-    )
-    rows, filled = reading.fill_gaps(table.values, table.path.name)
+    if not made.savable:
+        raise DataError(f"nothing can watch with {made.name}: it cannot be saved")
+    fill, path = missing == "fill", Path(path)
+    table = reading.read_table(path, time=time, label=label, fill=fill, need_label=False)
+    rows, filled = reading.fill_gaps(table.values, path.name)
     notes = [*table.notes, *filled]
     if table.labels is not None:
-        notes += reading.marked_note(table.labels, len(rows), table.path)
+        notes += reading.marked_note(table.labels, len(rows), path)
     per_day = table.rows_per_day if rows_per_day is None else rows_per_day
     known = {"rows_per_day": per_day, "time": table.time, "pattern": table.pattern}
     if table.times is not None and len(table.times) > 1:
@@ -269,14 +267,11 @@ def check_place(path: str | Path, kind: str, *inputs: str | Path | int) -> None:
         if any(path.exists() and os.path.exists(i) and os.path.samefile(path, i) for i in inputs):
             problem = f"read and to be written at once: the {kind} would replace what is read"
             raise DataError(problem, file=path, hint="Name another file")
-        size = path.stat().st_size if path.is_file() else 0
-        ends = b""
-        if size:
-            with path.open("rb") as file:
-                ends = file.read(LOOK)
-                file.seek(max(size - LOOK, 0))
-                ends += file.read(LOOK)
-        if path.exists() and not path.is_file() or (size and MARKS[kind] not in ends):
+        ours = path.is_file() or not path.exists()
+        if path.is_file() and path.stat().st_size:
+            with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+                ours = content.find(MARKS[kind]) >= 0
+        if not ours:
             problem = f"there, and no {kind} of lmmoe: not replaced"
             raise DataError(problem, file=path, hint="Name another file, or remove this one")
         path.parent.mkdir(parents=True, exist_ok=True)

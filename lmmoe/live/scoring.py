@@ -1,65 +1,56 @@
 """How one row is scored, given the rows before it.
 
 A scorer says in which form rows are kept and what they are worth; it has no state, so that streams
-of one model share it. Axes: l rows that it looks back (the context), c channels, n streams.
+of one model share it. It judges the last of kept rows ``(l + 1, c, n)``, oldest first: scores
+``(n,)``, each channel's part in them and its forecast, ``(c, n)`` or None, the forecast in the unit
+in which rows are kept. Axes: l rows that it looks back (the context), c channels, n streams.
 """
 
 import copy
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
+from lmmoe.detectors import Detector
 from lmmoe.errors import DataError
 from lmmoe.mmoe import EPSILON, LEAK, BatchNorm, MMoE, SoftmaxGate, Towers, WindowExperts
 
 if TYPE_CHECKING:
-    from lmmoe.live.model import Model
+    from lmmoe.live.model import Facts
 
 Floats = npt.NDArray[np.floating]
 Singles = npt.NDArray[np.float32]
+Judged = tuple[npt.NDArray[np.float64], Floats | None, Floats | None]
 NEAR = 1e-5  # how near live scores are to batch scores, above 1 as a share
 FAR = 1e9  # deviations from the mean beyond which a value is cut: its square fits a float32
 SLOPE = np.float32(LEAK)
 NORM = np.float32(1e-5)  # added to the variance by torch's layer norm, its default
 
 
-class Judged(NamedTuple):
-    """Scores ``(n,)``; each channel's part in them and its forecast, ``(c, n)``, where there are.
-
-    A forecast is in the unit in which the scorer keeps rows.
-    """
-
-    scores: npt.NDArray[np.float64]
-    errors: Floats | None
-    forecasts: Floats | None
-
-
 class Forecasting:
     """The MMoE family by `Forward`: one pass per row, whatever the window.
 
-    Rows are kept as the detector scales them, in single precision. ``masks``: a missing cell adds
-    nothing, and the score is the mean over the channels that are there.
+    Rows are kept as the detector scales them, in single precision. A missing cell adds nothing, and
+    the score is the mean over the channels that are there.
     """
 
-    masks = scaled = True
+    scaled = True
     block = 64  # streams at a time: what the network makes of them then stays near the processor
     dtype, ewma, far = np.float32, 0.0, FAR
 
-    def __init__(self, model: "Model") -> None:
-        made = model.detector
+    def __init__(self, made: Detector) -> None:
         self.forward, self.window, self.context = Forward(made.network), made.window, made.unscored
-        self.centre = self.origin = made._scaling.shift
-        self.spread = self.unit = made._scaling.scale  # of kept rows
+        self.centre, self.spread = made._scaling.shift, made._scaling.scale
 
     def judge(self, rows: Floats, carry: Floats) -> Judged:
-        """Score the last of kept rows ``(l + 1, c, n)``, oldest first."""
+        """Score the last of kept rows; there is nothing to ``carry``."""
         forecasts = self.forward(rows[: self.window])
         errors = rows[-1] - forecasts
         errors *= errors
         scores = np.add.reduce(errors, axis=0, dtype=np.float64)
-        return Judged(scores / len(errors), errors, forecasts)
+        return scores / len(errors), errors, forecasts
 
 
 class Sliding:
@@ -71,20 +62,18 @@ class Sliding:
     look further back, is carried on here (`lmmoe.detectors.linear`).
     """
 
-    masks = scaled = False  # rows are kept as they come
+    scaled = False  # rows are kept as they come
     block, dtype = 512, np.float64
 
-    def __init__(self, model: "Model") -> None:
-        self.ewma = getattr(model.detector, "ewma", 0.0)
-        self.detector = copy.copy(model.detector)
+    def __init__(self, made: Detector, facts: "Facts | None") -> None:
+        self.ewma, self.detector = getattr(made, "ewma", 0.0), copy.copy(made)
         if self.ewma:
             self.detector.ewma = 0.0
         self.context = self.detector.min_rows - 1
         channels = self.detector.n_features_in_
         self.centre, self.spread, self.far = np.zeros(channels), np.ones(channels), 1e150
-        self.origin, self.unit = self.centre, self.spread
-        if model.facts:
-            self.centre, self.spread = map(np.array, (model.facts.means, model.facts.deviations))
+        if facts:
+            self.centre, self.spread = np.array(facts.means), np.array(facts.deviations)
             self.far = FAR
         try:
             self.detector.channel_scores(np.zeros((self.context + 1, channels)))
@@ -94,29 +83,27 @@ class Sliding:
         self._try_out()
 
     def judge(self, rows: Floats, carry: Floats) -> Judged:
-        """Score the last of kept rows ``(l + 1, c, n)``, oldest first.
+        """Score the last of kept rows; bring ``carry`` ``(c, n)`` up to date.
 
-        ``carry`` ``(c, n)`` holds the errors' weighted means so far, NaN where there are none, and
-        is brought up to date.
+        It holds the errors' weighted means so far, NaN where there are none.
         """
         # The pieces of all streams, one after another: each last row sees its own piece only.
         series = np.ascontiguousarray(rows.transpose(2, 0, 1)).reshape(-1, rows.shape[1])
         last = slice(self.context, None, self.context + 1)
         errors = self.detector.channel_scores(series)[last].T if self.shares else None
         if not self.ewma:
-            return Judged(self.detector.decision_function(series)[last], errors, None)
+            return self.detector.decision_function(series)[last], errors, None
         smooth = self.ewma * errors + (1 - self.ewma) * carry
         carry[:] = errors = np.where(np.isnan(carry), errors, smooth)
-        return Judged(errors.mean(axis=0), errors, None)
+        return errors.mean(axis=0), errors, None
 
     def _try_out(self) -> None:
         """Raise `DataError` where a row's score changes with rows that are not in its piece."""
         size = self.context + 1
         spread = np.random.default_rng(0).normal(size=(3 * size + 2, len(self.centre)))
-        rows = self.centre + self.spread * spread
-        whole = self.detector.decision_function(rows)[-3:]
-        ends = range(len(rows) - 2, len(rows) + 1)
-        alone = [self.detector.decision_function(rows[end - size : end])[-1] for end in ends]
+        rows, score = self.centre + self.spread * spread, self.detector.decision_function
+        whole = score(rows)[-3:]
+        alone = [score(rows[end - size : end])[-1] for end in range(len(rows) - 2, len(rows) + 1)]
         if not np.allclose(whole, alone, rtol=NEAR, atol=NEAR):
             raise DataError(
                 f"{self.detector.name} has no live score: what it gives a row depends on more than "
@@ -125,22 +112,10 @@ class Sliding:
             )
 
 
-Scorer = Forecasting | Sliding
-
-
-def scorer(model: "Model") -> Scorer:
-    """Give the quickest scorer for a model; `DataError` where no live score exists."""
-    made = model.detector
-    if made.rescales:
-        raise DataError(f"{made.name} has no live score: its scores depend on all rows given")
-    network = getattr(made, "network", None)
-    return Forecasting(model) if network is not None and supported(network) else Sliding(model)
-
-
 # --- the MMoE family's forward pass in NumPy ---
 
 
-def supported(network: nn.Module) -> bool:
+def supported(network: nn.Module | None) -> bool:
     """Whether `Forward` knows all parts of a network: LightMMoE, CAD, CAD-FSE23, HMMoE are such."""
     return (
         isinstance(network, MMoE)

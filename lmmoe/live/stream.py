@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from copy import copy
 from functools import cache
-from itertools import groupby, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from lmmoe.errors import DataError
-from lmmoe.live import alarms
 from lmmoe.live.alarms import RELEASE, Alarm, Tail
 from lmmoe.live.model import Arrays, Model, read_state, write_state
 from lmmoe.live.scoring import Floats, Judged
@@ -33,8 +32,7 @@ class Step(NamedTuple):
 
     ``score`` is NaN where the row has none, and ``why`` says why. ``event`` is "opened", "ended"
     or "accepted" in the row where an alarm does so. ``errors`` ``(c,)`` are each channel's part in
-    the score, ``forecast`` ``(c,)`` in the scorer's unit, None where there are none; ``missing``
-    ``(c,)`` tells which cells were filled.
+    the score, None where there are none.
     """
 
     stream: int
@@ -42,8 +40,6 @@ class Step(NamedTuple):
     event: str
     why: str
     errors: Floats | None
-    forecast: Floats | None
-    missing: Bits | None
 
     @property
     def shares(self) -> Floats | None:
@@ -55,26 +51,18 @@ class Step(NamedTuple):
 
 
 class Tick(NamedTuple):
-    """What a row of each stream came to: scores ``(n,)``, events and reasons by stream.
-
-    ``errors`` and ``forecasts`` are ``(c, n)``, ``missing`` is ``(n, c)``.
-    """
+    """What a row of each stream came to, as in `Step`: scores ``(n,)``, errors ``(c, n)``."""
 
     scores: npt.NDArray[np.float64]
     events: dict[int, str]
     why: dict[int, str]
     errors: Floats | None
-    forecasts: Floats | None
-    missing: Bits | None
 
     def of(self, stream: int) -> Step:
         """Give one stream's part."""
-        why = self.why.get(stream, "")
+        event, why = self.events.get(stream, ""), self.why.get(stream, "")
         errors = None if why or self.errors is None else self.errors[:, stream]
-        forecast = None if why or self.forecasts is None else self.forecasts[:, stream]
-        missing = None if self.missing is None else self.missing[stream]
-        score, event = float(self.scores[stream]), self.events.get(stream, "")
-        return Step(stream, score, event, why, errors, forecast, missing)
+        return Step(stream, float(self.scores[stream]), event, why, errors)
 
 
 class Fleet:
@@ -89,13 +77,15 @@ class Fleet:
     nothing, and the score is the mean over the other channels. Rows with values in less than half
     of the channels have no score. Values more than 10^9 deviations from the mean are cut there.
     ``counts`` counts such cells. A row without any value stands for one that did not come: after
-    more than ``bridge`` of them the stream starts afresh.
+    more than 3 of them the stream starts afresh.
 
     ``threshold`` is a rule for all (`lmmoe.live.alarms`) or a number for each stream; ``release``
     as in `Alarm`. ``rows_per_day`` replaces that of the model's facts. With ``accept_after``, a
     level that has kept one alarm open for so many rows is taken as the new normal: the mean of
     these rows stands for the training mean from then on, and the alarm ends.
     """
+
+    longest_bridge: float = BRIDGE
 
     def __init__(
         self,
@@ -106,14 +96,13 @@ class Fleet:
         release: float = RELEASE,
         rows_per_day: float | None = None,
         accept_after: int | None = None,
-        bridge: float = BRIDGE,
     ) -> None:
         self.models = [models] * streams if isinstance(models, Model) else list(models)
         if not self.models:
             raise ValueError("no streams: give their number, or a model for each")
         if accept_after is not None and accept_after < 2:
             raise DataError(f"accept_after={accept_after}: a number of rows from 2 on is needed")
-        self.accept_after, self.longest_bridge = accept_after, bridge
+        self.accept_after = accept_after
         self.scorers = [model.scorer for model in self.models]
         if len({(type(s), s.context, len(s.centre), s.ewma) for s in self.scorers}) > 1:
             raise ValueError("the models look back differently, or have other numbers of channels")
@@ -124,10 +113,8 @@ class Fleet:
             for start, end in pairwise([*starts, count])
             for first in range(start, end, self.scorer.block)
         ]
-        self.base, self.spreads, self.unit = (
-            np.array([getattr(s, name) for s in self.scorers])
-            for name in ("centre", "spread", "unit")
-        )
+        self.base = np.array([s.centre for s in self.scorers])
+        self.spreads = np.array([s.spread for s in self.scorers])
         self.centres = self.means = self.base
         if accept_after is not None:
             if not all(model.facts for model in self.models):
@@ -135,24 +122,20 @@ class Fleet:
                 raise DataError(problem, hint="Fit them with lmmoe.live.fit, or give facts")
             self.means = np.array([model.facts.means for model in self.models])
         rules = threshold if isinstance(threshold, str) else np.asarray(threshold, np.float64)
-        self._set_alarms(np.broadcast_to(rules, count).tolist(), release, rows_per_day)
+        level = cache(lambda model, rule: model.threshold(rule, rows_per_day))
+        self.alarms = [
+            Alarm(copy(level(model, rule)), release, model.normal)
+            for model, rule in zip(self.models, np.broadcast_to(rules, count).tolist(), strict=True)
+        ]
+        self.levels = np.full(count, -np.inf)  # up to these, a score changes no alarm
         self.rows, self.counts, self.place = 0, Counter(), 0
+        self.forecasts = self.missing = None  # of the latest rows, (c, n) and (n, c)
         shape = (self.scorer.context + 1, *self.base.shape[::-1])
         self.window = np.zeros(shape, self.scorer.dtype)  # a ring, its oldest row at `place`
         self.held = self.base.copy()  # last value of each channel
         self.carry = np.full(shape[1:], np.nan)
         self.offset, self.lifted = np.zeros_like(self.base), np.zeros_like(self.base)
         self.seen, self.gone, self.since = (np.zeros(count, dtype=np.int64) for _ in range(3))
-
-    def _set_alarms(self, rules: list, release: float, rows_per_day: float | None) -> None:
-        @cache
-        def level(model: Model, rule: str | float) -> float | Tail:
-            return alarms.threshold(rule, model.calibration, model.day(rows_per_day))
-
-        self.alarms = [
-            Alarm(copy(level(model, rule)), release, model.normal)
-            for model, rule in zip(self.models, rules, strict=True)
-        ]
 
     def step(self, rows: npt.ArrayLike) -> Tick:
         """Take the next raw row of each stream ``(n, c)``; `ValueError` for another shape."""
@@ -172,14 +155,12 @@ class Fleet:
         silent = warming = self.seen < len(self.window)
         if missing is not None:
             silent = warming | (missing.mean(axis=1) > 1 - ENOUGH)
-        judged = self._judged(silent, missing)
-        for number, (alarm, score) in enumerate(
-            zip(self.alarms, judged.scores.tolist(), strict=True)
-        ):
-            if score <= alarm.threshold and not alarm.open and alarm.tail is None:
-                continue  # as nearly all do: a step would change nothing
+        scores, errors, self.forecasts = self._judged(silent, missing)
+        self.missing = missing
+        for number in np.flatnonzero(~(scores <= self.levels)).tolist():
+            alarm, score = self.alarms[number], float(scores[number])
             if not math.isfinite(score):
-                judged.scores[number] = math.nan
+                scores[number] = math.nan
                 few = WARMING_UP if warming[number] else "too few values"
                 why[number] = few if silent[number] else "not a number"
                 continue
@@ -187,7 +168,8 @@ class Fleet:
                 events[number] = event
             if self.accept_after is not None and self._accepted(number):
                 events[number] = "accepted"
-        return Tick(judged.scores, events, why, judged.errors, judged.forecasts, missing)
+            self.levels[number] = -math.inf if alarm.open or alarm.tail else alarm.threshold
+        return Tick(scores, events, why, errors)
 
     def _mended(self, rows: Floats) -> tuple[Floats, Floats, Bits | None]:
         """Fill what is missing with the last values, and cut what is too far out."""
@@ -210,8 +192,8 @@ class Fleet:
         return dict.fromkeys(ended, "ended")
 
     def _push(self, rows: Floats, scaled: Floats) -> None:
-        kept = scaled if self.scorer.scaled else rows - self.offset
-        self.window[self.place] = kept.T
+        unmoved = rows if self.centres is self.base else rows - self.offset
+        self.window[self.place] = (scaled if self.scorer.scaled else unmoved).T
         self.place = (self.place + 1) % len(self.window)
         self.seen += 1
 
@@ -226,25 +208,25 @@ class Fleet:
         """Score the latest rows, block by block; NaN where ``silent``, or the score is none."""
         quiet = np.count_nonzero(silent)  # much quicker than `any` for one stream
         if quiet == len(silent):
-            return Judged(np.full(len(silent), np.nan), None, None)
+            return np.full(len(silent), np.nan), None, None
         before = self.carry.copy() if quiet else None
         parts = [made.judge(self._latest(part), self.carry[:, part]) for made, part in self.blocks]
-        judged = parts[0]
-        if len(parts) > 1:
-            fields = zip(*parts, strict=True)
-            joined = (None if f[0] is None else np.concatenate(f, axis=-1) for f in fields)
-            judged = Judged(*joined)
-        if missing is not None and judged.errors is not None:
-            judged.errors[missing.T] = 0
-            if self.scorer.masks:
+        joined = zip(*parts, strict=True) if len(parts) > 1 else ()
+        scores, errors, forecasts = (
+            parts[0]
+            if not joined
+            else (None if one[0] is None else np.concatenate(one, axis=-1) for one in joined)
+        )
+        if missing is not None and errors is not None:
+            errors[missing.T] = 0
+            if self.scorer.scaled:
                 some = missing.any(axis=1) & ~silent
-                there = np.count_nonzero(~missing[some], axis=1)
-                sums = judged.errors[:, some].sum(axis=0, dtype=np.float64)
-                judged.scores[some] = sums / there
+                sums = errors[:, some].sum(axis=0, dtype=np.float64)
+                scores[some] = sums / np.count_nonzero(~missing[some], axis=1)
         if quiet:
             self.carry[:, silent] = before[:, silent]
-            judged.scores[silent] = np.nan
-        return judged
+            scores[silent] = np.nan
+        return scores, errors, forecasts
 
     def _accepted(self, number: int) -> bool:
         """Follow the level of an open alarm; make it the normal one when it has stayed."""
@@ -257,7 +239,7 @@ class Fleet:
         if self.since[number] < self.accept_after:
             return False
         change = self.lifted[number] - self.means[number] - self.offset[number]
-        self.window[:, :, number] -= change / self.unit[number]
+        self.window[:, :, number] -= change / (self.spreads[number] if self.scorer.scaled else 1)
         self.offset[number] += change
         self.centres = self.base + self.offset
         self.carry[:, number] = np.nan
@@ -286,16 +268,17 @@ class Fleet:
         """
         if step.errors is None:
             return []
-        number, made, forecast = step.stream, self.scorers[step.stream], step.forecast
-        if forecast is None and hasattr(made.detector, "forecasts"):
-            # It costs as much as the score: only where somebody asks for it.
-            forecast = made.detector.forecasts(self._latest(slice(number, number + 1))[:, :, 0])[-1]
+        number, made = step.stream, self.scorers[step.stream]
         values = np.full((2, len(step.errors)), np.nan)
-        if forecast is not None:
-            values[0] = forecast * made.unit + made.origin + self.offset[number]
+        if self.forecasts is not None:
+            values[0] = self.forecasts[:, number] * made.spread + made.centre + self.offset[number]
+        elif hasattr(made.detector, "forecasts"):
+            # It costs as much as the score: only where somebody asks for it.
+            latest = self._latest(slice(number, number + 1))[:, :, 0]
+            values[0] = made.detector.forecasts(latest)[-1] + self.offset[number]
         values[1] = self.held[number]
-        if step.missing is not None:
-            values[1, step.missing] = np.nan
+        if self.missing is not None:
+            values[1, self.missing[number]] = np.nan
         known = np.where(np.isfinite(values), values, None).tolist()  # JSON has no NaN
         names, shares = ("channel", "share", "forecast", "observed"), step.shares
         rows = list(zip(self.models[number].channels, shares.tolist(), *known, strict=True))
@@ -310,7 +293,7 @@ class Fleet:
                 arrays[f"excesses {number}"] = alarm.tail.excesses
         facts = {name: getattr(self, name) for name in ("rows", "place", "counts")}
         facts["alarms"] = [alarm.state for alarm in self.alarms]
-        return arrays, facts | {"models": self._fingerprints()}
+        return arrays, facts | {"models": [model.fingerprint for model in self.models]}
 
     def restore(self, arrays: Arrays, facts: dict[str, object]) -> None:
         """Go on from a `state` as if there had been no break.
@@ -318,11 +301,12 @@ class Fleet:
         Thresholds that learned are taken back where the rule is the same. Raises `DataError` where
         the state is that of other models.
         """
-        if facts["models"] != self._fingerprints():
+        if facts["models"] != [model.fingerprint for model in self.models]:
             raise DataError("the state is that of a stream with another model")
         for name in ARRAYS:
             getattr(self, name)[...] = arrays[name]
         self.centres = self.base + self.offset
+        self.levels[:] = -np.inf
         self.rows, self.place = facts["rows"], facts["place"]
         self.counts.clear()
         self.counts.update(facts["counts"])
@@ -331,13 +315,8 @@ class Fleet:
             for name, value in known.items():
                 setattr(alarm, name, value)
             if alarm.tail and tail and alarm.tail.q == tail["q"]:
-                alarm.tail = Tail(**tail, excesses=arrays[f"excesses {number}"])
+                alarm.tail = Tail(**tail | {"excesses": arrays[f"excesses {number}"]})
                 alarm.threshold = alarm.tail.threshold
-
-    def _fingerprints(self) -> list[list[str | int]]:
-        """Each model's fingerprint, and how many neighbours have it."""
-        runs = groupby(model.fingerprint for model in self.models)
-        return [[each, len(list(run))] for each, run in runs]
 
     def save(self, path: str | Path) -> Path:
         """Write `state` as a file, complete or not there."""
@@ -355,8 +334,10 @@ class Stream(Fleet):
     that did not come, and who has them calls `bridge` or `restart`.
     """
 
+    longest_bridge = math.inf
+
     def __init__(self, model: Model, **options: object) -> None:
-        super().__init__(model, 1, **{"bridge": math.inf} | options)
+        super().__init__(model, 1, **options)
 
     def step(self, row: npt.ArrayLike) -> Step:
         """Take the next raw row ``(c,)``; `ValueError` for one of another length."""

@@ -31,11 +31,7 @@ FIRST = 10  # rows, one of which must have a time where times are to be expected
 
 
 class Skipped(ValueError):
-    """A line that is no row; ``reason`` is the kind, for counting."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason} ({detail})")
-        self.reason = reason
+    """A line that is no row: the kind, for counting, and a detail."""
 
 
 class Row(NamedTuple):
@@ -74,25 +70,21 @@ class Reader:
     """
 
     def __init__(
-        self,
-        model: Model,
-        *,
-        time: str | None = None,
-        counts: Counter[str] | None = None,
-        tell: Callable[[str], None] = print,
+        self, model: Model, time: str | None, counts: Counter[str], tell: Callable[[str], None]
     ) -> None:
         facts, self.channels = model.facts, model.channels
         self.known, self.columns = frozenset(self.channels), set(self.channels)
-        self.named = facts is not None and facts.named
-        self.pattern = facts.pattern if facts else None  # how dates are written
-        self.given, self.wanted = time is not None, time or (facts.time if facts else None)
+        self.named, self.pattern = (facts.named, facts.pattern) if facts else (False, None)
+        self.given, wanted = time is not None, time or (facts and facts.time)
         # Names of the time column in small letters, the likeliest first.
-        self.times = [self.wanted.lower()] if self.wanted else []
+        self.times = [wanted.lower()] if wanted else []
         taken = {name.lower() for name in self.channels}
         self.times += [] if self.given else [name for name in TIMES if name not in taken]
-        self.counts = Counter() if counts is None else counts
-        self.tell, self.lines = tell, 0
+        self.counts, self.tell, self.lines = counts, tell, 0
         self.dates: bool | None = None  # whether times are dates; the first one decides
+        names, count = list(self.channels), len(self.channels)
+        self.bare = Layout(names, list(range(count)), None, dates_only=False)
+        self.timed = Layout(["", *names], list(range(1, count + 1)), 0, dates_only=False)
         self.header: Layout | None = None  # of comma-separated cells
         self.object: Layout | None = None  # of the latest row in JSON
 
@@ -126,20 +118,13 @@ class Reader:
 
     def _row(self, layout: Layout | None, cells: list) -> Row:
         """Take cells by a layout, or those of the channels in order, perhaps a time before them."""
-        count, dates_only = len(self.channels), False
-        if layout is None:
-            if len(cells) - count not in (0, 1):
-                detail = f"{len(cells)}, expected {count}, or the time and these"
-                raise Skipped("wrong number of cells", detail)
-            time, cells = cells[0] if len(cells) > count else None, cells[-count:]
-        else:
-            if len(cells) != len(layout.names):
-                detail = f"{len(cells)}, the header has {len(layout.names)}"
-                raise Skipped("wrong number of cells", detail)
-            time = None if layout.time is None else cells[layout.time]
-            dates_only = layout.dates_only
-            cells.append(None)  # for channels without a place
-            cells = [cells[place] for place in layout.places]
+        layout = layout or (self.bare if len(cells) == len(self.channels) else self.timed)
+        if len(cells) != len(layout.names):
+            detail = f"{len(cells)}, expected {len(layout.names)}"
+            raise Skipped("wrong number of cells", detail)
+        time = None if layout.time is None else cells[layout.time]
+        cells.append(None)  # for channels without a place
+        cells = [cells[place] for place in layout.places]
         try:
             values = np.array([float(cell) for cell in cells])
         except (TypeError, ValueError, OverflowError):
@@ -148,13 +133,13 @@ class Reader:
             self.counts += {"cells of text": found.count(None)}
         if time is None:
             return Row(values)
-        when = moment(time, self.pattern)
-        written = time[:SHOWN] if isinstance(time, str) else when and when[0]
-        if when is None or self.dates not in (None, when[1]) or (dates_only and not when[1]):
+        seconds, date = moment(time, self.pattern) or (None, None)
+        written = time[:SHOWN] if isinstance(time, str) else seconds
+        if date is None or self.dates not in (None, date) or (layout.dates_only and not date):
             self.counts["times not understood"] += 1
             return Row(values, None, written)
-        self.dates = when[1]
-        return Row(values, when[0], written)
+        self.dates = date
+        return Row(values, seconds, written)
 
     def _is_header(self, cells: list[str]) -> bool:
         last = number(cells[-1])
@@ -178,12 +163,7 @@ class Reader:
         time = next((lower.index(name) for name in self.times if name in lower), None)
         dates_only = first and time is None and not self.given and len(names) > 1
         dates_only = dates_only and names[0] not in self.known and lower[0] not in LABELS
-        if dates_only:
-            time = 0
-        elif time is None and self.wanted is not None:
-            without = "rows without times are taken as they come, and gaps are not seen"
-            self.tell(f"no column {self.wanted!r} for the times: {without}")
-            self.wanted = None
+        time = 0 if dates_only else time
         rest = [n for n, name in enumerate(lower) if n != time and name not in LABELS]
         if first and not self.named and self.known.isdisjoint(names):
             # The model knows of no names: all columns in order.
@@ -262,18 +242,15 @@ class Clock:
     late: int = 0  # late rows in rising order
     untimed: int = 0  # rows without a time since the latest one with
     resumed: bool = False  # after a restart, until a row's time is new
-    again: bool = False  # the latest row was seen before the restart
 
     def look(self, time: float | None) -> tuple[Order, int]:
         """Judge a row's time; also give the number of rows missing before it.
 
-        A row without a time is taken to be the next one, and is not missing later on; among rows
-        that were seen before a restart, up to `PATIENCE` in a row are taken to be such as well.
+        A row without a time is taken to be the next one, and is not missing later on.
         """
         if time is None:
             self.untimed += 1
-            seen = self.again and self.untimed <= PATIENCE
-            return (Order.SEEN if seen else Order.NEXT), 0
+            return Order.NEXT, 0
         if self.latest is None or time > self.latest:
             missing = 0
             if self.latest is not None and self.step:
@@ -284,7 +261,6 @@ class Clock:
             order = Order.GAP if missing > BRIDGE else Order.BRIDGED if missing else Order.NEXT
             return order, missing
         if self.resumed and time >= self.first:
-            self.again, self.untimed = True, 0
             return Order.SEEN, 0
         if time == self.latest:
             return Order.REPEATED, 0
@@ -299,7 +275,7 @@ class Clock:
     def _take(self, time: float) -> None:
         self.latest, self.late, self.behind, self.untimed = time, 0, math.inf, 0
         self.first = time if self.first is None else self.first
-        self.resumed = self.again = False
+        self.resumed = False
 
 
 class Watch:
@@ -325,16 +301,13 @@ class Watch:
         tell: Callable[[str], None] = print,
         **options: object,
     ) -> None:
-        if top < 1:
-            raise DataError(f"top={top}: a whole number from 1 on is needed")
         if step is not None and not 0 < step < math.inf:
             raise DataError(f"step={step}: a number above 0 is needed")
         self.model, self.top, self.tell = model, top, tell
         self.stream = Stream(model, **options)
-        self.start = self.stream.alarm.threshold
         self.counts = {name: Counter() for name in ("skipped", "unscored", "events")}
         self.counts["mended"] = self.stream.counts
-        self.reader = Reader(model, time=time, tell=tell, counts=self.stream.counts)
+        self.reader = Reader(model, time, self.stream.counts, tell)
         self.timed = bool(time or step or (model.facts and model.facts.step))  # as is expected
         self.told = {"new columns", "lost columns"}  # kinds of what is mended
         self.clock, self.step = Clock(step), step
@@ -351,8 +324,9 @@ class Watch:
         try:
             row = self.reader.read(line)
         except Skipped as skipped:
+            kind, detail = skipped.args
             self.rows += 1
-            self._count("skipped", skipped.reason, str(skipped))
+            self._count("skipped", kind, f"{kind} ({detail})")
             return None
         if row is None:
             return None
@@ -372,17 +346,13 @@ class Watch:
             if self.clock.step and facts.dates != self.reader.dates:
                 self.clock.step = None
                 here, there = ("dates", "numbers") if self.reader.dates else ("numbers", "dates")
-                self.tell(
-                    f"times are {here}, those of the training rows were {there}: gaps are not seen "
-                    "unless step (--step) gives the time from row to row"
-                )
+                self.tell(f"times are {here}, in training {there}: gaps are seen with --step only")
         order, missing = self.clock.look(row.time)
         if order in (Order.REPEATED, Order.LATE, Order.SEEN):
-            self._count("skipped", order.value, f"{order}, at {row.written}")
+            self._count("skipped", order, f"{order}, at {row.written}")
             return False
         if order is not Order.NEXT:
-            detail = f"{order}, {missing} rows missing before {row.written}"
-            self._count("events", order.value, detail)
+            self._count("events", order, f"{order}, {missing} rows missing before {row.written}")
         if order is Order.BRIDGED:
             self.stream.bridge(missing)
         elif order in (Order.GAP, Order.SET_BACK):
@@ -395,9 +365,7 @@ class Watch:
         step = self.stream.step(row.values)
         if self.timed and self.stream.rows == FIRST and self.clock.latest is None:
             self.tell(f"none of the first {FIRST} rows has a time that can be read: no gap is seen")
-        if step.why == WARMING_UP:
-            self.counts["unscored"][step.why] += 1
-        elif step.why:
+        if step.why:
             self._count("unscored", step.why, f"no score, {step.why}")
         if step.event in ("ended", "accepted"):
             self._ended(step.event)
@@ -420,8 +388,8 @@ class Watch:
 
     def _count(self, name: str, kind: str, detail: str) -> None:
         """Count an odd row, and tell of the first of its kind."""
-        self.counts[name][kind] += 1
-        if self.counts[name][kind] == 1:
+        self.counts[name][str(kind)] += 1
+        if self.counts[name][kind] == 1 and kind != WARMING_UP:
             self._say(f"{detail}; more of these are only counted")
 
     def _say(self, text: str) -> None:
@@ -438,8 +406,7 @@ class Watch:
         reader = {"lines": self.reader.lines, "dates": self.reader.dates}
         reader["columns"] = sorted(self.reader.columns)
         reader["header"] = self.reader.header and self.reader.header.names
-        names = ("rows", "alarms", "pending", "counts", "start")
-        own = {name: getattr(self, name) for name in names}
+        own = {name: getattr(self, name) for name in ("rows", "alarms", "pending", "counts")}
         own |= {"clock": asdict(self.clock), "reader": reader}
         return write_state(path, arrays, facts | {"watch": own})
 
@@ -459,11 +426,8 @@ class Watch:
         self.told.update(self.stream.counts)
         self.clock = Clock(**own["clock"])
         self.clock.step = self.step or self.clock.step
-        self.clock.resumed, self.clock.again = self.clock.latest is not None, False
+        self.clock.resumed = self.clock.latest is not None
         self.reader.lines, self.reader.dates = reader["lines"], reader["dates"]
         self.reader.columns = set(reader["columns"])
         if reader["header"] is not None:
             self.reader.header = self.reader._layout(reader["header"], first=True)
-        if own["start"] != self.start:
-            old, new = own["start"], self.start
-            self.tell(f"the state was saved with the threshold {old:.6g}, now it is {new:.6g}")
