@@ -146,13 +146,13 @@ def test_the_code_is_ours_and_the_version_theirs(tmp_path):
 
 def test_a_path_to_nothing_is_told():
     for path, message in [
-        ("nowhere.at.All", "module 'nowhere.at' cannot be imported (No module named 'nowhere')"),
+        ("nowhere.at.All", "'nowhere.at' cannot be imported (No module named 'nowhere')"),
         ("foreign_broken.X", "cannot be imported (No module named 'foreign_absent')"),
         ("foreign_made_up.Other", "module 'foreign_made_up' has no class 'Other'"),
         ("foreign_made_up.norm", "module 'foreign_made_up' has no class 'norm'"),
         ("foreign_made_up.NoFit", "is no detector: it has no method 'fit'"),
         ("foreign_made_up.NoScores", "is no detector: it has no method 'decision_function'"),
-        ("..x", "module '.' cannot be imported"),
+        ("..x", "'.' cannot be imported"),
     ]:
         with told(ValueError, path, message):
             lmmoe.detector(path)
@@ -175,7 +175,7 @@ def test_a_class_that_does_not_keep_the_contract_is_told():
     for name, message in [
         ("Short", "gave scores (199,) for 200 rows"),
         ("Words", "cannot score these rows (could not convert string to float"),
-        ("Gaps", "gave nan as the score of row 3 (2 of 200 scores are not finite)"),
+        ("Gaps", "gave nan as the score of row 3"),
         ("Fails", "cannot be fitted on these rows (no such tree)"),
     ]:
         with told(RuntimeError, f"foreign_made_up.{name}", message):

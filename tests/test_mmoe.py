@@ -166,6 +166,7 @@ def test_the_mask_drops_its_share():
         kept = torch.tensor(1 / (1 - share))  # rounded as the mask is
         assert set(mask.unique().tolist()) == {0.0, float(kept)}
         spread = (share * (1 - share) / mask.numel()) ** 0.5
+        assert abs(float((mask == 0).double().mean()) - share) < 4.5 * spread
         # Each draw serves four elements: all four must have the share, and not drop together.
         four = (mask.flatten()[: mask.numel() // 4 * 4].view(-1, 4) == 0).double()
         assert (four.mean(dim=0) - share).abs().max() < 9.5 * spread

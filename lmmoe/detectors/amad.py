@@ -1,5 +1,6 @@
 """AMAD: a multi-scale network and an isolation forest, with the study's mistakes or without."""
 
+import copy
 from functools import partial
 from itertools import pairwise
 
@@ -81,10 +82,7 @@ class MultiScale(nn.Module):
         self.heads.requires_grad_(requires_grad=False)
 
     def forward(self, x: Tensor, generator: Generator | None = None) -> Tensor:
-        """Rebuild each channel's mean of windows ``(b, c, w)``: ``(b, c)``.
-
-        In training mode, ``generator`` draws dropout's masks.
-        """
+        """Rebuild each channel's mean of windows ``(b, c, w)``: ``(b, c)``; in training, drop."""
         if not self.training:
             return _two(self.out, self.features(x))
         light = keep_mask(x.new_empty(len(x), len(SCALES) * OUT + 64), LIGHT, generator)
@@ -186,7 +184,7 @@ class AMAD(Neural):
 
     @property
     def rescales(self) -> bool:
-        """Whether scores are scaled over the rows given, as ``test_scaled`` does."""
+        """Whether scores are scaled over the rows given."""
         return self.test_scaled
 
     @property
@@ -197,13 +195,14 @@ class AMAD(Neural):
     def rescored(self, X: npt.ArrayLike, **switches: bool) -> Floats:
         """Score rows ``(t, c)`` with some switches changed and the training as it is: ``(t,)``.
 
-        ``rescored(X, heads=False)`` says what the heads cost. Raises as `decision_function`, and
-        `ValueError` for what is no switch.
+        Raises as `decision_function`, and `ValueError` for what is no switch.
         """
         unknown = sorted(set(switches) - set(SWITCHES))
         if unknown:
             raise ValueError(f"no switch {unknown[0]!r}: there are {', '.join(SWITCHES)}")
-        return self._score_rows(self._fitted_rows(X), **switches)
+        other = copy.copy(self)
+        vars(other).update(switches)
+        return other.decision_function(X)
 
     def _build(self, channels: int, generator: Generator) -> MultiScale:
         return MultiScale(channels, self.window, generator)
@@ -227,8 +226,7 @@ class AMAD(Neural):
         self._range = np.array([normality.min(), normality.max()])
 
     @torch.inference_mode()
-    def _score_rows(self, rows: Floats, **switches: bool) -> Floats:
-        given = {name: getattr(self, name) for name in SWITCHES} | switches
+    def _score_rows(self, rows: Floats) -> Floats:
         scaled = self._scaled(rows)
         padded = torch.cat([scaled.new_zeros(self.window - 1, scaled.shape[1]), scaled])
         parts = training.windows(padded, self.window).split(training.BATCH)
@@ -238,15 +236,14 @@ class AMAD(Neural):
         errors = (scaled - rebuilt).square().mean(dim=1)
         rebuilt, heads, errors = (each.cpu().double().numpy() for each in (rebuilt, heads, errors))
 
-        own = ERROR * errors + (heads @ HEADS if given["heads"] else 0)
-        mixed = NETWORK * moving_average(own, AVERAGE, centred=given["centred"])
+        own = ERROR * errors + (heads @ HEADS if self.heads else 0)
+        mixed = NETWORK * moving_average(own, AVERAGE, centred=self.centred)
         normality = -self._forest._score(rebuilt)
-        low, high = self._range
-        if given["test_scaled"]:
-            low, high = normality.min(), normality.max()
+        known = normality if self.test_scaled else self._range
+        low, high = known.min(), known.max()
         forest = (normality - low) / max(high - low, TINY)
-        mixed = mixed + FOREST * (forest if given["wrong_sign"] else 1 - forest)
-        if not given["test_scaled"]:
+        mixed = mixed + FOREST * (forest if self.wrong_sign else 1 - forest)
+        if not self.test_scaled:
             return mixed
         scaled = unit(mixed)
         raised = np.where(scaled > np.quantile(scaled, HIGH), RAISED * scaled, scaled)

@@ -66,10 +66,7 @@ class Imported(Detector):
         with _told(RuntimeError, f"{self.name} cannot be fitted on these rows"):
             self._model.fit(scaled)
         if not hasattr(self._model, "decision_scores_"):
-            raise RuntimeError(
-                f"{self.name} has no decision_scores_ after fit, so it does not keep PyOD's "
-                "contract, and its scores may have the opposite sign"
-            )
+            raise RuntimeError(f"{self.name} has no decision_scores_ after fit, as PyOD has")
         return {}
 
     def _score_rows(self, rows: Floats) -> Floats:
@@ -78,12 +75,8 @@ class Imported(Detector):
             scores = np.asarray(found, dtype=np.float64)
         if scores.shape != (len(rows),):
             raise RuntimeError(f"{self.name} gave scores {scores.shape} for {len(rows)} rows")
-        bad = np.flatnonzero(~np.isfinite(scores))
-        if len(bad):
-            raise RuntimeError(
-                f"{self.name} gave {scores[bad[0]]} as the score of row {bad[0]} "
-                f"({len(bad)} of {len(rows)} scores are not finite)"
-            )
+        for row in np.flatnonzero(~np.isfinite(scores)):
+            raise RuntimeError(f"{self.name} gave {scores[row]} as the score of row {row}")
         return scores
 
 
@@ -107,8 +100,7 @@ def imported(path: str) -> type[Detector]:
         found = getattr(import_module(module), name, None)
     except (ImportError, TypeError, ValueError) as error:  # the last two: "..x", ".x"
         raise ValueError(
-            f"no detector {path!r}: module {module!r} cannot be imported ({error}). "
-            "Is its package installed in this environment?"
+            f"no detector {path!r}: {module!r} cannot be imported ({error})"
         ) from error
     if not inspect.isclass(found):
         raise ValueError(f"no detector {path!r}: module {module!r} has no class {name!r}")
@@ -124,9 +116,10 @@ def imported(path: str) -> type[Detector]:
 
 def _arguments(foreign: type) -> list[str]:
     """Names of the constructor's arguments."""
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     taken = inspect.signature(foreign).parameters.values()
-    return [each.name for each in taken if each.kind in kinds]
+    return [
+        each.name for each in taken if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
+    ]
 
 
 def version(path: str) -> str:

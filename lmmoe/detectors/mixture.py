@@ -1,6 +1,6 @@
 """Mixtures of experts that forecast a row: LightMMoE, CAD and HMMoE, one network; CAD as run."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from typing import Annotated, Literal
 
@@ -12,7 +12,7 @@ from lmmoe import mmoe_fast, training
 from lmmoe.detectors.base import Arrays, NotNegative, Part, Share, Whole
 from lmmoe.detectors.neural import Forecaster, dense, drawn
 from lmmoe.detectors.scaling import Floats
-from lmmoe.mmoe import Gate, MMoE
+from lmmoe.mmoe import Gate, MMoE, Settings
 from lmmoe.training import Learner
 
 LOSSES = {
@@ -63,8 +63,9 @@ class Mixture(Forecaster):
     adaptive: bool = False
     scaling: Literal["z-score", "none"] = "z-score"
 
-    def _check(self) -> None:
-        """Refuse settings that would do nothing, or fail, beside others."""
+    def __init__(self, **settings: object) -> None:
+        super().__init__(**settings)
+        # What would do nothing, or fail, beside other settings.
         softmax = self.gate in ("mixed", "learned")
         if self.gate == "hierarchical" and self.experts % 2:
             raise ValueError(f"experts={self.experts}: a hierarchical gate needs an even number")
@@ -77,42 +78,30 @@ class Mixture(Forecaster):
             raise ValueError("adaptive: only with window experts, a softmax gate, no batch norm")
 
     def _build(self, channels: int, generator: Generator, experts: int | None = None) -> MMoE:
-        same = ["window", "out", "shared", "gate", "temperature", "expert", "normalise", "init"]
-        same += ["expert_dropout", "tower_dropout"]
-        return MMoE(
-            channels=channels,
-            experts=experts or self.experts,
-            kernels=_sizes(self.kernels),
-            hidden=_sizes(self.hidden),
-            tower=_sizes(self.tower),
-            generator=generator,
-            **{name: getattr(self, name) for name in same},
-        )
+        given = {"channels": channels} | self.settings
+        given = {field.name: given[field.name] for field in fields(Settings)}
+        given |= {name: _sizes(given[name]) for name in ("kernels", "hidden", "tower")}
+        return MMoE(generator=generator, **given | {"experts": experts or self.experts})
 
     def _learner(self, network: MMoE, inputs: Tensor, generator: Generator) -> Learner:
-        """Take steps with hand-written gradients where the settings are among those they know."""
+        # With hand-written gradients where the settings are among those they know.
         criterion = LOSSES[self.loss]
         if mmoe_fast.suits(network) and not (self.clip or self.plateau or self.adaptive):
-            return mmoe_fast.Descent(
-                network,
-                criterion,
-                learning_rate=self.learning_rate,
-                weight_decay=self.weight_decay,
-                generator=generator,
-            )
+            names = ("learning_rate", "weight_decay")
+            rates = {name: getattr(self, name) for name in names}
+            return mmoe_fast.Descent(network, criterion, generator=generator, **rates)
 
         def loss(windows: Tensor, target: Tensor) -> Tensor:
             return criterion(learner.network(windows, generator), target)
 
         optimiser = training.adam(network, self.learning_rate, self.weight_decay)
         plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.8, patience=3)
-        kind = partial(Adaptive, self, inputs, generator) if self.adaptive else training.Descent
         schedule = plateau if self.plateau else None
+        kind = partial(Adaptive, self, inputs, generator) if self.adaptive else training.Descent
         learner = kind(network, loss, optimiser, clip=self.clip or None, schedule=schedule)
         return learner
 
     def _forecasts(self, rows: Floats) -> Tensor:
-        """Forecast rows ``unscored`` to the last; by the fast way under the same condition."""
         if not mmoe_fast.suits(self.network):
             return super()._forecasts(rows)
         scaled = self._scaled(rows)
@@ -155,7 +144,9 @@ class Adaptive(training.Descent):
     def end_epoch(self, loss: float) -> None:
         """Judge the experts by their mean share on the training windows."""
         super().end_epoch(loss)
-        shares = mean_shares(self.network, self.inputs)
+        parts = training.outputs(self.network.gate, self.inputs)
+        shares = torch.stack([part.sum(dim=(0, 1)) for part in parts]).sum(dim=0)
+        shares /= self.inputs.shape[0] * self.inputs.shape[1]  # windows and channels
         experts = kept_and_split(shares)
         if experts == list(range(len(shares))):
             return
@@ -181,15 +172,7 @@ def kept_and_split(shares: Tensor) -> list[int]:
     return kept + busy[: max(0, MOST - len(kept))]
 
 
-def mean_shares(network: MMoE, inputs: Tensor) -> Tensor:
-    """Mean share of each expert over windows ``(n, c, w)`` and channels: ``(e,)``."""
-    sums = [part.sum(dim=(0, 1)) for part in training.outputs(network.gate, inputs)]
-    return torch.stack(sums).sum(dim=0) / (inputs.shape[0] * inputs.shape[1])
-
-
-def resized(
-    state: dict[str, Tensor], experts: list[int], generator: Generator
-) -> dict[str, Tensor]:
+def resized(state: State, experts: list[int], generator: Generator) -> State:
     """Weights of a network whose experts are those of ``experts``, repeated ones with noise."""
     count = len(state["experts.layers.weights.0"])
     twice = [number for number, expert in enumerate(experts) if expert in experts[:number]]
