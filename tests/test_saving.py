@@ -1,6 +1,5 @@
 """Detectors as files: what comes back, what is refused, what is never left behind."""
 
-import ast
 import json
 import re
 from pathlib import Path
@@ -182,16 +181,7 @@ def test_a_failed_save_keeps_the_old_file_and_leaves_nothing(light, monkeypatch)
 
 
 def test_nothing_in_the_package_unpickles():
-    names = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+    modules = r"import (pickle|dill|cloudpickle|joblib|shelve|marshal)|from (pickle|dill|joblib) "
+    calls = r"torch\.load\(|read_pickle\(|allow_pickle=(?!False)|(?<![.\w])(eval|exec)\("
     for path in Path(lmmoe.__file__).parent.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                modules = {alias.name for alias in node.names} | {getattr(node, "module", "")}
-                assert not names & modules, path
-            if isinstance(node, ast.Call):
-                called = ast.unparse(node.func)
-                assert called not in ("torch.load", "pd.read_pickle", "eval", "exec"), path
-                options = {option.arg: ast.unparse(option.value) for option in node.keywords}
-                assert options.get("allow_pickle", "False") == "False", path
-                if called == "np.load":
-                    assert options["allow_pickle"] == "False", path
+        assert not re.search(f"{modules}|{calls}", path.read_text(encoding="utf-8")), path
