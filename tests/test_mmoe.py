@@ -133,31 +133,25 @@ def test_batch_norm_is_torchs():
         torch.testing.assert_close(ours.eval()(x)[group], norm.eval()(x[group]))
 
 
-LATE = [(2, 4, 6), (2, 4, 7), (4, 4, 3), (4, 4, 5)]  # after hidden layers and in towers
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({"hidden": [6, 7], "tower": [3, 5]}, [(16, 4), *LATE]),
-        ({"kernels": [2, 3], "hidden": [6, 7], "tower": [3, 5]}, [(2, 16, 3), *LATE]),
-        ({"expert": "series"}, [(4, 4, 4, 5), (2, 4, 6), (4, 4, 3)]),
-        ({"tower": []}, [(16, 4), (2, 4, 6)]),
-    ],
-    ids=str,
-)
-def test_dropout_comes_after_kernels_hidden_layers_and_towers(monkeypatch, changes, expected):
-    masks = []
+def test_dropout_comes_after_kernels_hidden_layers_and_towers(monkeypatch):
+    masks, late = [], [(2, 4, 6), (2, 4, 7), (4, 4, 3), (4, 4, 5)]  # the latter two in towers
 
     def noted(x, share, generator):
         masks.append((tuple(x.shape), share))
         return keep_mask(x, share, generator)
 
     monkeypatch.setattr(mmoe, "keep_mask", noted)
-    network(expert_dropout=0.2, tower_dropout=0.1, **changes).train()(inputs(), seeded(3))
-    towers = len(changes.get("tower", [3]))
-    inner = len(expected) - towers
-    assert masks == list(zip(expected, [0.2] * inner + [0.1] * towers, strict=True))
+    deep = {"hidden": [6, 7], "tower": [3, 5]}
+    for changes, towers, expected in [
+        (deep, 2, [(16, 4), *late]),
+        (deep | {"kernels": [2, 3]}, 2, [(2, 16, 3), *late]),
+        ({"expert": "series"}, 1, [(4, 4, 4, 5), (2, 4, 6), (4, 4, 3)]),
+        ({"tower": []}, 0, [(16, 4), (2, 4, 6)]),
+    ]:
+        masks.clear()
+        network(expert_dropout=0.2, tower_dropout=0.1, **changes).train()(inputs(), seeded(3))
+        shares = [0.2] * (len(expected) - towers) + [0.1] * towers
+        assert masks == list(zip(expected, shares, strict=True))
 
 
 def test_the_mask_drops_its_share():
