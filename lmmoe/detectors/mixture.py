@@ -15,11 +15,6 @@ from lmmoe.detectors.scaling import Floats
 from lmmoe.mmoe import Gate, MMoE, Settings
 from lmmoe.training import Learner
 
-LOSSES = {
-    "mse": nn.functional.mse_loss,
-    "l1": nn.functional.l1_loss,
-    "huber": nn.functional.huber_loss,
-}
 State = dict[str, Tensor]
 Sizes = Whole | Annotated[list[Whole], Field(min_length=1)]  # units of one layer, or of several
 
@@ -85,7 +80,7 @@ class Mixture(Forecaster):
 
     def _learner(self, network: MMoE, inputs: Tensor, generator: Generator) -> Learner:
         # With hand-written gradients where the settings are among those they know.
-        criterion = LOSSES[self.loss]
+        criterion = getattr(nn.functional, f"{self.loss}_loss")
         if mmoe_fast.suits(network) and not (self.clip or self.plateau or self.adaptive):
             names = ("learning_rate", "weight_decay")
             rates = {name: getattr(self, name) for name in names}
@@ -235,9 +230,9 @@ class CADAsRun(Forecaster):
     """The network that gave the study's CAD scores, which is not the CAD that it describes.
 
     Neither convolutions nor a gate and a tower per channel: `FlatMixture`, 129,417 parameters at 38
-    channels and 16 rows. It is trained on 10,000 windows (``examples``) drawn once at random. Other
-    settings: `Neural`'s. Where ``first_scores`` is "zero", as under the study's protocol, the first
-    ``window`` rows get what they got there: the mean of all later scores. This looks ahead.
+    channels and 16 rows, trained on ``examples`` windows drawn once. Other settings: `Neural`'s.
+    Where ``first_scores`` is "zero", as under the study's protocol, the first ``window`` rows get
+    what they got there: the mean of all later scores. This looks ahead.
     """
 
     name = "CAD-as-run"
