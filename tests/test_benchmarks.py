@@ -23,7 +23,7 @@ NAMES = ("memory", "metrics", "scoring", "limit", "training", "entities")
 
 
 def check(rows):
-    assert len({row["what"] for row in rows}) == len(rows) > 0
+    assert len({(row["what"], row["yardstick"]) for row in rows}) == len(rows) > 0
     for row in rows:
         assert row["threads"] == 1 and row["reached"] is None
         assert row["unit"] and row["yardstick"]
