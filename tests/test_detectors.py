@@ -1,13 +1,12 @@
 """What every detector promises, whatever it does: PyOD's contract, settings and checked input."""
 
-import re
 import warnings
 from functools import cache
 
 import numpy as np
 import pandas as pd
 import pytest
-from small import FOREIGN, TINY, tiny, waves
+from small import FOREIGN, TINY, tiny, told, waves
 
 import lmmoe
 from lmmoe import detectors
@@ -28,11 +27,6 @@ every = pytest.mark.parametrize("name", EVERY)
 def fitted(name):
     """Fitted once for all tests, none of which changes it."""
     return tiny(name).fit(TRAIN)
-
-
-def told(error, *parts):
-    """An error whose message holds all ``parts``, in this order."""
-    return pytest.raises(error, match=".*".join(re.escape(part) for part in parts))
 
 
 def test_the_names_are_in_order_and_every_preset_has_one():

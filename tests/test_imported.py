@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from small import make, waves
+from small import make, told, waves
 
 import lmmoe
 from lmmoe import detectors
@@ -72,10 +72,6 @@ def foreign(tmp_path, monkeypatch):
     yield
     imported.cache_clear()
     sys.modules.pop("foreign_made_up", None)
-
-
-def told(error, *parts):
-    return pytest.raises(error, match=".*".join(re.escape(part) for part in parts))
 
 
 def made_up(name, **settings):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from naive_mmoe import seeded
 from small import make, waves
 from torch import nn
 from torch.nn import functional
@@ -35,10 +36,6 @@ OFF = dict.fromkeys(amad.SWITCHES, False)
 
 def small(name, **changes):
     return make(name, **(QUICK[name] | changes))
-
-
-def seeded(number=0):
-    return torch.Generator().manual_seed(number)
 
 
 def drawn(*shape):

@@ -5,16 +5,13 @@ from functools import partial
 
 import pytest
 import torch
+from naive_mmoe import seeded
 from torch import nn
 
 from lmmoe import training
 from lmmoe.training import Descent, Plan
 
 ONE = {"window": 2, "batch": 100}  # one step an epoch
-
-
-def seeded(number=0):
-    return torch.Generator().manual_seed(number)
 
 
 class Level(nn.Module):
