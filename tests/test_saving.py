@@ -55,15 +55,6 @@ def test_it_scores_as_before_to_the_bit(tmp_path):
         assert np.array_equal(back.decision_function(TEST), made.decision_function(TEST))
 
 
-def test_lightmmoe_brings_its_history_and_scaling_back(light):
-    made, back = tiny("LightMMoE").fit(TRAIN), load(light)
-    assert back.history == made.history
-    assert np.array_equal(back.channel_scores(TEST), made.channel_scores(TEST))
-    assert np.array_equal(back.forecasts(TEST), made.forecasts(TEST))
-    assert np.array_equal(back.gate_weights(TEST), made.gate_weights(TEST))
-    assert not back.network.training
-
-
 # --- what is refused ---
 
 

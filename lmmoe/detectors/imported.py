@@ -27,7 +27,7 @@ class Imported(Detector):
     anomalous rows; ``decision_scores_`` after ``fit`` tells it from scikit-learn's classes, whose
     function has the opposite sign. Its constructor's arguments are settings here;
     ``contamination`` and, as its ``random_state``, ``seed`` are passed on where it takes them. A
-    class that draws otherwise is not fixed by ``seed``. No file of numbers can hold its model.
+    class that draws otherwise is not fixed by ``seed``.
 
     Raises `ValueError` for a setting that the class refuses; `RuntimeError` where it fails on the
     rows, or where its scores are not one finite number per row.
@@ -41,13 +41,12 @@ class Imported(Detector):
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 another package's settings
         ours = self.setting_kinds()
-        given = {name: value for name, value in settings.items() if name not in ours}
+        self._given = {name: settings.pop(name) for name in list(settings) if name not in ours}
         theirs = [name for name in _arguments(self.foreign) if name not in (*OURS, *ours)]
-        for name in sorted(given.keys() - set(theirs)):
+        for name in sorted(self._given.keys() - set(theirs)):
             known = ", ".join([*ours, *theirs])
             raise ValueError(f"{self.name} has no setting {name!r}: it has {known}")
-        super().__init__(**{name: settings[name] for name in settings if name in ours})
-        self._given = given
+        super().__init__(**settings)
         self._make()  # a bad setting is told at once
 
     @property

@@ -112,7 +112,7 @@ class Mixture(Forecaster):
             return torch.cat(list(training.outputs(self.network.gate, inputs))).cpu().numpy()
 
     def _restored(self, state: Arrays) -> MMoE:
-        experts = len(state["network.experts.layers.weights.0"])
+        experts = len(state["network.experts.layers.weights.0"])  # some may have come or gone
         return self._build(len(self._scaling.scale), torch.Generator(), experts)
 
 
@@ -122,7 +122,7 @@ def _sizes(value: int | list[int]) -> list[int]:
 
 # --- experts that come and go: the study's future work ---
 
-RARE, BUSY = 0.5, 2.0  # mean share, in units of 1 / experts: below one leaves, above one splits
+RARE, BUSY = 0.5, 2.0  # mean share, in units of 1 / experts: below, one leaves; above, it splits
 MOST = 16  # experts; at least one is always left, since shares sum to 1
 NOISE = 0.01  # deviation of the noise on a split expert, as a share of each weight's deviation
 
@@ -156,14 +156,11 @@ class Adaptive(training.Descent):
 
 
 def kept_and_split(shares: Tensor) -> list[int]:
-    """Give the experts of the next epoch by number, given their mean shares ``(e,)``.
-
-    One whose share is under 0.5 / e is dropped, one over 2 / e stands there twice.
-    """
-    count = len(shares)
+    """Give the experts of the next epoch by number, given their mean shares ``(e,)``."""
+    parts = [share * len(shares) for share in shares.tolist()]
     # Not ">=": shares that are no numbers keep all, and training says that it diverged.
-    kept = [i for i in range(count) if not float(shares[i]) * count < RARE]
-    busy = [i for i in kept if float(shares[i]) * count > BUSY]
+    kept = [i for i, part in enumerate(parts) if not part < RARE]
+    busy = [i for i in kept if parts[i] > BUSY]
     return kept + busy[: max(0, MOST - len(kept))]
 
 
