@@ -1,6 +1,9 @@
 """Small made-up series and detectors that fit them in a blink."""
 
+import re
+
 import numpy as np
+import pytest
 
 from lmmoe import detectors
 from lmmoe.data import Cause, Series
@@ -82,6 +85,11 @@ def failing(monkeypatch, error):
         raise error
 
     monkeypatch.setattr(MTSExample, "_score", fails)
+
+
+def told(error, *parts):
+    """An error whose message holds all ``parts``, in this order."""
+    return pytest.raises(error, match=".*".join(re.escape(part) for part in parts))
 
 
 class TwoSeries(Profile):

@@ -19,20 +19,11 @@ from lmmoe.detectors import detector
 
 ROOT = Path(__file__).parents[1]
 BATCHES = {"LightMMoE": 64, "CAD": 128, "HMMoE": 32}
-MEMORY = "memory of training LightMMoE, beyond"
-PROGRAMS = {
-    "imports": {"import lmmoe", "a first detector"},
-    "memory": {f"{MEMORY} the imports", f"{MEMORY} a first small fit"},
-    "metrics": {"five best F1s, 4,000 rows", "VUS-ROC and VUS-PR, window 4, 4,000 rows"},
-    "scoring": {"LightMMoE, scoring a row of a series"},
-    "limit": {f"LightMMoE, training a window, batch {batch}" for batch in (64, 256, 1024)},
-    "training": {f"{name}, 5 steps, batch {count}" for name, count in BATCHES.items()},
-    "entities": {f"LightMMoE, a step of batch 64, {count} entities" for count in (1, 4, 16)},
-}
+NAMES = ("memory", "metrics", "scoring", "limit", "training", "entities")
 
 
-def check(name, rows):
-    assert {row["what"] for row in rows} == PROGRAMS[name]
+def check(rows):
+    assert len({(row["what"], row["yardstick"]) for row in rows}) == len(rows) > 0
     for row in rows:
         assert row["threads"] == 1 and row["reached"] is None
         assert row["unit"] and row["yardstick"]
@@ -44,13 +35,13 @@ def check(name, rows):
             assert row["remarks"].get(far, 0) < 1e-5
 
 
-@pytest.mark.parametrize("name", [name for name in PROGRAMS if name != "imports"])
+@pytest.mark.parametrize("name", NAMES)
 def test_every_program_measures_what_it_says(name, tmp_path, monkeypatch):
     monkeypatch.setenv("LMMOE_DATA", str(tmp_path / "none"))  # anyone can run it
     monkeypatch.chdir(ROOT)
     rows = import_module(f"benchmarks.{name}").rows(quick=True)
     rows = [measure.as_json(row, 1, quick=True) for row in rows]
-    check(name, json.loads(json.dumps(rows)))
+    check(json.loads(json.dumps(rows)))
     if name == "scoring" and all(map(find_spec, ("onnx", "onnxruntime", "onnxscript"))):
         assert "ONNX Runtime, batch" in rows[1]["yardstick"]
         assert len(rows[1]["remarks"]["by batch, µs"]) == 4
@@ -73,7 +64,7 @@ def test_quick_runs_print_tables_and_leave_files(tmp_path, monkeypatch):
         where = found["environment"]
         assert where["processor"] and where["date"][:2] == "20" and where["load"].keys() == {"1"}
         assert where["versions"]["numpy"] == np.__version__
-        check(name, found["rows"])
+        check(found["rows"])
         assert all(row["what"] in done.stdout for row in found["rows"])
 
 
@@ -107,12 +98,8 @@ def test_spreads_ratios_and_bounds():
     assert (spread.low, spread.median, spread.high, spread.turns) == (2, 3, 4, 5)
     # Turn by turn: the ratio of the medians would be 2 / 10.
     assert measure.ratio([1.0, 20.0, 2.0], [10.0, 10.0, 40.0]).median == pytest.approx(0.1)
-    for bound, reached in (
-        (("at least", 3.0), True),
-        (("at least", 3.1), False),
-        (("at most", 3.0), True),
-        (("at most", 2.9), False),
-    ):
+    bounds = {("at least", 3.0): True, ("at least", 3.1): False, ("at most", 2.9): False}
+    for bound, reached in (bounds | {("at most", 3.0): True}).items():
         row = measure.Row("w", "s", [3.0], compared=spread, bound=bound)
         assert row.reached is reached
         assert measure.as_json(row, 2, quick=True)["reached"] is None

@@ -1,13 +1,12 @@
 """What every detector promises, whatever it does: PyOD's contract, settings and checked input."""
 
-import re
 import warnings
 from functools import cache
 
 import numpy as np
 import pandas as pd
 import pytest
-from small import FOREIGN, TINY, tiny, waves
+from small import FOREIGN, TINY, tiny, told, waves
 
 import lmmoe
 from lmmoe import detectors
@@ -19,7 +18,6 @@ EVERY = [*OURS, FOREIGN]
 # Those that learn no more than rows and windows, whose scores of other rows can be foreseen.
 SIMPLE = ("1-NN", "PCA windows", "PCA windows EWMA", "ridge VAR", "k-means")
 SIMPLE += ("L2 min-max", "range deviation", "last value", "moving average", "MTSExample")
-CAUSAL = [n for n in OURS if n not in ("random", "row index") and not tiny(n).rescales]
 WINDOWED = [n for n in OURS if "first_scores" in tiny(n).settings and tiny(n).unscored]
 
 every = pytest.mark.parametrize("name", EVERY)
@@ -29,11 +27,6 @@ every = pytest.mark.parametrize("name", EVERY)
 def fitted(name):
     """Fitted once for all tests, none of which changes it."""
     return tiny(name).fit(TRAIN)
-
-
-def told(error, *parts):
-    """An error whose message holds all ``parts``, in this order."""
-    return pytest.raises(error, match=".*".join(re.escape(part) for part in parts))
 
 
 def test_the_names_are_in_order_and_every_preset_has_one():
@@ -90,22 +83,15 @@ def test_a_seed_fixes_every_bit_and_another_one_differs_where_it_should():
         assert np.array_equal(other.decision_function(TEST), scores) != type(first).seeded
 
 
-def test_scores_of_a_row_depend_on_later_ones_only_where_that_is_said():
+def test_a_score_sees_later_rows_only_where_that_is_said():
+    wild = TEST.copy()
+    wild[160:] += 1e3
     for name in [n for n in OURS if n != "random"]:  # other rows, other numbers
-        made, spiked = fitted(name), TEST.copy()
-        spiked[190] += 1000
-        alone, beside = (made.decision_function(rows)[50:150] for rows in (TEST, spiked))
-        assert np.allclose(alone, beside, rtol=1e-4, atol=1e-8) != made.rescales
-
-
-def test_a_causal_score_sees_no_later_row_but_its_own():
-    for name in CAUSAL:
-        made, wild = fitted(name), TEST.copy()
-        wild[160:] += 1e3
-        first = made.unscored
+        made, first = fitted(name), fitted(name).unscored
         before, after = made.decision_function(TEST), made.decision_function(wild)
-        assert after[first:160] == pytest.approx(before[first:160], rel=1e-4, abs=1e-8), name
-        assert after[160] != before[160], name
+        alike = np.isclose(after[first:160], before[first:160], rtol=1e-4, atol=1e-8)
+        assert (not alike[50:].all()) if made.rescales else alike.all(), name
+        assert made.rescales or name == "row index" or after[160] != before[160], name
 
 
 def test_unscored_rows_get_the_lowest_score_or_0():
@@ -146,13 +132,12 @@ def test_locked_rows_and_constant_channels_pass_without_a_warning():
             assert np.isfinite(made.decision_scores_).all()
 
 
+@pytest.mark.filterwarnings("error")
 def test_where_nothing_varies_nothing_fails():
     for name in SIMPLE:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            made = tiny(name).fit(np.full((300, 2), 0.1))
-            assert np.ptp(made.decision_scores_) < 1e-9
-            raised = made.decision_function(np.full((40, 2), 0.1) + np.eye(40, 2, -20))
+        made = tiny(name).fit(np.full((300, 2), 0.1))
+        assert np.ptp(made.decision_scores_) < 1e-9
+        raised = made.decision_function(np.full((40, 2), 0.1) + np.eye(40, 2, -20))
         assert np.isfinite(raised).all() and raised[20] > raised[19]
 
 
@@ -222,9 +207,9 @@ def test_scoring_before_fitting_is_refused():
         with pytest.raises(DataError):
             made.fit(TRAIN * np.nan)
         assert not made.fitted
-        if name in ("LightMMoE", "linear", "PCA"):
-            with told(RuntimeError, f"{name} has not been fitted"):
-                made.parameters  # noqa: B018
+    for name in ("linear", "PCA"):
+        with told(RuntimeError, f"{name} has not been fitted"):
+            tiny(name).parameters  # noqa: B018
 
 
 # --- settings ---
@@ -263,18 +248,14 @@ def test_a_class_of_ones_own_is_asked_for_by_its_path():
 
 
 REFUSED = {
-    "1-NN": [({"neighbours": 0}, "expected greater than or equal to 1")],
     "AMAD": [({"heads": 1}, "expected a valid boolean")],
-    "IsolationForest": [({"samples": 1}, "expected greater than or equal to 2")],
     "LSTM-AE": [({"window": 1}, "expected greater than or equal to 2")],
     "PCA": [
         ({"score": "sum"}, "expected 'max' or 'mean'"),
-        ({"scaling": "none"}, "expected 'z-score' or 'min-max'"),
         ({"contamination": 0}, "expected greater than 0"),
-        ({"contamination": 0.51}, "expected less than or equal to 0.5"),
         ({"contamination": float("nan")}, "expected less than or equal to 0.5"),
     ],
-    "USAD": [({"alpha": float("nan")}, "expected less than or equal to 1")],
+    "USAD": [({"alpha": 1.1}, "expected less than or equal to 1")],
     "ridge VAR": [
         ({"penalty": "1e-3"}, "expected a number (YAML reads 1e-3 as text: write 0.001)")
     ],
@@ -282,19 +263,11 @@ REFUSED = {
         ({"window": "16"}, "expected a whole number"),
         ({"window": 16.0}, "expected a whole number"),
         ({"experts": True}, "expected a whole number"),
-        ({"epochs": None}, "expected a whole number"),
-        ({"epochs": -1}, "expected greater than or equal to 0"),
         ({"kernels": [8, 0]}, "expected greater than or equal to 1"),
         ({"hidden": []}, "expected at least 1 item"),
-        ({"tower": [0]}, "expected greater than or equal to 1"),
         ({"device": 0}, "expected a text"),
-        ({"first_scores": "none"}, "expected 'lowest' or 'zero'"),
-        ({"gate": "soft"}, "expected 'mixed', 'learned', 'mean'"),
         ({"held_out": 1}, "expected less than 1"),
-        ({"tower_dropout": -0.1}, "expected greater than or equal to 0"),
         ({"clip": float("inf")}, "expected a finite number"),
-        ({"shared": 1.1}, "expected less than or equal to 1"),
-        ({"learning_rate": 0}, "expected greater than 0"),
     ],
 }
 
@@ -320,8 +293,7 @@ def test_an_unknown_setting_is_told_the_known_ones():
     for name in OURS:
         with told(ValueError, f"{name} has no setting 'windows': it has", "seed, contamination"):
             lmmoe.detector(name, windows=3)
-    others = {"random": "held_out", "PCA": "first_scores", "1-NN": "window", "LSTM-AE": "watch"}
-    for name, setting in (others | {"linear": "horizon", "last value": "epochs"}).items():
+    for name, setting in {"random": "held_out", "LSTM-AE": "watch", "linear": "horizon"}.items():
         with told(ValueError, f"has no setting {setting!r}: it has"):
             lmmoe.detector(name, **{setting: 1})
 

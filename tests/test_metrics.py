@@ -89,13 +89,13 @@ def test_tsb_ad_finds_the_same(oracles, case):
 # --- best F1 ---
 
 
-@pytest.mark.parametrize("adjust", ADJUSTMENTS)
-def test_weights_of_long_events_are_exact(adjust):
+def test_weights_of_long_events_are_exact():
     near = [3**k - 3 + d for k in range(2, 30) for d in (-1, 0, 1)]
     near += [k * k + d for k in (2, 15, 1000, 1_000_003) for d in (-1, 0, 1)]
     lengths = [n for n in near if n > 0] + list(range(1, 300))
-    weights = ADJUSTMENTS[adjust](np.array(lengths))
-    assert [int(weight) for weight in weights] == [naive.weight(n, adjust) for n in lengths]
+    for adjust, rule in ADJUSTMENTS.items():
+        weights = [int(weight) for weight in rule(np.array(lengths))]
+        assert weights == [naive.weight(n, adjust) for n in lengths]
 
 
 @FAST
@@ -132,19 +132,15 @@ def test_kinds_of_numbers_make_no_difference_and_inputs_stay():
     assert all(type(value) is float for value in expected)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
+def test_odd_adjustments_are_refused():
+    for changes, message in [
         ({"adjust": "pa"}, "adjust='pa': use None or one of point, raw, log, squeeze, sqrt"),
-        ({"adjust": True}, "adjust=True: use None or one of point"),
         ({"adjust": "point", "delay": 0}, "delay=0: a whole number of rows from 1 on is needed"),
         ({"adjust": "point", "delay": np.nan}, "delay=nan: a whole number of rows"),
         ({"delay": 3}, "delay is a kind of point adjustment: give adjust too"),
-    ],
-)
-def test_odd_adjustments_are_refused(changes, message):
-    with pytest.raises(ValueError, match=message):
-        best_f1(labels=[0, 1], scores=[0, 1], **changes)
+    ]:
+        with pytest.raises(ValueError, match=message):
+            best_f1(labels=[0, 1], scores=[0, 1], **changes)
 
 
 # --- ROC AUC and average precision ---
@@ -207,23 +203,22 @@ def test_vus_equals_plain_loops(case, window):
     assert found == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize("rows", [249, 250, 251, 333, 600])
-def test_vus_of_more_rows_than_thresholds(rows):
-    generator = np.random.default_rng(rows)
-    labels = np.zeros(rows, dtype=int)
-    for start, length in ((0, 3), (60, 1), (63, 7), (150, 40), (rows - 2, 2)):
-        labels[start : start + length] = 1
-    scores = np.round(generator.random(rows) + 0.2 * labels, 3)
-    for window in (0, 5):
-        found = vus(labels=labels, scores=scores, window=window)
-        assert found == pytest.approx(loops.vus(labels, scores, window), abs=1e-12)
+def test_vus_of_more_rows_than_thresholds():
+    for rows in [249, 250, 251, 600]:
+        generator, labels = np.random.default_rng(rows), np.zeros(rows, dtype=int)
+        for start, length in ((0, 3), (60, 1), (63, 7), (150, 40), (rows - 2, 2)):
+            labels[start : start + length] = 1
+        scores = np.round(generator.random(rows) + 0.2 * labels, 3)
+        for window in (0, 5):
+            found = vus(labels=labels, scores=scores, window=window)
+            assert found == pytest.approx(loops.vus(labels, scores, window), abs=1e-12)
 
 
-@pytest.mark.parametrize("window", [-1, 2.5, float("nan"), float("inf")])
-def test_the_window_is_a_number_of_rows(window):
+def test_the_window_is_a_number_of_rows():
     case = {"labels": [0, 1, 0], "scores": [0, 1, 2]}
-    with pytest.raises(ValueError, match=f"window={window}: a whole number of rows from 0 on"):
-        vus(**case, window=window)
+    for window in (-1, 2.5, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=f"window={window}: a whole number of rows from 0 on"):
+            vus(**case, window=window)
     assert vus(**case, window=4.0) == vus(**case, window=np.int64(4)) == vus(**case, window=4)
 
 

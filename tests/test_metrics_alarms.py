@@ -38,22 +38,19 @@ def test_alarms_by_hand():
     assert alarms(labels=[0, 1], scores=[1, 2], threshold=2).recall == 0  # at it is not above it
 
 
-@pytest.mark.parametrize(
-    ("event", "flagged", "false"),
-    [
+def test_which_alarms_are_false():
+    for event, flagged, false in [
         ([50], [1, 11], 1),  # nine rows between
         ([50], [1, 12], 2),  # ten
         ([5], [3, 8], 0),  # it reaches over the event, though it does not find it
         ([5, 6], [4], 1),
         ([5, 6], [7], 1),
         ([5, 6], [4, 5], 0),
-    ],
-)
-def test_which_alarms_are_false(event, flagged, false):
-    given = {"labels": bits(60, *event), "scores": bits(60, *flagged), "rows_per_day": 60}
-    found = alarms(**given, threshold=0)
-    assert found.false_alarms_per_day == false
-    assert found.events_found == bool(set(event) & set(flagged))
+    ]:
+        given = {"labels": bits(60, *event), "scores": bits(60, *flagged), "rows_per_day": 60}
+        found = alarms(**given, threshold=0)
+        assert found.false_alarms_per_day == false
+        assert found.events_found == bool(set(event) & set(flagged))
 
 
 @FAST
@@ -184,29 +181,23 @@ def test_ties_are_the_mean_over_all_their_orders(blame, data, percent):
 
 # --- refusals ---
 
-TWO = {"labels": [0, 1], "scores": [0, 1]}
-ONE = {"blame": [[1, 2]], "causes": [(0,)], "percent": 100}
 
-
-@pytest.mark.parametrize(
-    ("work", "message"),
-    [
-        (lambda: alarms(**TWO, threshold=math.nan), "threshold=nan: a number is needed"),
-        (lambda: alarms(**TWO, threshold=0, rows_per_day=0), "rows_per_day=0: None or a number"),
-        (lambda: quantile([1], 1.1), "share=1.1: it must be from 0 to 1"),
-        (lambda: quantile([], 0.9), r"calibration of shape \(0,\)"),
-        (lambda: pot(["a"]), "type <U1: a vector of at least one number is needed"),
-        (lambda: alarm_budget([1, math.nan], 10), "score nan at row 1 is not finite"),
-        (lambda: alarm_budget([1], math.inf), "rows_per_day=inf: a number above 0 is needed"),
-        (lambda: alarm_budget([1], 10, per_day=-1), "per_day=-1: a number from 0 on is needed"),
-        (lambda: pot([1], q=math.nan), "q=nan: both must be above 0 and below 1"),
-        (lambda: diagnosis(**ONE | {"causes": []}), r"blame of shape \(1, 2\) for the causes of 0"),
-        (lambda: diagnosis(**ONE | {"blame": [[1, math.nan]]}), "blame must be finite numbers"),
-        (lambda: diagnosis(**ONE | {"causes": [(-1,)]}), "event 0: no channel -1 among 2"),
-        (lambda: diagnosis(**ONE | {"causes": [(1, 1)]}), "event 0 names a channel twice"),
-        (lambda: diagnosis(**ONE | {"percent": 0}), "percent=0: a number above 0 is needed"),
-    ],
-)
-def test_what_is_odd_is_refused(work, message):
-    with pytest.raises(ValueError, match=message):
-        work()
+def test_what_is_odd_is_refused():
+    two = {"labels": [0, 1], "scores": [0, 1]}
+    one = {"blame": [[1, 2]], "causes": [(0,)], "percent": 100}
+    for function, options, message in [
+        (alarms, two | {"threshold": math.nan}, "threshold=nan: a number is needed"),
+        (alarms, two | {"threshold": 0, "rows_per_day": 0}, "rows_per_day=0: None or a number"),
+        (quantile, {"calibration": [1], "share": 1.1}, "share=1.1: it must be from 0 to 1"),
+        (quantile, {"calibration": [], "share": 0.9}, r"calibration of shape \(0,\)"),
+        (alarm_budget, {"calibration": [1, math.nan], "rows_per_day": 9}, "score nan at row 1"),
+        (alarm_budget, {"calibration": [1], "rows_per_day": math.inf}, "rows_per_day=inf: a"),
+        (pot, {"calibration": [1], "q": math.nan}, "q=nan: both must be above 0 and below 1"),
+        (diagnosis, one | {"causes": []}, r"blame of shape \(1, 2\) for the causes of 0"),
+        (diagnosis, one | {"blame": [[1, math.nan]]}, "blame must be finite numbers"),
+        (diagnosis, one | {"causes": [(-1,)]}, "event 0: no channel -1 among 2"),
+        (diagnosis, one | {"causes": [(1, 1)]}, "event 0 names a channel twice"),
+        (diagnosis, one | {"percent": 0}, "percent=0: a number above 0 is needed"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            function(**options)

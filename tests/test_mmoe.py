@@ -6,11 +6,10 @@ import pytest
 import torch
 from naive_mmoe import SIZES, inputs, network, plainly, seeded, shares
 from small import make, waves
-from torch import nn
 
 from lmmoe import mmoe
 from lmmoe.detectors import mixture, saving
-from lmmoe.mmoe import BatchNorm, MMoE, keep_mask
+from lmmoe.mmoe import MMoE, keep_mask
 
 DEEP = {"kernels": [2, 3], "hidden": [6, 4], "tower": [3, 2]}
 VARIANTS = [
@@ -37,14 +36,12 @@ def test_forecasts_shares_and_gradients_equal_those_of_plain_loops(changes):
     net, x = network(**changes), inputs(channels=given["channels"], window=given["window"])
     x.requires_grad_()
     found, expected = net(x), plainly(net, x)
-    assert found.shape == (4, given["channels"])
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(net.gate(x), shares(net, x), rtol=1e-10, atol=1e-12)
     target = torch.randn(found.shape, generator=seeded(3), dtype=torch.float64)
     names, values = ["input", *dict(net.named_parameters())], [x, *net.parameters()]
-    ours, theirs = (
-        torch.autograd.grad((each - target).square().mean(), values) for each in (found, expected)
-    )
+    losses = [(each - target).square().mean() for each in (found, expected)]
+    ours, theirs = (torch.autograd.grad(loss, values) for loss in losses)
     for name, mine, other in zip(names, ours, theirs, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-8, atol=1e-12, msg=name)
     assert ours[0].abs().sum() > 0
@@ -62,16 +59,14 @@ def test_a_learned_share_starts_where_it_is_told_and_learns():
 
 
 def test_weights_follow_the_generator_alone():
+    before = torch.get_rng_state()
     for init in ["torch", "xavier"]:
-        before = torch.get_rng_state()
-        first, second, other = (
-            MMoE(**SIZES, init=init, generator=seeded(n)).state_dict() for n in (1, 1, 2)
-        )
-        assert torch.equal(torch.get_rng_state(), before)
-        for name, weights in first.items():
-            assert torch.equal(weights, second[name])
+        made = [MMoE(**SIZES, init=init, generator=seeded(n)).state_dict() for n in (1, 1, 2)]
+        for name, weights in made[0].items():
+            assert torch.equal(weights, made[1][name])
             fixed = init == "xavier" and "bias" in name
-            assert torch.equal(weights, other[name]) == fixed, name
+            assert torch.equal(weights, made[2][name]) == fixed, name
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_the_rules_of_first_weights():
@@ -106,58 +101,28 @@ def test_the_rules_of_first_weights():
     assert all((bias == 0).all() for bias in biases)
 
 
-# --- batch norm, dropout ---
+# --- dropout (batch norm: `test_benchmarks`, against torch's own modules) ---
 
 
-def test_batch_norm_is_torchs():
-    ours, torchs = BatchNorm(3, 4).double(), [nn.BatchNorm1d(4).double() for _ in range(3)]
-    with torch.no_grad():
-        for values in (ours.weight, ours.bias):
-            values.copy_(torch.randn(values.shape, generator=seeded(7)) + 1)
-        for group, norm in enumerate(torchs):
-            norm.weight.copy_(ours.weight[group, 0]), norm.bias.copy_(ours.bias[group, 0])
-    for step in range(4):
-        x = 5 + 3 * torch.randn(3, 6 + step, 4, generator=seeded(step), dtype=torch.float64)
-        pull = torch.randn(x.shape, generator=seeded(9), dtype=torch.float64)
-        x.requires_grad_()
-        mine = torch.autograd.grad((ours(x) * pull).sum(), [x, ours.weight, ours.bias])
-        for group, norm in enumerate(torchs):
-            part = x[group].detach().requires_grad_()
-            value = (norm(part) * pull[group]).sum()
-            theirs = torch.autograd.grad(value, [part, *norm.parameters()])
-            for a, b in zip(mine, theirs, strict=True):
-                torch.testing.assert_close(a[group].view(b.shape), b, rtol=1e-9, atol=1e-10)
-            torch.testing.assert_close(ours.mean[group, 0], norm.running_mean)
-            torch.testing.assert_close(ours.variance[group, 0], norm.running_var)
-    for group, norm in enumerate(torchs):
-        torch.testing.assert_close(ours.eval()(x)[group], norm.eval()(x[group]))
-
-
-LATE = [(2, 4, 6), (2, 4, 7), (4, 4, 3), (4, 4, 5)]  # after hidden layers and in towers
-
-
-@pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        ({"hidden": [6, 7], "tower": [3, 5]}, [(16, 4), *LATE]),
-        ({"kernels": [2, 3], "hidden": [6, 7], "tower": [3, 5]}, [(2, 16, 3), *LATE]),
-        ({"expert": "series"}, [(4, 4, 4, 5), (2, 4, 6), (4, 4, 3)]),
-        ({"tower": []}, [(16, 4), (2, 4, 6)]),
-    ],
-    ids=str,
-)
-def test_dropout_comes_after_kernels_hidden_layers_and_towers(monkeypatch, changes, expected):
-    masks = []
+def test_dropout_comes_after_kernels_hidden_layers_and_towers(monkeypatch):
+    masks, late = [], [(2, 4, 6), (2, 4, 7), (4, 4, 3), (4, 4, 5)]  # the latter two in towers
 
     def noted(x, share, generator):
         masks.append((tuple(x.shape), share))
         return keep_mask(x, share, generator)
 
     monkeypatch.setattr(mmoe, "keep_mask", noted)
-    network(expert_dropout=0.2, tower_dropout=0.1, **changes).train()(inputs(), seeded(3))
-    towers = len(changes.get("tower", [3]))
-    inner = len(expected) - towers
-    assert masks == list(zip(expected, [0.2] * inner + [0.1] * towers, strict=True))
+    deep = {"hidden": [6, 7], "tower": [3, 5]}
+    for changes, towers, expected in [
+        (deep, 2, [(16, 4), *late]),
+        (deep | {"kernels": [2, 3]}, 2, [(2, 16, 3), *late]),
+        ({"expert": "series"}, 1, [(4, 4, 4, 5), (2, 4, 6), (4, 4, 3)]),
+        ({"tower": []}, 0, [(16, 4), (2, 4, 6)]),
+    ]:
+        masks.clear()
+        network(expert_dropout=0.2, tower_dropout=0.1, **changes).train()(inputs(), seeded(3))
+        shares = [0.2] * (len(expected) - towers) + [0.1] * towers
+        assert masks == list(zip(expected, shares, strict=True))
 
 
 def test_the_mask_drops_its_share():
@@ -166,6 +131,7 @@ def test_the_mask_drops_its_share():
         kept = torch.tensor(1 / (1 - share))  # rounded as the mask is
         assert set(mask.unique().tolist()) == {0.0, float(kept)}
         spread = (share * (1 - share) / mask.numel()) ** 0.5
+        assert abs(float((mask == 0).double().mean()) - share) < 4.5 * spread
         # Each draw serves four elements: all four must have the share, and not drop together.
         four = (mask.flatten()[: mask.numel() // 4 * 4].view(-1, 4) == 0).double()
         assert (four.mean(dim=0) - share).abs().max() < 9.5 * spread

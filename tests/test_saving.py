@@ -1,6 +1,5 @@
 """Detectors as files: what comes back, what is refused, what is never left behind."""
 
-import ast
 import json
 import re
 from pathlib import Path
@@ -31,11 +30,9 @@ def head_of(path):
 
 def rewritten(path, *, head=None, arrays=None, without=()):
     """Write the file again with another header, or with other, or fewer, arrays."""
-    new_head = head_of(path) | (head or {})
-    new_arrays = load_file(path) | (arrays or {})
+    new_head, new_arrays = head_of(path) | (head or {}), load_file(path) | (arrays or {})
     kept = {key: value for key, value in new_arrays.items() if key not in without}
     save_file(kept, path, metadata={key: value for key, value in new_head.items() if value})
-    return path
 
 
 @pytest.fixture
@@ -49,45 +46,28 @@ def light(tmp_path):
 def test_it_scores_as_before_to_the_bit(tmp_path):
     for name in detectors.names():
         made = tiny(name, seed=2, contamination=0.03).fit(TRAIN)
-        path = save(made, tmp_path / "model.safetensors")
-        back = load(path)
-        assert type(back) is type(made) and back.name == name and back.fitted
-        assert back.settings == made.settings
-        assert back.parameters == made.parameters
-        assert back.threshold_ == made.threshold_
-        assert back.n_features_in_ == made.n_features_in_ == 4
+        back = load(save(made, tmp_path / "model.safetensors"))
+        assert type(back) is type(made) and back.fitted
+        for same in ("name", "settings", "parameters", "threshold_", "n_features_in_"):
+            assert getattr(back, same) == getattr(made, same)
         for array in ("decision_scores_", "labels_"):
             assert np.array_equal(getattr(back, array), getattr(made, array))
         assert np.array_equal(back.decision_function(TEST), made.decision_function(TEST))
-        assert np.array_equal(back.predict(TEST), made.predict(TEST))
-
-
-def test_lightmmoe_brings_its_history_and_scaling_back(light):
-    made, back = tiny("LightMMoE").fit(TRAIN), load(light)
-    assert back.history == made.history
-    assert np.array_equal(back.channel_scores(TEST), made.channel_scores(TEST))
-    assert np.array_equal(back.forecasts(TEST), made.forecasts(TEST))
-    assert np.array_equal(back.gate_weights(TEST), made.gate_weights(TEST))
-    assert not back.network.training
 
 
 # --- what is refused ---
 
 
-def test_a_truncated_file_is_refused(light):
-    content = light.read_bytes()
-    for share in [0, 0.001, 0.1, 0.5, 0.99]:
-        light.write_bytes(content[: int(share * len(content))])
-        with refused(light, "not a readable model"):
-            load(light)
-
-
-def test_what_is_no_such_file_is_refused(tmp_path):
-    noise = tmp_path / "noise.safetensors"
+def test_what_is_no_such_file_is_refused(light, tmp_path):
+    content, noise = light.read_bytes(), tmp_path / "noise.safetensors"
     noise.write_bytes(np.random.default_rng(0).bytes(5000))
     for path in (noise, tmp_path / "none.safetensors", tmp_path):
         with refused(path, "not a readable model"):
             load(path)
+    for share in [0, 0.001, 0.1, 0.5, 0.99]:
+        light.write_bytes(content[: int(share * len(content))])
+        with refused(light, "not a readable model"):
+            load(light)
 
 
 def test_a_pickle_is_refused_and_not_run(tmp_path):
@@ -101,16 +81,6 @@ def test_a_pickle_is_refused_and_not_run(tmp_path):
     with refused(path, "not a readable model"):
         load(path)
     assert not trace.exists()
-
-
-def test_safetensors_of_others_are_refused(tmp_path):
-    path = tmp_path / "theirs.safetensors"
-    save_file({"weight": np.zeros((2, 2))}, path)
-    with refused(path, "not a detector of lmmoe, or of another format (None)"):
-        load(path)
-    save_file({"weight": np.zeros((2, 2))}, path, metadata={"format": "pt"})
-    with refused(path, "(None)" if head_of(path) is None else "('pt')"):
-        load(path)
 
 
 def test_an_absent_device_is_refused_with_advice_and_can_be_replaced(tmp_path):
@@ -128,9 +98,9 @@ def test_an_absent_device_is_refused_with_advice_and_can_be_replaced(tmp_path):
 
 
 def test_another_format_is_refused(light):
-    for version in ["lmmoe detector 0", "lmmoe detector 2", "LMMOE DETECTOR 1"]:
+    for version in ["lmmoe detector 0", "pt", ""]:
         rewritten(light, head={"format": version})
-        with refused(light, f"({version!r}). Expected {FORMAT!r}: fit and save it again"):
+        with refused(light, f"({version or None!r}). Expected {FORMAT!r}: fit and save it again"):
             load(light)
 
 
@@ -139,19 +109,14 @@ def test_a_header_that_does_not_fit_is_refused(light):
     for head, message in [
         ({"detector": "Unknown"}, "no detector 'Unknown'"),
         ({"detector": "MTSExample"}, "no setting"),
-        ({"detector": ""}, "'detector'"),
         ({"settings": ""}, "'settings'"),
         ({"settings": "{"}, ""),
         ({"settings": "[1]"}, ""),
-        ({"settings": '"text"'}, ""),
         ({"settings": json.dumps({"window": 9})}, ""),
         ({"settings": json.dumps({"window": "8"})}, "window='8': expected a whole number"),
         ({"settings": json.dumps({"experts": 10**30})}, ""),
-        ({"settings": json.dumps({"device": "no-such-device"})}, ""),
         ({"channels": "3"}, "4"),
         ({"channels": "many"}, "many"),
-        ({"channels": ""}, "'channels'"),
-        ({"threshold": "high"}, "high"),
         ({"threshold": ""}, "'threshold'"),
     ]:
         light.write_bytes(whole)
@@ -161,35 +126,29 @@ def test_a_header_that_does_not_fit_is_refused(light):
         assert message in str(caught.value)
 
 
-def test_each_array_is_needed(tmp_path):
+def test_each_array_is_needed_in_its_shape(light, tmp_path):
+    cases = [
+        (light, {"arrays": {name: array}})
+        for name, array in [
+            ("network.tower", np.zeros((3, 4, 3), np.float32)),
+            ("network.more", np.zeros(3, np.float32)),
+            ("shift", np.zeros(3)),
+            ("shift", np.zeros((4, 1))),
+            ("scale", np.ones(5)),
+            ("decision_scores", np.zeros((3, 3))),
+            ("history.best_epoch", np.zeros(0)),
+            ("history.best_epoch", np.array([np.nan])),
+        ]
+    ]
     for name in ("IsolationForest", "PCA windows", "USAD"):
-        path = save(tiny(name).fit(TRAIN), tmp_path / "m.safetensors")
-        content = path.read_bytes()
-        for key in load_file(path):
-            path.write_bytes(content)
-            rewritten(path, without=[key])
-            with refused(path, "the model does not fit its own header ("):
-                load(path)
-
-
-def test_arrays_of_other_shapes_are_refused(light):
-    whole = light.read_bytes()
-    for arrays in [
-        {"network.conv": np.zeros((3, 3), np.float32)},
-        {"network.tower": np.zeros((3, 4, 3), np.float32)},
-        {"network.more": np.zeros(3, np.float32)},
-        {"shift": np.zeros(3)},
-        {"shift": np.zeros(0)},
-        {"shift": np.zeros((4, 1))},
-        {"scale": np.ones(5)},
-        {"decision_scores": np.zeros((3, 3))},
-        {"history.best_epoch": np.zeros(0)},
-        {"history.best_epoch": np.array([np.nan])},
-    ]:
-        light.write_bytes(whole)
-        rewritten(light, arrays=arrays)
-        with refused(light, "the model does not fit its own header ("):
-            load(light)
+        path = save(tiny(name).fit(TRAIN), tmp_path / f"{name}.safetensors")
+        cases += [(path, {"without": [key]}) for key in load_file(path)]
+    for path, changes in cases:
+        whole = path.read_bytes()
+        rewritten(path, **changes)
+        with refused(path, "the model does not fit its own header ("):
+            load(path)
+        path.write_bytes(whole)
 
 
 # --- nothing left behind ---
@@ -213,16 +172,7 @@ def test_a_failed_save_keeps_the_old_file_and_leaves_nothing(light, monkeypatch)
 
 
 def test_nothing_in_the_package_unpickles():
-    names = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+    modules = r"import (pickle|dill|cloudpickle|joblib|shelve|marshal)|from (pickle|dill|joblib) "
+    calls = r"torch\.load\(|read_pickle\(|allow_pickle=(?!False)|(?<![.\w])(eval|exec)\("
     for path in Path(lmmoe.__file__).parent.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                modules = {alias.name for alias in node.names} | {getattr(node, "module", "")}
-                assert not names & modules, path
-            if isinstance(node, ast.Call):
-                called = ast.unparse(node.func)
-                assert called not in ("torch.load", "pd.read_pickle", "eval", "exec"), path
-                options = {option.arg: ast.unparse(option.value) for option in node.keywords}
-                assert options.get("allow_pickle", "False") == "False", path
-                if called == "np.load":
-                    assert options["allow_pickle"] == "False", path
+        assert not re.search(f"{modules}|{calls}", path.read_text(encoding="utf-8")), path

@@ -103,9 +103,8 @@ def test_random_scores_are_their_own_for_each_seed_and_series():
     made = make("random", seed=7).fit(TRAIN)
     scores, shares = made.decision_function(TEST), made.channel_scores(TEST)
     assert 0 <= scores.min() and scores.max() < 1 and abs(scores.mean() - 0.5) < 0.1
-    others = [make("random", seed=8).fit(TRAIN), make("random", seed=7).fit(TRAIN + 1)]
-    assert not np.array_equal(scores, others[0].decision_function(TEST))
-    assert np.array_equal(scores, others[1].decision_function(TEST))  # not what it was fitted on
+    other = make("random", seed=7).fit(TRAIN + 1)
+    assert np.array_equal(scores, other.decision_function(TEST))  # not what it was fitted on
     assert not np.isin(scores, made.decision_function(TEST + 1)).any()
     assert not np.isin(scores, made.decision_scores_).any()
     assert np.ptp(shares, axis=1).tolist() == [0] * 60
@@ -113,12 +112,10 @@ def test_random_scores_are_their_own_for_each_seed_and_series():
 
 
 def test_forecasts_without_a_model_are_those_of_a_loop():
-    made = make("last value", first_scores="zero").fit(PLAIN)
-    assert made.decision_function(column(0, 3, 2)).tolist() == [0, 9, 1]
     for name, window in [("last value", 1), ("moving average", 16)]:
         found = make(name).fit(TRAIN).decision_function(TEST)
         expected = [
-            sum((SCALED[t, c] - sum(SCALED[t - window : t, c]) / window) ** 2 for c in range(3)) / 3
+            ((SCALED[t] - SCALED[t - window : t].sum(axis=0) / window) ** 2).mean()
             for t in range(window, 60)
         ]
         assert found[window:] == pytest.approx(np.array(expected), rel=1e-10)
@@ -163,11 +160,9 @@ def test_a_learned_row_is_at_distance_0_to_the_bit_and_a_held_out_one_is_not():
 
 def test_k_means_distances_are_those_of_a_loop():
     made = make("k-means", window=5, clusters=7).fit(TRAIN)
-    centres = made._learned["centres"]
+    centres, parts = made._learned["centres"], loop_windows(SCALED, 5)
     assert centres.shape == (7, 15) and made.parameters == 105
-    expected = [
-        min(np.linalg.norm(part - centre) for centre in centres) for part in loop_windows(SCALED, 5)
-    ]
+    expected = [min(np.linalg.norm(part - centre) for centre in centres) for part in parts]
     assert made.decision_function(TEST)[4:] == pytest.approx(expected, rel=1e-9)
     shares = made.channel_scores(TEST)[4:]
     assert np.sqrt(shares.sum(axis=1)) == pytest.approx(expected, rel=1e-9)
@@ -178,12 +173,11 @@ def test_k_means_distances_are_those_of_a_loop():
 
 def test_pca_by_hand():
     # The main direction is (1, 1, 0): (3, 1, .) is rebuilt as (2, 2, .), the constant not at all.
-    train = [[-1, -1, 7], [1, 1, 7]]
-    made = make("PCA z-score", held_out=0.0).fit(train)
+    made = make("PCA z-score", held_out=0.0).fit([[-1, -1, 7], [1, 1, 7]])
     assert made.channel_scores([[3, 1, 12]]) == pytest.approx(np.array([[1, 1, 5]]))
     assert made.decision_function([[3, 1, 12], [2, 2, 7]]) == pytest.approx([5, 0], abs=1e-12)
-    mean = make("PCA z-score", held_out=0.0, score="mean").fit(train)
-    assert mean.decision_function([[3, 1, 12]]) == pytest.approx([27 / 3])
+    made.score = "mean"
+    assert made.decision_function([[3, 1, 12]]) == pytest.approx([27 / 3])
     assert made.parameters == 3 + 3
 
 
@@ -215,16 +209,12 @@ def test_pca_is_scikit_learns():
         assert made.channel_scores(TEST)[window - 1 :] == pytest.approx(errors, abs=1e-10)
         scores = ((errors**2) if window == 1 else errors).mean(axis=1)
         assert made.decision_function(TEST)[window - 1 :] == pytest.approx(scores, abs=1e-10)
-    highest = make("PCA z-score", components=2).fit(TRAIN)
-    expected = highest.channel_scores(TEST).max(axis=1)
-    assert np.array_equal(highest.decision_function(TEST), expected)
 
 
 def test_the_smoothed_score_is_the_plain_one_smoothed_from_its_first_row_on():
     plain = make("PCA windows").fit(TRAIN).decision_function(TEST)
     found = make("PCA windows EWMA").fit(TRAIN).decision_function(TEST)
     assert found[15:] == pytest.approx(ewma(plain[15:, None], 0.2).ravel())
-    assert (found[:15] == found[15:].min()).all()
 
 
 def test_ridge_is_scikit_learns():
@@ -290,14 +280,12 @@ def test_smart_is_what_loops_give():
 
 
 def test_smart_equals_the_studys_own_results():
-    root = Path(os.environ.get("LMMOE_DATA") or "none")
-    if not (root / "SMD").is_dir():
+    if not (Path(os.environ.get("LMMOE_DATA") or "none") / "SMD").is_dir():
         pytest.skip("LMMOE_DATA is not set, or has no SMD")
     for machine in ["machine-1-3", "machine-3-7"]:
         series, study = data.load("smd", machine), PROTOCOLS["study"]
         made = study.detector("SmartSimpleAD").fit(study.train(series))
-        scores, labels = made.decision_function(series.test), study.labels(series)
+        scored = {"labels": study.labels(series), "scores": made.decision_function(series.test)}
         theirs = study_results().loc[("SmartSimpleAD", machine)]
         for adjust, name in (("point", "point_f1_pa"), ("log", "event_f1_pa_log")):
-            found = best_f1(labels=labels, scores=scores, adjust=adjust).f1
-            assert found == pytest.approx(theirs[name], abs=1e-9)
+            assert best_f1(**scored, adjust=adjust).f1 == pytest.approx(theirs[name], abs=1e-9)

@@ -1,5 +1,6 @@
 """AMAD: a multi-scale network and an isolation forest, with the study's mistakes or without."""
 
+import copy
 from functools import partial
 from itertools import pairwise
 
@@ -17,11 +18,6 @@ from lmmoe.detectors.scaling import Floats, moving_average, unit
 from lmmoe.mmoe import keep_mask
 from lmmoe.training import Learner
 
-ERROR, HEADS = 0.6, (0.3, 0.1)  # weights in the network's score
-NETWORK, FOREST = 0.7, 0.3  # weights of the network's score and of the forest
-AVERAGE = (0.25, 0.5, 0.25)
-HIGH, RAISED = 0.9, 1.2  # scores above this quantile are multiplied
-TINY = 1e-12  # a range of 0 is replaced by it
 SWITCHES = ("heads", "wrong_sign", "centred", "test_scaled")
 
 SCALES = (8, 16, 24, 48)  # values that a window is averaged to, one scale each
@@ -38,8 +34,8 @@ class MultiScale(nn.Module):
     ReLU, padded with zeros; adaptive average pooling; a linear layer with ReLU and dropout. Beside
     them a softmax over rows, made of the channels' mean, and a sigmoid for each channel, made of
     the rows' mean, weigh the rows: m times the former plus 1 - m times the latter, m learned from 1
-    on, averaged over rows. Both are brought together in 32 features. Two sigmoid ``heads`` read
-    them; no loss trains these: they stay as they are drawn.
+    on, averaged over rows. Both meet in 32 features. Two sigmoid ``heads`` read them, which no loss
+    trains.
 
     The study's definition leaves open: ReLU between the two layers of every pair, none after a
     pair's second one, the convolutions' padding, that m and 1 - m sum to 1, that attention sees
@@ -81,10 +77,7 @@ class MultiScale(nn.Module):
         self.heads.requires_grad_(requires_grad=False)
 
     def forward(self, x: Tensor, generator: Generator | None = None) -> Tensor:
-        """Rebuild each channel's mean of windows ``(b, c, w)``: ``(b, c)``.
-
-        In training mode, ``generator`` draws dropout's masks.
-        """
+        """Rebuild each channel's mean of windows ``(b, c, w)``: ``(b, c)``; in training, drop."""
         if not self.training:
             return _two(self.out, self.features(x))
         light = keep_mask(x.new_empty(len(x), len(SCALES) * OUT + 64), LIGHT, generator)
@@ -161,8 +154,7 @@ class AMAD(Neural):
     (1/4, 1/2, 1/4); 0.7 times that plus 0.3 times what the forest says. The switches, all on in
     "AMAD", all off in "AMAD-corrected"; the training is the same for both:
 
-    - ``heads``: 0.3 and 0.1 times the two sigmoid heads are added, though no loss trains them: they
-      are random functions of the features.
+    - ``heads``: 0.3 and 0.1 times the two untrained sigmoid heads are added.
     - ``wrong_sign``: the forest's decision function is added as it is, though it is higher for
       normal rows; else 1 minus it.
     - ``centred``: the average is centred and sees a row ahead; else it is over the last three rows.
@@ -186,7 +178,7 @@ class AMAD(Neural):
 
     @property
     def rescales(self) -> bool:
-        """Whether scores are scaled over the rows given, as ``test_scaled`` does."""
+        """Whether scores are scaled over the rows given."""
         return self.test_scaled
 
     @property
@@ -197,13 +189,14 @@ class AMAD(Neural):
     def rescored(self, X: npt.ArrayLike, **switches: bool) -> Floats:
         """Score rows ``(t, c)`` with some switches changed and the training as it is: ``(t,)``.
 
-        ``rescored(X, heads=False)`` says what the heads cost. Raises as `decision_function`, and
-        `ValueError` for what is no switch.
+        Raises as `decision_function`, and `ValueError` for what is no switch.
         """
         unknown = sorted(set(switches) - set(SWITCHES))
         if unknown:
             raise ValueError(f"no switch {unknown[0]!r}: there are {', '.join(SWITCHES)}")
-        return self._score_rows(self._fitted_rows(X), **switches)
+        other = copy.copy(self)
+        vars(other).update(switches)
+        return other.decision_function(X)
 
     def _build(self, channels: int, generator: Generator) -> MultiScale:
         return MultiScale(channels, self.window, generator)
@@ -227,8 +220,7 @@ class AMAD(Neural):
         self._range = np.array([normality.min(), normality.max()])
 
     @torch.inference_mode()
-    def _score_rows(self, rows: Floats, **switches: bool) -> Floats:
-        given = {name: getattr(self, name) for name in SWITCHES} | switches
+    def _score_rows(self, rows: Floats) -> Floats:
         scaled = self._scaled(rows)
         padded = torch.cat([scaled.new_zeros(self.window - 1, scaled.shape[1]), scaled])
         parts = training.windows(padded, self.window).split(training.BATCH)
@@ -238,18 +230,17 @@ class AMAD(Neural):
         errors = (scaled - rebuilt).square().mean(dim=1)
         rebuilt, heads, errors = (each.cpu().double().numpy() for each in (rebuilt, heads, errors))
 
-        own = ERROR * errors + (heads @ HEADS if given["heads"] else 0)
-        mixed = NETWORK * moving_average(own, AVERAGE, centred=given["centred"])
+        own = 0.6 * errors + (heads @ (0.3, 0.1) if self.heads else 0)
+        mixed = 0.7 * moving_average(own, (0.25, 0.5, 0.25), centred=self.centred)
         normality = -self._forest._score(rebuilt)
-        low, high = self._range
-        if given["test_scaled"]:
-            low, high = normality.min(), normality.max()
-        forest = (normality - low) / max(high - low, TINY)
-        mixed = mixed + FOREST * (forest if given["wrong_sign"] else 1 - forest)
-        if not given["test_scaled"]:
+        known = normality if self.test_scaled else self._range
+        low, high = known.min(), known.max()
+        forest = (normality - low) / max(high - low, 1e-12)
+        mixed = mixed + 0.3 * (forest if self.wrong_sign else 1 - forest)
+        if not self.test_scaled:
             return mixed
         scaled = unit(mixed)
-        raised = np.where(scaled > np.quantile(scaled, HIGH), RAISED * scaled, scaled)
+        raised = np.where(scaled > np.quantile(scaled, 0.9), 1.2 * scaled, scaled)
         return np.minimum(raised, 1.0)
 
     def _state(self) -> Arrays:

@@ -19,9 +19,8 @@ from lmmoe.detectors.scaling import Floats
 class EncoderDecoder(nn.Module):
     """Two LSTMs and a linear layer. Axes: b batch, c channels, w window, d hidden units.
 
-    The encoder reads the window; the decoder starts from its last state and gives the rows in
-    reverse order. Section 2.1 of the paper: row w comes straight from the encoder's state, row i
-    from the decoder's after it has read row i + 1.
+    Section 2.1 of the paper: the encoder reads the window, and its last state gives row w; the
+    decoder starts from that state and gives row i after it has read row i + 1.
     """
 
     def __init__(self, channels: int, hidden: int, generator: Generator) -> None:
@@ -35,7 +34,10 @@ class EncoderDecoder(nn.Module):
         self.out = dense(hidden, channels, generator)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Rebuild windows ``(b, c, w)`` as in training: the decoder reads the true rows."""
+        """Rebuild windows ``(b, c, w)`` as in training: the decoder reads the true rows.
+
+        In use it reads its own, by the paper, which is the same for the last row.
+        """
         rows = x.permute(2, 0, 1)  # (w, b, c)
         _, state = self.encoder(rows)
         earlier, _ = self.decoder(rows.flip(0)[:-1], state)
@@ -55,8 +57,6 @@ class LSTMAE(Neural):
     Score of a row: the mean over channels of its squared error as the last row of its window, in
     z-scores. The paper (section 2.2) takes the Mahalanobis distance of the absolute errors; that is
     left out, since channels that hardly vary leave the covariance nearly without an inverse.
-    Training feeds the decoder the true rows (section 2.1); in use the paper feeds it its own
-    output: the same for the last row.
 
     ``hidden`` units; in training a window every ``stride`` rows. ``patience`` looks at the training
     loss where nothing is held out. The preset is the study's, which names neither batch nor
@@ -115,11 +115,10 @@ class Autoencoders(nn.Module):
 class Adversaries:
     """How the two autoencoders learn (the paper's section 3.2 and its algorithm 1).
 
-    In epoch n the first one goes down L1 = R1 / n + (1 - 1/n) R12, the second one down
-    L2 = R2 / n - (1 - 1/n) R12, with R1, R2 and R12 the errors of AE1(W), AE2(W) and AE2(AE1(W)):
-    the first wants to deceive the second, which wants to tell what the first rebuilt from data.
-    L1 trains encoder and first decoder, L2 encoder and second decoder, each with its own Adam.
-    Both losses come from one forward pass, as in algorithm 1. Errors are mean squared ones.
+    In epoch n encoder and first decoder go down L1 = R1 / n + (1 - 1/n) R12, encoder and second
+    decoder down L2 = R2 / n - (1 - 1/n) R12, with R1, R2 and R12 the mean squared errors of AE1(W),
+    AE2(W) and AE2(AE1(W)), each by its own Adam: the first wants to deceive the second, which wants
+    to tell what the first rebuilt from data.
     """
 
     def __init__(self, network: Autoencoders, learning_rate: float, alpha: float) -> None:
@@ -137,11 +136,10 @@ class Adversaries:
         return self._mixed(errors[0], errors[2])
 
     def slopes(self, x: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Gradients of L1 and of L2 on ``x`` ``(b, n)``; and R1, R2, R12.
+        """Gradients of L1 and of L2 on ``x`` ``(b, n)``, the encoder's first; and R1, R2, R12.
 
-        A gradient is that of the encoder's weights, then of the loss's own decoder's. The graph is
-        cut after the encoder and after the first decoder, so that the way back through R12, which
-        both losses need, is gone once.
+        The graph is cut after the encoder and after the first decoder, so that the way back through
+        R12, which both losses need, is gone once.
         """
         network, near, far = self.network, 1 / self.epoch, 1 - 1 / self.epoch
         encoder, one, two = (list(part.parameters()) for part in network.children())
@@ -191,8 +189,8 @@ class USAD(Neural):
     inside, `Adversaries` its training; other settings are `Neural`'s, the preset is the study's.
 
     As defined, the contest has a winner: L2 falls as long as R12 rises, so after a few epochs the
-    second decoder saturates and AE2(AE1(W)) is nearly the same whatever W is. Early stopping, where
-    rows are held out, ends before: it watches the mean score of normal rows (`Adversaries.loss`).
+    second decoder saturates. Early stopping, where rows are held out, ends before: it watches the
+    mean score of normal rows (`Adversaries.loss`).
     """
 
     name = "USAD"

@@ -69,7 +69,6 @@ class Detector:
             _check_value(name, value, kinds[name])
         for name in kinds:
             setattr(self, name, settings.get(name, getattr(type(self), name)))
-        self._check()
 
     @classmethod
     @cache
@@ -154,9 +153,6 @@ class Detector:
 
     # From here on, what a subclass may replace.
 
-    def _check(self) -> None:
-        """Refuse settings that do not go together, by `ValueError`."""
-
     def _learn(self, scaled: Floats) -> Arrays:
         """Learn from scaled rows ``(t, c)``: arrays by name, later in ``_learned``."""
         return {}
@@ -184,10 +180,8 @@ class Detector:
 
     def _restore(self, state: Arrays) -> None:
         """Take back what `_state` gave."""
-        self._scaling = Scaling(0.0, 1.0)
-        if self.scaling != "none":
-            self._scaling = Scaling(state.pop("shift"), state.pop("scale"))
-        self._learned = state
+        parts = (0.0, 1.0) if self.scaling == "none" else (state.pop("shift"), state.pop("scale"))
+        self._scaling, self._learned = Scaling(*parts), state
 
     def _threads(self) -> AbstractContextManager:
         """How many threads to fit and to score with: NumPy's own choice."""
@@ -230,11 +224,9 @@ class Detector:
 
     def _fitted_rows(self, X: npt.ArrayLike) -> Floats:
         self._need_fit()
-        rows = self._rows(X)
-        if rows.shape[1] != self.n_features_in_:
-            raise DataError(
-                f"{rows.shape[1]} channels, but {self.name} was fitted on {self.n_features_in_}"
-            )
+        rows, known = self._rows(X), self.n_features_in_
+        if rows.shape[1] != known:
+            raise DataError(f"{rows.shape[1]} channels, but {self.name} was fitted on {known}")
         return rows
 
     def _need_fit(self) -> None:
@@ -259,9 +251,8 @@ def _check_value(name: str, value: object, kind: TypeAdapter) -> None:
 
 def windows(rows: Floats, window: int) -> Floats:
     """View contiguous rows ``(t, c)`` as flat windows ``(t - w + 1, w * c)``, oldest row first."""
-    channels = rows.shape[1]
-    flat = np.lib.stride_tricks.sliding_window_view(rows.ravel(), window * channels)
-    return flat[::channels]
+    step = rows.shape[1]
+    return np.lib.stride_tricks.sliding_window_view(rows.ravel(), window * step)[::step]
 
 
 def blocks(rows: Floats, window: int) -> Iterator[Floats]:

@@ -8,9 +8,6 @@ from lmmoe.detectors.base import Arrays, Detector, First, Share, Whole
 from lmmoe.detectors.scaling import Floats, unit
 from lmmoe.errors import DataError
 
-SHARES = (0.6, 0.25, 0.15)  # of level, spread and change in SmartSimpleAD's score: the study's
-SMOOTHED, SIGMA = 0.15, 0.8  # share and width, in rows, of its smoothed score: the study's
-
 
 class Random(Detector):
     """Independent uniform numbers in [0, 1), whatever the rows; others for other rows."""
@@ -124,12 +121,12 @@ class MovingAverage(Detector):
 class SmartSimpleAD(Detector):
     """The study's mixture of level, spread and change, not causal: a score sees 6 rows ahead.
 
-    Level is the squared norm of the weighted z-scores, spread their population variance in a
-    centred window of 3 rows, change the variance of the differences inside one of 7 rows, both
-    summed over channels; windows are clipped at both ends. Each is scaled over the rows that are
-    scored, so a score depends on all of these. A channel weighs the root of its share of the
-    variance of the scaled training rows: all weigh the same, but for constant ones, which weigh
-    nothing. Source: the study's definition; equals its published results per machine on SMD.
+    Level (0.6) is the squared norm of the weighted z-scores, spread (0.25) their population
+    variance in a centred window of 3 rows, change (0.15) the variance of the differences inside one
+    of 7 rows, both summed over channels; windows are clipped at both ends. Each is scaled over the
+    rows that are scored, so a score depends on all of these. A channel weighs the root of its share
+    of the variance of the scaled training rows: all weigh the same, but for constant ones, which
+    weigh nothing. Source: the study's definition; equals its published results per machine on SMD.
     """
 
     name = "SmartSimpleAD"
@@ -149,14 +146,11 @@ class SmartSimpleAD(Detector):
         from scipy.ndimage import gaussian_filter1d
 
         weighted = self._scaling(rows) * self._learned["weights"]
-        parts = (
-            (weighted**2).sum(axis=1),
-            _variances(weighted, 3, 1),
-            # 7 rows hold 6 differences: 3 before the row in the middle and 3 after.
-            _variances(np.diff(weighted, axis=0), 6, 3),
-        )
-        mixed = sum(share * unit(part) for share, part in zip(SHARES, parts, strict=True))
-        return (1 - SMOOTHED) * mixed + SMOOTHED * gaussian_filter1d(mixed, SIGMA)
+        level, spread = (weighted**2).sum(axis=1), _variances(weighted, 3, 1)
+        # 7 rows hold 6 differences: 3 before the row in the middle and 3 after.
+        change = _variances(np.diff(weighted, axis=0), 6, 3)
+        mixed = 0.6 * unit(level) + 0.25 * unit(spread) + 0.15 * unit(change)
+        return (1 - 0.15) * mixed + 0.15 * gaussian_filter1d(mixed, sigma=0.8)
 
 
 def _variances(values: Floats, window: int, before: int) -> Floats:

@@ -27,7 +27,7 @@ class Imported(Detector):
     anomalous rows; ``decision_scores_`` after ``fit`` tells it from scikit-learn's classes, whose
     function has the opposite sign. Its constructor's arguments are settings here;
     ``contamination`` and, as its ``random_state``, ``seed`` are passed on where it takes them. A
-    class that draws otherwise is not fixed by ``seed``. No file of numbers can hold its model.
+    class that draws otherwise is not fixed by ``seed``.
 
     Raises `ValueError` for a setting that the class refuses; `RuntimeError` where it fails on the
     rows, or where its scores are not one finite number per row.
@@ -41,13 +41,12 @@ class Imported(Detector):
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 another package's settings
         ours = self.setting_kinds()
-        given = {name: value for name, value in settings.items() if name not in ours}
+        self._given = {name: settings.pop(name) for name in list(settings) if name not in ours}
         theirs = [name for name in _arguments(self.foreign) if name not in (*OURS, *ours)]
-        for name in sorted(given.keys() - set(theirs)):
+        for name in sorted(self._given.keys() - set(theirs)):
             known = ", ".join([*ours, *theirs])
             raise ValueError(f"{self.name} has no setting {name!r}: it has {known}")
-        super().__init__(**{name: settings[name] for name in settings if name in ours})
-        self._given = given
+        super().__init__(**settings)
         self._make()  # a bad setting is told at once
 
     @property
@@ -66,10 +65,7 @@ class Imported(Detector):
         with _told(RuntimeError, f"{self.name} cannot be fitted on these rows"):
             self._model.fit(scaled)
         if not hasattr(self._model, "decision_scores_"):
-            raise RuntimeError(
-                f"{self.name} has no decision_scores_ after fit, so it does not keep PyOD's "
-                "contract, and its scores may have the opposite sign"
-            )
+            raise RuntimeError(f"{self.name} has no decision_scores_ after fit, as PyOD has")
         return {}
 
     def _score_rows(self, rows: Floats) -> Floats:
@@ -78,12 +74,8 @@ class Imported(Detector):
             scores = np.asarray(found, dtype=np.float64)
         if scores.shape != (len(rows),):
             raise RuntimeError(f"{self.name} gave scores {scores.shape} for {len(rows)} rows")
-        bad = np.flatnonzero(~np.isfinite(scores))
-        if len(bad):
-            raise RuntimeError(
-                f"{self.name} gave {scores[bad[0]]} as the score of row {bad[0]} "
-                f"({len(bad)} of {len(rows)} scores are not finite)"
-            )
+        for row in np.flatnonzero(~np.isfinite(scores)):
+            raise RuntimeError(f"{self.name} gave {scores[row]} as the score of row {row}")
         return scores
 
 
@@ -107,8 +99,7 @@ def imported(path: str) -> type[Detector]:
         found = getattr(import_module(module), name, None)
     except (ImportError, TypeError, ValueError) as error:  # the last two: "..x", ".x"
         raise ValueError(
-            f"no detector {path!r}: module {module!r} cannot be imported ({error}). "
-            "Is its package installed in this environment?"
+            f"no detector {path!r}: {module!r} cannot be imported ({error})"
         ) from error
     if not inspect.isclass(found):
         raise ValueError(f"no detector {path!r}: module {module!r} has no class {name!r}")
@@ -124,9 +115,10 @@ def imported(path: str) -> type[Detector]:
 
 def _arguments(foreign: type) -> list[str]:
     """Names of the constructor's arguments."""
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     taken = inspect.signature(foreign).parameters.values()
-    return [each.name for each in taken if each.kind in kinds]
+    return [
+        each.name for each in taken if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
+    ]
 
 
 def version(path: str) -> str:

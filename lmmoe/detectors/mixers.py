@@ -18,9 +18,7 @@ BLOCK = 256  # windows scored at a time: a hidden layer over 38 channels then ta
 
 
 class Mixer(nn.Module):
-    """Rebuild windows by mixing their rows and their channels in turn.
-
-    Axes: b batch, c channels, w window, g groups, d hidden units.
+    """Rebuild windows by mixing rows and channels in turn. Axes: b batch, c channels, w window.
 
     Every channel of a window is brought to mean 0 and variance 1 (instance normalisation); blocks
     and one linear layer over time follow. The networks are `MTS-Mixers` (Li et al., 2023, section
@@ -30,8 +28,8 @@ class Mixer(nn.Module):
     2022). The other one has one block without groups and dropout 0.1, and has to rebuild levels
     that it was not given.
 
-    Windows are kept as ``(w, b, c)`` with the rows of a group together: mixing rows is then one
-    product of matrices, and so is mixing channels, and nothing is transposed in between.
+    Windows are kept as ``(w, b, c)`` with the rows of a group together: mixing either is then one
+    product of matrices, and nothing is transposed in between.
     """
 
     def __init__(self, channels: int, window: int, generator: Generator, *, large: bool) -> None:
@@ -55,10 +53,9 @@ class Mixer(nn.Module):
         return x + errors.permute(2, 3, 1, 0).flatten(2)
 
     def errors(self, x: Tensor, generator: Generator | None = None) -> Tensor:
-        """Rebuilt minus given windows ``(b, c, w)``, as ``(w, b, c)``.
+        """Rebuilt minus given windows ``(b, c, w)``, as ``(w, b, c)``, group of rows by group.
 
-        The rows come in groups: those of every group in time order, group by group; the last row of
-        all is that of the window.
+        The last row of all is that of the window.
         """
         batch, channels, window = x.shape
         grouped = x.view(batch, channels, -1, self.groups).permute(3, 2, 0, 1)

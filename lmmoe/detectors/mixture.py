@@ -1,6 +1,6 @@
 """Mixtures of experts that forecast a row: LightMMoE, CAD and HMMoE, one network; CAD as run."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from typing import Annotated, Literal
 
@@ -12,14 +12,9 @@ from lmmoe import mmoe_fast, training
 from lmmoe.detectors.base import Arrays, NotNegative, Part, Share, Whole
 from lmmoe.detectors.neural import Forecaster, dense, drawn
 from lmmoe.detectors.scaling import Floats
-from lmmoe.mmoe import Gate, MMoE
+from lmmoe.mmoe import Gate, MMoE, Settings
 from lmmoe.training import Learner
 
-LOSSES = {
-    "mse": nn.functional.mse_loss,
-    "l1": nn.functional.l1_loss,
-    "huber": nn.functional.huber_loss,
-}
 State = dict[str, Tensor]
 Sizes = Whole | Annotated[list[Whole], Field(min_length=1)]  # units of one layer, or of several
 
@@ -63,8 +58,9 @@ class Mixture(Forecaster):
     adaptive: bool = False
     scaling: Literal["z-score", "none"] = "z-score"
 
-    def _check(self) -> None:
-        """Refuse settings that would do nothing, or fail, beside others."""
+    def __init__(self, **settings: object) -> None:
+        super().__init__(**settings)
+        # What would do nothing, or fail, beside other settings.
         softmax = self.gate in ("mixed", "learned")
         if self.gate == "hierarchical" and self.experts % 2:
             raise ValueError(f"experts={self.experts}: a hierarchical gate needs an even number")
@@ -77,42 +73,30 @@ class Mixture(Forecaster):
             raise ValueError("adaptive: only with window experts, a softmax gate, no batch norm")
 
     def _build(self, channels: int, generator: Generator, experts: int | None = None) -> MMoE:
-        same = ["window", "out", "shared", "gate", "temperature", "expert", "normalise", "init"]
-        same += ["expert_dropout", "tower_dropout"]
-        return MMoE(
-            channels=channels,
-            experts=experts or self.experts,
-            kernels=_sizes(self.kernels),
-            hidden=_sizes(self.hidden),
-            tower=_sizes(self.tower),
-            generator=generator,
-            **{name: getattr(self, name) for name in same},
-        )
+        given = {"channels": channels} | self.settings
+        given = {field.name: given[field.name] for field in fields(Settings)}
+        given |= {name: _sizes(given[name]) for name in ("kernels", "hidden", "tower")}
+        return MMoE(generator=generator, **given | {"experts": experts or self.experts})
 
     def _learner(self, network: MMoE, inputs: Tensor, generator: Generator) -> Learner:
-        """Take steps with hand-written gradients where the settings are among those they know."""
-        criterion = LOSSES[self.loss]
+        # With hand-written gradients where the settings are among those they know.
+        criterion = getattr(nn.functional, f"{self.loss}_loss")
         if mmoe_fast.suits(network) and not (self.clip or self.plateau or self.adaptive):
-            return mmoe_fast.Descent(
-                network,
-                criterion,
-                learning_rate=self.learning_rate,
-                weight_decay=self.weight_decay,
-                generator=generator,
-            )
+            names = ("learning_rate", "weight_decay")
+            rates = {name: getattr(self, name) for name in names}
+            return mmoe_fast.Descent(network, criterion, generator=generator, **rates)
 
         def loss(windows: Tensor, target: Tensor) -> Tensor:
             return criterion(learner.network(windows, generator), target)
 
         optimiser = training.adam(network, self.learning_rate, self.weight_decay)
         plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.8, patience=3)
-        kind = partial(Adaptive, self, inputs, generator) if self.adaptive else training.Descent
         schedule = plateau if self.plateau else None
+        kind = partial(Adaptive, self, inputs, generator) if self.adaptive else training.Descent
         learner = kind(network, loss, optimiser, clip=self.clip or None, schedule=schedule)
         return learner
 
     def _forecasts(self, rows: Floats) -> Tensor:
-        """Forecast rows ``unscored`` to the last; by the fast way under the same condition."""
         if not mmoe_fast.suits(self.network):
             return super()._forecasts(rows)
         scaled = self._scaled(rows)
@@ -128,7 +112,7 @@ class Mixture(Forecaster):
             return torch.cat(list(training.outputs(self.network.gate, inputs))).cpu().numpy()
 
     def _restored(self, state: Arrays) -> MMoE:
-        experts = len(state["network.experts.layers.weights.0"])
+        experts = len(state["network.experts.layers.weights.0"])  # some may have come or gone
         return self._build(len(self._scaling.scale), torch.Generator(), experts)
 
 
@@ -138,7 +122,7 @@ def _sizes(value: int | list[int]) -> list[int]:
 
 # --- experts that come and go: the study's future work ---
 
-RARE, BUSY = 0.5, 2.0  # mean share, in units of 1 / experts: below one leaves, above one splits
+RARE, BUSY = 0.5, 2.0  # mean share, in units of 1 / experts: below, one leaves; above, it splits
 MOST = 16  # experts; at least one is always left, since shares sum to 1
 NOISE = 0.01  # deviation of the noise on a split expert, as a share of each weight's deviation
 
@@ -155,7 +139,9 @@ class Adaptive(training.Descent):
     def end_epoch(self, loss: float) -> None:
         """Judge the experts by their mean share on the training windows."""
         super().end_epoch(loss)
-        shares = mean_shares(self.network, self.inputs)
+        parts = training.outputs(self.network.gate, self.inputs)
+        shares = torch.stack([part.sum(dim=(0, 1)) for part in parts]).sum(dim=0)
+        shares /= self.inputs.shape[0] * self.inputs.shape[1]  # windows and channels
         experts = kept_and_split(shares)
         if experts == list(range(len(shares))):
             return
@@ -170,26 +156,15 @@ class Adaptive(training.Descent):
 
 
 def kept_and_split(shares: Tensor) -> list[int]:
-    """Give the experts of the next epoch by number, given their mean shares ``(e,)``.
-
-    One whose share is under 0.5 / e is dropped, one over 2 / e stands there twice.
-    """
-    count = len(shares)
+    """Give the experts of the next epoch by number, given their mean shares ``(e,)``."""
+    parts = [share * len(shares) for share in shares.tolist()]
     # Not ">=": shares that are no numbers keep all, and training says that it diverged.
-    kept = [i for i in range(count) if not float(shares[i]) * count < RARE]
-    busy = [i for i in kept if float(shares[i]) * count > BUSY]
+    kept = [i for i, part in enumerate(parts) if not part < RARE]
+    busy = [i for i in kept if parts[i] > BUSY]
     return kept + busy[: max(0, MOST - len(kept))]
 
 
-def mean_shares(network: MMoE, inputs: Tensor) -> Tensor:
-    """Mean share of each expert over windows ``(n, c, w)`` and channels: ``(e,)``."""
-    sums = [part.sum(dim=(0, 1)) for part in training.outputs(network.gate, inputs)]
-    return torch.stack(sums).sum(dim=0) / (inputs.shape[0] * inputs.shape[1])
-
-
-def resized(
-    state: dict[str, Tensor], experts: list[int], generator: Generator
-) -> dict[str, Tensor]:
+def resized(state: State, experts: list[int], generator: Generator) -> State:
     """Weights of a network whose experts are those of ``experts``, repeated ones with noise."""
     count = len(state["experts.layers.weights.0"])
     twice = [number for number, expert in enumerate(experts) if expert in experts[:number]]
@@ -252,9 +227,9 @@ class CADAsRun(Forecaster):
     """The network that gave the study's CAD scores, which is not the CAD that it describes.
 
     Neither convolutions nor a gate and a tower per channel: `FlatMixture`, 129,417 parameters at 38
-    channels and 16 rows. It is trained on 10,000 windows (``examples``) drawn once at random. Other
-    settings: `Neural`'s. Where ``first_scores`` is "zero", as under the study's protocol, the first
-    ``window`` rows get what they got there: the mean of all later scores. This looks ahead.
+    channels and 16 rows, trained on ``examples`` windows drawn once. Other settings: `Neural`'s.
+    Where ``first_scores`` is "zero", as under the study's protocol, the first ``window`` rows get
+    what they got there: the mean of all later scores. This looks ahead.
     """
 
     name = "CAD-as-run"

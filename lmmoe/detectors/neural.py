@@ -21,8 +21,8 @@ class Neural(Detector):
 
     Training: at most ``epochs`` (0: none) over all windows of ``window`` rows in batches of
     ``batch``, at ``learning_rate``, stopped after ``patience`` epochs without gain. ``device`` is
-    any of torch's ("cpu", "cuda", "mps"). Networks of this size gain nothing from a second thread:
-    ``threads``, an attribute and no setting since no score depends on it, is 1.
+    any of torch's ("cpu", "cuda", "mps"). One thread: networks of this size gain nothing from a
+    second one.
 
     A subclass gives ``_build`` and how rows are scored; ``horizon`` 0 for one that rebuilds
     windows, whose score begins with the first window's last row; and ``_learner``, if the network
@@ -32,7 +32,6 @@ class Neural(Detector):
     horizon = 1
     stride = 1  # rows from one training window to the next
     watch = "held out"  # or "training": whose loss patience is about
-    threads = 1
 
     held_out: Share = 0.1
     first_scores: First = "lowest"
@@ -62,7 +61,7 @@ class Neural(Detector):
         return training.Plan(**{name: getattr(self, name) for name in names})
 
     def _threads(self) -> AbstractContextManager:
-        return training.threads(self.threads)
+        return training.one_thread()
 
     def _fit(self, rows: Floats) -> None:
         self._scaling = Scaling.of(self.scaling, rows)
@@ -73,14 +72,9 @@ class Neural(Detector):
         inputs, _ = training.examples(scaled[:cut], self.plan)
         context = self.window + self.horizon - 1  # of the first held-out row
         learner = self._learner(network, inputs, generator)
-        self.history = training.fit(
-            learner,
-            scaled[:cut],
-            scaled[cut - context :] if cut < len(rows) else None,
-            self.plan,
-            generator=generator,
-            title=self.name,
-        )
+        held_out = scaled[cut - context :] if cut < len(rows) else None
+        given = {"generator": generator, "title": self.name}
+        self.history = training.fit(learner, scaled[:cut], held_out, self.plan, **given)
         self.network = learner.network
 
     def _scaled(self, rows: Floats) -> Tensor:
@@ -93,7 +87,7 @@ class Neural(Detector):
 
     @property
     def parameters(self) -> int:
-        """How many numbers the network learns; raises `RuntimeError` before ``fit``."""
+        """How many numbers the network learns."""
         self._need_fit()
         return sum(weights.numel() for weights in self.network.parameters())
 
@@ -104,11 +98,10 @@ class Neural(Detector):
 
     def _restore(self, state: Arrays) -> None:
         self._scaling = Scaling(state["shift"], state["scale"])
-        self.history = training.History(
-            state["history.training"].tolist(),
-            state["history.held_out"].tolist(),
-            int(state["history.best_epoch"][0]),
-        )
+        history = prefixed(state, "history.")
+        best_epoch = int(history.pop("best_epoch")[0])
+        losses = {name: history[name].tolist() for name in ("training", "held_out")}
+        self.history = training.History(**losses, best_epoch=best_epoch)
         self.network = self._restored(state).to(self.device)
         weights = prefixed(state, "network.")
         self.network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
@@ -120,7 +113,7 @@ class Neural(Detector):
 
 
 class Forecaster(Neural):
-    """Forecast the row ``horizon`` after each window ``(b, c, w)``; a subclass gives ``_build``.
+    """Forecast the row ``horizon`` after each window; a subclass gives ``_build``.
 
     Score of a row: the mean over channels of the squared error of its forecast, in scaled units.
     """
@@ -136,7 +129,6 @@ class Forecaster(Neural):
         return self._scaling.undone(forecast.cpu().double().numpy())  # MPS has no doubles
 
     def _forecasts(self, rows: Floats) -> Tensor:
-        """Forecast rows ``unscored`` to the last, in scaled units."""
         return torch.cat(list(training.outputs(self.network, self._windows(rows))))
 
     def _score_channels(self, rows: Floats) -> Floats:
@@ -189,8 +181,7 @@ def absolute_and_squared(errors: Tensor) -> Tensor:
     The quantile is a constant to the gradient.
     """
     squared = errors.square()
-    # What lies above the interpolated quantile lies above the value below it, and the other way
-    # round: no interpolation is needed.
+    # Above the interpolated quantile lies what lies above the value below it.
     below = math.floor(0.9 * (errors.numel() - 1))
     values = squared.detach().flatten()
     if values.device.type == "cpu":  # NumPy's is ten times as fast as torch's there

@@ -29,7 +29,7 @@ class NearestNeighbours(Detector):
 
     @property
     def min_rows(self) -> int:
-        """Fewest rows that it can be fitted on, and can score: as many as neighbours."""
+        """Fewest rows: as many as neighbours."""
         return self.neighbours
 
     def _learn(self, scaled: Floats) -> Arrays:
@@ -127,10 +127,8 @@ class IsolationForest(Detector):
         for tree, root in zip(trees, roots, strict=True):
             leaf = tree.children_left == -1
             own = np.arange(tree.node_count)  # a leaf is its own child: all rows take equal steps
-            low, high = (
-                np.where(leaf, own, child) + root
-                for child in (tree.children_left, tree.children_right)
-            )
+            children = (tree.children_left, tree.children_right)
+            low, high = (np.where(leaf, own, child) + root for child in children)
             channel, cut = np.where(leaf, 0, tree.feature), np.where(leaf, 0.0, tree.threshold)
             depth = tree.compute_node_depths() - 1
             path = depth + expected_depth(tree.n_node_samples)  # h of a row that ends here

@@ -57,12 +57,6 @@ def load(path: str | Path, *, device: str | None = None) -> Detector:
     try:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        # Other packages teach NumPy more types, as ONNX does.
-        if any(array.dtype.kind not in "biuf" for array in arrays.values()):
-            raise TypeError("its numbers are of an unknown type")
-    except TypeError as error:  # NumPy's for a type unknown to it
-        raise DataError(f"not a readable model ({error})", file=path) from error
-    try:
         settings = json.loads(head["settings"])
         if device is not None and "device" in settings:
             settings["device"] = device
@@ -107,10 +101,7 @@ def header(path: str | Path) -> dict[str, str]:
 
 
 def facts(path: str | Path) -> dict[str, object] | None:
-    """Read the facts that `save` was given; None where it was given none.
-
-    Raises `DataError` for a damaged file or one of another kind.
-    """
+    """Read the facts that `save` was given, or None; raises as `header`, and for broken ones."""
     try:
         found = json.loads(header(path).get("facts", "null"))
     except json.JSONDecodeError as error:

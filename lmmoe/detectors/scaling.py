@@ -1,5 +1,6 @@
 """How channels are scaled, by training rows only, and how scores are smoothed and scaled."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -8,11 +9,12 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 
+@dataclass
 class Scaling:
     """A shift and a divisor per channel, ``(c,)`` each. Axes: t rows, c channels."""
 
-    def __init__(self, shift: Floats, scale: Floats) -> None:
-        self.shift, self.scale = shift, scale
+    shift: Floats
+    scale: Floats
 
     @classmethod
     def of(cls, rule: Literal["z-score", "min-max", "none"], rows: Floats) -> "Scaling":
