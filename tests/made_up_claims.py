@@ -41,7 +41,7 @@ def theirs(name, machine):
 
 
 def study():
-    """A table as `lmmoe.report.study.results` gives it."""
+    """A table as `lmmoe.report.study.results` gives it, in percent."""
     places = [(name, machine) for name in ("LightMMoE", *AVERAGES) for machine in ALL]
     lines = [theirs(*place) for place in places]
     index = pd.MultiIndex.from_tuples(places, names=["detector", "machine"])
@@ -95,5 +95,5 @@ class Judged:
 
 def use(monkeypatch, table):
     """Let a made-up table stand for the results of the study's own runs."""
-    monkeypatch.setattr(studies, "results", lambda: table)
+    monkeypatch.setattr(studies, "results", lambda: table / 100)
     monkeypatch.setattr(studies, "averages", cache(studies.averages.__wrapped__))

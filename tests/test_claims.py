@@ -90,7 +90,7 @@ def test_the_average_is_of_group_means_seeds_first():
     assert found.value == pytest.approx(((15 + 45) / 2 + 80) / 2)
     assert found.machines == {"machine-1-1", "machine-1-2", "machine-2-1"}
     # Only machine-1-1 has both seeds: a variance of 50, which counts for the others too.
-    assert found.own and found.spread == pytest.approx(math.sqrt(50 * (2 / 16 + 1 / 4)))
+    assert found.spread == pytest.approx(math.sqrt(50 * (2 / 16 + 1 / 4)))
     assert studies.group_average(study().loc["LightMMoE", "point_f1"]) == pytest.approx(93.41)
     # The spread is what averages do from seed to seed.
     index = ["machine-1-1", "machine-1-2", "machine-2-1"]

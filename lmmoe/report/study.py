@@ -43,12 +43,12 @@ def printed() -> pd.DataFrame:
 
 @cache
 def results() -> pd.DataFrame:
-    """What the study's own runs gave, in percent, by (detector, machine): the columns of its file.
+    """What the study's own runs gave, by (detector, machine): the columns of its file.
 
     One seed, best threshold on the test labels of each machine, point-adjusted.
     """
     with (PUBLISHED / "study_results.csv").open(encoding="utf-8") as file:
-        return pd.read_csv(file).set_index(["detector", "machine"]) * 100
+        return pd.read_csv(file).set_index(["detector", "machine"])
 
 
 def machines(scope: str = "") -> frozenset[str]:
@@ -61,7 +61,7 @@ def machines(scope: str = "") -> frozenset[str]:
 @cache
 def averages(column: str, chosen: frozenset[str]) -> pd.Series:
     """Average the study's own runs over some machines, in percent, by detector."""
-    table = results()[column].unstack("detector")
+    table = results()[column].unstack("detector") * 100
     return group_average(table[table.index.isin(chosen)])
 
 
@@ -114,7 +114,6 @@ class Number(NamedTuple):
     value: float = np.nan
     spread: float = 0.0  # standard deviation over seeds; NaN where it is not known
     machines: frozenset[str] = frozenset()
-    own: bool = True  # whether the spread is its own; else LightMMoE's, since one seed was run
 
 
 class Runs:
@@ -140,7 +139,10 @@ class Runs:
     def average(
         self, name: str, column: str, chosen: Iterable[str], settings: str = "{}"
     ) -> Number | None:
-        """Average a score over chosen machines, in percent, seeds first; None without a run."""
+        """Average a score over chosen machines, in percent, seeds first; None without a run.
+
+        Where one seed was run, the spread is LightMMoE's.
+        """
         from lmmoe.detectors import entry, names
 
         table = self.by_seed(name, column, settings)
@@ -150,12 +152,10 @@ class Runs:
         spread = seed_deviation(table)
         if name in names() and not entry(name).cls.seeded:
             spread = 0.0  # it draws nothing at random
-        own = not np.isnan(spread)
-        if not own:
+        if np.isnan(spread):
             light = self.by_seed("LightMMoE", column)
             spread = seed_deviation(light[light.index.isin(table.index)])
-        value = 100 * group_average(table.mean(axis=1))
-        return Number(value, spread, frozenset(table.index), own)
+        return Number(100 * group_average(table.mean(axis=1)), spread, frozenset(table.index))
 
     def parameters(self, name: str) -> float:
         """How many numbers a detector learned; NaN where no run tells."""
