@@ -117,11 +117,11 @@ class Number(NamedTuple):
 
 
 class Runs:
-    """Our runs under the protocol ``study`` on machines of SMD (`lmmoe.report.runs`)."""
+    """Our runs under the protocol ``study`` on machines of SMD, of tables of runs."""
 
-    def __init__(self, *tables: pd.DataFrame | None) -> None:
+    def __init__(self, *tables: pd.DataFrame) -> None:
         names = ("dataset", "entity", "detector", "protocol", "seed", "settings", "parameters")
-        given = [table for table in tables if table is not None and len(table)]
+        given = [table for table in tables if len(table)]
         rows = pd.concat(given, ignore_index=True) if given else pd.DataFrame(dtype=object)
         rows = rows.reindex(columns=list(dict.fromkeys([*names, *rows.columns])))
         known = (rows["dataset"] == "smd") & rows["entity"].astype(str).str.fullmatch(MACHINE)
@@ -138,8 +138,8 @@ class Runs:
 
     def average(
         self, name: str, column: str, chosen: Iterable[str], settings: str = "{}"
-    ) -> Number | None:
-        """Average a score over chosen machines, in percent, seeds first; None without a run.
+    ) -> Number:
+        """Average a score over chosen machines, in percent, seeds first; NaN without a run.
 
         Where one seed was run, the spread is LightMMoE's.
         """
@@ -148,7 +148,7 @@ class Runs:
         table = self.by_seed(name, column, settings)
         table = table[table.index.isin(list(chosen))].dropna(axis=1, how="all")
         if table.empty:
-            return None
+            return Number()
         spread = seed_deviation(table)
         if name in names() and not entry(name).cls.seeded:
             spread = 0.0  # it draws nothing at random
