@@ -200,7 +200,7 @@ class Evidence:
         if kind == "overfit":
             return self._overfit(*names)
         table = self.tables.get("efficiency", pd.DataFrame())
-        if kind not in table or "detector" not in table:
+        if kind not in table:
             return Number()
         chosen = table.loc[table["detector"] == rest, kind]
         return Number(float(pd.to_numeric(chosen).median()))
@@ -228,7 +228,7 @@ class Evidence:
         rows that it learned from and the higher one on others. Medians over machines.
         """
         table = self.tables.get("generalisation", pd.DataFrame())
-        if "detector" not in table or not {name, smaller} <= set(table["detector"]):
+        if not {name, smaller} <= set(table.get("detector", ())):
             return Number()
         table = table[table["settings"] == "{}"].set_index(["entity", "detector"])
         errors = table[["seen", "unseen"]].unstack("detector")

@@ -9,6 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from lmmoe.detectors import entry, names
+from lmmoe.report.evaluation import COLUMNS, SPENT
+
 MACHINE = r"machine-[123]-\d+"
 PUBLISHED = files("lmmoe.report") / "published"
 THEIRS = {"CAD-as-run": "CAD"}  # the study's CAD scores come from other code than it describes
@@ -98,12 +101,9 @@ def seed_deviation(table: pd.DataFrame) -> float:
     return 100 * float(np.sqrt((weights**2 * filled).sum(skipna=False))) if len(table) else np.nan
 
 
-def spelled(settings: object) -> str:
-    """Write settings (JSON) in one way: keys sorted, 0 for 0.0, "{}" for an empty cell."""
-    try:
-        given = dict(json.loads(str(settings)))
-    except (ValueError, TypeError):
-        return "{}"
+def spelled(settings: str) -> str:
+    """Write settings (JSON) in one way: keys sorted, 0 for 0.0."""
+    given = json.loads(settings)
     whole = {k: int(v) for k, v in given.items() if isinstance(v, float) and v.is_integer()}
     return json.dumps(given | whole, sort_keys=True)
 
@@ -120,10 +120,9 @@ class Runs:
     """Our runs under the protocol ``study`` on machines of SMD, of tables of runs."""
 
     def __init__(self, *tables: pd.DataFrame) -> None:
-        names = ("dataset", "entity", "detector", "protocol", "seed", "settings", "parameters")
-        given = [table for table in tables if len(table)]
-        rows = pd.concat(given, ignore_index=True) if given else pd.DataFrame(dtype=object)
-        rows = rows.reindex(columns=list(dict.fromkeys([*names, *rows.columns])))
+        given = [table for table in tables if len(table)] or [pd.DataFrame(dtype=object)]
+        names = ("dataset", "entity", "detector", "protocol", "seed", "settings")
+        rows = pd.concat(given, ignore_index=True).reindex(columns=[*names, *COLUMNS, *SPENT])
         known = (rows["dataset"] == "smd") & rows["entity"].astype(str).str.fullmatch(MACHINE)
         rows = rows[known & (rows["protocol"] == "study")]
         self.rows = rows.assign(settings=[spelled(text) for text in rows["settings"]])
@@ -132,8 +131,7 @@ class Runs:
     def _by_seed(self, name: str, column: str, settings: str = "{}") -> pd.DataFrame:
         """Give one column: machines down, seeds across; failed runs are in neither."""
         rows = self.rows[(self.rows["detector"] == name) & (self.rows["settings"] == settings)]
-        numbers = pd.to_numeric(rows[column]) if column in rows else np.nan
-        rows = rows.assign(number=numbers).dropna(subset="number")
+        rows = rows.assign(number=pd.to_numeric(rows[column])).dropna(subset="number")
         return rows.pivot_table(index="entity", columns="seed", values="number")
 
     def average(
@@ -143,8 +141,6 @@ class Runs:
 
         Where one seed was run, the spread is LightMMoE's.
         """
-        from lmmoe.detectors import entry, names
-
         table = self.by_seed(name, column, settings)
         table = table[table.index.isin(list(chosen))].dropna(axis=1, how="all")
         if table.empty:
