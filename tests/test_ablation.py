@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from drawing import drawn
 from made_up_rows import frame, line
-from small import LIGHT, series
+from small import LIGHT, TwoSeries, series
 
 from lmmoe import paths
 from lmmoe.detectors import detector
@@ -75,13 +75,6 @@ def test_the_report_on_smd_has_the_whole_one_where_its_machines_are(tmp_path, mo
 # --- forecast errors ---
 
 
-class Made(Profile):
-    """A profile whose data is one made-up series."""
-
-    def load(self, entity):
-        return series(entity=entity)
-
-
 def test_the_last_values_error_by_hand():
     # Ten rows are held out; two channels, one constant. The other steps by 2 every row there and
     # stands still before: deviation d, so each step counts (2 / d)^2, halved by the mean.
@@ -103,7 +96,7 @@ def test_a_models_error_is_its_held_out_loss_over_the_last_values(
     run += [("last value", "ours", {}), ("last value", "study", {}), ("random", "ours", {})]
     made = [Run(series(), name, rules, settings=own) for name, rules, own in run]
     rows = frame(*(experiment.row(each, vus_window=10) for each in made))
-    errors = ablation.forecast_errors(rows, Made(profile="quick"), publish=True)
+    errors = ablation.forecast_errors(rows, TwoSeries(profile="quick"), publish=True)
     assert not (tmp_path / "quick").exists()  # a small ablation publishes nothing
     assert list(errors.index) == list(rows["key"][:3])  # forecasters under our protocol only
     base = ablation.last_value_error(series())
@@ -113,12 +106,12 @@ def test_a_models_error_is_its_held_out_loss_over_the_last_values(
     model = detector("LightMMoE", **LIGHT | {"loss": "l1"}).fit(series().train)
     assert errors.iloc[1] == pytest.approx(model.decision_scores_[-30:].mean() / base)
     assert errors.iloc[2] == pytest.approx(1)
-    assert ablation.forecast_errors(rows.assign(error="ValueError: no"), Made()).empty
+    assert ablation.forecast_errors(rows.assign(error="ValueError: no"), TwoSeries()).empty
     # Published errors are enough, and nothing is fitted.
-    ablation.forecast_errors(rows, Made(profile="ablation"), publish=True)
+    ablation.forecast_errors(rows, TwoSeries(profile="ablation"), publish=True)
     monkeypatch.setenv("LMMOE_CACHE", "nowhere")
-    assert ablation.forecast_errors(rows, Made(profile="quick")).empty
-    again = ablation.forecast_errors(rows, Made(profile="ablation"))
+    assert ablation.forecast_errors(rows, TwoSeries(profile="quick")).empty
+    again = ablation.forecast_errors(rows, TwoSeries(profile="ablation"))
     pd.testing.assert_series_equal(again, errors, rtol=1e-9)
 
 
