@@ -42,20 +42,13 @@ def one(labels, scores, detector=None, **others):
     return SimpleNamespace(average_precision=precision_of(scores), **made)
 
 
-def labelled_scores(data, lowest=0):
-    bits = data.draw(
-        st.lists(st.integers(0, 1), min_size=4, max_size=25).filter(lambda b: 0 < sum(b) < len(b))
-    )
-    return bits, data.draw(st.lists(st.integers(lowest, 8), min_size=len(bits), max_size=len(bits)))
-
-
 # --- Numbers of one series ---
 
 
 @settings(deadline=None)
-@given(st.data())
-def test_the_ends_of_point_adjustment_and_composite_f1_are_the_naive_ones(data):
-    bits, scores = labelled_scores(data)
+@given(naive.cases())
+def test_the_ends_of_point_adjustment_and_composite_f1_are_the_naive_ones(case):
+    bits, scores = case
     found = pitfalls.point_adjustment(one(bits, scores))
     assert found["0"] == pytest.approx(float(naive.best_f1(bits, scores, "point")[0]))
     assert found["100"] == pytest.approx(float(naive.best_f1(bits, scores)[0]))
@@ -79,10 +72,11 @@ def test_overlapping_windows_count_rows_again():
 
 
 @settings(deadline=None)
-@given(st.data())
-def test_zeros_lift_roc_auc_by_their_share_of_the_normal_rows(data):
-    bits, scores = labelled_scores(data, lowest=1)
-    found = pitfalls.zeros_as_first_scores(one([0] * 16 + bits, [9] * 16 + scores))
+@given(naive.cases())
+def test_zeros_lift_roc_auc_by_their_share_of_the_normal_rows(case):
+    bits, scores = case
+    scores = [9] * 16 + [score + 2 for score in scores]  # all above 0
+    found = pitfalls.zeros_as_first_scores(one([0] * 16 + bits, scores))
     normal = bits.count(0)
     assert found["zeros"] == pytest.approx((normal * found["left out"] + 16) / (normal + 16))
 
