@@ -270,7 +270,7 @@ def seeds(profile: Profile, name: str) -> list[int]:
 
 def tables(numbers: pd.DataFrame, rows: Rows) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Make ``gains`` and ``settings`` of `Measured`."""
-    gains, settings = [pd.DataFrame(columns=GAINS)], []
+    gains, settings = [], []
     for name, pitfall in catalogue().iterrows():
         found = panels(numbers[numbers["mistake"] == name], rows)
         if pitfall["axis"]:
@@ -281,7 +281,9 @@ def tables(numbers: pd.DataFrame, rows: Rows) -> tuple[pd.DataFrame, pd.DataFram
             lines = _gains({detector: outcome(panel, pitfall) for detector, panel in found.items()})
             same = pitfall[["number", "group", "metric", "reported"]].to_dict()
             gains.append(lines.assign(mistake=name, **same))
-    return pd.concat(gains, ignore_index=True)[GAINS], pd.DataFrame(settings, columns=SETTINGS)
+    # An empty table among them would turn all numbers into objects, which cannot be rounded.
+    made = pd.concat(gains, ignore_index=True)[GAINS] if gains else pd.DataFrame(columns=GAINS)
+    return made, pd.DataFrame(settings, columns=SETTINGS)
 
 
 def panels(numbers: pd.DataFrame, rows: Rows) -> dict[str, Panel]:
