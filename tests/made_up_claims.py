@@ -14,13 +14,7 @@ from lmmoe.report import study as studies
 LOW = ("machine-1-1", "machine-2-1", "machine-3-1")
 HIGH = ("machine-1-2", "machine-2-2", "machine-3-2")
 ALL = (*LOW, *HIGH)
-COLUMNS = {
-    "point_f1": "point_f1_pa",
-    "point_precision": "point_precision_pa",
-    "point_recall": "point_recall_pa",
-    "event_log_f1": "event_f1_pa_log",
-    "event_squeeze_f1": "event_f1_pa_squeeze",
-}
+COLUMNS = {theirs: ours for ours, theirs in claims.SCORES.values()}
 # Averages of point_f1, event_log_f1, event_squeeze_f1 as printed in the slides; LightMMoE's groups.
 AVERAGES = {
     "MTSExample": (93.7, 76.7, 66.4),
@@ -41,15 +35,12 @@ def theirs(name, machine):
 
 
 def study():
-    """A table as `lmmoe.report.study.results` gives it."""
-    places = [(name, machine) for name in ("LightMMoE", *AVERAGES) for machine in ALL]
-    lines = [theirs(*place) for place in places]
-    index = pd.MultiIndex.from_tuples(places, names=["detector", "machine"])
-    return pd.DataFrame(
-        [[point, point, *others] for point, *others in [(p, p, *rest) for p, *rest in lines]],
-        index=index,
-        columns=list(COLUMNS),
+    """A table as `lmmoe.report.study.results` gives it, in percent."""
+    index = pd.MultiIndex.from_product(
+        [["LightMMoE", *AVERAGES], ALL], names=["detector", "machine"]
     )
+    lines = [(point, point, point, *events) for point, *events in (theirs(*one) for one in index)]
+    return pd.DataFrame(lines, index=index, columns=list(COLUMNS))
 
 
 def run(detector, entity, value, *, seed=0, settings="{}", **others):
@@ -95,5 +86,5 @@ class Judged:
 
 def use(monkeypatch, table):
     """Let a made-up table stand for the results of the study's own runs."""
-    monkeypatch.setattr(studies, "results", lambda: table)
+    monkeypatch.setattr(studies, "results", lambda: table / 100)
     monkeypatch.setattr(studies, "averages", cache(studies.averages.__wrapped__))

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from drawing import drawn
 from made_up_rows import frame, line
-from small import LIGHT, series
+from small import LIGHT, TwoSeries, series
 
 from lmmoe import paths
 from lmmoe.detectors import detector
@@ -48,22 +48,23 @@ def test_every_committed_variant_can_be_made_and_is_described():
             ablation.variants(Profile(detectors={name: {"experts": 8}}))
 
 
-def test_any_report_but_that_of_smd_has_a_small_ablation_on_its_own_data():
-    plan = ablation.plan(Profile(vus_window=7))
+def test_the_report_on_smd_has_the_whole_one_where_its_machines_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "figures", lambda name: tmp_path / name)
+    absent = Profile(profile="mine", dataset="asd", root=str(tmp_path))
+    assert ablation.rows_of(absent).empty
+    experiment.collect([frame(line("LightMMoE", "a", 0.5))], tmp_path / "mine" / "runs.csv")
+    assert len(ablation.rows_of(absent)) == 1  # what is published
+    plan = ablation.plan(Profile(vus_window=7))  # any other report: a small one on its own data
     assert plan.profile == "quick" and plan.dataset == "synthetic" and plan.vus_window == 7
     assert plan.entities == ["batch-1", "cache-1"]
     assert set(plan.detectors) == set(ablation.named(ablation.SMALL).detectors)
     assert ablation.on_other_data(plan) == [] and ablation.whole(Profile()) == []
-
-
-def test_the_report_on_smd_has_the_whole_one_where_its_machines_are(monkeypatch):
-    nine = [f"machine-1-{number}" for number in (1, 2)]
-    here = [*nine, "machine-1-8"]
+    here = ["machine-1-1", "machine-1-2", "machine-1-8"]
     monkeypatch.setattr(Profile, "present", property(lambda self: here))
     report = Profile(profile="smd", dataset="smd", root="somewhere")
     plan = ablation.plan(report)
     assert plan.profile == "ablation" and plan.entities == here and plan.root == "somewhere"
-    assert [one.entities for one in plan.passes] == [None, nine, nine]
+    assert [one.entities for one in plan.passes] == [None, here[:2], here[:2]]
     assert [one.dataset for one in ablation.on_other_data(plan)] == ["asd", "synthetic"]
     assert len(ablation.whole(report)) == 3
     assert ablation.plan(Profile(profile="mine", dataset="smd")).profile == "mine"
@@ -71,26 +72,7 @@ def test_the_report_on_smd_has_the_whole_one_where_its_machines_are(monkeypatch)
     assert [one.entities for one in ablation.plan(report).passes] == [None]
 
 
-def test_without_data_there_are_no_jobs_and_only_published_rows(tmp_path, monkeypatch):
-    absent = Profile(profile="mine", dataset="asd", root=str(tmp_path))
-    monkeypatch.setattr(paths, "figures", lambda name: tmp_path / name)
-    assert ablation.rows_of(absent).empty
-    experiment.collect([frame(line("LightMMoE", "a", 0.5))], tmp_path / "mine" / "runs.csv")
-    assert len(ablation.rows_of(absent)) == 1
-
-
 # --- forecast errors ---
-
-
-class Made(Profile):
-    """A profile whose data is one made-up series."""
-
-    def load(self, entity):
-        return series(entity=entity)
-
-
-def row_of_run(name, protocol="ours", **settings):
-    return experiment.row(Run(series(), name, protocol, settings=settings), vus_window=10)
 
 
 def test_the_last_values_error_by_hand():
@@ -110,15 +92,11 @@ def test_a_models_error_is_its_held_out_loss_over_the_last_values(
     tmp_path, monkeypatch, small_runs
 ):
     monkeypatch.setattr(paths, "figures", lambda name: tmp_path / name)
-    rows = frame(
-        row_of_run("LightMMoE", **LIGHT),
-        row_of_run("LightMMoE", **LIGHT | {"loss": "l1"}),
-        row_of_run("last value"),
-        row_of_run("last value", "study"),
-        row_of_run("MTSExample"),
-        row_of_run("random"),
-    )
-    errors = ablation.forecast_errors(rows, Made(profile="quick"), publish=True)
+    run = [("LightMMoE", "ours", LIGHT), ("LightMMoE", "ours", LIGHT | {"loss": "l1"})]
+    run += [("last value", "ours", {}), ("last value", "study", {}), ("random", "ours", {})]
+    made = [Run(series(), name, rules, settings=own) for name, rules, own in run]
+    rows = frame(*(experiment.row(each, vus_window=10) for each in made))
+    errors = ablation.forecast_errors(rows, TwoSeries(profile="quick"), publish=True)
     assert not (tmp_path / "quick").exists()  # a small ablation publishes nothing
     assert list(errors.index) == list(rows["key"][:3])  # forecasters under our protocol only
     base = ablation.last_value_error(series())
@@ -128,12 +106,12 @@ def test_a_models_error_is_its_held_out_loss_over_the_last_values(
     model = detector("LightMMoE", **LIGHT | {"loss": "l1"}).fit(series().train)
     assert errors.iloc[1] == pytest.approx(model.decision_scores_[-30:].mean() / base)
     assert errors.iloc[2] == pytest.approx(1)
-    assert ablation.forecast_errors(rows.assign(error="ValueError: no"), Made()).empty
+    assert ablation.forecast_errors(rows.assign(error="ValueError: no"), TwoSeries()).empty
     # Published errors are enough, and nothing is fitted.
-    ablation.forecast_errors(rows, Made(profile="ablation"), publish=True)
+    ablation.forecast_errors(rows, TwoSeries(profile="ablation"), publish=True)
     monkeypatch.setenv("LMMOE_CACHE", "nowhere")
-    assert ablation.forecast_errors(rows, Made(profile="quick")).empty
-    again = ablation.forecast_errors(rows, Made(profile="ablation"))
+    assert ablation.forecast_errors(rows, TwoSeries(profile="quick")).empty
+    again = ablation.forecast_errors(rows, TwoSeries(profile="ablation"))
     pd.testing.assert_series_equal(again, errors, rtol=1e-9)
 
 
@@ -225,11 +203,10 @@ def test_means_by_hand(table):
     )
     assert table["entities"].tolist()[:2] == [3, 2] and table["seeds"].tolist()[:2] == [2, 1]
     assert table.loc["1 expert", "failed"] == 1 and table.loc["LightMMoE", "failed"] == 0
-    assert table.loc["1 expert", ["parameters", "train_seconds"]].tolist() == [20, 2]
+    assert table.loc["1 expert", "parameters"] == 20
     assert table["train_ratio"].tolist()[:2] == [1, (2 / 8 + 2 / 4) / 2]  # entity by entity
     # The study's average is that of its groups' averages: x (.8 + .6) / 2 = .7, y .9.
     assert table.loc["LightMMoE", "point_f1_pa"] == pytest.approx(0.8)
-    assert table.loc["LightMMoE", "point_f1_pa_ours"] == pytest.approx(0.6)  # a plain mean
 
 
 def test_differences_are_paired_by_entity(table):
@@ -237,7 +214,7 @@ def test_differences_are_paired_by_entity(table):
     ends = [f"average_precision_{end}" for end in ablation.ENDS]
     difference = ((0.4 - 0.3) + (0.4 - 0.5)) / 2
     assert one[ends].tolist() == pytest.approx([difference, -0.1, 0.1])
-    assert one[["wins", "ties", "losses", "p"]].tolist() == [1, 0, 1, 1]
+    assert one["p"] == 1
     assert one["point_f1_pa_difference"] == pytest.approx(0.7 - 0.8)
     assert np.isnan(one["point_f1_pa_low"])  # one entity has no interval
     assert table.loc["MTSExample", "average_precision_difference"] == pytest.approx(0.3)

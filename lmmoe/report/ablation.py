@@ -5,7 +5,6 @@
 
 import json
 from contextlib import suppress
-from importlib.resources import files
 
 import numpy as np
 import pandas as pd
@@ -15,7 +14,7 @@ from lmmoe.data import Series
 from lmmoe.detectors import detector
 from lmmoe.detectors.scaling import Scaling
 from lmmoe.errors import DataError
-from lmmoe.report import experiment, store
+from lmmoe.report import experiment, store, study
 from lmmoe.report.experiment import PROTOCOLS
 from lmmoe.report.profile import LABEL, Profile, load
 from lmmoe.report.statistics import holm, paired
@@ -119,7 +118,9 @@ def described(plan: Profile) -> pd.DataFrame:
 
     The study gives no code of its variants, so that most definitions leave a choice.
     """
-    words, known = _published("variants").set_index("variant"), variants(plan)
+    with (study.PUBLISHED / "variants.csv").open(encoding="utf-8") as file:
+        words = pd.read_csv(file, dtype=str, keep_default_na=False, index_col="variant")
+    known = variants(plan)
     of = known["variant"].where(known["variant"].isin(words.index), known["group"])
     said = words.reindex(of).fillna("").set_axis(known.index)
     return known[["variant", "settings"]].join(said).set_index("variant")
@@ -172,7 +173,7 @@ def forecast_errors(rows: pd.DataFrame, plan: Profile, *, publish: bool = False)
 # --- tables ---
 
 DETECTION, FORECAST = "average_precision", "forecast_error"
-ADJUSTED = ("point_f1_pa", "event_f1_pa_log", "event_f1_pa_squeeze")  # as the study scores
+ADJUSTED = "point_f1_pa"  # as the study scores
 ENDS = ("difference", "low", "high")
 DIFFERENCE = [f"{DETECTION}_{end}" for end in ENDS]
 
@@ -181,35 +182,32 @@ def by_variant(plan: Profile, rows: pd.DataFrame, errors: pd.Series) -> pd.DataF
     """Make the main table: a row per variant, in the plan's order, yardsticks last.
 
     Means over the variant's own ``entities`` under the protocol ``ours``, seeds averaged first (of
-    costs, medians). The study's three metrics are under its own protocol and averaged as it
-    averages, the mean of the groups' means; plain means under ``ours`` end in ``_ours``.
-    ``*_difference`` is the mean of variant - full model over the entities of both, with its 95 %
-    bootstrap interval in ``*_low`` and ``*_high``. ``errors`` (`forecast_errors`) are averaged
-    geometrically and compared by ``*_ratio``; ``train_ratio`` is the median over the entities of
-    both of the training times' ratio. ``wins``, ``ties``, ``losses`` and ``p`` (Wilcoxon) are of
-    average precision; ``holm_p`` is corrected within a family: the variants that the study says
-    something about (``claimed``), and all others.
+    ``parameters``, the median). Point F1 (PA) is under the study's protocol and averaged as it
+    averages, the mean of the groups' means. ``*_difference`` is the mean of variant - full model
+    over the entities of both, with its 95 % bootstrap interval in ``*_low`` and ``*_high``.
+    ``errors`` (`forecast_errors`) are averaged geometrically and compared by ``*_ratio``;
+    ``train_ratio`` is the median over the entities of both of the training times' ratio. ``p``
+    (Wilcoxon) is of average precision; ``holm_p`` is corrected within a family: the variants that
+    the study says something about (``claimed``), and all others.
     """
     from lmmoe.report.tables import counts, entity_means  # slow: the workflow has no tables
 
     known, rows = variants(plan), labelled(rows, plan)
     ours = rows[rows["protocol"] == "ours"]
-    means, theirs = entity_means(rows, "ours"), entity_means(rows, "study")
     behind = counts(rows, "ours")[["entities", "seeds"]]
     behind["failed"] = rows.groupby("detector")["error"].count()
-    behind = behind.join(ours.groupby("detector")[["parameters", "train_seconds"]].median())
+    behind["parameters"] = ours.groupby("detector")["parameters"].median()
     seconds = ours.pivot_table("train_seconds", "entity", "detector", aggfunc="median")
     full = seconds.get(FULL, pd.Series(dtype=float))
     behind["train_ratio"] = seconds.div(full, axis=0).median()
     parts = [known[["group", "settings", "claimed"]], behind]
-    for metric in (DETECTION, "vus_pr", *ADJUSTED):
-        values = (theirs if metric in ADJUSTED else means)[metric].unstack("detector")
+    for metric, protocol in ((DETECTION, "ours"), (ADJUSTED, "study")):
+        values = entity_means(rows, protocol)[metric].unstack("detector")
         parts.append(_compared(values.dropna(axis=1, how="all"), metric))
     logs = ours.assign(value=np.log(ours["key"].map(errors).astype(float)))
     logs = logs.pivot_table(index="entity", columns="detector", values="value")
     ratio = {f"{FORECAST}_difference": f"{FORECAST}_ratio"}
     parts.append(np.exp(_compared(logs, FORECAST)).rename(columns=ratio))
-    parts.append(means.groupby("detector")[list(ADJUSTED)].mean().add_suffix("_ours"))
     table = pd.concat(parts, axis=1).reindex(known.index)
     corrected = pd.Series(np.nan, index=table.index)
     for _, family in table[table["group"] != YARDSTICKS].groupby("claimed"):
@@ -230,18 +228,14 @@ def _compared(values: pd.DataFrame, metric: str) -> pd.DataFrame:
 
     ``values`` has entities down and labels across.
     """
-    more = ("wins", "ties", "losses", "p") if metric == DETECTION else ()
     lines = {}
-    for label in values:
-        own = values[label]
-        if metric in ADJUSTED:  # machine-1-1 is in the group machine-1
-            own = own.groupby(lambda entity: entity.rpartition("-")[0]).mean()
-        lines[label] = {metric: own.mean()}
+    for label, own in values.items():
+        lines[label] = {metric: study.group_average(own) if metric == ADJUSTED else own.mean()}
         if FULL in values and label != FULL:
-            found = paired(values[label], values[FULL])
+            found = paired(own, values[FULL])
             lines[label] |= {f"{metric}_{end}": getattr(found, end) for end in ENDS}
-            lines[label] |= {name: getattr(found, name) for name in more}
-    columns = [metric, *(f"{metric}_{end}" for end in ENDS), *more]
+            lines[label]["p"] = found.p
+    columns = [metric, *(f"{metric}_{end}" for end in ENDS)] + ["p"] * (metric == DETECTION)
     return pd.DataFrame.from_dict(lines, orient="index", columns=columns, dtype=float)
 
 
@@ -263,10 +257,10 @@ def printed(table: pd.DataFrame) -> pd.DataFrame:
     distances to the study's own full model, and ours with its interval. Random scores have no
     printed partner.
     """
-    said = _published("claims")
+    said = study.printed()
     said = said[said["subject"].str.startswith("ablation: ") & (said["metric"] == "point_f1")]
     names = said["subject"].str.removeprefix("ablation: ").map(PRINTED).rename("variant")
-    said = said["value"].astype(float).groupby([names, said["kind"]]).last().unstack()
+    said = said["number"].groupby([names, said["kind"]]).last().unstack()
     ends = {f"point_f1_pa{end}": f"ours{end}" for end in ("", "_difference", "_low", "_high")}
     chosen = table[table.index.isin([*said.index, "random"])]
     made = said.reindex(chosen.index)[["expected", "measured"]]
@@ -289,7 +283,8 @@ def sweeps(table: pd.DataFrame) -> pd.DataFrame:
     lines = [line for line in lines if type(line[1]) in (int, float)]
     made = pd.DataFrame(lines, columns=["setting", "value", *ENDS]).dropna(subset="difference")
     made = made[made.groupby("setting")["value"].transform("size") > 1]
-    full = [[name, getattr(detector(FULL), name), 0.0, 0.0, 0.0] for name in set(made["setting"])]
+    own = detector(FULL)
+    full = [[name, getattr(own, name), 0.0, 0.0, 0.0] for name in made["setting"].unique()]
     made = pd.concat([made, pd.DataFrame(full, columns=made.columns)], ignore_index=True)
     return made.sort_values(["setting", "value"])
 
@@ -304,9 +299,3 @@ def by_dataset(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     chosen = first.index[first["group"].ne(YARDSTICKS) & (first.index != FULL)]
     found = pd.concat(parts, axis=1).reindex(chosen)
     return found.set_axis(found.columns.map("_".join), axis=1)
-
-
-def _published(name: str) -> pd.DataFrame:
-    """Read a table of the package as texts."""
-    with (files("lmmoe.report") / "published" / f"{name}.csv").open(encoding="utf-8") as file:
-        return pd.read_csv(file, dtype=str, keep_default_na=False)

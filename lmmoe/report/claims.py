@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 from lmmoe import paths
-from lmmoe.report import experiment, store, study
+from lmmoe.report import store, study
 from lmmoe.report.names import VERDICTS
 from lmmoe.report.study import Number, printed
 
@@ -88,23 +88,17 @@ class Found(NamedTuple):
 class Evidence:
     """What claims are held against; tables that are missing make claims untestable, not wrong.
 
-    ``rows`` and ``ablation`` are runs (`lmmoe.report.runs`), of which those under the protocol
-    ``study`` on SMD count. Of ``measured``, ``efficiency`` has what was measured by ``detector``,
-    ``compressed`` smaller models with their ``base``, ``kind`` and ``method``, ``generalisation``
-    forecast errors on rows that were ``seen`` in training and ``unseen`` ones.
+    ``rows`` are tables of runs (`experiment.table`), of which those under the protocol ``study`` on
+    SMD count. Of ``measured``, ``efficiency`` has what was measured by ``detector``, ``compressed``
+    smaller models with their ``base``, ``kind`` and ``method``, ``generalisation`` forecast errors
+    on rows that were ``seen`` in training and ``unseen`` ones.
     """
 
-    def __init__(
-        self,
-        rows: pd.DataFrame,
-        ablation: pd.DataFrame | None = None,
-        **measured: pd.DataFrame | None,
-    ) -> None:
-        self.runs = study.Runs(rows, ablation)
+    def __init__(self, *rows: pd.DataFrame, **measured: pd.DataFrame) -> None:
+        self.runs = study.Runs(*rows)
         self.tables = {
             name: table[table["error"].isna()] if "error" in table else table
             for name, table in measured.items()
-            if table is not None
         }
 
     def find(self, query: str, whole: frozenset[str]) -> Found:
@@ -206,7 +200,7 @@ class Evidence:
         if kind == "overfit":
             return self._overfit(*names)
         table = self.tables.get("efficiency", pd.DataFrame())
-        if kind not in table or "detector" not in table:
+        if kind not in table:
             return Number()
         chosen = table.loc[table["detector"] == rest, kind]
         return Number(float(pd.to_numeric(chosen).median()))
@@ -234,7 +228,7 @@ class Evidence:
         rows that it learned from and the higher one on others. Medians over machines.
         """
         table = self.tables.get("generalisation", pd.DataFrame())
-        if "detector" not in table or not {name, smaller} <= set(table["detector"]):
+        if not {name, smaller} <= set(table.get("detector", ())):
             return Number()
         table = table[table["settings"] == "{}"].set_index(["entity", "detector"])
         errors = table[["seen", "unseen"]].unstack("detector")
@@ -283,8 +277,7 @@ def judged(claim: pd.Series, evidence: Evidence) -> tuple[float, str, dict[str, 
     facts = {"same": tested.same, "study": theirs, "tested": value, "doubt": doubt}
     facts |= {"slack": 2 * spread, "machines": len(ours.machines), "fleet": len(whole)}
     if metric := next((name for name in SCORES if name in claim["query"]), None):
-        floor = evidence.runs.average("random", SCORES[metric][0], ours.machines)
-        facts["chance"] = floor.value if floor else math.nan
+        facts["chance"] = evidence.runs.average("random", SCORES[metric][0], ours.machines).value
     low, high = low - CLOSE, high + CLOSE
     if not (math.isnan(theirs) or printed_so or claim["forecast"]):
         verdict = CONTRADICTED
@@ -318,35 +311,33 @@ def judgement(claim: pd.Series, evidence: Evidence) -> pd.Series:
     return pd.concat([claim[:"query"], pd.Series(line)])
 
 
-def audit(rows: pd.DataFrame, **tables: pd.DataFrame | None) -> pd.DataFrame:
-    """Hold every printed claim against the results: one line per claim, always all of them.
+def audit(*rows: pd.DataFrame, **measured: pd.DataFrame) -> pd.DataFrame:
+    """Hold every printed claim against `Evidence`: one line per claim, always all of them.
 
-    ``rows`` and the keywords are those of `Evidence`. Columns: those of ``claims.csv`` up to
-    ``query``, ``measured`` (our number in the claim's unit, NaN where there is none), ``verdict``
-    (one of `VERDICTS`) and ``reason``.
+    Columns: those of ``claims.csv`` up to ``query``, ``measured`` (our number in the claim's unit,
+    NaN where there is none), ``verdict`` (one of `VERDICTS`) and ``reason``.
     """
-    evidence = Evidence(rows, **tables)
+    evidence = Evidence(*rows, **measured)
     lines = [judgement(claim, evidence) for _, claim in printed().iterrows()]
     return pd.DataFrame(lines).reset_index(drop=True)
 
 
-def audit_at_hand(dataset: str, **measured: pd.DataFrame | None) -> pd.DataFrame:
+def audit_at_hand(dataset: str, **measured: pd.DataFrame) -> pd.DataFrame:
     """Audit what a report on SMD measured; for other data, read the audit published on SMD.
 
-    ``measured`` are `audit`'s tables; what a notebook did not measure itself is taken from
-    ``figures/smd``, so that all notebooks of its report judge a claim alike.
+    ``measured`` are ``rows`` and the tables of `Evidence`; what a notebook did not measure itself
+    is taken from ``figures/smd``, so that all notebooks of its report judge a claim alike.
     """
     folder = paths.figures("smd")
     if dataset != "smd" and (folder / "claims.csv").is_file():
         table = pd.read_csv(folder / "claims.csv", dtype=str, keep_default_na=False)
         return table.assign(measured=pd.to_numeric(table["measured"]))
-    given = {"rows": store.read(folder / "runs.csv", experiment.ALL)}
-    given["ablation"] = store.read(paths.figures("ablation") / "runs.csv", experiment.ALL)
-    stems = {"efficiency": "efficiency", "compressed": "compression"}
-    for name, stem in (stems | {"generalisation": "generalisation"}).items():
-        if (folder / f"{stem}.csv").is_file():
-            given[name] = pd.read_csv(folder / f"{stem}.csv")
-    return audit(**given | {k: t for k, t in measured.items() if t is not None and len(t)})
+    stems = {"rows": "runs", "compressed": "compression"}
+    for name in ("rows", "efficiency", "compressed", "generalisation"):
+        if not len(measured.get(name, ())):
+            measured[name] = store.read(folder / f"{stems.get(name, name)}.csv")
+    ablation = store.read(paths.figures("ablation") / "runs.csv")
+    return audit(measured.pop("rows"), ablation, **measured)
 
 
 def chance(rows: pd.DataFrame) -> dict[str, float]:
@@ -355,8 +346,8 @@ def chance(rows: pd.DataFrame) -> dict[str, float]:
     Without a run of them a metric is missing: no adjusted number should then be shown.
     """
     ours, whole = study.Runs(rows), study.machines()
-    found = {name: ours.average("random", column, whole) for name, (column, _) in SCORES.items()}
-    return {metric: one.value for metric, one in found.items() if one}
+    found = {m: ours.average("random", column, whole).value for m, (column, _) in SCORES.items()}
+    return {metric: value for metric, value in found.items() if not math.isnan(value)}
 
 
 def summary(audit: pd.DataFrame) -> pd.DataFrame:

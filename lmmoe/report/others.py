@@ -1,9 +1,8 @@
 """Our runs on SMD beside printed ones: the study's own runs, and what other publications print."""
 
-from importlib.resources import files
-
 import pandas as pd
 
+from lmmoe.report import study
 from lmmoe.report.names import METRIC_TITLES, title
 from lmmoe.report.statistics import bootstrap_mean
 from lmmoe.report.tables import counts, entity_means
@@ -14,8 +13,6 @@ STUDY_METRICS = {
     "event_f1_pa_log": "event_log_f1",
     "event_f1_pa_squeeze": "event_squeeze_f1",
 }
-# Ours that stand beside a detector of the study under another name: its code for "CAD" ran this.
-RAN_AS = {"CAD-as-run": "CAD"}
 # Cited by the study with results of its own runs, and not run here: one epoch takes minutes.
 NOT_RUN = ("OmniAnomaly",)
 REBUILT = "Sarfraz et al., ICML 2024"  # whose protocol `as_published.quovadis` repeats
@@ -23,16 +20,14 @@ REBUILT = "Sarfraz et al., ICML 2024"  # whose protocol `as_published.quovadis` 
 
 def study_results() -> pd.DataFrame:
     """What the study's own runs gave, by (detector, entity): the columns of `STUDY_METRICS`."""
-    with (files("lmmoe.report") / "published" / "study_results.csv").open(encoding="utf-8") as file:
-        table = pd.read_csv(file)
-    ours = {theirs: ours for ours, theirs in STUDY_METRICS.items()} | {"machine": "entity"}
-    return table.rename(columns=ours).set_index(["detector", "entity"])[list(STUDY_METRICS)]
+    table = study.results()[list(STUDY_METRICS.values())].set_axis(list(STUDY_METRICS), axis=1)
+    return table.rename_axis(["detector", "entity"])
 
 
 def by_machine(rows: pd.DataFrame) -> pd.DataFrame:
     """Ours under the protocol ``study`` beside the study's own, one row per (detector, machine).
 
-    Only detectors that the study ran (`RAN_AS`), and random scores, which have no partner; columns
+    Only detectors that the study ran, and random scores, which have no partner; columns
     of `STUDY_METRICS`, theirs with ``_study``. Empty where the study knows none of the entities.
     """
     ours = entity_means(rows, "study")[list(STUDY_METRICS)]
@@ -68,7 +63,7 @@ def study_headline(rows: pd.DataFrame) -> pd.DataFrame:
 def _theirs(index: pd.MultiIndex) -> pd.DataFrame:
     """The study's results under our (detector, entity); NaN where it has none."""
     names = index.to_frame(index=False)
-    names["detector"] = names["detector"].replace(RAN_AS)
+    names["detector"] = names["detector"].replace(study.THEIRS)
     return study_results().reindex(pd.MultiIndex.from_frame(names)).set_axis(index)
 
 
@@ -94,7 +89,7 @@ def others(rows: pd.DataFrame, rebuilt: pd.DataFrame) -> pd.DataFrame:
     (`as_published.quovadis`), and ``way``: what is known to differ from ours. Detectors
     without results in ``rows`` are left out.
     """
-    with (files("lmmoe.report") / "published" / "others.csv").open(encoding="utf-8") as file:
+    with (study.PUBLISHED / "others.csv").open(encoding="utf-8") as file:
         printed = pd.read_csv(file)
     means, lines = entity_means(rows, "ours"), []
     known = means.index.unique("detector")

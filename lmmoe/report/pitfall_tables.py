@@ -28,7 +28,7 @@ TITLES = METRIC_TITLES | {
 }
 GAINS = [
     *("number", "mistake", "group", "detector", "metric", "reported", "before", "after", "gain"),
-    *("machines", "low", "high", "rank_before", "rank_after", "order_changes"),
+    *("machines", "low", "high", "order_changes"),
 ]
 SETTINGS = ["mistake", "detector", "setting", "value", "machines"]
 Statistic = Callable[[Floats], Floats]  # of how often each entity was drawn, (r, n): (r,)
@@ -108,7 +108,7 @@ def highest_average(panel: Panel) -> Outcome:
     The others: the mean of groups' means; F1 of mean precision and recall (F1*); F1 of hits,
     flagged and anomalous rows added up; one threshold for the rows of all entities.
     """
-    flagged = []  # by seed: hits and false rows at each cut, (n, cuts)
+    groups, flagged = panel.groups, []  # by seed: hits and false rows at each cut, (n, cuts)
     for rows in panel.rows:
         filled = [(labels, adjusted(labels, scores)) for labels, scores in rows]
         # Only the peaks of events need be tried: between two of them only false alarms are added.
@@ -121,15 +121,15 @@ def highest_average(panel: Panel) -> Outcome:
         for seed, (hits, false) in zip(panel.table.index.unique("seed"), flagged, strict=True):
             parts = panel.table.xs(seed, level="seed")
             mean = {name: mean_of(values)(counts) for name, values in parts.iterrows()}
-            masks = [panel.groups == group for group in panel.groups.unique()]
-            by_group = [mean_of(parts.loc["f1"], mask.to_numpy())(counts) for mask in masks]
+            masks = [(groups == group).to_numpy() for group in groups.unique()]
+            by_group = [mean_of(parts.loc["f1"], mask)(counts) for mask in masks]
             precision, recall = mean["precision"], mean["recall"]
             harmonic = 2 * precision * recall / (precision + recall)
             pooled = 2 * mean["hits"] / (mean["flagged"] + mean["anomalous"])
             real = (counts @ parts.loc["anomalous"].to_numpy())[:, None]
             line = 2 * (counts @ hits) / (counts @ (hits + false) + real)
-            groups = np.nanmean(by_group, axis=0)
-            made.append([mean["f1"], groups, harmonic, pooled, line.max(axis=1)])
+            grouped = np.nanmean(by_group, axis=0)
+            made.append([mean["f1"], grouped, harmonic, pooled, line.max(axis=1)])
         return np.mean(made, axis=0)  # (5, r)
 
     ends = (lambda counts: averages(counts)[0], lambda counts: averages(counts).max(axis=0))
@@ -151,12 +151,12 @@ def some_entities(panel: Panel) -> Outcome:
 
 def best_of_seeds(panel: Panel) -> Outcome:
     """The mean of all seeds against the seed that is best over all entities."""
-    seeds = [mean_of(values) for values in panel.table.to_numpy()]
-
-    def best(counts: Floats) -> Floats:
-        return np.max([mean(counts) for mean in seeds], axis=0)
-
-    return mean_of(panel.table.mean()), best, panel.table.shape[1]
+    means = [mean_of(values) for values in panel.table.to_numpy()]
+    return (
+        mean_of(panel.table.mean()),
+        lambda counts: np.max([mean(counts) for mean in means], axis=0),
+        panel.table.shape[1],
+    )
 
 
 # Where before and after are no settings of the pitfall (`catalogue` names these).
@@ -186,9 +186,8 @@ class Measured(NamedTuple):
     (seeds averaged first) of ``metric`` and of what is ``reported`` in its place; ``low`` and
     ``high`` bound the ``gain`` with 95 % bootstrap confidence over entities (NaN with one).
     ``machines`` counts the entities on which all detectors have all the pitfall's numbers: others
-    are left out for all. ``rank_before`` and ``rank_after`` are places among these detectors (1 is
-    best, equals share the better one), ``order_changes`` the share of resamples in which at least
-    two of them change places. ``settings`` has the means over the same entities of pitfalls with an
+    are left out for all. ``order_changes`` is the share of resamples in which at least two
+    detectors change places. ``settings`` has the means over the same entities of pitfalls with an
     ``axis``; ``floors`` all metrics of the detectors and of scores that are all equal or the row's
     index; ``failures`` what went wrong.
     """
@@ -271,7 +270,7 @@ def seeds(profile: Profile, name: str) -> list[int]:
 
 def tables(numbers: pd.DataFrame, rows: Rows) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Make ``gains`` and ``settings`` of `Measured`."""
-    gains, settings = [pd.DataFrame(columns=GAINS)], []
+    gains, settings = [], []
     for name, pitfall in catalogue().iterrows():
         found = panels(numbers[numbers["mistake"] == name], rows)
         if pitfall["axis"]:
@@ -282,7 +281,9 @@ def tables(numbers: pd.DataFrame, rows: Rows) -> tuple[pd.DataFrame, pd.DataFram
             lines = _gains({detector: outcome(panel, pitfall) for detector, panel in found.items()})
             same = pitfall[["number", "group", "metric", "reported"]].to_dict()
             gains.append(lines.assign(mistake=name, **same))
-    return pd.concat(gains, ignore_index=True)[GAINS], pd.DataFrame(settings, columns=SETTINGS)
+    # An empty table among them would turn all numbers into objects, which cannot be rounded.
+    made = pd.concat(gains, ignore_index=True)[GAINS] if gains else pd.DataFrame(columns=GAINS)
+    return made, pd.DataFrame(settings, columns=SETTINGS)
 
 
 def panels(numbers: pd.DataFrame, rows: Rows) -> dict[str, Panel]:
@@ -313,20 +314,18 @@ def _gains(found: dict[str, Outcome]) -> pd.DataFrame:
     with np.errstate(invalid="ignore"):  # of no entity drawn there is no mean
         before, after = (np.array([one[end](counts) for one in found.values()]) for end in (0, 1))
     lines = pd.DataFrame({"detector": list(found), "before": before[:, 0], "after": after[:, 0]})
-    lines["gain"], lines["machines"] = lines["after"] - lines["before"], entities
+    lines = lines.assign(gain=lines["after"] - lines["before"], machines=entities)
     ends = np.nanquantile((after - before)[:, 1:], [0.025, 0.975], axis=1)
     lines["low"], lines["high"] = ends if entities > 1 else np.nan * ends
-    for when in ("before", "after"):
-        lines[f"rank_{when}"] = lines[when].round(DIGITS).rank(ascending=False, method="min")
     lines["order_changes"] = turned(before[:, 1:], after[:, 1:]).mean()
     return lines
 
 
-def resamples(entities: int, *, draws: int = 10_000, seed: int = 0) -> Floats:
-    """Draw entities with replacement: how often each was drawn, ``(draws, entities)``."""
-    chosen = np.random.default_rng(seed).integers(entities, size=(draws, entities))
-    counts = np.zeros((draws, entities))
-    np.add.at(counts, (np.arange(draws)[:, None], chosen), 1)
+def resamples(entities: int) -> Floats:
+    """Draw entities with replacement: how often each was drawn, ``(10000, entities)``."""
+    chosen = np.random.default_rng(0).integers(entities, size=(10_000, entities))
+    counts = np.zeros(chosen.shape)
+    np.add.at(counts, (np.arange(len(chosen))[:, None], chosen), 1)
     return counts
 
 

@@ -9,6 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from lmmoe.detectors import entry, names
+from lmmoe.report.evaluation import COLUMNS, SPENT
+
 MACHINE = r"machine-[123]-\d+"
 PUBLISHED = files("lmmoe.report") / "published"
 THEIRS = {"CAD-as-run": "CAD"}  # the study's CAD scores come from other code than it describes
@@ -43,12 +46,12 @@ def printed() -> pd.DataFrame:
 
 @cache
 def results() -> pd.DataFrame:
-    """What the study's own runs gave, in percent, by (detector, machine): the columns of its file.
+    """What the study's own runs gave, by (detector, machine): the columns of its file.
 
     One seed, best threshold on the test labels of each machine, point-adjusted.
     """
     with (PUBLISHED / "study_results.csv").open(encoding="utf-8") as file:
-        return pd.read_csv(file).set_index(["detector", "machine"]) * 100
+        return pd.read_csv(file).set_index(["detector", "machine"])
 
 
 def machines(scope: str = "") -> frozenset[str]:
@@ -61,7 +64,7 @@ def machines(scope: str = "") -> frozenset[str]:
 @cache
 def averages(column: str, chosen: frozenset[str]) -> pd.Series:
     """Average the study's own runs over some machines, in percent, by detector."""
-    table = results()[column].unstack("detector")
+    table = results()[column].unstack("detector") * 100
     return group_average(table[table.index.isin(chosen)])
 
 
@@ -98,12 +101,9 @@ def seed_deviation(table: pd.DataFrame) -> float:
     return 100 * float(np.sqrt((weights**2 * filled).sum(skipna=False))) if len(table) else np.nan
 
 
-def spelled(settings: object) -> str:
-    """Write settings (JSON) in one way: keys sorted, 0 for 0.0, "{}" for an empty cell."""
-    try:
-        given = dict(json.loads(str(settings)))
-    except (ValueError, TypeError):
-        return "{}"
+def spelled(settings: str) -> str:
+    """Write settings (JSON) in one way: keys sorted, 0 for 0.0."""
+    given = json.loads(settings)
     whole = {k: int(v) for k, v in given.items() if isinstance(v, float) and v.is_integer()}
     return json.dumps(given | whole, sort_keys=True)
 
@@ -114,17 +114,15 @@ class Number(NamedTuple):
     value: float = np.nan
     spread: float = 0.0  # standard deviation over seeds; NaN where it is not known
     machines: frozenset[str] = frozenset()
-    own: bool = True  # whether the spread is its own; else LightMMoE's, since one seed was run
 
 
 class Runs:
-    """Our runs under the protocol ``study`` on machines of SMD (`lmmoe.report.runs`)."""
+    """Our runs under the protocol ``study`` on machines of SMD, of tables of runs."""
 
-    def __init__(self, *tables: pd.DataFrame | None) -> None:
-        names = ("dataset", "entity", "detector", "protocol", "seed", "settings", "parameters")
-        given = [table for table in tables if table is not None and len(table)]
-        rows = pd.concat(given, ignore_index=True) if given else pd.DataFrame(dtype=object)
-        rows = rows.reindex(columns=list(dict.fromkeys([*names, *rows.columns])))
+    def __init__(self, *tables: pd.DataFrame) -> None:
+        given = [table for table in tables if len(table)] or [pd.DataFrame(dtype=object)]
+        names = ("dataset", "entity", "detector", "protocol", "seed", "settings")
+        rows = pd.concat(given, ignore_index=True).reindex(columns=[*names, *COLUMNS, *SPENT])
         known = (rows["dataset"] == "smd") & rows["entity"].astype(str).str.fullmatch(MACHINE)
         rows = rows[known & (rows["protocol"] == "study")]
         self.rows = rows.assign(settings=[spelled(text) for text in rows["settings"]])
@@ -133,29 +131,27 @@ class Runs:
     def _by_seed(self, name: str, column: str, settings: str = "{}") -> pd.DataFrame:
         """Give one column: machines down, seeds across; failed runs are in neither."""
         rows = self.rows[(self.rows["detector"] == name) & (self.rows["settings"] == settings)]
-        numbers = pd.to_numeric(rows[column]) if column in rows else np.nan
-        rows = rows.assign(number=numbers).dropna(subset="number")
+        rows = rows.assign(number=pd.to_numeric(rows[column])).dropna(subset="number")
         return rows.pivot_table(index="entity", columns="seed", values="number")
 
     def average(
         self, name: str, column: str, chosen: Iterable[str], settings: str = "{}"
-    ) -> Number | None:
-        """Average a score over chosen machines, in percent, seeds first; None without a run."""
-        from lmmoe.detectors import entry, names
+    ) -> Number:
+        """Average a score over chosen machines, in percent, seeds first; NaN without a run.
 
+        Where one seed was run, the spread is LightMMoE's.
+        """
         table = self.by_seed(name, column, settings)
         table = table[table.index.isin(list(chosen))].dropna(axis=1, how="all")
         if table.empty:
-            return None
+            return Number()
         spread = seed_deviation(table)
         if name in names() and not entry(name).cls.seeded:
             spread = 0.0  # it draws nothing at random
-        own = not np.isnan(spread)
-        if not own:
+        if np.isnan(spread):
             light = self.by_seed("LightMMoE", column)
             spread = seed_deviation(light[light.index.isin(table.index)])
-        value = 100 * group_average(table.mean(axis=1))
-        return Number(value, spread, frozenset(table.index), own)
+        return Number(100 * group_average(table.mean(axis=1)), spread, frozenset(table.index))
 
     def parameters(self, name: str) -> float:
         """How many numbers a detector learned; NaN where no run tells."""

@@ -10,17 +10,6 @@ from lmmoe.report.names import colour
 from lmmoe.report.plots.ablation import COLOURS, ratio_axis
 from lmmoe.report.plots.style import canvas, note, shade_events, styled, time_axis
 
-ERRORS = (  # columns of `lmmoe.report.inside.table` that are forecast errors
-    "as trained",
-    "gates at their mean",
-    "all experts alike",
-    "gates of another moment",
-    "gates of the next channel",
-    "towers of the next channel",
-    "the best expert alone",
-    "the worst expert alone",
-)
-
 
 @styled
 def gates_over_time(
@@ -61,9 +50,10 @@ def disturbances(table: pd.DataFrame) -> Figure:
     """
     if table.dropna(how="all").empty:
         return note("LightMMoE could be fitted to none of these entities.")
-    figure, ax = canvas(width=8, height=1.1 + 0.34 * len(ERRORS))
+    errors = table.loc[:, ::-1].loc[:, :"as trained"]
+    figure, ax = canvas(width=8, height=1.1 + 0.34 * errors.shape[1])
     shade = colour("LightMMoE")
-    for level, name in enumerate(ERRORS[::-1]):
+    for level, name in enumerate(errors):
         values = table[name].dropna()
         ax.scatter(values, [level] * len(values), s=12, alpha=0.4, lw=0, color=shade)
         middle = float(np.exp(np.log(values).mean()))
@@ -72,8 +62,8 @@ def disturbances(table: pd.DataFrame) -> Figure:
         ax.annotate(f"{middle:.2f}", (1.01, level), **place)
     ax.axvline(1, color="#333333", lw=0.8, ls=":")
     ratio_axis(ax)
-    ax.set_yticks(range(len(ERRORS)), ERRORS[::-1])
-    ax.set(ylim=(-0.6, len(ERRORS) - 0.4))
+    ax.set_yticks(range(errors.shape[1]), errors.columns)
+    ax.set(ylim=(-0.6, errors.shape[1] - 0.4))
     ax.set_xlabel("forecast error on held-out rows (dotted: the last value repeated)")
     ax.set_title("parts of the trained network exchanged (right: geometric mean)")
     return figure
