@@ -174,3 +174,30 @@ def test_a_network_uses_one_thread_and_leaves_the_number_as_it_was():
         assert seen == [1, 1] and torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+def test_held_out_rows_do_not_change_what_an_epoch_learns():
+    for name in ("LightMMoE", "HMMoE"):
+        given = {"scaling": "none", "horizon": 3, "epochs": 1}  # one epoch is always the best
+        other, last = TRAIN.copy(), TRAIN.copy()
+        other[270:] = waves(30, seed=9)
+        last[269] += 1  # the last row to learn from
+        first, second, third = (make(name, **given).fit(rows) for rows in (TRAIN, other, last))
+        for key, values in first.network.state_dict().items():
+            assert torch.equal(values, second.network.state_dict()[key])
+        assert first.history.held_out != second.history.held_out
+        assert not torch.equal(weights(first), weights(third))
+    norms = [first.network.experts.norm, *first.network.experts.deeper_norms]
+    assert all((norm.mean != 0).all() and (norm.variance != 1).all() for norm in norms)
+    errors = first.channel_scores(TEST)  # by running figures, not by those of the batch
+    alone = first.channel_scores(TEST[50:61])
+    np.testing.assert_allclose(alone[10], errors[60], rtol=1e-3, atol=1e-6)
+
+
+def test_early_stopping_is_patient():
+    made = make("LightMMoE", epochs=40, patience=1, learning_rate=0.5).fit(TRAIN)
+    history = made.history
+    assert len(history.training) == history.best_epoch + 1 < 40
+    assert history.held_out[history.best_epoch - 1] == min(history.held_out)
+    late = made.channel_scores(TRAIN)[270:]  # the held-out rows
+    assert late.mean() == pytest.approx(min(history.held_out), rel=1e-5)

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # Lines, as `wc -l` counts; see CONTRIBUTING.md. The aim is 6,500 in the core, 4,500 in the report
 # and 9,000 in the tests: what stands here may shrink, and does not grow.
-BUDGETS = {"core": 8200, "report": 7450, "lmmoe": 15_600, "tests": 11_300}
+BUDGETS = {"core": 7750, "report": 7200, "lmmoe": 14_950, "tests": 10_600}
 FILES = 84
 FLOORS = 8
 MODULES = sorted((ROOT / "lmmoe").rglob("*.py"))
@@ -146,7 +146,7 @@ def test_the_house_stays_small():
     assert lines_of([ROOT / "Snakefile"]) <= 150
     for path in MODULES:
         text = path.read_text(encoding="utf-8")
-        assert len(text.splitlines()) <= 490, path
+        assert len(text.splitlines()) <= 450, path
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef):
                 start = node.body[1 if ast.get_docstring(node) else 0 :]
