@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
         for name, meaning, *settings in arguments:
             command.add_argument(name, help=meaning, **dict(*settings))
 
-    flag, file, files = {"action": "store_true"}, {"type": Path}, {"type": Path, "nargs": "+"}
+    flag = {"action": "store_true"}
     root_help = "the folder that holds the data sets (default: LMMOE_DATA, else the user's cache)"
     root = ("--root", root_help, {"metavar": "FOLDER"})
     dataset = ("dataset", "which data set", {"choices": ["smd"]})
@@ -64,7 +64,13 @@ def _parser() -> argparse.ArgumentParser:
     about = "Make a profile's tables, figures and page; what is up to date is kept."
     add(_report, "make the whole report of a profile", params, cores, dry, fresh, about=about)
 
-    # The jobs that the report's workflow is made of.
+    _add_jobs(add, params)
+    return parser
+
+
+def _add_jobs(add: Callable, params: tuple) -> None:
+    """The jobs that the report's workflow is made of, and its upkeep."""
+    file, files = {"type": Path}, {"type": Path, "nargs": "+"}
     entity = ("entity", "which entity")
     out = ("out", "the table to write (.csv)", file)
     log = ("--log", "write progress there, and to the terminal as lines", file)
@@ -80,7 +86,6 @@ def _parser() -> argparse.ArgumentParser:
     out = ("out", "the page to write (.html)", file)
     add(_page, "join executed notebooks to one HTML page", params, out)
     add(_refresh, "execute the committed notebooks in place", ("notebooks", "the notebooks", files))
-    return parser
 
 
 def _fetch(options: argparse.Namespace) -> None:
