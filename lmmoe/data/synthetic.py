@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy.signal import lfilter
 
 from lmmoe.data.series import Cause, Floats, Series
 
@@ -316,6 +315,8 @@ def _autoregress(shocks: Floats, keep: list[float]) -> Floats:
 
     Also the exponential moving average, with ``(1 - keep)`` times the input as the shocks.
     """
+    from scipy.signal import lfilter  # takes a second to import
+
     columns = zip(shocks.T, keep, strict=True)
     return np.column_stack([lfilter([1.0], [1.0, -k], column) for column, k in columns])
 
