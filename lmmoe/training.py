@@ -200,10 +200,10 @@ def outputs(network: nn.Module, inputs: Tensor) -> Iterator[Tensor]:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch compute on one thread inside the block, then on as many as before."""
+def threads(count: int) -> Iterator[None]:
+    """Let torch compute on ``count`` threads inside the block, then on as many as before."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(count)
     try:
         yield
     finally:

@@ -172,6 +172,9 @@ def test_a_network_uses_one_thread_and_leaves_the_number_as_it_was():
     try:
         Watched(epochs=1).fit(TRAIN).decision_function(TEST)
         assert seen == [1, 1] and torch.get_num_threads() == 3
+        Watched.threads = 2
+        Watched(epochs=1).fit(TRAIN)
+        assert seen[2:] == [2] and torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
 

@@ -21,8 +21,8 @@ class Neural(Detector):
 
     Training: at most ``epochs`` (0: none) over all windows of ``window`` rows in batches of
     ``batch``, at ``learning_rate``, stopped after ``patience`` epochs without gain. ``device`` is
-    any of torch's ("cpu", "cuda", "mps"). One thread: networks of this size gain nothing from a
-    second one.
+    any of torch's ("cpu", "cuda", "mps"). Networks of this size gain nothing from a second thread:
+    ``threads``, an attribute and no setting since no score depends on it, is 1.
 
     A subclass gives ``_build`` and how rows are scored; ``horizon`` 0 for one that rebuilds
     windows, whose score begins with the first window's last row; and ``_learner``, if the network
@@ -32,6 +32,7 @@ class Neural(Detector):
     horizon = 1
     stride = 1  # rows from one training window to the next
     watch = "held out"  # or "training": whose loss patience is about
+    threads = 1
 
     held_out: Share = 0.1
     first_scores: First = "lowest"
@@ -61,7 +62,7 @@ class Neural(Detector):
         return training.Plan(**{name: getattr(self, name) for name in names})
 
     def _threads(self) -> AbstractContextManager:
-        return training.one_thread()
+        return training.threads(self.threads)
 
     def _fit(self, rows: Floats) -> None:
         self._scaling = Scaling.of(self.scaling, rows)
