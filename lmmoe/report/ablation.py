@@ -118,8 +118,8 @@ def described(plan: Profile) -> pd.DataFrame:
 
     The study gives no code of its variants, so that most definitions leave a choice.
     """
-    with (study.PUBLISHED / "variants.csv").open(encoding="utf-8") as file:
-        words = pd.read_csv(file, dtype=str, keep_default_na=False, index_col="variant")
+    how = {"dtype": str, "keep_default_na": False, "index_col": "variant"}
+    words = store.published("variants", **how)
     known = variants(plan)
     of = known["variant"].where(known["variant"].isin(words.index), known["group"])
     said = words.reindex(of).fillna("").set_axis(known.index)

@@ -3,7 +3,6 @@
 ``Profile -> planned -> Run -> result (fit and score, kept) -> row (metrics) -> runs.csv``.
 """
 
-import hashlib
 import json
 import platform
 import time
@@ -125,8 +124,7 @@ class Run:
     @cached_property
     def key(self) -> str:
         """Sixteen hexadecimal digits of the identity and of what the protocol means."""
-        text = json.dumps([self.identity, asdict(PROTOCOLS[self.protocol])], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return store.key([self.identity, asdict(PROTOCOLS[self.protocol])])
 
 
 @dataclass(frozen=True, eq=False)
@@ -299,10 +297,9 @@ def judged(series: Series, vus_window: int) -> Line:
         evaluation.VERSION,
         ALL,  # a row from before the table had a column lacks it
         series.rows_per_day,
-        [[cause.start, cause.end, *cause.channels] for cause in series.causes or ()],
+        [[*map(int, (one.start, one.end, *one.channels))] for one in series.causes or ()],
     ]
-    digest = hashlib.sha256(json.dumps(parts, default=int).encode()).hexdigest()
-    return {"metrics": digest[:10], "vus_window": vus_window}
+    return {"metrics": store.key(parts)[:10], "vus_window": vus_window}
 
 
 def planned(profile: Profile, series: Series) -> Iterator[Run]:

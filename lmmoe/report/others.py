@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from lmmoe.report import study
+from lmmoe.report import store, study
 from lmmoe.report.names import METRIC_TITLES, title
 from lmmoe.report.statistics import bootstrap_mean
 from lmmoe.report.tables import counts, entity_means
@@ -89,11 +89,9 @@ def others(rows: pd.DataFrame, rebuilt: pd.DataFrame) -> pd.DataFrame:
     (`as_published.quovadis`), and ``way``: what is known to differ from ours. Detectors
     without results in ``rows`` are left out.
     """
-    with (study.PUBLISHED / "others.csv").open(encoding="utf-8") as file:
-        printed = pd.read_csv(file)
     means, lines = entity_means(rows, "ours"), []
     known = means.index.unique("detector")
-    for line in printed.itertuples(index=False):
+    for line in store.published("others").itertuples(index=False):
         values = means.loc[[line.detector] if line.detector in known else [], line.metric].dropna()
         if values.empty:
             continue

@@ -1,7 +1,6 @@
 """All pitfalls on the entities of a profile: what each gives to whom, with one bootstrap."""
 
 from collections.abc import Callable
-from importlib.resources import files
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 from lmmoe import progress
 from lmmoe.data.series import Bits, Floats
 from lmmoe.detectors import entry
-from lmmoe.report import pitfalls
+from lmmoe.report import pitfalls, store
 from lmmoe.report.evaluation import ADJUSTED, RANKING, evaluate
 from lmmoe.report.experiment import FAILURES, Run
 from lmmoe.report.names import METRIC_TITLES, title
@@ -44,8 +43,8 @@ def catalogue() -> pd.DataFrame:
     table where it has them; ``axis`` names what the settings count, where they are numbers;
     ``before`` and ``after`` are the settings compared; ``first_seed_only`` where it needs refits.
     """
-    with (files("lmmoe.report") / "published" / "pitfalls.csv").open(encoding="utf-8") as file:
-        return pd.read_csv(file, keep_default_na=False, index_col="title", dtype={"before": str})
+    how = {"keep_default_na": False, "index_col": "title", "dtype": {"before": str}}
+    return store.published("pitfalls", **how)
 
 
 # --- Before and after ---

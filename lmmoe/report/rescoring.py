@@ -59,7 +59,7 @@ def table(profile: Profile) -> pd.DataFrame:
 def _measured(run: Run) -> list[dict[str, object]]:
     found, lines = result(run), []
     fitted = found.detector
-    how = {"squared": run.detector in SQUARED, "unscored": getattr(fitted, "unscored", 0)}
+    how = {"squared": run.detector in SQUARED, "unscored": fitted.unscored}
     test = scorings(fitted.channel_scores(run.series.test), **how) | {OWN: found.scores}
     train = scorings(fitted.channel_scores(run.series.train), **how)
     for name in SCORINGS:

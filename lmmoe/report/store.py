@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable
+from importlib.resources import files
 from pathlib import Path
 
 import pandas as pd
@@ -25,8 +26,8 @@ NOTES = ("error", "host", "device", "method", "rule", "group", "way", "kind", "b
 Line = dict[str, object]
 
 
-def key(identity: dict[str, object]) -> str:
-    """Sixteen hexadecimal digits of what a result depends on."""
+def key(identity: object) -> str:
+    """Sixteen hexadecimal digits of what a result depends on, anything that JSON can hold."""
     text = json.dumps(identity, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -39,6 +40,12 @@ def read(path: Path, columns: Iterable[str] = ("key",)) -> pd.DataFrame:
     gaps = {name: [""] for name in header if name not in NAMES}
     texts = dict.fromkeys((*NAMES, *NOTES), str)
     return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=gaps)
+
+
+def published(name: str, **how: object) -> pd.DataFrame:
+    """Read ``published/NAME.csv`` of this package; ``how`` goes to pandas."""
+    with (files("lmmoe.report") / "published" / f"{name}.csv").open(encoding="utf-8") as file:
+        return pd.read_csv(file, **how)
 
 
 def write(table: pd.DataFrame, path: Path) -> None:

@@ -3,17 +3,16 @@
 import json
 from collections.abc import Iterable
 from functools import cache
-from importlib.resources import files
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from lmmoe.detectors import entry, names
+from lmmoe.report import store
 from lmmoe.report.evaluation import COLUMNS, SPENT
 
 MACHINE = r"machine-[123]-\d+"
-PUBLISHED = files("lmmoe.report") / "published"
 THEIRS = {"CAD-as-run": "CAD"}  # the study's CAD scores come from other code than it describes
 # The study ran no such detector; how its averages move from some machines to all, this one tells.
 RELATIVES = {"CAD-FSE23": "CAD"}
@@ -34,8 +33,7 @@ def printed() -> pd.DataFrame:
     ``number`` is the printed ``value``, the middle of a printed range, NaN for a statement in
     words; ``forecast`` marks what was said to come: it can be wrong, but contradicts nothing.
     """
-    with (PUBLISHED / "claims.csv").open(encoding="utf-8") as file:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False).set_index("id", drop=False)
+    table = store.published("claims", dtype=str, keep_default_na=False).set_index("id", drop=False)
     for name, bound in (("low", -np.inf), ("high", np.inf)):
         table[name] = pd.to_numeric(table[name]).fillna(bound)
     ends = table["value"].where(table["unit"] != "text").str.extract(r"^(-?[\d.]+)(?:-(\d+))?$")
@@ -50,8 +48,7 @@ def results() -> pd.DataFrame:
 
     One seed, best threshold on the test labels of each machine, point-adjusted.
     """
-    with (PUBLISHED / "study_results.csv").open(encoding="utf-8") as file:
-        return pd.read_csv(file).set_index(["detector", "machine"])
+    return store.published("study_results", index_col=["detector", "machine"])
 
 
 def machines(scope: str = "") -> frozenset[str]:
