@@ -12,7 +12,7 @@ from lmmoe.detectors.baselines import MTSExample
 from lmmoe.errors import DataError
 from lmmoe.report import experiment, store
 from lmmoe.report.evaluation import SPENT
-from lmmoe.report.experiment import PROTOCOLS, Run, collect, needed, result, row
+from lmmoe.report.experiment import PROTOCOLS, Run, collect, kept, needed, result, row
 
 SERIES = series()
 pytestmark = pytest.mark.usefixtures("small_runs")
@@ -73,6 +73,20 @@ def test_a_result_is_computed_once_and_again_where_it_is_damaged(fits, own_cache
         file.unlink()
         assert np.array_equal(result(run).scores, first.scores)
         fits.pop()
+
+
+def test_two_processes_may_compute_one_result_at_once(fits, own_cache, monkeypatch):
+    run, save = Run(SERIES, "MTSExample"), experiment.saving.save
+
+    def saved_later_than_by_another(made, path):
+        monkeypatch.setattr(experiment.saving, "save", save)
+        result(run)  # the other process: whole, before this one has written
+        save(made, path)
+        kept(own_cache / run.key)  # what a reader sees meanwhile
+
+    monkeypatch.setattr(experiment.saving, "save", saved_later_than_by_another)
+    assert result(run).scores.shape == (300,) and len(fits) == 2
+    assert [folder.name for folder in own_cache.iterdir()] == [run.key]
 
 
 def test_a_model_of_another_package_is_not_kept_but_its_scores_are():

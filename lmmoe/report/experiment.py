@@ -5,6 +5,8 @@
 
 import json
 import platform
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -194,7 +196,7 @@ def kept(folder: Path) -> Result:
 
 
 def _compute(run: Run, folder: Path) -> None:
-    """Fit, score the test half, and write the result in place of an earlier one."""
+    """Fit, score the test half, and write the result."""
     protocol, series = PROTOCOLS[run.protocol], run.series
     made = protocol.detector(run.detector, seed=run.seed, **run.settings)
     with measured() as training:
@@ -208,13 +210,6 @@ def _compute(run: Run, folder: Path) -> None:
         "blame": _blame(made, series),
     }
     given = {f"{name}.npy": array for name, array in arrays.items() if array is not None}
-    for left in ("costs.json", MODEL, "calibration.npy", "blame.npy"):  # of a damaged result
-        (folder / left).unlink(missing_ok=True)
-    if made.savable:
-        saving.save(made, folder / MODEL)
-    for name, array in given.items():
-        with paths.replacing(folder / name) as part:
-            np.save(part, array)
     spent = {
         "train_seconds": training.seconds,
         "train_peak_mb": training.peak_mb,
@@ -224,8 +219,32 @@ def _compute(run: Run, folder: Path) -> None:
         "host": f"{platform.system()} {platform.machine()}",
         "files": [*given, *([MODEL] if made.savable else [])],
     }
-    with paths.replacing(folder / "costs.json") as part:
-        part.write_text(json.dumps(spent), encoding="utf-8")
+    _write(folder, made, given, spent)
+
+
+def _write(folder: Path, made: Detector, arrays: dict[str, Floats], spent: Line) -> None:
+    """Write a result whole: another process may compute the same at the same time."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        if made.savable:
+            saving.save(made, part / MODEL)
+        for name, array in arrays.items():
+            np.save(part / name, array)
+        (part / "costs.json").write_text(json.dumps(spent), encoding="utf-8")
+        part.chmod(folder.parent.stat().st_mode)
+        try:
+            part.rename(folder)
+        except (
+            OSError
+        ):  # a result is there: another process was faster, or this mends a damaged one
+            try:
+                kept(folder)
+            except (OSError, ValueError):
+                shutil.rmtree(folder, ignore_errors=True)
+                part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _calibration(made: Detector, protocol: Protocol) -> Floats | None:
