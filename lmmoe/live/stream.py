@@ -3,10 +3,10 @@
 Axes: n streams, c channels, l rows that the detector looks back.
 """
 
+import json
 import math
 from collections import Counter
 from collections.abc import Sequence
-from copy import copy
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -15,12 +15,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from lmmoe.detectors import saving
 from lmmoe.errors import DataError
-from lmmoe.live.alarms import RELEASE, Alarm, Tail
-from lmmoe.live.model import Arrays, Model, read_state, write_state
+from lmmoe.live.alarms import RELEASE, Alarm
+from lmmoe.live.model import Model
 from lmmoe.live.scoring import Floats, Judged
 
 Bits = npt.NDArray[np.bool_]
+STATE = "lmmoe live state 6"
 WARMING_UP = "warming up"  # why a row has no score that has too few rows before it
 ENOUGH = 0.5  # share of the channels that a row must have values of to be scored
 BRIDGE = 3  # missing rows in a row in whose place the last values pass; our choice
@@ -124,12 +126,12 @@ class Fleet:
         rules = threshold if isinstance(threshold, str) else np.asarray(threshold, np.float64)
         level = cache(lambda model, rule: model.threshold(rule, rows_per_day))
         self.alarms = [
-            Alarm(copy(level(model, rule)), release, model.normal)
+            Alarm(level(model, rule), release, model.normal)
             for model, rule in zip(self.models, np.broadcast_to(rules, count).tolist(), strict=True)
         ]
         self.levels = np.full(count, -np.inf)  # up to these, a score changes no alarm
         self.rows, self.counts, self.place = 0, Counter(), 0
-        self.forecasts = self.missing = None  # of the latest rows, (c, n) and (n, c)
+        self.missing: Bits | None = None  # of the latest rows (n, c)
         shape = (self.scorer.context + 1, *self.base.shape[::-1])
         self.window = np.zeros(shape, self.scorer.dtype)  # a ring, its oldest row at `place`
         self.held = self.base.copy()  # last value of each channel
@@ -155,7 +157,7 @@ class Fleet:
         silent = warming = self.seen < len(self.window)
         if missing is not None:
             silent = warming | (missing.mean(axis=1) > 1 - ENOUGH)
-        scores, errors, self.forecasts = self._judged(silent, missing)
+        scores, errors = self._judged(silent, missing)
         self.missing = missing
         for number in np.flatnonzero(~(scores <= self.levels)).tolist():
             alarm, score = self.alarms[number], float(scores[number])
@@ -168,7 +170,7 @@ class Fleet:
                 events[number] = event
             if self.accept_after is not None and self._accepted(number):
                 events[number] = "accepted"
-            self.levels[number] = -math.inf if alarm.open or alarm.tail else alarm.threshold
+            self.levels[number] = -math.inf if alarm.open else alarm.threshold
         return Tick(scores, events, why, errors)
 
     def _mended(self, rows: Floats) -> tuple[Floats, Floats, Bits | None]:
@@ -208,15 +210,12 @@ class Fleet:
         """Score the latest rows, block by block; NaN where ``silent``, or the score is none."""
         quiet = np.count_nonzero(silent)  # much quicker than `any` for one stream
         if quiet == len(silent):
-            return np.full(len(silent), np.nan), None, None
+            return np.full(len(silent), np.nan), None
         before = self.carry.copy() if quiet else None
         parts = [made.judge(self._latest(part), self.carry[:, part]) for made, part in self.blocks]
-        joined = zip(*parts, strict=True) if len(parts) > 1 else ()
-        scores, errors, forecasts = (
-            parts[0]
-            if not joined
-            else (None if one[0] is None else np.concatenate(one, axis=-1) for one in joined)
-        )
+        scores = np.concatenate([one for one, _ in parts])
+        parted = parts[0][1] is not None
+        errors = np.concatenate([one for _, one in parts], axis=-1) if parted else None
         if missing is not None and errors is not None:
             errors[missing.T] = 0
             if self.scorer.scaled:
@@ -226,7 +225,7 @@ class Fleet:
         if quiet:
             self.carry[:, silent] = before[:, silent]
             scores[silent] = np.nan
-        return scores, errors, forecasts
+        return scores, errors
 
     def _accepted(self, number: int) -> bool:
         """Follow the level of an open alarm; make it the normal one when it has stayed."""
@@ -270,11 +269,9 @@ class Fleet:
             return []
         number, made = step.stream, self.scorers[step.stream]
         values = np.full((2, len(step.errors)), np.nan)
-        if self.forecasts is not None:
-            values[0] = self.forecasts[:, number] * made.spread + made.centre + self.offset[number]
-        elif hasattr(made.detector, "forecasts"):
-            # It costs as much as the score: only where somebody asks for it.
+        if hasattr(made.detector, "forecasts"):
             latest = self._latest(slice(number, number + 1))[:, :, 0]
+            latest = latest * made.spread + made.centre if made.scaled else latest
             values[0] = made.detector.forecasts(latest)[-1] + self.offset[number]
         values[1] = self.held[number]
         if self.missing is not None:
@@ -285,24 +282,26 @@ class Fleet:
         order = np.argsort(-shares, kind="stable")[:top]
         return [dict(zip(names, rows[place], strict=True)) for place in order if shares[place] > 0]
 
-    def state(self) -> tuple[Arrays, dict[str, object]]:
-        """Give all that the next rows depend on besides models and settings; `restore` takes it."""
-        arrays = {name: getattr(self, name) for name in ARRAYS}
-        for number, alarm in enumerate(self.alarms):
-            if alarm.tail:
-                arrays[f"excesses {number}"] = alarm.tail.excesses
+    def save(self, path: str | Path, **more: object) -> Path:
+        """Write all that the next rows depend on besides models and settings, in one file.
+
+        ``more`` are plain values that `load` gives back.
+        """
         facts = {name: getattr(self, name) for name in ("rows", "place", "counts")}
         facts["alarms"] = [alarm.state for alarm in self.alarms]
-        return arrays, facts | {"models": [model.fingerprint for model in self.models]}
+        facts |= {"models": [model.fingerprint for model in self.models]} | more
+        arrays = {name: getattr(self, name) for name in ARRAYS}
+        return saving.write(path, arrays, {"format": STATE, "facts": json.dumps(facts)})
 
-    def restore(self, arrays: Arrays, facts: dict[str, object]) -> None:
-        """Go on from a `state` as if there had been no break.
+    def load(self, path: str | Path) -> dict[str, object]:
+        """Go on from what `save` wrote as if there had been no break; give all its plain values.
 
-        Thresholds that learned are taken back where the rule is the same. Raises `DataError` where
-        the state is that of other models.
+        Raises `DataError` for a damaged file, one of another kind, and other models' state.
         """
+        arrays, head = saving.read(path, STATE)
+        facts = json.loads(head["facts"])
         if facts["models"] != [model.fingerprint for model in self.models]:
-            raise DataError("the state is that of a stream with another model")
+            raise DataError("the state is that of a stream with another model", file=path)
         for name in ARRAYS:
             getattr(self, name)[...] = arrays[name]
         self.centres = self.base + self.offset
@@ -310,21 +309,10 @@ class Fleet:
         self.rows, self.place = facts["rows"], facts["place"]
         self.counts.clear()
         self.counts.update(facts["counts"])
-        for number, (alarm, known) in enumerate(zip(self.alarms, facts["alarms"], strict=True)):
-            tail = known.pop("tail")
+        for alarm, known in zip(self.alarms, facts["alarms"], strict=True):
             for name, value in known.items():
                 setattr(alarm, name, value)
-            if alarm.tail and tail and alarm.tail.q == tail["q"]:
-                alarm.tail = Tail(**tail | {"excesses": arrays[f"excesses {number}"]})
-                alarm.threshold = alarm.tail.threshold
-
-    def save(self, path: str | Path) -> Path:
-        """Write `state` as a file, complete or not there."""
-        return write_state(path, *self.state())
-
-    def load(self, path: str | Path) -> None:
-        """Take back what `save` wrote; `DataError` for anything else."""
-        self.restore(*read_state(path))
+        return facts
 
 
 class Stream(Fleet):
