@@ -27,7 +27,7 @@ FAMILY = ("LightMMoE", "CAD", "HMMoE")
 OTHERS = ("MTSExample", "PCA", "PCA windows EWMA", "k-means", "linear", "IsolationForest")
 MICRO = 1e6
 TAIL, SHARE, STATE = 5.0, 0.6, 16_000  # what is asked for
-STREAMS, EACH = 10_000, 64
+STREAMS = 10_000
 ALONE = "nothing to compare with"
 LEARNED = 2000  # rows: what was learned does not matter
 
@@ -203,18 +203,14 @@ def _many(given: Given, streams: int, turns: int) -> Iterator[Row]:
     series = np.resize(given.test, (20 * streams, given.test.shape[1]))
     ticks, turn = series.reshape(20, streams, -1), count()
     fleet = live.Fleet(model, streams)
-    each = live.Fleet([fitted("LightMMoE", given, seed=n) for n in range(EACH)])
     for _ in range(len(fleet.window)):
         fleet.step(ticks[0])
-        each.step(ticks[0, :EACH])
     programs = {
         "fleet": timed(lambda: fleet.step(ticks[next(turn) % 20])),
         "batch": timed(lambda: model.detector.decision_function(series[:streams])),
-        "each": timed(lambda: each.step(ticks[next(turn) % 20, :EACH])),
     }
     found = {name: each["seconds"] for name, each in in_turn(programs, turns).items()}
-    rates = {"fleet": streams, "batch": streams, "each": EACH}
-    rates = {name: [rates[name] / value for value in found[name]] for name in rates}
+    rates = {name: [streams / value for value in taken] for name, taken in found.items()}
     arrays = fleet.window.nbytes + fleet.held.nbytes + fleet.carry.nbytes
     yield Row(
         what=f"LightMMoE, {streams} streams in one step",
@@ -225,12 +221,6 @@ def _many(given: Given, streams: int, turns: int) -> Iterator[Row]:
         compared=ratio(rates["fleet"], rates["batch"]),
         bound=("at least", SHARE),
         remarks={"bytes of a stream": arrays / streams, "threads": os.environ["OMP_NUM_THREADS"]},
-    )
-    yield Row(
-        what=f"LightMMoE, {EACH} streams with a model each",
-        unit="rows/s",
-        ours=rates["each"],
-        yardstick=ALONE,
     )
 
 

@@ -16,7 +16,7 @@ from lmmoe.detectors import saving
 from lmmoe.detectors.base import Detector
 from lmmoe.errors import DataError
 from lmmoe.live.alarms import Alarm, checked_rule, threshold
-from lmmoe.live.model import Facts, Model
+from lmmoe.live.model import Model
 from lmmoe.live.scoring import Forecasting
 
 nan = np.nan
@@ -181,20 +181,20 @@ def test_a_missing_cell_takes_the_last_value_and_adds_nothing():
     made = stream()
     steps = [made.step(row) for row in rows]
     assert np.array_equal(rows, before, equal_nan=True)  # the caller's rows are left alone
-    parts = made.models[0].detector.channel_scores(filled)
+    parts = made.model.detector.channel_scores(filled)
     for number in (30, 31, 32):
         assert (steps[number].errors == 0).tolist() == [0, 0, 1, 0]
         assert steps[number].score == pytest.approx(parts[number, [0, 1, 3]].mean(), rel=1e-5)
-    batch = made.models[0].detector.decision_function(filled)
+    batch = made.model.detector.decision_function(filled)
     whole = [*range(WINDOW, 30), *range(33, 60)]  # rows after it see the filled cells
     assert near([steps[n].score for n in whole], batch[whole])
     assert made.counts == {"filled cells": 3, "infinite cells": 1}
     other = stream("PCA")  # scores the row as filled, but does not blame the cell
     steps = [other.step(row) for row in rows]
-    assert near([s.score for s in steps], other.models[0].detector.decision_function(filled))
+    assert near([s.score for s in steps], other.model.detector.decision_function(filled))
     assert steps[31].errors[2] == 0
     made = stream("MTSExample")
-    step = made.step(np.array(made.models[0].facts.means))  # no error at all
+    step = made.step(np.array(made.model.facts.means))  # no error at all
     assert step.score == 0 and step.shares.tolist() == [0, 0, 0, 0] and made.explain(step) == []
 
 
@@ -235,7 +235,7 @@ def test_no_row_of_numbers_breaks_a_stream(rows):
 def test_missing_rows_are_bridged_and_a_restart_fills_the_window_anew():
     for name in ("LightMMoE", "PCA windows EWMA"):
         made = stream(name, threshold=0.0)
-        batch, first = made.models[0].detector.decision_function, made.scorer.context
+        batch, first = made.model.detector.decision_function, made.scorer.context
         scores(made, TEST[:30])
         made.bridge(2)
         filled = np.concatenate([TEST[:30], TEST[[29, 29]], TEST[32:60]])
@@ -262,7 +262,7 @@ def test_a_level_that_stays_becomes_the_normal_one():
         }
         assert made.offset[0, [1, 2]] == pytest.approx([36] * 2, abs=3)
         # From then on, rows are scored as if the level had always been there.
-        batch = made.models[0].detector.decision_function(rows[100:] - made.offset)
+        batch = made.model.detector.decision_function(rows[100:] - made.offset)
         assert near(scores(made, rows[300:]), batch[200:])
 
 
@@ -298,14 +298,6 @@ def test_each_stream_of_a_fleet_gives_what_it_gives_alone():
         options = {"threshold": "pot:0.05", "accept_after": 20}
         alone = [live.Stream(made, **options) for _ in range(count)]
         compare(live.Fleet(made, count, **options), alone, data(count, 60, missing=0.1))
-    models = [
-        Model(fitted("LightMMoE", seed=n), Facts.of(TRAIN + n, NAMES, rows_per_day=DAY))
-        for n in range(4)
-    ]
-    models.insert(2, models[1])
-    fleet = live.Fleet(models, threshold=RULE)
-    assert [part.stop - part.start for _, part in fleet.blocks] == [1, 2, 1, 1]
-    compare(fleet, [live.Stream(one, threshold=RULE) for one in models], data(5, 50, 0.05))
 
 
 def test_a_row_that_does_not_come_is_bridged_and_a_long_gap_starts_afresh():
@@ -347,19 +339,11 @@ def test_saved_at_any_row_a_fleet_goes_on_to_the_bit(tmp_path_factory, cut):
     assert second.counts == whole.counts
 
 
-def test_fleets_that_cannot_be_are_refused(tmp_path):
+def test_the_state_of_another_fleet_is_refused(tmp_path):
     path = live.Fleet(model(), 3, threshold=1.0).save(tmp_path / "state.safetensors")
-    with pytest.raises(DataError, match="that of a stream with another model"):
-        live.Fleet(model(), 4, threshold=1.0).load(path)
-    made = live.Fleet(model(), 2, threshold=[1.0, 2.0])
-    assert [alarm.threshold for alarm in made.alarms] == [1.0, 2.0]
-    for models, options, message in (
-        ([model(), model("LightMMoE", window=9)], {}, "look back differently"),
-        ([], {}, "no streams: give their number"),
-        ([model()] * 2, {"threshold": [1.0, 2.0, 3.0]}, "broadcast"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            live.Fleet(models, **{"threshold": 1.0} | options)
+    for other in (live.Fleet(model(), 4, threshold=1.0), live.Fleet(model("CAD"), 3, threshold=1)):
+        with pytest.raises(DataError, match="that of a stream with another model"):
+            other.load(path)
 
 
 # --- models and their facts ---
