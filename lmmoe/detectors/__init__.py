@@ -54,6 +54,9 @@ PRESETS: dict[str, tuple[str, dict[str, object]]] = {
     "ridge VAR": ("linear.RidgeVAR", {}),
     "row index": ("baselines.RowIndex", {}),
     "SmartSimpleAD": ("baselines.SmartSimpleAD", {}),
+    "ThreeViews": ("three_views.ThreeViews", {}),
+    "ThreeViews + D": ("three_views.ThreeViews", {"views": "ABCD"}),
+    "ThreeViews prompt": ("three_views.ThreeViews", {"smoothing": 1.0}),
     "untrained LightMMoE": ("mixture.Mixture", {"epochs": 0}),
     "USAD": ("autoencoders.USAD", {"epochs": 30, "batch": 256}),
 }

@@ -100,7 +100,7 @@ class Detector:
         self.n_features_in_ = rows.shape[1]
         with self._threads():
             self._fit(rows)
-            self.decision_scores_ = self._score(rows)
+            self.decision_scores_ = self._training_scores(rows)
         self.threshold_ = float(np.quantile(self.decision_scores_, 1 - self.contamination))
         self.labels_ = (self.decision_scores_ > self.threshold_).astype(int)
         return self
@@ -196,6 +196,10 @@ class Detector:
             return 0
         cut = rows - int(self.held_out * rows)
         return cut if cut >= self.min_rows else rows
+
+    def _training_scores(self, rows: Floats) -> Floats:
+        """Score the training rows ``(t,)``, just after ``_fit``."""
+        return self._score(rows)
 
     def _score(self, rows: Floats) -> Floats:
         """Score all rows: ``(t,)``."""

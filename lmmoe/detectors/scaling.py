@@ -61,15 +61,15 @@ def moving_average(values: Floats, weights: npt.ArrayLike, *, centred: bool = Tr
     return sums / np.convolve(np.ones(len(values)), weights)[part]
 
 
-def ewma(values: Floats, share: float) -> Floats:
-    """Exponentially weighted mean down the columns of ``(t, c)``, started at the first row.
+def ewma(values: Floats, share: float, start: Floats | None = None) -> Floats:
+    """Exponentially weighted mean down the columns of ``(t, c)``.
 
-    s_0 = x_0, s_t = a x_t + (1 - a) s_(t-1) with a = ``share`` (Roberts, Technometrics 1959); 0
-    leaves the values as they are.
+    s_t = a x_t + (1 - a) s_(t-1) with a = ``share`` (Roberts, Technometrics 1959); 0 leaves the
+    values as they are. What is before the first row is ``start`` ``(c,)``, by default that row.
     """
     from scipy.signal import lfilter
 
     if share == 0:
         return values
-    start = (1 - share) * values[:1]
-    return lfilter([share], [1, share - 1], values, axis=0, zi=start)[0]
+    before = values[0] if start is None else start
+    return lfilter([share], [1, share - 1], values, axis=0, zi=(1 - share) * before[None])[0]
