@@ -6,7 +6,6 @@ Axes: t rows, c channels, w rows of a window.
 from typing import Annotated, NamedTuple
 
 import numpy as np
-
 from pydantic import Field
 
 from lmmoe.detectors.base import Detector, Part, Positive, Whole, blocks

@@ -18,9 +18,10 @@ from lmmoe.data import reading
 from lmmoe.detectors import Detector, saving
 from lmmoe.detectors import detector as make
 from lmmoe.detectors.mixture import Mixture
+from lmmoe.detectors.three_views import ThreeViews
 from lmmoe.errors import DataError
 from lmmoe.live.alarms import threshold
-from lmmoe.live.scoring import Forecasting, Sliding
+from lmmoe.live.scoring import Forecasting, Sliding, Viewing
 
 Floats = npt.NDArray[np.float64]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -105,14 +106,14 @@ class Model:
         return None if made.rescales or learned > first else made.decision_scores_[first:]
 
     @cached_property
-    def scorer(self) -> Forecasting | Sliding:
+    def scorer(self) -> Forecasting | Viewing | Sliding:
         """What scores rows one by one, the quickest; `DataError` where no live score exists."""
         made = self.detector
         if made.rescales:
             raise DataError(f"{made.name} has no live score: its scores depend on all rows given")
         if isinstance(made, Mixture):
             return Forecasting(made)
-        return Sliding(made, self.facts)
+        return Viewing(made) if isinstance(made, ThreeViews) else Sliding(made, self.facts)
 
     @cached_property
     def normal(self) -> float:

@@ -16,6 +16,7 @@ import torch
 from lmmoe import training
 from lmmoe.detectors import Detector
 from lmmoe.detectors.mixture import Mixture
+from lmmoe.detectors.three_views import MOST, REACH, SHARES, ThreeViews
 from lmmoe.errors import DataError
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Forecasting:
 
     scaled = True
     block, dtype, ewma, far = 64, np.float32, 0.0, FAR  # 64 streams at a time: the quickest
+    carried = 0
 
     def __init__(self, made: Mixture) -> None:
         self.detector, self.network = made, copy.deepcopy(made.network).cpu()
@@ -61,7 +63,7 @@ class Sliding:
     """
 
     scaled = False  # rows are kept as they come
-    block, dtype = 512, np.float64
+    block, dtype, carried = 512, np.float64, 1
 
     def __init__(self, made: Detector, facts: "Facts | None") -> None:
         self.ewma, self.detector = getattr(made, "ewma", 0.0), copy.copy(made)
@@ -81,7 +83,7 @@ class Sliding:
         self._try_out()
 
     def judge(self, rows: Floats, carry: Floats) -> Judged:
-        """Score the last of kept rows; bring ``carry`` ``(c, n)`` up to date.
+        """Score the last of kept rows; bring ``carry`` ``(1, c, n)`` up to date.
 
         It holds the errors' weighted means so far, NaN where there are none.
         """
@@ -91,8 +93,8 @@ class Sliding:
         errors = self.detector.channel_scores(series)[last].T if self.shares else None
         if not self.ewma:
             return self.detector.decision_function(series)[last], errors
-        smooth = self.ewma * errors + (1 - self.ewma) * carry
-        carry[:] = errors = np.where(np.isnan(carry), errors, smooth)
+        smooth = self.ewma * errors + (1 - self.ewma) * carry[0]
+        carry[0] = errors = np.where(np.isnan(smooth), errors, smooth)
         return errors.mean(axis=0), errors
 
     def _try_out(self) -> None:
@@ -108,3 +110,66 @@ class Sliding:
                 f"the {size} rows up to it",
                 hint="Watch with a detector that scores each row by the rows before it",
             )
+
+
+class Viewing:
+    """`ThreeViews`, with all that it remembers carried from row to row.
+
+    ``carry`` ``(k, c, n)`` holds, each a row of channels: the slow means of rows and of errors, the
+    row before, the two smoothed speeds; the smoothed A and C (in their first channel); the last
+    rows without their drift. It begins where the training rows end.
+    """
+
+    scaled = False
+    block, dtype, ewma, context = 512, np.float64, 0.0, 0
+
+    def __init__(self, made: ThreeViews) -> None:
+        self.detector, self.known = made, {n: part[..., None] for n, part in made._learned.items()}
+        self.centre, self.spread, self.far = made._scaling.shift, made._scaling.scale, FAR
+        self.carried = 7 + made.width
+        directions = made._learned["directions"]
+        self.directions, self.back = directions, directions[:, -len(self.centre) :].T.copy()
+
+    def judge(self, rows: Floats, carry: Floats) -> Judged:
+        """Score the last of kept rows; bring ``carry`` up to date."""
+        made, known, channels = self.detector, self.known, len(self.centre)
+        row = (rows[-1] - self.centre[:, None]) / self.spread[:, None]
+        drift, bias, before, speed, error_speed, smooth_a, smooth_c = carry[:7]
+        fresh = np.isnan(drift[0])
+        if fresh.any():
+            begin = {"drift": drift, "bias": bias, "speed B": speed, "speed D": error_speed}
+            begin |= {"mean A": smooth_a, "mean C": smooth_c}
+            for name, part in begin.items():
+                part[:, fresh] = known.get(name, 0.0)
+            before[:, fresh] = row[:, fresh]
+        above = row - drift
+        carry[7:-1] = carry[8:]
+        carry[-1] = above
+        if fresh.any():
+            carry[7:, :, fresh] = above[:, fresh]
+        window = carry[7:].reshape(made.width * channels, -1) - known["mean"]
+        left = window[-channels:] - self.back @ (self.directions @ window) - bias
+        bias += made.pace * (np.clip(left + bias, -REACH, REACH) - bias)
+        drift += made.pace * (np.clip(row, -REACH, REACH) - drift)
+        errors = np.abs(left)
+        speed += SHARES["B"] * (np.abs(row - before) - speed)
+        error_speed += SHARES["D"] * (errors - error_speed)
+        before[:] = row
+        parts = {"A": errors / known["unit"], "C": np.abs(above)}
+        for view, pace in (("B", speed), ("D", error_speed)):
+            if view in made.views:
+                far = (pace - known[f"speed {view}"]) / known[f"spread {view}"]
+                parts[view] = np.clip(far, 0, MOST)
+        found, scores = np.zeros(row.shape), np.zeros(row.shape[1])
+        for view in made.views:
+            part = parts[view]
+            sums = part.sum(axis=0)
+            height = sums / channels
+            if view in "AC":
+                smooth = (smooth_a if view == "A" else smooth_c)[0]
+                smooth += made.smoothing * (height - smooth)
+                height = smooth
+            added = np.log1p(height / known[f"mean {view}"][0])
+            scores += added
+            found += part * (added / np.maximum(sums, np.finfo(float).tiny))
+        return scores, found

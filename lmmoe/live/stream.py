@@ -110,7 +110,7 @@ class Fleet:
         shape = (self.scorer.context + 1, len(self.base), streams)
         self.window = np.zeros(shape, self.scorer.dtype)  # a ring, its oldest row at `place`
         self.held = np.tile(self.base, (streams, 1))  # last value of each channel
-        self.carry = np.full(shape[1:], np.nan)
+        self.carry = np.full((self.scorer.carried, *shape[1:]), np.nan)
         self.offset, self.lifted = np.zeros_like(self.held), np.zeros_like(self.held)
         self.centres: Floats = self.base  # with the offsets, where a level was accepted
         self.seen, self.gone, self.since = (np.zeros(streams, dtype=np.int64) for _ in range(3))
@@ -190,7 +190,7 @@ class Fleet:
         before = self.carry.copy() if quiet else None
         size = self.scorer.block  # streams that are scored together
         blocks = [slice(first, first + size) for first in range(0, len(silent), size)]
-        parts = [self.scorer.judge(self._latest(one), self.carry[:, one]) for one in blocks]
+        parts = [self.scorer.judge(self._latest(one), self.carry[..., one]) for one in blocks]
         scores = np.concatenate([one for one, _ in parts])
         parted = parts[0][1] is not None
         errors = np.concatenate([one for _, one in parts], axis=-1) if parted else None
@@ -201,7 +201,7 @@ class Fleet:
                 sums = errors[:, some].sum(axis=0, dtype=np.float64)
                 scores[some] = sums / np.count_nonzero(~missing[some], axis=1)
         if quiet:
-            self.carry[:, silent] = before[:, silent]
+            self.carry[..., silent] = before[..., silent]
             scores[silent] = np.nan
         return scores, errors
 
@@ -219,7 +219,7 @@ class Fleet:
         self.window[:, :, number] -= change / (self.spread if self.scorer.scaled else 1)
         self.offset[number] += change
         self.centres = self.base + self.offset
-        self.carry[:, number] = np.nan
+        self.carry[..., number] = np.nan
         self.alarms[number].open, self.since[number] = False, 0
         return True
 
@@ -232,7 +232,7 @@ class Fleet:
     def restart(self, which: Bits | slice = slice(None)) -> None:
         """Forget the rows so far, as after a gap: the next ones have no score; alarms end."""
         self.seen[which] = self.since[which] = 0
-        self.carry[:, which] = np.nan
+        self.carry[..., which] = np.nan
         for number in np.arange(len(self.alarms))[which]:
             self.alarms[number].open = False
 
