@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import QUICK, waves
+from small import waves
 from watched import DAY, NAMES, TEST, TRAIN, csv, fitted, model, near
 
 import lmmoe
@@ -15,7 +15,7 @@ from lmmoe import detector, detectors, live, metrics
 from lmmoe.detectors import saving
 from lmmoe.detectors.base import Detector
 from lmmoe.errors import DataError
-from lmmoe.live.alarms import Alarm, checked_rule, threshold
+from lmmoe.live.alarms import Alarm, checked_rule, episodes, threshold
 from lmmoe.live.model import Model
 from lmmoe.live.scoring import Forecasting
 
@@ -44,36 +44,62 @@ def opened(scores, alarm):
 
 
 def test_an_alarm_ends_after_ten_quiet_rows_and_opens_again():
-    alarm = Alarm(2.0, release=0.5)
-    rows = [3.0] + [1.5] * 9 + [1.01] + [1.0] * 9 + [5.0] + [1.0] * 10 + [2.5]
-    assert opened(rows, alarm) == [0, 31]
-    alarm = Alarm(2.0, release=0.5)
-    opened(rows[:30], alarm)
-    assert alarm.open and (alarm.first, alarm.last, alarm.peak, alarm.quiet) == (0, 20, 5.0, 9)
-    alarm.step(1.0, 30)
-    assert not alarm.open
-    swinging = np.tile([2.1, *[1.7] * 12], 5)
-    assert len(opened(swinging, Alarm(2.0, release=1.0))) == 5
-    assert len(opened(swinging, Alarm(2.0, release=0.8))) == 1
-
-
-def test_rounding_and_common_scores_keep_no_alarm_open():
-    assert opened([2.00001, 2.000021], Alarm(2.0)) == [1]
+    alarm = Alarm(2.0)
+    rows = [3.0] + [1.5] * 8 + [2.5] + [1.0] * 9 + [5.0] + [1.0] * 10 + [2.5]
+    assert opened(rows, alarm) == [0, 30]
+    alarm = Alarm(2.0)
+    opened(rows[:29], alarm)
+    assert alarm.open and (alarm.first, alarm.last, alarm.peak, alarm.quiet) == (0, 19, 5.0, 9)
+    assert alarm.step(1.0, 29) == "ended" and not alarm.open
+    assert opened([2.00001, 2.000021], Alarm(2.0)) == [1]  # not by rounding
     assert opened([0.0, 1e-13, 2e-12], Alarm(0.0)) == [2]
     assert opened([-2.00001, -1.99999, -1.99997], Alarm(-2.0)) == [2]
-    # Of constant rows all scores are alike, and the threshold is such a score.
-    rows = [1.0, 5.0, *[1.000001] * 10, 1.0]
-    endless, ending = Alarm(1.0), Alarm(1.0, normal=1.0)
-    assert opened(rows, endless) == opened(rows, ending) == [1]
-    assert endless.open and not ending.open
-    rows = np.tile([3.0, 1e6, 0.1, -7.0], (300, 1))
-    shown = np.concatenate([rows[:60], rows[:10] + 50, rows[:120]])
-    for name in ("LightMMoE", "linear", "MTSExample"):
-        made = detector(name, **QUICK.get(name, {})).fit(rows)
-        follow = live.Stream(Model(made), rows_per_day=100)
-        events = [follow.step(row).event for row in shown]
-        assert [event for event in events if event] == ["opened", "ended"]
-        assert events.index("opened") == 60
+
+
+def naive(values, level, minutes, per_day):
+    """The rule as it is written down: events, rows in alarm, the level at the end."""
+    events, inside, is_open, cut = [], [], False, -2
+    for row, value in enumerate(values):
+        event = ""
+        if not is_open and value > level:
+            is_open, start, quiet = True, row, 0
+            event, level = "still" if cut == row - 1 else "opened", level + 0.1
+            inside.append(row)
+        elif is_open:
+            inside.append(row)
+            quiet = 0 if value > level else quiet + 1
+            level += 0.1 * minutes / 60
+            if quiet >= max(1, round(10 / minutes)):
+                is_open, event = False, "ended"
+            elif row - start >= round(60 / minutes):
+                is_open, event, cut = False, "ended", row
+                level += 0.25 * max(value - level, 0)
+        events.append(event)
+        level = max(0, level - 0.1 * per_day * minutes / 1440)
+    return events, inside, level
+
+
+scores_of_any_kind = st.lists(st.integers(-30, 500).map(lambda one: one / 10 + 0.037), min_size=1)
+
+
+@settings(deadline=None)
+@given(
+    scores_of_any_kind.map(lambda one: np.repeat(one, 7)),
+    st.floats(0, 5),
+    st.sampled_from([0.5, 1.0, 5.0, 30.0]),
+    st.floats(0.1, 50),
+)
+def test_alarms_and_hours_in_alarm_are_paid_for_whatever_the_scores(values, level, minutes, daily):
+    alarm = Alarm(level, daily, minutes)
+    found = [alarm.step(value, row) for row, value in enumerate(values.tolist())]
+    events, inside, last = naive(values.tolist(), level, minutes, daily)
+    assert found == events
+    assert alarm.level_at(len(values)) == pytest.approx(last, abs=1e-9)
+    count = events.count("opened") + events.count("still")
+    hours = (len(inside) - count) * minutes / 60  # the row that opens an alarm pays for the alarm
+    assert count + hours <= daily * len(values) * minutes / 1440 + (last - level) / 0.1 + 1e-6
+    spans = episodes(values, Alarm(level, daily, minutes))
+    assert [row for first, end, _ in spans for row in range(first, end)] == inside
 
 
 @settings(deadline=None)
@@ -84,7 +110,7 @@ def test_without_a_release_level_these_are_the_alarms_that_the_metric_counts(row
     counted = metrics.alarms(
         labels=labels, scores=scores, threshold=level, rows_per_day=len(labels)
     )
-    alarm, found = Alarm(float(level), release=1.0), []
+    alarm, found = Alarm(float(level)), []
     for row, score in enumerate(scores):
         if alarm.step(score, row) == "opened":
             found.append([row, row])
@@ -100,7 +126,7 @@ def test_rules_are_the_metrics_thresholds_or_refused():
     assert threshold("pot:0.001", SCORES, None) == metrics.pot(SCORES, q=1e-3)
     assert threshold(2.5, None, None) == threshold("2.5", None, None) == 2.5
     for rule in ("", "often:1", "quantile:2", "pot:-1", "budget:inf", "nan", ":"):
-        with pytest.raises(DataError, match="no threshold .* Use a number, or one of budget"):
+        with pytest.raises(DataError, match="no threshold .* Use a number, or one of alarms"):
             checked_rule(rule)
     for arguments, message in (
         (("pot", None, None), "no scores of rows that it was not fitted on: no pot"),
@@ -109,8 +135,6 @@ def test_rules_are_the_metrics_thresholds_or_refused():
     ):
         with pytest.raises(DataError, match=message):
             threshold(*arguments)
-    with pytest.raises(DataError, match="release=1.1: a share of the threshold is needed"):
-        Alarm(1.0, 1.1)
 
 
 # --- one stream ---
@@ -324,7 +348,7 @@ def test_a_row_that_does_not_come_is_bridged_and_a_long_gap_starts_afresh():
 def test_saved_at_any_row_a_fleet_goes_on_to_the_bit(tmp_path_factory, cut):
     path = tmp_path_factory.mktemp("fleet") / "state.safetensors"
     made = model("PCA windows EWMA") if cut % 2 else model()
-    options = {"threshold": "pot:0.05", "accept_after": 15}
+    options = {"threshold": "alarms:20", "accept_after": 15}
     whole, first, second = (live.Fleet(made, 3, **options) for _ in range(3))
     rows = data(3, 60, missing=0.1)
     ticks = [whole.step(row) for row in rows]
@@ -335,7 +359,7 @@ def test_saved_at_any_row_a_fleet_goes_on_to_the_bit(tmp_path_factory, cut):
         again = second.step(row)
         assert np.array_equal(again.scores, tick.scores, equal_nan=True)
         assert again.events == tick.events and again.why == tick.why
-    assert [a.threshold for a in second.alarms] == [a.threshold for a in whole.alarms]
+    assert second.alarms == whole.alarms
     assert second.counts == whole.counts
 
 
@@ -355,11 +379,11 @@ def test_calibration_scores_and_thresholds_are_those_of_rows_held_out():
     assert model(held_out=0.0).calibration is model("SmartSimpleAD").calibration is None
     assert len(model("MTSExample").calibration) == 40  # learns its scaling alone
     expected = metrics.alarm_budget(made.calibration, DAY, per_day=1)
-    assert live.Stream(made).alarm.threshold == expected
+    assert live.Stream(made, threshold="budget").threshold == expected
     bare = Model(made.detector)
-    assert live.Stream(bare, rows_per_day=DAY).alarm.threshold == expected
+    assert live.Stream(bare, threshold="budget", rows_per_day=DAY).threshold == expected
     with pytest.raises(DataError, match="needs to know how many rows make a day"):
-        live.Stream(bare)
+        live.Stream(bare, threshold="budget")
 
 
 SETTINGS = {"window": 4, "experts": 2, "kernels": [2], "hidden": 4, "out": 3, "tower": 2}

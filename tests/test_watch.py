@@ -567,7 +567,10 @@ def test_fit_and_what_the_commands_refuse(tmp_path, capsys, monkeypatch):
     assert main(["fit", str(table), "-o", str(out), *sets]) == 0
     made = Model.load(out)
     assert made.detector.kernels == [2]
-    assert f"budget:1 {live.Stream(made).alarm.threshold:.6g}\n" in capsys.readouterr().out
+    assert (
+        f"budget:1 {live.Stream(made, threshold='budget').threshold:.6g}\n"
+        in capsys.readouterr().out
+    )
     before = [table.read_bytes(), out.read_bytes()]
     same_file = "read and to be written at once"
     for words, message in (

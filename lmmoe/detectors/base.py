@@ -51,6 +51,7 @@ class Detector:
     version = 1  # raise it with every change that moves a score by more than 1e-6
     seeded = True  # False where the seed changes nothing: one run then stands for all
     savable = True  # False where what it learned is more than arrays
+    logarithmic = False  # True where scores are sums of logarithms
     rescales = False  # True where scores are scaled over the rows given: no threshold carries over
     scaling: ClassVar[str] = "z-score"  # a rule of `Scaling.of`
     held_out: ClassVar[float | None] = None  # None: it learns no more than its scaling

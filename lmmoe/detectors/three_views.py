@@ -55,6 +55,7 @@ class ThreeViews(Detector):
     name = "ThreeViews"
     seeded = False
     held_out = 0.1
+    logarithmic = True
 
     width: Whole = 8
     components: Whole = 30
@@ -136,7 +137,7 @@ class ThreeViews(Detector):
         return {view: parts[view]() for view in self.views}
 
     def _smoothed(self, views: dict[str, Floats]) -> dict[str, Floats]:
-        """Smooth A and C ``(t,)``; they go on from their means in training, once these are known."""
+        """Smooth A and C ``(t,)``, from their means in training on, once these are known."""
         starts = {view: self._learned.get(f"mean {view}") for view in views}
         return {
             view: ewma(line[:, None], self.smoothing, starts[view])[:, 0] if view in "AC" else line

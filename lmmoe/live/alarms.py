@@ -1,14 +1,16 @@
-"""When an alarm opens and ends, and thresholds set without labels.
+"""When an alarm opens and ends, and levels set without labels.
 
-A rule for a threshold is written as a word with a number: ``budget:1`` (at most one alarm a day on
-the calibration rows, `lmmoe.metrics.alarm_budget`), ``quantile:0.99`` (`lmmoe.metrics.quantile`),
-``pot:0.0001`` (`lmmoe.metrics.pot`), or the threshold itself, such as ``12.5``. A word alone takes
-the number in `DEFAULTS`.
+A rule is written as a word with a number: ``alarms:2`` (so many alarms and hours in alarm a day are
+paid for, `Alarm`), or a level that stays: ``budget:1`` (at most one alarm a day on the calibration
+rows, `lmmoe.metrics.alarm_budget`), ``quantile:0.99`` (`lmmoe.metrics.quantile`), ``pot:0.0001``
+(`lmmoe.metrics.pot`), or a number, such as ``12.5``. A word alone takes the number in `DEFAULTS`.
 """
 
 import math
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,65 +20,130 @@ from lmmoe.metrics import alarm_budget, pot, quantile
 from lmmoe.metrics.alarms import APART
 
 Floats = npt.NDArray[np.float64]
-DEFAULTS = {"budget": 1.0, "quantile": 0.99, "pot": 1e-4}
-RELEASE = 0.8  # of the threshold: our choice
+DEFAULTS = {"alarms": 2.0, "budget": 1.0, "quantile": 0.99, "pot": 1e-4}
 # Live scores are as near as this to the same rows' batch scores, as a share: a row that sets the
 # threshold must not be above it when it comes again.
 ROUNDING = 1e-5
 # What single precision leaves of a squared error where rows hardly differ, in squared deviations.
 TINY = 1e-12
+DAY = 1440.0  # minutes; rows whose times are not known count as minutes
+# Of the rule "alarms": what an alarm, or an hour in alarm, raises the level by; how much nearer the
+# level comes to a score that outlasts an alarm.
+COST, NEARER = 0.1, 0.25
+QUIET, LONGEST = 10, 60  # minutes without a loud row that end an alarm; after which it ends anyway
+LEAST = 1e-6  # score: lower ones have no logarithm to speak of
+
+
+class Units(NamedTuple):
+    """How a score becomes one that levels are compared with: its distance from a common score.
+
+    In the logarithm where scores are not sums of logarithms, and in units of the distance from the
+    median of the training scores to their 99 % quantile.
+    """
+
+    centre: float = 0.0
+    spread: float = 1.0
+    logarithm: bool = False
+
+    @classmethod
+    def of(cls, training: Floats, *, logarithm: bool, rows_per_day: float) -> "Units":
+        """Take them from training scores ``(t,)``, less the first day or quarter of these."""
+        scores = training[min(int(rows_per_day), len(training) // 4) :]
+        scores = np.log(np.maximum(scores, LEAST)) if logarithm else scores
+        middle, high = np.quantile(scores, [0.5, 0.99])
+        return cls(float(middle), max(float(high - middle), 0.001), logarithm)
+
+    def __call__(self, scores: npt.ArrayLike) -> Floats:
+        """Turn scores of any shape into these units."""
+        values = np.log(np.maximum(scores, LEAST)) if self.logarithm else np.asarray(scores)
+        return (values - self.centre) / self.spread
+
+    def score(self, value: float) -> float:
+        """Turn a value in these units into a score."""
+        plain = value * self.spread + self.centre
+        return math.exp(plain) if self.logarithm else plain
 
 
 @dataclass(slots=True)
 class Alarm:
-    """An alarm with hysteresis in height and in time.
+    """An alarm of one stream; scores come in `Units`.
 
-    It opens with a row above ``threshold``, and ends after ``APART`` rows in a row (10) of which
-    none is above ``release`` times the threshold. With a release of 1 these are the alarms that
-    `lmmoe.metrics.alarms` counts; a lower one gives fewer and longer ones, for scores that swing
-    about the threshold. ``normal`` is the score of a common row: the level that ends an alarm is
-    not set below it (but never above the threshold), for then no alarm would end. "Above" is by
-    more than rounding.
+    It opens with a row above ``level``, by more than rounding, and ends with the ``quiet``-est row
+    in a row that is not above it (`APART` of them). A level of the rule "alarms" moves: each alarm
+    raises it by 0.1, and so does each hour in alarm; in every day it falls by 0.1 for each of the
+    ``per_day`` alarms, to 0 at the lowest. So alarms and hours in alarm are at most ``per_day`` a
+    day, but for what the level has risen, divided by 0.1; whatever the scores. There an alarm ends
+    after ten quiet minutes, and after an hour anyway: the level then goes a quarter of the way to a
+    score that is still above it, and an alarm that opens with the next row is still the same one.
+    The rule is this project's own.
     """
 
-    threshold: float
-    release: float = RELEASE
-    normal: float = -math.inf
+    level: float
+    per_day: float | None = None  # None: the level stays
+    minutes: float = 1.0  # from row to row
+    at: int = 0  # row for which the level is right
     open: bool = False
-    quiet: int = 0  # rows in a row that were not above the release level
+    quiet: int = 0  # rows in a row that were not above the level
     peak: float = 0.0  # highest score of the alarm
     first: int = -1  # row that opened it
-    last: int = -1  # latest row above the release level
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.release <= 1:
-            raise DataError(f"release={self.release}: a share of the threshold is needed, 0 to 1")
+    last: int = -1  # latest row above the level
+    cut: int = -2  # row in which an alarm last ended by its length
 
     def step(self, score: float, row: int) -> str:
-        """Take a row's score; "opened" or "ended" where that happens with it, else ""."""
-        if not self.open:
-            if not above(score, self.threshold):
-                return ""
+        """Take a row's score: "opened", "still" or "ended" where that happens with it, else ""."""
+        self.level, self.at = self.level_at(row), row
+        loud, event = above(score, self.level), ""
+        moves = self.per_day is not None
+        if self.open:
+            self.quiet = 0 if loud else self.quiet + 1
+            self.last, self.peak = (row, max(self.peak, score)) if loud else (self.last, self.peak)
+            self.level += moves * COST * self.minutes / 60
+            if self.quiet >= (max(1, round(QUIET / self.minutes)) if moves else APART):
+                self.open, event = False, "ended"
+            elif moves and row - self.first >= round(LONGEST / self.minutes):
+                self.open, event, self.cut = False, "ended", row
+                self.level += NEARER * max(score - self.level, 0)
+        elif loud:
+            event = "still" if self.cut == row - 1 else "opened"
             self.open, self.quiet, self.peak, self.first, self.last = True, 0, score, row, row
-            return "opened"
-        ending = min(max(self.release * self.threshold, self.normal), self.threshold)
-        if above(score, ending):
-            self.quiet, self.last, self.peak = 0, row, max(self.peak, score)
-        else:
-            self.quiet += 1
-            self.open = self.quiet < APART
-        return "" if self.open else "ended"
+            self.level += moves * COST
+        return event
 
     @property
-    def state(self) -> dict[str, object]:
-        """What a restart must know; threshold, release and normal are settings."""
-        known = asdict(self)
-        return {name: known[name] for name in ("open", "quiet", "peak", "first", "last")}
+    def fall(self) -> float:
+        """How far the level falls from row to row."""
+        return COST * (self.per_day or 0.0) * self.minutes / DAY
+
+    def level_at(self, row: int) -> float:
+        """The level that a row's score is held against."""
+        if self.per_day is None:
+            return self.level
+        return max(0.0, self.level - self.fall * (row - self.at))
 
 
 def above(score: float, level: float) -> bool:
     """Tell whether a live score is above a level by more than rounding."""
     return score > level + ROUNDING * abs(level) + TINY
+
+
+def episodes(scores: Floats, alarm: Alarm) -> Iterator[tuple[int, int, bool]]:
+    """Give the alarms of scores ``(t,)`` in `Units`: first row, row after the last, if a new one.
+
+    Rows without a score (NaN) do not exist for an alarm.
+    """
+    floor = -math.inf if alarm.per_day is None else 0.0  # up to it nothing opens
+    floor = min(floor, alarm.level)
+    new = True
+    for row in np.flatnonzero(~np.isnan(scores)).tolist():
+        score = float(scores[row])
+        if not alarm.open and score <= floor:
+            continue
+        event = alarm.step(score, row)
+        new = event == "opened" if event in ("opened", "still") else new
+        if event == "ended":
+            yield alarm.first, row + 1, new
+    if alarm.open:
+        yield alarm.first, len(scores), new
 
 
 def checked_rule(rule: str | float) -> tuple[str, float]:
@@ -92,13 +159,13 @@ def checked_rule(rule: str | float) -> tuple[str, float]:
     except ValueError:
         value = math.nan
     if not 0 <= value <= (1 if word in ("quantile", "pot") else sys.float_info.max):
-        hint = f"Use a number, or one of {', '.join(DEFAULTS)}, as in 'budget:1'"
+        hint = f"Use a number, or one of {', '.join(DEFAULTS)}, as in 'alarms:2'"
         raise DataError(f"no threshold {str(rule)!r}", hint=hint)
     return word, value
 
 
 def threshold(rule: str | float, calibration: Floats | None, rows_per_day: float | None) -> float:
-    """Give a rule's threshold.
+    """Give a rule's level at the start, as a score; that of "alarms" is the budget of one a day.
 
     Raises `DataError` where the rule needs calibration scores ``(n,)`` or ``rows_per_day`` and
     there are none.
@@ -113,8 +180,12 @@ def threshold(rule: str | float, calibration: Floats | None, rows_per_day: float
         problem = "an alarm budget needs to know how many rows make a day"
         raise DataError(problem, hint="Fit on rows with times, or give rows_per_day")
     try:
-        if word == "budget":
-            return alarm_budget(calibration, rows_per_day, per_day=value)
-        return quantile(calibration, value) if word == "quantile" else pot(calibration, q=value)
+        if word == "quantile":
+            return quantile(calibration, value)
+        if word == "pot":
+            return pot(calibration, q=value)
+        per_day = value if word == "budget" else 1.0
+        daily = DAY if rows_per_day is None else rows_per_day
+        return alarm_budget(calibration, daily, per_day=per_day)
     except ValueError as error:
         raise DataError(f"threshold {str(rule)!r}: {error}") from error

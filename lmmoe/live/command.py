@@ -45,10 +45,11 @@ def add(commands: argparse._SubParsersAction) -> None:
         "and write one JSON line per alarm on standard output; all else is on standard error.",
     )
     watch.add_argument("path", metavar="model", help="a file that 'fit' wrote")
-    rules = "budget:PER_DAY (default: budget:1), quantile:SHARE, pot:RISK or a number"
+    rules = "in place of --alarms: budget:PER_DAY, quantile:SHARE, pot:RISK or a number"
+    how = {"dest": "threshold", "type": "alarms:{}".format, "metavar": "PER_DAY"}
+    watch.add_argument("--alarms", **how, help="alarms and hours in alarm allowed (default: 2)")
     for option, kind, metavar, text in (
         ("--threshold", str, "RULE", rules),
-        ("--release", float, "SHARE", "of the threshold that ends alarms (default: 0.8)"),
         ("--accept-after", int, "ROWS", "take a level that stays as normal"),
         ("--step", float, "TIME", "between rows, to see gaps"),
         ("--top", int, "N", "channels to name (default: 5)"),
@@ -73,7 +74,7 @@ def _fit(path: str, out: Path, changes: list[str], **given: object) -> int:
     import yaml
 
     from lmmoe.live import model
-    from lmmoe.live.alarms import DEFAULTS, Alarm
+    from lmmoe.live.alarms import DEFAULTS
 
     settings = {}
     model.check_place(out, "model", path)
@@ -93,8 +94,8 @@ def _fit(path: str, out: Path, changes: list[str], **given: object) -> int:
     lines = [*notes, f"{made.detector.name}: {rows} rows of {len(made.channels)} channels"]
     for rule, number in DEFAULTS.items():
         try:
-            level = Alarm(made.threshold(rule)).threshold
-            lines.append(f"threshold {rule}:{number:g} {level:.6g}")
+            units, alarm = made.alarm(rule)
+            lines.append(f"threshold {rule}:{number:g} {units.score(alarm.level):.6g}")
         except DataError as error:
             lines.append(f"no threshold {rule}: {error}")
     sys.stdout.write("\n".join([*lines, f"{out}: written"]) + "\n")
@@ -293,7 +294,7 @@ class Metrics:
             yield family
         for name, value, text in (
             ("alarm_open", alarm.open, "1 in an alarm"),
-            ("threshold", alarm.threshold, "Score of alarm"),
+            ("threshold", watch.stream.threshold, "Score of alarm"),
             ("latest_row_time", latest, "Of the latest row, seconds since 1970 where it is a date"),
         ):
             yield GaugeMetricFamily(f"lmmoe_{name}", text, value=value)

@@ -1,6 +1,5 @@
 """A fitted detector with what a live stream must know of its training rows; files of states."""
 
-import math
 import os
 from dataclasses import asdict
 from functools import cached_property
@@ -20,7 +19,7 @@ from lmmoe.detectors import detector as make
 from lmmoe.detectors.mixture import Mixture
 from lmmoe.detectors.three_views import ThreeViews
 from lmmoe.errors import DataError
-from lmmoe.live.alarms import threshold
+from lmmoe.live.alarms import DAY, Alarm, Units, checked_rule, threshold
 from lmmoe.live.scoring import Forecasting, Sliding, Viewing
 
 Floats = npt.NDArray[np.float64]
@@ -115,15 +114,20 @@ class Model:
             return Forecasting(made)
         return Viewing(made) if isinstance(made, ThreeViews) else Sliding(made, self.facts)
 
-    @cached_property
-    def normal(self) -> float:
-        """The score of a common row: the calibration's median, -inf where there is none."""
-        return -math.inf if self.calibration is None else float(np.median(self.calibration))
+    def alarm(self, rule: str | float, rows_per_day: float | None = None) -> tuple[Units, Alarm]:
+        """Give what a rule of `lmmoe.live.alarms` begins with, and the units of its scores.
 
-    def threshold(self, rule: str | float, rows_per_day: float | None = None) -> float:
-        """What `lmmoe.live.alarms.threshold` makes of a rule; the facts know of days, too."""
+        The facts know of days, too. Raises as `lmmoe.live.alarms.threshold`.
+        """
         known = self.facts.rows_per_day if self.facts else None
-        return threshold(rule, self.calibration, known if rows_per_day is None else rows_per_day)
+        known, made = known if rows_per_day is None else rows_per_day, self.detector
+        (word, value), level = checked_rule(rule), threshold(rule, self.calibration, known)
+        if word != "alarms":
+            return Units(), Alarm(level)
+        scores, daily = made.decision_scores_, DAY if known is None else known
+        logarithm = not getattr(made, "logarithmic", False)
+        units = Units.of(scores, logarithm=logarithm, rows_per_day=daily)
+        return units, Alarm(max(0.0, float(units(level))), value, DAY / daily)
 
     def save(self, path: str | Path) -> Path:
         """Write one file, as `lmmoe.save_detector` does, and which `lmmoe.load_detector` reads."""

@@ -6,6 +6,7 @@ Axes: n streams, c channels, l rows that the detector looks back.
 import json
 import math
 from collections import Counter
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 
 from lmmoe.detectors import saving
 from lmmoe.errors import DataError
-from lmmoe.live.alarms import RELEASE, Alarm
+from lmmoe.live.alarms import Alarm
 from lmmoe.live.model import Model
 from lmmoe.live.scoring import Floats, Judged
 
@@ -29,9 +30,9 @@ ARRAYS = ("window", "held", "carry", "offset", "lifted", "seen", "gone", "since"
 class Step(NamedTuple):
     """What a row of one stream came to.
 
-    ``score`` is NaN where the row has none, and ``why`` says why. ``event`` is "opened", "ended"
-    or "accepted" in the row where an alarm does so. ``errors`` ``(c,)`` are each channel's part in
-    the score, None where there are none.
+    ``score`` is NaN where the row has none, and ``why`` says why. ``event`` is "opened", "still",
+    "ended" or "accepted" in the row where an alarm does so. ``errors`` ``(c,)`` are each channel's
+    part in the score, None where there are none.
     """
 
     stream: int
@@ -76,8 +77,8 @@ class Fleet:
     ``counts`` counts such cells. A row without any value stands for one that did not come: after
     more than 3 of them the stream starts afresh.
 
-    ``threshold`` is a rule (`lmmoe.live.alarms`), ``release`` as in `Alarm`. ``rows_per_day``
-    replaces that of the model's facts. With ``accept_after``, a level that has kept one alarm open
+    ``threshold`` is a rule (`lmmoe.live.alarms`). ``rows_per_day`` replaces that of the model's
+    facts. With ``accept_after``, a level that has kept one alarm open
     for so many rows is taken as the new normal: the mean of these rows stands for the training mean
     from then on, and the alarm ends.
     """
@@ -89,8 +90,7 @@ class Fleet:
         model: Model,
         streams: int,
         *,
-        threshold: str | float = "budget",
-        release: float = RELEASE,
+        threshold: str | float = "alarms",
         rows_per_day: float | None = None,
         accept_after: int | None = None,
     ) -> None:
@@ -102,9 +102,9 @@ class Fleet:
             problem = "the model does not say the training means, which accept_after needs"
             raise DataError(problem, hint="Fit it with lmmoe.live.fit, or give facts")
         self.means = np.array(model.facts.means) if accept_after is not None else self.base
-        level = model.threshold(threshold, rows_per_day)
-        self.alarms = [Alarm(level, release, model.normal) for _ in range(streams)]
-        self.levels = np.full(streams, -np.inf)  # up to these, a score changes no alarm
+        self.units, alarm = model.alarm(threshold, rows_per_day)
+        self.alarms = [replace(alarm) for _ in range(streams)]
+        self.levels = np.full((2, streams), [[alarm.level], [0.0]])  # -inf in an alarm; their rows
         self.rows, self.counts, self.place = 0, Counter(), 0
         self.missing: Bits | None = None  # of the latest rows (n, c)
         shape = (self.scorer.context + 1, len(self.base), streams)
@@ -135,19 +135,26 @@ class Fleet:
             silent = warming | (missing.mean(axis=1) > 1 - ENOUGH)
         scores, errors = self._judged(silent, missing)
         self.missing = missing
-        for number in np.flatnonzero(~(scores <= self.levels)).tolist():
-            alarm, score = self.alarms[number], float(scores[number])
-            if not math.isfinite(score):
+        values = self.units(scores)
+        for number in np.flatnonzero(~(values <= self._levels())).tolist():
+            alarm = self.alarms[number]
+            if not math.isfinite(scores[number]):
                 scores[number] = math.nan
                 few = WARMING_UP if warming[number] else "too few values"
                 why[number] = few if silent[number] else "not a number"
                 continue
-            if event := alarm.step(score, self.rows - 1):
+            if event := alarm.step(float(values[number]), self.rows - 1):
                 events[number] = event
             if self.accept_after is not None and self._accepted(number):
                 events[number] = "accepted"
-            self.levels[number] = -math.inf if alarm.open else alarm.threshold
+            self.levels[:, number] = -math.inf if alarm.open else alarm.level, alarm.at
         return Tick(scores, events, why, errors)
+
+    def _levels(self) -> Floats:
+        """Values ``(n,)`` up to which this row changes no alarm: `Alarm.level_at` of all."""
+        levels, at = self.levels
+        fallen = self.alarms[0].fall * (self.rows - 1 - at)
+        return np.maximum(levels - fallen, np.minimum(levels, 0)) if fallen.any() else levels
 
     def _mended(self, rows: Floats) -> tuple[Floats, Floats, Bits | None]:
         """Fill what is missing with the last values, and cut what is too far out."""
@@ -207,8 +214,9 @@ class Fleet:
 
     def _accepted(self, number: int) -> bool:
         """Follow the level of an open alarm; make it the normal one when it has stayed."""
-        if not self.alarms[number].open:
-            self.since[number] = 0
+        alarm = self.alarms[number]
+        if not alarm.open:
+            self.since[number] *= alarm.cut == self.rows - 1  # it may go on with the next row
             return False
         self.since[number] += 1
         before = self.lifted[number] if self.since[number] > 1 else 0
@@ -220,7 +228,7 @@ class Fleet:
         self.offset[number] += change
         self.centres = self.base + self.offset
         self.carry[..., number] = np.nan
-        self.alarms[number].open, self.since[number] = False, 0
+        alarm.open, self.since[number] = False, 0
         return True
 
     def bridge(self, rows: int) -> None:
@@ -266,7 +274,7 @@ class Fleet:
         ``more`` are plain values that `load` gives back.
         """
         facts = {name: getattr(self, name) for name in ("rows", "place", "counts")}
-        facts["alarms"] = [alarm.state for alarm in self.alarms]
+        facts["alarms"] = [asdict(alarm) for alarm in self.alarms]
         facts |= {"model": self.model.fingerprint, "streams": len(self.alarms)} | more
         arrays = {name: getattr(self, name) for name in ARRAYS}
         return saving.write(path, arrays, {"format": STATE, "facts": json.dumps(facts)})
@@ -283,13 +291,16 @@ class Fleet:
         for name in ARRAYS:
             getattr(self, name)[...] = arrays[name]
         self.centres = self.base + self.offset
-        self.levels[:] = -np.inf
         self.rows, self.place = facts["rows"], facts["place"]
         self.counts.clear()
         self.counts.update(facts["counts"])
         for alarm, known in zip(self.alarms, facts["alarms"], strict=True):
+            if alarm.per_day is None or alarm.per_day != known["per_day"]:
+                known |= {"level": alarm.level, "per_day": alarm.per_day}  # another rule is taken
             for name, value in known.items():
                 setattr(alarm, name, value)
+        self.levels[0] = [-math.inf if alarm.open else alarm.level for alarm in self.alarms]
+        self.levels[1] = [alarm.at for alarm in self.alarms]
         return facts
 
 
@@ -311,5 +322,10 @@ class Stream(Fleet):
 
     @property
     def alarm(self) -> Alarm:
-        """The stream's alarm, with its threshold."""
+        """The stream's alarm."""
         return self.alarms[0]
+
+    @property
+    def threshold(self) -> float:
+        """The score above which the next row is loud."""
+        return self.units.score(self.alarm.level_at(self.rows))

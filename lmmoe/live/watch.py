@@ -363,7 +363,7 @@ class Watch:
         return True
 
     def _scored(self, row: Row) -> dict[str, object] | None:
-        step = self.stream.step(row.values)
+        threshold, step = self.stream.threshold, self.stream.step(row.values)
         if self.timed and self.stream.rows == FIRST and self.clock.latest is None:
             self.tell(f"none of the first {FIRST} rows has a time that can be read: no gap is seen")
         if step.why:
@@ -377,15 +377,15 @@ class Watch:
             "time": row.written,
             "row": self.rows - 1,
             "score": step.score,
-            "threshold": self.stream.alarm.threshold,
+            "threshold": threshold,
             "detector": self.model.detector.name,
             "channels": self.stream.explain(step, self.top),
         }
 
     def _ended(self, how: str) -> None:
         alarm, why = self.stream.alarm, "" if how == "ended" else f" ({how})"
-        rows = alarm.last - alarm.first + 1
-        self._say(f"the alarm has ended{why}: rows {rows}, highest score {alarm.peak:.6g}")
+        rows, peak = alarm.last - alarm.first + 1, self.stream.units.score(alarm.peak)
+        self._say(f"the alarm has ended{why}: rows {rows}, highest score {peak:.6g}")
 
     def _count(self, name: str, kind: str, detail: str) -> None:
         """Count an odd row, and tell of the first of its kind."""
