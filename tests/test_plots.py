@@ -55,12 +55,18 @@ def forecasts(made, event, channels):
     return training.forecasts(made, forecast, event, channels=channels)
 
 
+def gates(made, event, _):
+    shares = np.full((len(made.test) - 4, len(made.channels), 2), 0.5)
+    return training.gates_over_time(made, shares, np.full(len(shares), 0.7), 0, event)
+
+
 OF_SERIES = (  # from a series, an event and some channels
     lambda made, *_: data.event_map([made, series()]),
     lambda made, event, channels: data.closeup(made, event, channels=channels),
     lambda made, *_: data.correlations(made),
     lambda made, *_: data.shifts([made, series()]),
     forecasts,
+    gates,
     score_lanes,
     lambda made, event, _: training.attribution(made, made.test**2, event),
 )
