@@ -120,17 +120,13 @@ def costs_of(make: Callable, train: Floats, test: Floats, effort: Effort, file: 
         found[f"rows_per_second_{rows}"] = rows / repeated(score, MOST, effort.call_seconds)
     found |= {"parameters": made.parameters, "multiply_adds": per_row(made, test)}
     if made.savable:
-        size = saving.save(made, file).stat().st_size
-        # Without the training rows' scores, which nobody learned.
-        found["learned_bytes"] = size - made.decision_scores_.nbytes
+        scores = made.decision_scores_.nbytes  # of the training rows: nobody learned them
+        found["learned_bytes"] = saving.save(made, file).stat().st_size - scores
     return found
 
 
 def memory_of(file: Path, rows: Floats) -> store.Line:
-    """MB to load the model in ``file`` and score 256 rows, beyond the imports.
-
-    ``process_mb`` is all that the process then holds, libraries included.
-    """
+    """MB to load the model in ``file`` and score 256 rows; ``process_mb``: with all libraries."""
     for batch in (1, 256):  # the first loads what is imported late
         with measure.measured() as memory:
             made = saving.load(file)

@@ -1,8 +1,7 @@
 """What work costs: seconds on two clocks, memory, multiply-adds; in a process of its own.
 
-*Processor seconds* count only while this process runs: with one thread and nothing to wait for, a
-quiet machine's wall clock would show the same, and other work on the machine cannot change them
-much. *Wall seconds* are what somebody waits.
+*Processor seconds* count only while this process runs, so that other work on the machine hardly
+changes them. *Wall seconds* are what somebody waits.
 """
 
 import ctypes
@@ -53,7 +52,7 @@ def isolated(task: Callable[..., dict], *given: object) -> dict:
     Raises what the task raises, and `RuntimeError` where the process is killed.
     """
     context = get_context("forkserver")
-    context.set_forkserver_preload(LIBRARIES)
+    context.set_forkserver_preload([*LIBRARIES, task.__module__])
     with patch.dict(os.environ, ONE_THREAD | {"LMMOE_PROGRESS": "off"}):  # it is inherited
         with ProcessPoolExecutor(1, context, initializer=die_with_parent) as pool:
             return pool.submit(task, *given).result()

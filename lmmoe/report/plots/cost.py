@@ -11,8 +11,8 @@ from lmmoe.report.names import METRIC_TITLES, colour
 from lmmoe.report.plots import style
 from lmmoe.report.plots.style import canvas, label_dots, log_scale, styled
 
-# Panels of `costs`: what the axis says, and the columns of a line's dots, the filled one first.
 CALLS = [f"rows_per_second_{rows}" for rows in (1, 16, 256, 4096)]
+# Panels of `costs`: what the axis says, and the columns of a line's dots, the filled one first.
 PANELS = {
     "train (s)": ["train_seconds"],
     "one row, median\nto 99 % (ms)": ["latency_p50_ms", "latency_p99_ms"],
@@ -46,9 +46,8 @@ def costs(table: pd.DataFrame) -> Figure:
         ax.set_xlabel(label, fontsize=8)
         log_scale(ax, "x")
         ax.tick_params(labelsize=7)
-    axes[0].set_title("what each detector costs (log scales)")
     style.named_ticks(axes[0], list(order.index), fontsize=7)
-    axes[0].set_ylim(-0.7, len(order) - 0.3)
+    axes[0].set(title="what each detector costs (log scales)", ylim=(-0.7, len(order) - 0.3))
     style.family_legend(figure, order.index, loc="outside lower center", ncols=5)
     return figure
 
@@ -67,7 +66,7 @@ def quality_and_cost(table: pd.DataFrame, *, ahead: Collection[str] = ()) -> Fig
     ring = {"marker": "o", "ls": "", "ms": 5, "color": "#444444", "mfc": "white"}
     more = [Line2D([], [], label="hollow: not available live", **ring)]
     style.family_legend(figure, table.index, more=more, loc="outside lower center", ncols=3)
-    axes[0].set_title("quality against cost (line: nothing cheaper and live is better)")
+    axes[0].set_title("quality against cost (line: the best available live)")
     places = {}
     for ax, (cost, label) in zip(axes, QUALITY_AGAINST.items(), strict=True):
         known = table.dropna(subset=["average_precision", cost])
