@@ -41,8 +41,7 @@ def costs(table: pd.DataFrame) -> Figure:
             at = [level] * len(values)
             ax.axhline(level, color="#EEEEEE", lw=0.6, zorder=0)
             ax.plot(values, at, color=own, lw=0.7, marker="o", ms=3, mfc="white", zorder=2)
-            big = 34 if name == "LightMMoE" else 16
-            ax.scatter(values[:1], at[:1], color=own, s=big, zorder=3)
+            ax.scatter(values[:1], at[:1], 34 if name == "LightMMoE" else 16, color=own, zorder=3)
         ax.set_xlabel(label, fontsize=8)
         log_scale(ax, "x")
         ax.tick_params(labelsize=7)
