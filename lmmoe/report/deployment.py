@@ -5,7 +5,6 @@ from importlib.metadata import version
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from lmmoe.data.series import Floats, Series
@@ -40,7 +39,7 @@ class Incident(NamedTuple):
     """A day of the test half, rows ``start`` to ``end``, with the alarm that opens at ``row``.
 
     ``scores`` ``(t,)`` and ``alarms``, first and last loud row of each, are of the whole half;
-    ``threshold`` is the rule's at the start. ``shares`` are the highest shares of the score of
+    ``threshold`` is the rule's. ``shares`` are the highest shares of the score of
     ``row`` by channel, ``near`` what was "observed" and "forecast", by rows from ``row``.
     """
 
@@ -60,8 +59,8 @@ def incident(model: Model, series: Series, rule: str) -> Incident:
     Where none does, the first alarm; where there is none, the row with the highest score.
     """
     made, test, alarm = model.detector, series.test, Stream(model, threshold=rule).alarm
-    scores, threshold = made.decision_function(test), alarm.threshold
-    found, _ = episodes(scores, alarm)
+    scores = made.decision_function(test)
+    found = episodes(scores, alarm)
     real = [a for a, _ in found if any(start <= a < end for start, end in series.events)]
     row = [*real, *(a for a, _ in found), int(scores.argmax())][0]
     day = int(min(series.rows_per_day or 1000, len(test)))
@@ -71,7 +70,7 @@ def incident(model: Model, series: Series, rule: str) -> Incident:
     observed = pd.DataFrame(test, np.arange(len(test)) - row, errors.index)
     forecast = pd.DataFrame(made.forecasts(test), observed.index[made.unscored :], errors.index)
     near = pd.concat({"observed": observed, "forecast": forecast}, axis=1).loc[-AROUND:AROUND]
-    return Incident(start, start + day, row, scores, found, threshold, shares, near)
+    return Incident(start, start + day, row, scores, found, alarm.threshold, shares, near)
 
 
 # --- alarms under each rule ---
@@ -108,22 +107,23 @@ def watched(run: Run) -> list[store.Line]:
 def counted(series: Series, model: Model, scores: Floats, rule: str) -> store.Line:
     """Count what a rule makes of live scores ``(t,)`` of the test half.
 
-    ``threshold`` at the start; the ``share`` of normal rows above it; false alarms, which meet no
+    Its ``threshold``; the ``share`` of normal rows above it; false alarms, which meet no
     event; the share of events ``found``, which an alarm overlaps, and ``announced``, in which one
     opens (one that has been open for days says nothing new); ``delay``, the mean number of rows
     from the start of a found event to its alarm.
     """
     alarm = Stream(model, threshold=rule).alarm
-    line = {"rule": rule, "threshold": alarm.threshold}
-    found, above = episodes(scores, alarm)
+    found = episodes(scores, alarm)
     normal, days = np.asarray(series.labels) == 0, len(scores) / series.rows_per_day
     hits = [(s, [a for a, b in found if a < e and b >= s]) for s, e in series.events]
     met = pd.DataFrame(
         [(opened[0] - start, opened[-1] >= start) for start, opened in hits if opened],
         columns=["delay", "announced"],
     )
-    return line | {
-        "share": float(above[normal].mean()),
+    return {
+        "rule": rule,
+        "threshold": alarm.threshold,
+        "share": float((scores[normal] > alarm.threshold).mean()),
         "false_alarms_per_day": sum(normal[a : b + 1].all() for a, b in found) / days,
         "days": days,
         "events": len(hits),
@@ -133,18 +133,16 @@ def counted(series: Series, model: Model, scores: Floats, rule: str) -> store.Li
     }
 
 
-def episodes(scores: Floats, alarm: Alarm) -> tuple[list[tuple[int, int]], npt.NDArray[np.bool_]]:
+def episodes(scores: Floats, alarm: Alarm) -> list[tuple[int, int]]:
     """Give the alarms of scores ``(t,)``, which ``alarm`` takes: first and last loud row of each.
 
-    Also which rows are above the threshold of their time ``(t,)``. NaN are rows without a score.
+    NaN are rows without a score.
     """
-    found, above = [], np.zeros(len(scores), dtype=bool)
+    found = []
     for row in np.flatnonzero(~np.isnan(scores)).tolist():
-        score = float(scores[row])
-        above[row] = alarm.above(score)
-        if alarm.step(score, row) == "ended":
+        if alarm.step(float(scores[row]), row) == "ended":
             found.append((alarm.first, alarm.last))
-    return [*found, *([(alarm.first, alarm.last)] if alarm.open else [])], above
+    return [*found, *([(alarm.first, alarm.last)] if alarm.open else [])]
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
