@@ -124,9 +124,12 @@ def _export(options: argparse.Namespace) -> None:
     from lmmoe.report import export
 
     check_place(options.out, "ONNX file", options.model)
-    export.write(Model.load(options.model).detector, options.out)
-    if options.int8:
-        export.quantise(options.out, options.out)
+    made = Model.load(options.model).detector
+    with TemporaryDirectory(prefix="lmmoe-") as folder:
+        plain = Path(folder, "model.onnx") if options.int8 else options.out
+        export.write(made, plain)
+        if options.int8:
+            export.quantise(plain, options.out)
     print(f"{options.out}: written, {options.out.stat().st_size:,} bytes")
 
 
