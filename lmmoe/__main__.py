@@ -28,7 +28,6 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from lmmoe.live import command as live
-    from lmmoe.report import export
 
     parser = argparse.ArgumentParser(
         prog="python -m lmmoe", description="Anomaly detection in multivariate time series."
@@ -55,7 +54,11 @@ def _parser() -> argparse.ArgumentParser:
     add(_data, "list the data sets that are there and check them", root, check, about=about)
 
     live.add(commands)
-    export.add(commands)
+    model = ("model", "a file that `fit` wrote", {"type": Path})
+    out = ("out", "the file to write (.onnx)", {"type": Path})
+    int8 = ("--int8", "with weights of 8 bits", flag)
+    about = "Write a model of the MMoE family as an ONNX file, which takes raw rows."
+    add(_export, "write a fitted model as ONNX", model, out, int8, about=about)
 
     params = ("params", "a profile: a file like params/smd.yaml")
     cores = ("--cores", "jobs at a time", {"type": int, "default": os.cpu_count()})
@@ -114,6 +117,20 @@ def _data(options: argparse.Namespace) -> int:
         print("\nLayouts expected of what is not here (<root> is the data root):")
         print(layouts(missing))
     return int(any(wrong for _, wrong in found.values()))
+
+
+def _export(options: argparse.Namespace) -> None:
+    from lmmoe.live.model import Model, check_place
+    from lmmoe.report import export
+
+    check_place(options.out, "ONNX file", options.model)
+    made = Model.load(options.model).detector
+    with TemporaryDirectory(prefix="lmmoe-") as folder:
+        plain = Path(folder, "model.onnx") if options.int8 else options.out
+        export.write(made, plain)
+        if options.int8:
+            export.quantise(plain, options.out)
+    print(f"{options.out}: written, {options.out.stat().st_size:,} bytes")
 
 
 def _report(options: argparse.Namespace) -> int:

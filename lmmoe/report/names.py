@@ -93,9 +93,6 @@ LOWER_IS_BETTER = (
     "parameters",
 )
 
-# Ways to get a row's score, and models for a new machine.
-STEP = "live step"
-UNSEEN, SEEN, OWN = "one for all, machine unseen", "one for all, machine seen", "own model"
 # Of the study's claims.
 VERDICTS = (
     "reproduced",
