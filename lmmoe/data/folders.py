@@ -2,8 +2,7 @@
 
 ASD is the Application Server Dataset (Li et al., KDD 2021): ``<root>/ASD/<entity>/`` with
 ``train.npy`` and ``test.npy`` ``(rows, channels)`` and ``test_label.npy`` ``(rows,)``, one row per
-5 minutes. Collections kept for EasyTSAD look alike: there ``train_label.npy`` may lie beside them,
-and an array ``(rows,)`` is one channel. `lmmoe.data.own` reads those.
+5 minutes.
 
 PSM, Pooled Server Metrics (Abdulaal et al., KDD 2021): ``<root>/PSM/`` with ``train.csv``,
 ``test.csv`` and ``test_label.csv``, each with a header line and the time in minutes as its first
@@ -73,11 +72,11 @@ def _psm_half(path: Path) -> Table:
 
 
 def _swat_half(path: Path) -> Table:
-    first = [[cell.strip() for cell in row] for row in reading.first_rows(path, HEADER_WITHIN)]
-    above = next((number for number, row in enumerate(first) if SWAT_TIME in row), None)
-    if above is None:
+    first = reading.first_rows(path, HEADER_WITHIN)
+    above = [number for number, row in enumerate(first) if SWAT_TIME in map(str.strip, row)]
+    if not above:
         raise DataError(f"no column {SWAT_TIME!r} in the first {HEADER_WITHIN} lines", file=path)
-    frame = reading.read_frame(path, skiprows=above).rename(columns=lambda name: str(name).strip())
+    frame = reading.read_frame(path, skiprows=above[0]).rename(columns=str.strip)
     if SWAT_LABEL not in frame:
         raise DataError("no such column", file=path, column=SWAT_LABEL)
     column = frame.pop(SWAT_LABEL)

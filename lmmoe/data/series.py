@@ -116,13 +116,10 @@ def _matrix(values: npt.ArrayLike, file: str, channels: tuple[str, ...] | None) 
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         row, column = bad[0].tolist()
-        raise DataError(
-            f"{array[row, column]} is not a finite number ({len(bad)} such cells)",
-            file=file,
-            row=row,
-            column=channels[column] if channels else column,
-            hint="Fill or remove such cells; a folder of one's own can be read with missing='fill'",
-        )
+        problem = f"{array[row, column]} is not a finite number ({len(bad)} such cells)"
+        hint = "Fill or remove such cells; a folder of one's own can be read with missing='fill'"
+        column = channels[column] if channels else column
+        raise DataError(problem, file=file, row=row, column=column, hint=hint)
     array.flags.writeable = False
     return array
 
