@@ -42,12 +42,11 @@ def find(name: str, root: Path) -> dict[str, dict[str, Path]]:
         files = {"train": "train.csv", "test": "test.csv", "labels": "test_label.csv"}
         parts = {part: reading.find(root / "PSM" / file) for part, file in files.items()}
         return {name: parts} if parts["train"].is_file() else {}
-    parts = {}
-    for half, stem in (("train", "SWaT_Dataset_Normal"), ("test", "SWaT_Dataset_Attack")):
-        versions = (root / "SWaT").glob(f"{stem}*.csv*")
-        if readable := [path for path in versions if path.suffix in (".csv", *reading.OPENERS)]:
-            parts[half] = max(readable)
-    return {name: parts} if len(parts) == 2 else {}
+    normal, attack = (
+        sorted((root / "SWaT").glob(f"SWaT_Dataset_{kind}_v?.csv*"))
+        for kind in ("Normal", "Attack")
+    )
+    return {name: {"train": normal[-1], "test": attack[-1]}} if normal and attack else {}
 
 
 def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:

@@ -45,7 +45,7 @@ EPOCHS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3), (1e8, 1.0))
 def find(path: Path) -> Path:
     """The file ``path`` as it is or compressed (.xz, .gz); ``path`` itself where there is none."""
     files = (path.with_name(path.name + suffix) for suffix in ("", *OPENERS))
-    return next((file for file in files if file.is_file()), path)
+    return next(filter(Path.is_file, files), path)
 
 
 @contextmanager
@@ -76,19 +76,15 @@ def first_rows(path: Path, count: int) -> list[list[str]]:
 
 
 def read_frame(path: Path, *, header: int | None = 0, **options: object) -> pd.DataFrame:
-    """Read comma-separated text as `pandas.read_csv` does with these options.
-
-    Rows of unequal length raise as well: pandas pads the short ones without a word, and takes the
-    surplus of long ones for row names.
-    """
+    """Read comma-separated text as `pandas.read_csv` does, but refuse rows of unequal length."""
     failure = None
     with naming(path):
         try:
             frame = pd.read_csv(path, header=header, low_memory=False, **options)
         except pd.errors.ParserError as error:
             failure = error
-        # A short row leaves its last cell empty, and only where the first row is long pandas takes
-        # row names: so the slow look at all rows is seldom needed.
+        # Pandas pads a short row, whose last cell is then empty, and takes the surplus of a long
+        # first row for row names: the slow look at all rows is seldom needed.
         count = None if failure or frame.iloc[:, -1].isna().any() else 2
         with open_text(path) as file:
             cells = csv.reader(islice(file, options.get("skiprows", 0), None))
@@ -136,7 +132,7 @@ def to_numbers(frame: pd.DataFrame, path: Path, *, fill: bool = False) -> Floats
 
     An empty cell is an error, too, unless ``fill`` leaves it as NaN for `fill_gaps`.
     """
-    for name in frame.select_dtypes(["datetime", "datetimetz", "timedelta"]):
+    for name in frame.select_dtypes(["datetime", "datetimetz", "timedelta"]):  # else nanoseconds
         raise DataError("holds times, not numbers", file=path, column=name)
     values = frame.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
     refuse(np.isnan(values) & frame.notna(), frame, "{!r} is not a number", path)
@@ -155,10 +151,9 @@ def to_bits(column: pd.Series, path: Path) -> Bits:
 
 
 def fill_gaps(values: Floats, place: str) -> tuple[Floats, tuple[str, ...]]:
-    """Replace NaN by the channel's last value, at the start by its first; 0 where it has none.
+    """Replace NaN in ``(rows, channels)`` by the channel's last value, else its first, else 0.
 
-    ``values`` is ``(rows, channels)``. Also gives a note for ``Series.notes`` where there were
-    gaps; ``place`` names the file there.
+    Also gives a note for ``Series.notes`` where there were gaps; ``place`` names the file there.
     """
     holes = np.isnan(values)
     if not holes.any():
@@ -184,8 +179,9 @@ class Table:
 
     ``values`` is ``(t, c)`` with NaN for missing cells; ``channels`` are their names, None where
     the file has no header; ``labels`` is ``(t,)`` of 0/1 and ``times`` ``(t,)``, where there are
-    such columns; ``rows_per_day`` follows from the times, where their unit is known. ``time`` is
-    the name of the times' column, ``pattern`` how its dates are written (None for ISO 8601).
+    such columns, in UTC or plain numbers; ``rows_per_day`` follows from them, where their unit is
+    known. ``time`` is the name of their column, ``pattern`` how its dates are written (None for ISO
+    8601).
     """
 
     path: Path
@@ -209,10 +205,9 @@ def read_table(
     """
     frame, notes = _read_cells(path)
     times, time, pattern = _take_times(frame, time, path)
-    labels = None
-    if label is None or need_label or str(label) in map(str, frame):
-        column = _pick(frame, label, LABELS, "label", path)
-        labels = None if column is None else to_bits(frame.pop(column), path)
+    absent = label is not None and not need_label and str(label) not in map(str, frame)
+    column = None if absent else _pick(frame, label, LABELS, "label", path)
+    labels = None if column is None else to_bits(frame.pop(column), path)
     if not len(frame.columns):
         raise DataError("no channel beside the time and the labels", file=path)
     values, names = to_numbers(frame, path, fill=fill), tuple(map(str, frame))
@@ -280,13 +275,8 @@ def _read_text(path: Path) -> pd.DataFrame:
 
 def _is_value(cell: str, gaps: tuple[str, ...] = ()) -> bool:
     text = cell.strip().lower()
-    if text in (*gaps, "true", "false"):
-        return True
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    known = (*gaps, "true", "false", "nan")
+    return text in known or bool(pd.notna(pd.to_numeric(text, errors="coerce")))
 
 
 def _pick(
@@ -310,10 +300,9 @@ def _pick(
 def _take_times(
     frame: pd.DataFrame, name: str | None, path: Path
 ) -> tuple[Times | None, str | None, str | None]:
-    """Take the time column out of the frame, in place: times, name, pattern; None without one.
+    """Take the time column out of the frame: times, name and pattern as in `Table`.
 
-    The times ``(t,)`` are in UTC, or plain numbers; `DataError` unless each row is later. Times
-    without a zone are taken as UTC.
+    Raises `DataError` unless each row is later. Times without a zone are taken as UTC.
     """
     chosen = _pick(frame, name, TIMES, "time", path)
     if chosen is None:
@@ -356,8 +345,8 @@ def _is_date(text: str) -> bool:
 
 def _formats(text: str) -> list[str]:
     """The formats in which this text is a time."""
-    read = {f: pd.to_datetime(text, format=f, utc=True, errors="coerce") for f in FORMATS}
-    return [each for each in FORMATS if not pd.isna(read[each])]
+    parsed = (pd.to_datetime(text, format=f, utc=True, errors="coerce") for f in FORMATS)
+    return [each for each, time in zip(FORMATS, parsed, strict=True) if not pd.isna(time)]
 
 
 def _rows_per_day(times: Times) -> float | None:

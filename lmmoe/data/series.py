@@ -33,8 +33,7 @@ class Series:
 
     Axes: t rows (time), c channels. ``train`` is ``(t_train, c)`` and ``test`` ``(t_test, c)``,
     raw values; ``labels`` is ``(t_test,)`` of 0/1, or None where nobody labelled the data.
-    ``notes`` say what a reader had to mend. Build one with `Series.checked`, which refuses what no
-    detector could use.
+    ``notes`` say what a reader had to mend. Build one with `Series.checked`.
     """
 
     dataset: str
@@ -60,9 +59,8 @@ class Series:
         files: dict[str, object] | None = None,
         **known: object,
     ) -> "Series":
-        """Build a series, or raise `DataError` saying which file, row and column is bad.
+        """Build a series, or raise `DataError` that names the one of ``files``, row and column.
 
-        ``files`` names the file behind each of ``train``, ``test`` and ``labels`` for the messages;
         ``known`` are the other attributes.
         """
         names = {part: f"{dataset}/{entity} ({part})" for part in ("train", "test", "labels")}

@@ -32,10 +32,9 @@ def alarms(
 ) -> Alarms:
     """Judge one threshold: rows with ``score > threshold`` are flagged.
 
-    Flagged rows with fewer than 10 unflagged ones between them are one alarm, which reaches from
-    its first to its last row. It is false if no row of that stretch belongs to an event. Days are
-    all rows, events included, divided by ``rows_per_day``; without it the figure per day is NaN.
-    Raises `ValueError` on bad input (`lmmoe.metrics.f1.checked`).
+    Flagged rows with fewer than 10 unflagged ones between them are one alarm, from its first to its
+    last row. It is false if no row of that stretch belongs to an event. Days are all rows, divided
+    by ``rows_per_day``. Raises `ValueError` on bad input (`lmmoe.metrics.f1.checked`).
     """
     labels, scores = checked(labels, scores)
     if math.isnan(threshold):

@@ -19,10 +19,8 @@ def checked_calibration(calibration: npt.ArrayLike) -> Floats:
     """Return calibration scores as a ``(t,)`` array, or raise `ValueError` saying what is wrong."""
     scores = np.asarray(calibration)
     if scores.ndim != 1 or not scores.size or scores.dtype.kind not in "biuf":
-        raise ValueError(
-            f"calibration of shape {scores.shape} and type {scores.dtype}: "
-            "a vector of at least one number is needed"
-        )
+        problem = f"calibration of shape {scores.shape} and type {scores.dtype}"
+        raise ValueError(f"{problem}: a vector of at least one number is needed")
     for t in np.flatnonzero(~np.isfinite(scores)):
         raise ValueError(f"calibration score {scores[t]} at row {t} is not finite")
     return scores.astype(np.float64, copy=False)
@@ -40,8 +38,8 @@ def alarm_budget(calibration: npt.ArrayLike, rows_per_day: float, *, per_day: fl
 
     That is the lowest calibration score such that at it and at every higher one the number of
     alarms (as `lmmoe.metrics.alarms` counts them) is at most ``per_day`` times the days that the
-    rows span. (Very low ones keep to the budget as well: alarms grow together.) Alarms are whole:
-    1.98 days allow one. Where none is allowed, the highest score is given, which flags no row.
+    rows span. (Very low ones keep to the budget as well: alarms grow together.) Alarms are whole.
+    Where none is allowed, the highest score is given, which flags no row.
     """
     scores = checked_calibration(calibration)
     if not (rows_per_day > 0 and math.isfinite(rows_per_day)):
@@ -65,11 +63,9 @@ def pot(calibration: npt.ArrayLike, *, level: float = 0.98, q: float = 1e-4) -> 
 
     Siffer et al., "Anomaly Detection in Streams with Extreme Value Theory", KDD 2017, section 3:
     a generalised Pareto distribution (shape g, scale s) is fitted to the N excesses over t, the
-    ``level`` quantile of the n scores; the threshold is t + s / g ((q n / N)^-g - 1). Maximum
-    likelihood (`fit_pareto`). Level and q are one choice for all data, made beforehand.
-
-    With fewer than 10 excesses (few rows, or many tied at the top) there is no tail to fit, and
-    the highest calibration score is given. Where fewer than a share q exceed t, t is given.
+    ``level`` quantile of the n scores; the threshold is t + s / g ((q n / N)^-g - 1). Level and q
+    are one choice for all data, made beforehand. With fewer than 10 excesses there is no tail to
+    fit: the highest calibration score is given. Where fewer than a share q exceed t, t is given.
     """
     scores = checked_calibration(calibration)
     if not (0 < level < 1 and 0 < q < 1):
