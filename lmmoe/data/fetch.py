@@ -103,8 +103,7 @@ def fetch_smd(
 def _download(session: requests.Session, url: str, blob: str, target: Path) -> int:
     """Put a file with this content into its place; give the number of bytes received.
 
-    Raises `DataError` where the server refuses the file or has another one, `OSError` where nobody
-    answers or the file cannot be written.
+    Raises `DataError` for this file, `OSError` where nobody answers or nothing can be written.
     """
     part = target.with_name(target.name + ".part")
     failures = received = 0

@@ -11,15 +11,10 @@ Layouts; several may stand in one folder:
 is itself as in (c) or (d) is one entity of its own name. Labels are a column of the test half, or
 a file ``test_label`` beside it, named like the halves. A file ``train_label`` is only counted.
 
-Columns of a table, whatever their capitals (each row is one step of time):
-
-- ``time``, ``timestamp``, ``date`` or ``datetime``, or a first column of dates, is the time. It
-  must rise from row to row, gives ``Series.rows_per_day``, and is no channel.
-- ``label``, ``labels``, ``anomaly``, ``is_anomaly`` or ``attack`` holds the labels, 0/1 or
-  true/false. Those of the training half are dropped and counted in ``Series.notes``; its rows stay.
-- Every other column is a channel: finite numbers.
-
-A first line of numbers only (or of a date and numbers) is data, any other is the header.
+The columns of a table, whatever their capitals, are the time (one of `reading.TIMES`, or a first
+column of dates; it must rise, and gives ``Series.rows_per_day``), labels (one of `reading.LABELS`;
+0/1 or true/false; those of the training half are only counted) and channels of finite numbers. A
+first line of numbers only, or of a date and numbers, is data, any other is the header.
 """
 
 import re
@@ -133,10 +128,7 @@ def _with_labels(test: Table, beside: Path, columns: dict[str, str | None]) -> T
 
 
 def join(train: Table, test: Table, label_path: Path, dataset: str, entity: str) -> Series:
-    """The series of two halves: gaps filled, what was found or mended told in its notes.
-
-    Raises `DataError` where they hold other channels, and for what `Series.checked` refuses.
-    """
+    """The series of two halves with the same channels; notes tell what was found or mended."""
     expected, channels = train.channels or (), test.channels or ()
     if channels != expected:
         lacking = [name for name in expected if name not in channels][:5]  # of hundreds some do

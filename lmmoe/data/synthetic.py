@@ -10,12 +10,10 @@ row to row.
 
 - ``spike``: 4 to 7 channels jump, by 3 to 6 standard deviations on average, for 3 to 6 rows.
 - ``shift``: 5 to 8 channels move to another level, by 1.5 to 3 standard deviations on average.
-- ``relation``: 6 or 7 channels (the machine's own or the service's) repeat a stretch of the
-  training half instead of following the load. Each of them, and the group for itself, looks normal.
+- ``relation``: 6 or 7 channels repeat a stretch of the training half instead of following the load.
 - ``duration``: a burst as they come and go in 2 or 3 rows, which goes on for 23 rows or more.
 - ``stuck``: 1 or 2 channels freeze at their last value.
-- ``leak``: 6 channels rise slowly, up to 3.5 to 5 standard deviations on average, and are back at
-  once when the process restarts.
+- ``leak``: 6 channels rise slowly, up to 3.5 to 5 standard deviations on average.
 
 It is no benchmark: sizes were set so that LightMMoE finds about half and the norm of a row a
 quarter (average precision), which says nothing about real servers.
@@ -37,21 +35,14 @@ ROWS = 4000  # of a half
 HIGHEST = 0.9  # what a row of a burst may add to a factor
 
 
-class Server(NamedTuple):
-    """What a server is like; heights are in units of the load's daily range."""
-
-    peak: float  # hour of the highest load
-    swing: float  # height of the daily cycle
-    io: float  # weight of disk traffic
-    job: int  # minutes from one periodic job to the next; at most 15, so that 16 rows hold one
-    service: str  # what it calls its requests, failures, two delays and workers
-
-
+# Hour of the highest load, height of the daily cycle, weight of disk traffic, minutes from one
+# periodic job to the next (at most 15, so that 16 rows hold one); the server's words for requests,
+# failures, two delays and workers.
 SERVERS = {
-    "web-1": Server(20, 1.0, 0.7, 10, "requests responses_5xx latency_p50 latency_p99 workers"),
-    "db-1": Server(19, 0.9, 1.3, 5, "queries deadlocks query_p50 query_p99 sessions"),
-    "cache-1": Server(21, 1.1, 0.5, 15, "gets evictions lookup_p50 lookup_p99 clients"),
-    "batch-1": Server(3, 0.7, 1.2, 12, "tasks tasks_failed task_p50 task_p99 slots_busy"),
+    "web-1": (20, 1.0, 0.7, 10, "requests responses_5xx latency_p50 latency_p99 workers"),
+    "db-1": (19, 0.9, 1.3, 5, "queries deadlocks query_p50 query_p99 sessions"),
+    "cache-1": (21, 1.1, 0.5, 15, "gets evictions lookup_p50 lookup_p99 clients"),
+    "batch-1": (3, 0.7, 1.2, 12, "tasks tasks_failed task_p50 task_p99 slots_busy"),
 }
 # The anomalies: rows of the test half, end excluded.
 EVENTS = {
@@ -141,7 +132,7 @@ def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
     words = re.findall(r"(\w+) (\d+)-(\d+)", EVENTS[entity])
     faults = [(kind, int(start), int(end)) for kind, start, end in words]
     work = _work(entity, faults)
-    values = _readings(SERVERS[entity], work, _random(entity, 0))
+    values = _readings(entity, work, _random(entity, 0))
     causes = _inject(values, faults, work, _random(entity, 3))
     # Counts whole, nothing below 0 or above a limit; four decimals hide a libm's last bits.
     whole = [channel.whole for channel in CHANNELS]
@@ -151,9 +142,10 @@ def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
     for _, start, end in faults:
         labels[start:end] = 1
     halves = {"train": values[:ROWS], "test": values[ROWS:], "labels": labels}
-    names = SERVERS[entity].service.split()
-    known = {"channels": tuple(c.name.format(*names) for c in CHANNELS), "rows_per_day": DAY}
-    return Series.checked(dataset=dataset, entity=entity, **halves, causes=causes, **known)
+    *_, words = SERVERS[entity]
+    channels = tuple(channel.name.format(*words.split()) for channel in CHANNELS)
+    known = {"channels": channels, "causes": causes, "rows_per_day": DAY}
+    return Series.checked(dataset=dataset, entity=entity, **halves, **known)
 
 
 def _random(entity: str, part: int, number: int = 0) -> np.random.RandomState:
@@ -195,20 +187,20 @@ def _burst(rows: int, random: np.random.RandomState) -> tuple[str, Floats]:
 
 
 def _factors(
-    server: Server, work: dict[str, Floats], random: np.random.RandomState
+    entity: str, work: dict[str, Floats], random: np.random.RandomState
 ) -> dict[str, Floats]:
     """The hidden causes of all readings, each ``(2 * ROWS,)``, of the order of 1."""
-    time = np.arange(2 * ROWS)
+    time, (peak, swing, weight, every, _) = np.arange(2 * ROWS), SERVERS[entity]
     shocks = random.standard_normal((2 * ROWS, 4))
     wander = _autoregress(shocks * [0.02, 0.03, 0.03, 0.008], [0.98, 0.6, 0.98, 0.998])
-    cycle = np.cos(2 * np.pi * (time / DAY - server.peak / 24))
+    cycle = np.cos(2 * np.pi * (time / DAY - peak / 24))
     # Flat days and nights: a group of channels that shows the other one is off, yet as loud.
     daily = 0.42 + 0.3 * cycle * (1.5 - 0.5 * cycle**2) + 0.06 * time / len(time)
-    lasting = np.maximum(server.swing * daily + wander[:, 0] + wander[:, 1], 0.02)
+    lasting = np.maximum(swing * daily + wander[:, 0] + wander[:, 1], 0.02)
     load = _add(lasting, work["load"])
-    job = (time % server.job < 2) * 0.15
+    job = (time % every < 2) * 0.15
     io = np.maximum(0.25 + 0.2 * load + wander[:, 2] + job, 0.02)
-    io = server.io * _add(io, work["io"])
+    io = weight * _add(io, work["io"])
     # Bursts are short requests: they hold no memory, connection or thread. Else a long burst would
     # drive what follows slowly out of its usual range, and need no clock to be found.
     smooth = lasting[0] + _autoregress((lasting - lasting[0])[:, None] * [0.3, 0.08], [0.7, 0.92])
@@ -237,9 +229,9 @@ def _add(base: Floats, work: Floats) -> Floats:
     return base + work * np.minimum(room / HIGHEST, 1)
 
 
-def _readings(server: Server, work: dict[str, Floats], random: np.random.RandomState) -> Floats:
+def _readings(entity: str, work: dict[str, Floats], random: np.random.RandomState) -> Floats:
     """All channels ``(2 * ROWS, c)`` without faults."""
-    factors = _factors(server, work, random)
+    factors = _factors(entity, work, random)
     total, width = 2 * ROWS, len(CHANNELS)
     spread = 0.8 + 0.4 * random.random_sample(width)  # no two servers have the same sizes
     steady = _autoregress(0.8 * random.standard_normal((total, width)), [0.6] * width)
