@@ -189,7 +189,7 @@ def test_what_is_odd_is_refused():
         (alarms, two | {"threshold": math.nan}, "threshold=nan: a number is needed"),
         (alarms, two | {"threshold": 0, "rows_per_day": 0}, "rows_per_day=0: None or a number"),
         (quantile, {"calibration": [1], "share": 1.1}, "share=1.1: it must be from 0 to 1"),
-        (quantile, {"calibration": [], "share": 0.9}, r"calibration of shape \(0,\)"),
+        (quantile, {"calibration": [], "share": 0.9}, r"calibration scores of shape \(0,\)"),
         (alarm_budget, {"calibration": [1, math.nan], "rows_per_day": 9}, "score nan at row 1"),
         (alarm_budget, {"calibration": [1], "rows_per_day": math.inf}, "rows_per_day=inf: a"),
         (pot, {"calibration": [1], "q": math.nan}, "q=nan: both must be above 0 and below 1"),

@@ -39,7 +39,7 @@ def alarms(
     labels, scores = checked(labels, scores)
     if math.isnan(threshold):
         raise ValueError("threshold=nan: a number is needed")
-    if rows_per_day is not None and not (rows_per_day > 0 and math.isfinite(rows_per_day)):
+    if rows_per_day is not None and not 0 < rows_per_day < math.inf:
         raise ValueError(f"rows_per_day={rows_per_day}: None or a number above 0 is needed")
     start, end = segments(labels)
     flagged = np.flatnonzero(scores > threshold)

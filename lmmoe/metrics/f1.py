@@ -12,22 +12,27 @@ Floats = npt.NDArray[np.float64]
 Bits = npt.NDArray[np.bool_]
 
 
+def numbers(values: npt.ArrayLike, name: str) -> Floats:
+    """Return finite numbers ``(t,)``, at least one, or raise `ValueError` saying what is wrong."""
+    values = np.asarray(values)
+    if values.ndim != 1 or not values.size or values.dtype.kind not in "biuf":
+        problem = f"{name}s of shape {values.shape} and type {values.dtype}"
+        raise ValueError(f"{problem}: a vector of numbers is needed")
+    for t in np.flatnonzero(~np.isfinite(values)):
+        raise ValueError(f"{name} {float(values[t])} at row {t} is not a finite number")
+    return values.astype(np.float64, copy=False)
+
+
 def checked(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Bits, Floats]:
     """Return labels and scores as ``(t,)`` arrays, or raise `ValueError` saying what is wrong."""
-    labels, scores = np.asarray(labels), np.asarray(scores)
-    if labels.ndim != 1 or labels.shape != scores.shape:
-        problem = f"labels of shape {labels.shape} and scores of shape {scores.shape}"
-        raise ValueError(f"{problem}: both must be vectors of one length")
-    if labels.dtype.kind not in "biuf" or scores.dtype.kind not in "biuf":
-        raise ValueError(f"labels are {labels.dtype} and scores {scores.dtype}: numbers are needed")
+    labels, scores = numbers(labels, "label"), numbers(scores, "score")
+    if len(labels) != len(scores):
+        raise ValueError(f"{len(labels)} labels for {len(scores)} scores")
     for t in np.flatnonzero((labels != 0) & (labels != 1)):
         raise ValueError(f"label {labels[t]} at row {t} is neither 0 nor 1 (were they swapped?)")
-    for t in np.flatnonzero(~np.isfinite(scores)):
-        raise ValueError(f"score {float(scores[t])} at row {t} is not a finite number")
-    if labels.all() or not labels.any():
-        kind = "an anomaly" if labels.all() else "normal"
-        raise ValueError(f"every row is {kind}: the metric needs normal rows and anomalies")
-    return labels.astype(bool, copy=False), scores.astype(np.float64, copy=False)
+    if labels.min() == labels.max():
+        raise ValueError("every row has the same label: the metric needs normal rows and anomalies")
+    return labels.astype(bool), scores
 
 
 def roc_auc(*, labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:

@@ -10,20 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from lmmoe.metrics.alarms import APART
-from lmmoe.metrics.f1 import Floats
+from lmmoe.metrics.f1 import Floats, numbers
 
 FEWEST_EXCESSES = 10  # our choice: with fewer, the two fitted numbers say nothing
 
 
 def checked_calibration(calibration: npt.ArrayLike) -> Floats:
     """Return calibration scores as a ``(t,)`` array, or raise `ValueError` saying what is wrong."""
-    scores = np.asarray(calibration)
-    if scores.ndim != 1 or not scores.size or scores.dtype.kind not in "biuf":
-        problem = f"calibration of shape {scores.shape} and type {scores.dtype}"
-        raise ValueError(f"{problem}: a vector of at least one number is needed")
-    for t in np.flatnonzero(~np.isfinite(scores)):
-        raise ValueError(f"calibration score {scores[t]} at row {t} is not finite")
-    return scores.astype(np.float64, copy=False)
+    return numbers(calibration, "calibration score")
 
 
 def quantile(calibration: npt.ArrayLike, share: float) -> float:
@@ -42,9 +36,9 @@ def alarm_budget(calibration: npt.ArrayLike, rows_per_day: float, *, per_day: fl
     Where none is allowed, the highest score is given, which flags no row.
     """
     scores = checked_calibration(calibration)
-    if not (rows_per_day > 0 and math.isfinite(rows_per_day)):
+    if not 0 < rows_per_day < math.inf:
         raise ValueError(f"rows_per_day={rows_per_day}: a number above 0 is needed")
-    if not (per_day >= 0 and math.isfinite(per_day)):
+    if not 0 <= per_day < math.inf:
         raise ValueError(f"per_day={per_day}: a number from 0 on is needed")
     budget = per_day * len(scores) / rows_per_day + 1e-9  # 0.29 * 100 is a little under 29
     # Row i begins an alarm where its score is above the threshold and no recent one is.
