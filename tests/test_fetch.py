@@ -4,9 +4,6 @@ import gzip
 import lzma
 import os
 import socket
-import subprocess
-import sys
-import time
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -133,22 +130,6 @@ def test_what_an_earlier_run_left_is_continued_or_thrown_away(mirror, tmp_path):
         fetch_smd(tmp_path, base_url=mirror.url)
         assert ranges_of(mirror, BIG) == asked
         assert on_disk(tmp_path) == FILES
-
-
-def test_a_program_that_was_killed_is_continued(mirror, tmp_path, made_up):
-    mirror.files[LICENCE] = FILES[BIG]
-    mirror.plans[LICENCE] = [cut(2 * CHUNK, until=mirror.go_on)]
-    part = tmp_path / "SMD" / (LICENCE + ".part")
-    words = ["fetch", "smd", "--url", mirror.url, "--root", str(tmp_path)]
-    with subprocess.Popen([sys.executable, "-m", "lmmoe", *words]) as program:
-        while not (part.exists() and part.stat().st_size == 2 * CHUNK):
-            assert program.poll() is None, "the program ended"
-            time.sleep(0.02)
-        program.kill()
-    made_up.setattr(module, "published_blobs", lambda: {LICENCE: git_id(FILES[BIG])})
-    fetch_smd(tmp_path, base_url=mirror.url)
-    assert mirror.asked[-1] == (LICENCE, f"bytes={2 * CHUNK}-")
-    assert on_disk(tmp_path) == {LICENCE: FILES[BIG]}
 
 
 # --- failures that stay ---

@@ -164,21 +164,6 @@ def test_areas_of_far_scores():
 # --- PA%K ---
 
 
-def test_pa_k_by_hand():
-    # One event of four rows, 4 3 2 1, among normal 3.5 and 0.
-    # K < 25: one flagged row fills it: F1 1 at 4. K < 50: two are needed: at 3 all four hit and
-    # one false alarm, 8 / (5 + 4). K < 75 and K < 100: three at 2, four at 1, the same.
-    # K = 100: never filled: at 1 all four are flagged anyway, 8 / 9.
-    found = pa_k(labels=[0, 1, 1, 1, 1, 0], scores=[3.5, 4, 3, 2, 1, 0])
-    assert found.f1.tolist() == [1.0] * 25 + [8 / 9] * 76
-    # Trapezoids of width 1/100: 24 at 1, one between, 75 at 8/9.
-    assert found.area == close(0.24 + 0.01 * (1 + 8 / 9) / 2 + 0.75 * 8 / 9)
-    # Two of four rows are above the normal one. K = 49: 2 > 1.96 fills. K = 50: 2 > 2 does not.
-    # Then 4 / (2 + 4), or at 0 all: 8 / (5 + 4).
-    found = pa_k(labels=[1, 1, 1, 1, 0], scores=[2, 2, 0, 0, 1])
-    assert found.f1[49] == 1 and found.f1[50] == 8 / 9
-
-
 @FAST
 @given(naive.cases(), st.integers(0, 100))
 def test_pa_k_equals_plain_loops(case, percent):

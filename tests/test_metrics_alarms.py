@@ -38,21 +38,6 @@ def test_alarms_by_hand():
     assert alarms(labels=[0, 1], scores=[1, 2], threshold=2).recall == 0  # at it is not above it
 
 
-def test_which_alarms_are_false():
-    for event, flagged, false in [
-        ([50], [1, 11], 1),  # nine rows between
-        ([50], [1, 12], 2),  # ten
-        ([5], [3, 8], 0),  # it reaches over the event, though it does not find it
-        ([5, 6], [4], 1),
-        ([5, 6], [7], 1),
-        ([5, 6], [4, 5], 0),
-    ]:
-        given = {"labels": bits(60, *event), "scores": bits(60, *flagged), "rows_per_day": 60}
-        found = alarms(**given, threshold=0)
-        assert found.false_alarms_per_day == false
-        assert found.events_found == bool(set(event) & set(flagged))
-
-
 @FAST
 @given(naive.cases(), st.sampled_from([-1.5, -0.9, -0.5, 0.0, 0.7, 1.5, 5.0, math.inf]))
 def test_alarms_equal_plain_loops(case, threshold):
