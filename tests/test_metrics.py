@@ -132,17 +132,6 @@ def test_kinds_of_numbers_make_no_difference_and_inputs_stay():
     assert all(type(value) is float for value in expected)
 
 
-def test_odd_adjustments_are_refused():
-    for changes, message in [
-        ({"adjust": "pa"}, "adjust='pa': use None or one of point, raw, log, squeeze, sqrt"),
-        ({"adjust": "point", "delay": 0}, "delay=0: a whole number of rows from 1 on is needed"),
-        ({"adjust": "point", "delay": np.nan}, "delay=nan: a whole number of rows"),
-        ({"delay": 3}, "delay is a kind of point adjustment: give adjust too"),
-    ]:
-        with pytest.raises(ValueError, match=message):
-            best_f1(labels=[0, 1], scores=[0, 1], **changes)
-
-
 # --- ROC AUC and average precision ---
 
 
@@ -152,13 +141,6 @@ def test_areas_are_scikit_learns(case):
     given = {"labels": case[0], "scores": case[1]}
     assert roc_auc(**given) == pytest.approx(roc_auc_score(*case), abs=1e-12)
     assert average_precision(**given) == pytest.approx(average_precision_score(*case), abs=1e-12)
-
-
-@pytest.mark.filterwarnings("error")
-def test_areas_of_far_scores():
-    given = {"labels": [1, 0], "scores": [1.7e308, -1.7e308]}
-    for value in (roc_auc(**given), average_precision(**given), best_f1(**given).f1):
-        assert value == 1 and type(value) is float
 
 
 # --- PA%K ---
@@ -197,14 +179,6 @@ def test_vus_of_more_rows_than_thresholds():
         for window in (0, 5):
             found = vus(labels=labels, scores=scores, window=window)
             assert found == pytest.approx(loops.vus(labels, scores, window), abs=1e-12)
-
-
-def test_the_window_is_a_number_of_rows():
-    case = {"labels": [0, 1, 0], "scores": [0, 1, 2]}
-    for window in (-1, 2.5, float("nan"), float("inf")):
-        with pytest.raises(ValueError, match=f"window={window}: a whole number of rows from 0 on"):
-            vus(**case, window=window)
-    assert vus(**case, window=4.0) == vus(**case, window=np.int64(4)) == vus(**case, window=4)
 
 
 # --- affiliation ---
@@ -252,5 +226,3 @@ def test_the_best_affiliation_of_equal_ones_and_of_many_rows():
     grid = -np.sort(-scores)[np.floor(np.linspace(0, 999, 250)).astype(int)]
     f1s = [affiliation(labels=labels, alarms=scores >= threshold).f1 for threshold in grid]
     assert found.f1 == close(max(f1s)) and found.threshold == grid[np.argmax(f1s)]
-    with pytest.raises(ValueError, match="alarm 0.5 at row 2 is neither 0 nor 1"):
-        affiliation(labels=[0, 1, 0], alarms=[0, 1, 0.5])

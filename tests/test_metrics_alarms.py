@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import genpareto
 from sklearn.metrics import ndcg_score
 
-from lmmoe.metrics import alarm_budget, alarms, diagnosis, pot, quantile
+from lmmoe.metrics import affiliation, alarm_budget, alarms, best_f1, diagnosis, pot, quantile, vus
 from lmmoe.metrics.thresholds import fit_pareto
 
 FAST = settings(max_examples=60, deadline=None)
@@ -171,6 +171,14 @@ def test_what_is_odd_is_refused():
     two = {"labels": [0, 1], "scores": [0, 1]}
     one = {"blame": [[1, 2]], "causes": [(0,)], "percent": 100}
     for function, options, message in [
+        (best_f1, two | {"adjust": "pa"}, "adjust='pa': use None or one of point, raw, log, squee"),
+        (best_f1, two | {"adjust": "point", "delay": 0}, "delay=0: a whole number of rows from 1"),
+        (best_f1, two | {"adjust": "point", "delay": math.nan}, "delay=nan: a whole number"),
+        (best_f1, two | {"delay": 3}, "delay is a kind of point adjustment: give adjust too"),
+        (vus, two | {"window": -1}, "window=-1: a whole number of rows from 0 on is needed"),
+        (vus, two | {"window": 2.5}, "window=2.5: a whole number of rows from 0 on is needed"),
+        (vus, two | {"window": math.inf}, "window=inf: a whole number of rows from 0 on is needed"),
+        (affiliation, {"labels": [0, 1], "alarms": [0, 0.5]}, "alarm 0.5 at row 1 is neither 0"),
         (alarms, two | {"threshold": math.nan}, "threshold=nan: a number is needed"),
         (alarms, two | {"threshold": 0, "rows_per_day": 0}, "rows_per_day=0: None or a number"),
         (quantile, {"calibration": [1], "share": 1.1}, "share=1.1: it must be from 0 to 1"),

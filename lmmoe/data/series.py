@@ -81,7 +81,7 @@ class Series:
         for array in (self.train, self.test, self.labels):
             if array is not None:
                 digest.update(repr(array.shape).encode())
-                digest.update(np.ascontiguousarray(array).data)
+                digest.update(array.data)  # contiguous, as `_matrix` made it
         return digest.hexdigest()[:12]
 
     @cached_property
