@@ -85,11 +85,8 @@ def fetch_smd(
             except DataError as error:
                 failed.append(str(error))
             except OSError as error:  # of the network or the disk: the other files would have it
-                hint = (
-                    f"Fill {folder / smd.FOLDER} by hand with the files as published, or name "
-                    "a folder that holds SMD already or has room (--root, LMMOE_DATA). What was "
-                    "begun is kept and continued next time"
-                )
+                where = "name a folder that holds SMD already or has room (--root, LMMOE_DATA)"
+                hint = f"Fill {folder / smd.FOLDER} by hand with the files as published, or {where}"
                 raise DataError(f"cannot be had ({error})", file=target, hint=hint) from error
             finally:
                 line.update()
@@ -101,10 +98,7 @@ def fetch_smd(
 
 
 def _download(session: requests.Session, url: str, blob: str, target: Path) -> int:
-    """Put a file with this content into its place; give the number of bytes received.
-
-    Raises `DataError` for this file, `OSError` where nobody answers or nothing can be written.
-    """
+    """Put a file with this content into its place; give the number of bytes received."""
     part = target.with_name(target.name + ".part")
     failures = received = 0
     while True:
@@ -126,7 +120,7 @@ def _download(session: requests.Session, url: str, blob: str, target: Path) -> i
                 failures += 1
                 continue
             if bad_address or isinstance(error, requests.ConnectionError):
-                raise
+                raise  # no other file would be had either
             raise DataError(str(error), file=url) from error
         problem = fault(part, blob)
         if not problem:

@@ -300,10 +300,7 @@ def _pick(
 def _take_times(
     frame: pd.DataFrame, name: str | None, path: Path
 ) -> tuple[Times | None, str | None, str | None]:
-    """Take the time column out of the frame: times, name and pattern as in `Table`.
-
-    Raises `DataError` unless each row is later. Times without a zone are taken as UTC.
-    """
+    """Take the time column, which must rise, out of the frame: times, name, pattern of `Table`."""
     chosen = _pick(frame, name, TIMES, "time", path)
     if chosen is None:
         chosen = frame.columns[0]

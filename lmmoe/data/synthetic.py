@@ -159,11 +159,7 @@ def _random(entity: str, part: int, number: int = 0) -> np.random.RandomState:
 
 
 def _work(entity: str, faults: list[Fault]) -> dict[str, Floats]:
-    """Bursts of extra work: what each row adds to a factor, ``(2 * ROWS,)``.
-
-    Normal bursts take 2 or 3 rows, and none touches an event. The burst of a duration event is as
-    any other but for its length, which its first rows do not tell.
-    """
+    """What bursts of 2 or 3 rows, and those of duration events, add to a factor ``(2 * ROWS,)``."""
     work = {"load": np.zeros(2 * ROWS), "io": np.zeros(2 * ROWS)}
     busy = {ROWS + row for _, start, end in faults for row in range(start, end)}
     random, start = _random(entity, 1), 30
@@ -219,11 +215,7 @@ def _factors(
 
 
 def _add(base: Floats, work: Floats) -> Floats:
-    """A factor ``(2 * ROWS,)`` with its bursts.
-
-    A burst in the test half is made smaller where it would go beyond the training half: a long one
-    is to stand out by its length alone.
-    """
+    """A factor with its bursts: in the test half none goes beyond the training half."""
     room = (base[:ROWS] + work[:ROWS]).max() - base
     room[:ROWS] = HIGHEST
     return base + work * np.minimum(room / HIGHEST, 1)
@@ -250,10 +242,7 @@ def _readings(entity: str, work: dict[str, Floats], random: np.random.RandomStat
 
 
 def _autoregress(shocks: Floats, keep: list[float]) -> Floats:
-    """First-order autoregression ``x[t] = keep * x[t-1] + shocks[t]`` per column, ``(t, k)``.
-
-    Also the exponential moving average, with ``(1 - keep)`` times the input as the shocks.
-    """
+    """First-order autoregression ``x[t] = keep * x[t-1] + shocks[t]`` per column, ``(t, k)``."""
     from scipy.signal import lfilter  # takes a second to import
 
     columns = zip(shocks.T, keep, strict=True)
@@ -266,15 +255,11 @@ def _autoregress(shocks: Floats, keep: list[float]) -> Floats:
 def _inject(
     values: Floats, faults: list[Fault], work: dict[str, Floats], random: np.random.RandomState
 ) -> tuple[Cause, ...]:
-    """Put the faults into the test half of ``values (2 * ROWS, c)``; the cause of each.
-
-    Duration events are there already, for their burst in ``work`` reaches all channels that follow
-    it; here they only get their cause. The training half gives scales and stretches to repeat.
-    """
+    """Put the faults into the test half of ``values (2 * ROWS, c)``; the cause of each."""
     train, test = values[:ROWS], values[ROWS:]
     sd, causes = train.std(axis=0), []
     for kind, start, end in faults:
-        if kind == "duration":
+        if kind == "duration":  # there already, in all channels that follow the work
             moved = ("load", "queue") if work["load"][ROWS + start] else ("io",)
             pulls = [max(c.weights.get(factor, 0) for factor in moved) for c in CHANNELS]
             channels = tuple(i for i, pull in enumerate(pulls) if pull >= 0.4)
@@ -310,11 +295,9 @@ def _inject(
 
 
 def _repeat(block: Floats, train: Floats) -> Floats:
-    """A stretch of ``train (t_train, c)`` to stand in for ``block (t, c)``.
-
-    Of the stretches that lie 1.9 to 2.7 standard deviations off and hold no burst it takes the one
-    whose mean square z-score is nearest to the block's own: elsewhere, but as loud.
-    """
+    """A stretch of ``train (t_train, c)`` to stand in for ``block (t, c)``: elsewhere, as loud."""
+    # Of those 1.9 to 2.7 standard deviations off without a burst, the one with the mean square
+    # z-score nearest to the block's own.
     mean, sd = train.mean(axis=0), train.std(axis=0)
     known, own = (train - mean) / sd, (block - mean) / sd
     starts = np.arange(0, len(train) - len(block), 3)

@@ -96,10 +96,7 @@ def _curves(labels: Bits, step: Integers, steps: int) -> tuple[Floats, Floats, F
 def _recall(
     bounds: Integers, flagged: Integers, event: Integers, before: Integers, after: Integers
 ) -> float:
-    """Mean over events at one step, whose alarms flag these rows of events: ``event`` tells which.
-
-    Recall is lost to the gaps between alarms: the distances to the nearer one are integrated.
-    """
+    """Mean over events, of which these rows are flagged, less what gaps between alarms lose."""
     ends = np.cumsum(np.bincount(event, minlength=len(before)))
     begins = np.append(0, ends[:-1])
     # A gap lies between the end of one alarm and the start of the next one.
