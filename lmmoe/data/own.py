@@ -30,11 +30,10 @@ from lmmoe.data.series import Series
 from lmmoe.errors import DataError
 
 WHOLE = "whole"
-# Paths below the folder, by layout: (c) and (d), (b), (a).
-PART, TABLE = "(?P<part>train|test|train_label|test_label)", r"\.(csv(\.gz|\.xz)?|parquet)"
+# Paths below the folder, by layout: (b) to (d), (a).
+TABLE, PART = r"\.(csv(\.gz|\.xz)?|parquet)", "(?P<part>train|test|train_label|test_label)"
 PATHS = (
-    rf"(?P<entity>[^./][^/]*)/{PART}({TABLE}|\.npy)",
-    rf"((?P<entity>[^./][^/]*?)_)?{PART}({TABLE}|\.npy)",
+    rf"((?P<entity>[^./][^/]*?)[_/])?{PART}({TABLE}|\.npy)",
     rf"(?P<entity>[^./][^/]*?)(?P<part>){TABLE}",
 )
 SHARE = 0.5
@@ -49,8 +48,8 @@ def find(name: str, root: Path) -> dict[str, dict[str, Path]]:
     found: dict[str, dict[str, Path]] = {}
     for path in filter(Path.is_file, sorted([*folder.glob("*"), *folder.glob("*/*")])):
         below = path.relative_to(folder).as_posix()
-        matches = (re.fullmatch(pattern, below, re.IGNORECASE) for pattern in PATHS)
-        if match := next(filter(None, matches), None):
+        half, whole = (re.fullmatch(pattern, below, re.IGNORECASE) for pattern in PATHS)
+        if match := half or whole:
             entity, part = match["entity"] or folder.name, match["part"].lower() or WHOLE
             parts = found.setdefault(entity, {})
             if parts and (part in parts or WHOLE in (part, *parts)):
@@ -120,10 +119,11 @@ def _with_labels(test: Table, beside: Path, columns: dict[str, str | None]) -> T
         problem = f"labels are here and in {beside.name}"
         raise DataError(problem, file=test.path, hint="Take one of them out")
     labels, times = reading.read_labels(beside, **columns)
-    both = times is not None and test.times is not None and len(times) == len(test.times)
-    if both and times.dtype.kind == test.times.dtype.kind and (times != test.times).any():
-        problem = f"the time is not that of the same row of {test.path.name}"
-        raise DataError(problem, file=beside, row=int(np.argmax(times != test.times)))
+    both = times is not None and test.times is not None and times.shape == test.times.shape
+    if both and times.dtype.kind == test.times.dtype.kind:
+        for row in np.flatnonzero(times != test.times).tolist():
+            problem = f"the time is not that of the same row of {test.path.name}"
+            raise DataError(problem, file=beside, row=row)
     return replace(test, labels=labels)
 
 
