@@ -117,21 +117,6 @@ def test_f1s_equal_plain_loops(case, kinds, delay):
             assert best_f1(**free, delay=enough) == best_f1(**free)
 
 
-LABELS = [1, 1, 1, 1, 1, 1, 0, 1, 0, 0]
-SCORES = [1, 0, 2, 1, 0, 0, 3, 5, 4, 1]
-
-
-def test_kinds_of_numbers_make_no_difference_and_inputs_stay():
-    # Peaks 1 and 5, weights floor(log3(9)) = 2 and 1. >= 5: 2 / (1 + 3). >= 1: 6 / (6 + 3).
-    expected = best_f1(labels=LABELS, scores=SCORES, adjust="log", delay=2)
-    assert expected == (2 / 3, 0.5, 1.0, 1.0)
-    for kind, other in ((bool, np.uint8), (np.uint8, np.int16), (np.float32, np.float32)):
-        labels, scores = np.array(LABELS, dtype=kind), np.array(SCORES, dtype=other)
-        assert best_f1(labels=labels, scores=scores, adjust="log", delay=2.0) == expected
-        assert labels.tolist() == LABELS and scores.tolist() == SCORES
-    assert all(type(value) is float for value in expected)
-
-
 # --- ROC AUC and average precision ---
 
 
