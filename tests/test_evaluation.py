@@ -113,14 +113,14 @@ def test_every_metric_refuses_what_is_no_input():
     ]
     for changes, message in (
         ({"labels": [0.3, 0.2, 0.1], "scores": [0, 1, 0]}, "label 0.3 at row 0 is neither 0 nor 1"),
-        ({"labels": [0, np.nan, 1]}, "label nan at row 1 is neither 0 nor 1"),
+        ({"labels": [0, np.nan, 1]}, "label nan at row 1 is not a finite number"),
         ({"scores": [0.1, 0.2, np.inf]}, "score inf at row 2 is not a finite number"),
-        ({"scores": [0.1, 0.2]}, "labels of shape (3,) and scores of shape (2,): both must be"),
-        ({"scores": [None, 0.1, 0.2]}, "labels are int64 and scores object: numbers are needed"),
+        ({"scores": [0.1, 0.2]}, "3 labels for 2 scores"),
+        ({"scores": [None, 0.1, 0.2]}, "scores of shape (3,) and type object: a vector of numbers"),
     ):
         for taker in takers:
             with pytest.raises(ValueError, match=re.escape(message)):
                 taker(**({"labels": [0, 1, 0], "scores": [0.3, 0.2, 0.1]} | changes))
     for taker in takers[:-1]:  # the table has NaN there
-        with pytest.raises(ValueError, match="every row is normal.*needs normal rows and anomal"):
+        with pytest.raises(ValueError, match="same label.*needs normal rows and anomal"):
             taker(labels=[0, 0], scores=[0.1, 0.2])

@@ -1,6 +1,7 @@
 """How far work is: bars where somebody looks, lines in a file where nobody can."""
 
 import io
+import sys
 
 import pytest
 from small import make, waves
@@ -16,7 +17,7 @@ def step_through(total=4):
 
 
 def test_bars_are_for_terminals(monkeypatch, capsys):
-    monkeypatch.setattr(progress, "_in_notebook", lambda: False)
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
     for setting in ("off", ""):
         monkeypatch.setenv("LMMOE_PROGRESS", setting)
         step_through()
