@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lmmoe import progress
 
+Plan = Any  # what has the settings and attributes of `lmmoe.detectors.neural.Neural`
 BATCH = 1024  # windows at a time where nothing is learned: the fastest of 256 to 4096 here
 
 
@@ -23,20 +24,6 @@ class History:
     training: list[float] = field(default_factory=list)  # running mean, dropout on
     held_out: list[float] = field(default_factory=list)  # empty without held-out rows
     best_epoch: int = 0  # the epoch whose weights were kept, counted from 1
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Which windows of the rows make an example, and how long to train on them."""
-
-    window: int
-    epochs: int
-    batch: int
-    patience: int  # epochs without a lower loss before training ends
-    horizon: int = 1  # the target is so many rows after the window; 0: the window's last row
-    stride: int = 1  # rows from one window to the next
-    watch: Literal["held out", "training"] = "held out"  # whose loss patience is about
-    most: int | None = None  # learn from so many windows, drawn once; None: from all
 
 
 class Learner(Protocol):
@@ -133,16 +120,15 @@ def fit(
     rows: Tensor,
     held_out: Tensor | None,
     plan: Plan,
-    *,
     generator: torch.Generator,
-    title: str,
 ) -> History:
     """Train on the windows of ``rows`` ``(t, c)``, or ``plan.most`` of them, in random order.
 
-    ``held_out`` rows ``(t, c)`` begin with the context of the first of them. Training stops after
-    ``plan.patience`` epochs without a lower loss on them (or, as ``plan.watch`` says, in training),
-    and keeps the weights of the best epoch; without held-out rows to watch, all epochs are run and
-    the last weights kept. Raises `RuntimeError` where the loss is no longer a finite number.
+    ``held_out`` rows ``(t, c)`` begin with the context of the first of them. ``plan`` has the
+    settings: training stops after ``patience`` epochs without a lower loss on the held-out rows
+    (or, as ``watch`` says, in training), and keeps the weights of the best epoch; without held-out
+    rows to watch, all epochs are run and the last weights kept. Raises `RuntimeError` where the
+    loss is no longer a finite number.
     """
     history, best, device = History(), None, rows.device
     watched = history.training if plan.watch == "training" else history.held_out
@@ -150,7 +136,7 @@ def fit(
     pool = torch.arange(len(inputs), device=device)
     if plan.most is not None and plan.most < len(pool):
         pool = torch.randperm(len(pool), generator=generator, device=device)[: plan.most]
-    with progress.bar(plan.epochs, title, unit="epoch") as bar:
+    with progress.bar(plan.epochs, plan.name, unit="epoch") as bar:
         for epoch in range(1, plan.epochs + 1):
             learner.network.train()
             order = pool[torch.randperm(len(pool), generator=generator, device=device)]
@@ -170,8 +156,7 @@ def fit(
                 history.held_out.append(mean_loss(learner, held_out, plan))
             if not watched or watched[-1] < min(watched[:-1], default=math.inf):
                 history.best_epoch = epoch
-                # Unwatched, too: an epoch's end may put another network in this one's place.
-                best = copy.deepcopy(learner.network) if watched else learner.network
+                best = copy.deepcopy(learner.network)  # an epoch's end may change it
             learner.end_epoch(loss)
             bar.set_postfix(loss=f"{loss:.4g}")
             bar.update()

@@ -107,9 +107,8 @@ def test_training_and_held_out_rows_do_not_overlap(rows, share):
     values, made = waves(rows), make("LightMMoE", held_out=share)
     with patch.object(training, "fit", return_value=History()) as fit:
         made.fit(values)
-    _, trained, held_out, plan = fit.call_args.args
+    _, trained, held_out, *_ = fit.call_args.args
     scaled, count = made._scaled(values), int(share * rows)
-    assert plan == training.Plan(window=W, epochs=2, batch=64, patience=3)
     if count == 0 or rows - count <= W:  # nothing to hold out, or too little left to fit
         assert held_out is None and torch.equal(trained, scaled)
     else:  # the first W held-out rows are context: the last of the training rows

@@ -1,6 +1,5 @@
 """Two autoencoders: LSTM-AE, recurrent, and USAD, trained adversarially."""
 
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated
 
@@ -78,11 +77,8 @@ class LSTMAE(Neural):
     def _build(self, channels: int, generator: Generator) -> EncoderDecoder:
         return EncoderDecoder(channels, self.hidden, generator)
 
-    @torch.inference_mode()
     def _score_channels(self, rows: Floats) -> Floats:
-        parts = self._windows(rows).split(training.BATCH)
-        errors = [(self.network.last(part) - part[:, :, -1]).square() for part in parts]
-        return torch.cat(errors).cpu().double().numpy()
+        return self._on_windows(lambda x: (self.network.last(x) - x[:, :, -1]).square(), rows)
 
 
 class Autoencoders(nn.Module):
@@ -97,11 +93,9 @@ class Autoencoders(nn.Module):
         super().__init__()
         sizes = (inputs, max(inputs // 2, 1), max(inputs // 4, 1), latent)
 
-        def stack(sizes: Sequence[int], last: nn.Module) -> nn.Module:
-            layers = [
-                part for pair in pairwise(sizes) for part in (dense(*pair, generator), nn.ReLU())
-            ]
-            return nn.Sequential(*layers[:-1], last)
+        def stack(sizes: tuple[int, ...], last: nn.Module) -> nn.Module:
+            layers = [[dense(*pair, generator), nn.ReLU()] for pair in pairwise(sizes)]
+            return nn.Sequential(*sum(layers, [])[:-1], last)
 
         self.encoder = stack(sizes, nn.ReLU())
         self.first, self.second = (stack(sizes[::-1], nn.Sigmoid()) for _ in range(2))
@@ -128,42 +122,21 @@ class Adversaries:
 
     def step(self, windows: Tensor, target: Tensor) -> Tensor:
         """Let both learn from windows ``(b, c, w)``; give what `loss` gives, before the step."""
-        *slopes, errors = self.slopes(windows.flatten(1))
-        for optimiser, own in zip(self.optimisers, slopes, strict=True):
-            for weights, slope in zip(optimiser.param_groups[0]["params"], own, strict=True):
+        network, x = self.network, windows.flatten(1)
+        code = network.encoder(x)
+        rebuilt = network.first(code)
+        outputs = rebuilt, network.second(code), network.second(network.encoder(rebuilt))
+        first, second, both = (mse_loss(output, x) for output in outputs)
+        near, far = 1 / self.epoch, 1 - 1 / self.epoch
+        losses = near * first + far * both, near * second - far * both
+        parts = [optimiser.param_groups[0]["params"] for optimiser in self.optimisers]
+        # Both before the first step, which changes the encoder.
+        slopes = [grad(*pair, retain_graph=True) for pair in zip(losses, parts, strict=True)]
+        for optimiser, part, own in zip(self.optimisers, parts, slopes, strict=True):
+            for weights, slope in zip(part, own, strict=True):
                 weights.grad = slope
             optimiser.step()
-        return self._mixed(errors[0], errors[2])
-
-    def slopes(self, x: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Gradients of L1 and of L2 on ``x`` ``(b, n)``, the encoder's first; and R1, R2, R12.
-
-        The graph is cut after the encoder and after the first decoder, so that the way back through
-        R12, which both losses need, is gone once.
-        """
-        network, near, far = self.network, 1 / self.epoch, 1 - 1 / self.epoch
-        encoder, one, two = (list(part.parameters()) for part in network.children())
-        encoded = network.encoder(x)
-        code = encoded.detach().requires_grad_()
-        rebuilt, other = network.first(code), network.second(code)
-        given = rebuilt.detach().requires_grad_()
-        again = network.second(network.encoder(given))
-        errors = [mse_loss(output, x) for output in (given, other, again)]
-
-        down, *deceived = grad(errors[2], [given, *encoder, *two])  # of R12
-        (plain,) = grad(errors[0], given)
-        down_first, *first = grad(
-            rebuilt, [code, *one], near * plain + far * down, retain_graph=True
-        )
-        (down_both,) = grad(rebuilt, code, down)
-        down_second, *second = grad(near * errors[1], [code, *two])
-        first = [*grad(encoded, encoder, down_first, retain_graph=True), *first]
-        second = [*grad(encoded, encoder, down_second - far * down_both), *second]
-        for slope, other in zip(first[: len(encoder)], deceived, strict=False):
-            slope.add_(other, alpha=far)
-        for slope, other in zip(second, deceived, strict=True):
-            slope.sub_(other, alpha=far)
-        return first, second, [error.detach() for error in errors]
+        return self._mixed(first, both).detach()
 
     def loss(self, windows: Tensor, target: Tensor) -> Tensor:
         """Mean score of windows ``(b, c, w)``: the losses' weights change, this does not."""
@@ -206,12 +179,11 @@ class USAD(Neural):
     def _learner(self, network: Autoencoders, inputs: Tensor, generator: Generator) -> Adversaries:
         return Adversaries(network, self.learning_rate, self.alpha)
 
-    @torch.inference_mode()
     def _score_channels(self, rows: Floats) -> Floats:
-        found = []
-        for part in self._windows(rows).split(training.BATCH):
-            flat = part.flatten(1)
+        def errors(windows: Tensor) -> Tensor:
+            flat = windows.flatten(1)
             rebuilt, again = ((flat - out).square() for out in self.network(flat))
             mixed = self.alpha * rebuilt + (1 - self.alpha) * again
-            found.append(mixed.view(part.shape).mean(dim=2))
-        return torch.cat(found).cpu().double().numpy()
+            return mixed.view(windows.shape).mean(dim=2)
+
+        return self._on_windows(errors, rows)

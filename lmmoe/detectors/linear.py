@@ -43,10 +43,9 @@ class PCAWindows(Detector):
 
     Score of a row: the mean over channels of the absolute error in the last row of the window that
     ends there. PCA as a detector: Shyu et al. (ICDM workshop 2003); of windows: Broomhead and King
-    (Physica D 1986). With ``ewma`` a above 0, errors are smoothed by s_t = a x_t + (1 - a) s_(t-1)
-    from the first scored row on: causal, but an alarm outlasts its event. Channel scores are the
-    (smoothed) absolute errors. 16 rows, 30 components and a = 0.2 were singled out by trials
-    on SMD: they are no blind choice there.
+    (Physica D 1986). With ``ewma`` above 0, errors are smoothed from the first scored row on
+    (`lmmoe.detectors.scaling.ewma`). Channel scores are the (smoothed) absolute errors. 16 rows, 30
+    components and 0.2 were singled out by trials on SMD: they are no blind choice there.
     """
 
     name = "PCA windows"
@@ -76,9 +75,8 @@ def principal(rows: Floats, window: int, components: int) -> Arrays:
     """Mean and main directions of the windows of rows ``(t, c)``, with n = w * c values each.
 
     "mean" ``(n,)``; "directions" ``(k, n)``, orthonormal, by falling variance. k is ``components``
-    or fewer: n - 1, since n of them would rebuild everything and leave rounding errors for scores;
-    and none along which the windows do not vary, since a step of a constant channel must not be
-    rebuilt. The covariance is summed block by block, since all windows would fill the memory.
+    or fewer: n - 1, since n of them would rebuild everything; and none along which the windows do
+    not vary, since a step of a constant channel must not be rebuilt.
     """
     mean = windows(rows, window).mean(axis=0)
     covariance = np.zeros((len(mean), len(mean)))
@@ -97,9 +95,8 @@ class RidgeVAR(Detector):
     Score: the mean over channels of the squared error in z-scores. Sources: Luetkepohl, "New
     Introduction to Multiple Time Series Analysis" (2005), section 3.2, for the model; Hoerl and
     Kennard (Technometrics 1970) for the penalty. The coefficients B ``(order * c, c)`` solve
-    (X'X + n ``penalty`` I) B = X'Y over n centred windows X and the rows Y after them. In z-scores
-    this equals noise of variance ``penalty`` on every input (Bishop, Neural Computation 1995), so
-    it means the same for any number of rows. 0.01, a tenth of a deviation, was set beforehand.
+    (X'X + n ``penalty`` I) B = X'Y over n centred windows X and the rows Y after them, which equals
+    noise of variance ``penalty`` on every input (Bishop, Neural Computation 1995).
     """
 
     name = "ridge VAR"

@@ -14,7 +14,6 @@ from lmmoe.mmoe import dropped
 from lmmoe.training import Learner
 
 EPSILON = 1e-5  # added to variances: PyTorch's and RevIN's
-BLOCK = 256  # windows scored at a time: a hidden layer over 38 channels then takes 6 MB
 
 
 class Mixer(nn.Module):
@@ -146,15 +145,12 @@ class MTSMixer(Neural):
         optimiser = training.adam(network, self.learning_rate, 1e-5, flat=True)
         return training.Descent(network, loss, optimiser, clip=1.0)
 
-    @torch.inference_mode()
     def _score_rows(self, rows: Floats) -> Floats:
-        parts = self._windows(rows).split(BLOCK)
-        errors = torch.cat([self.network.errors(part)[-1] for part in parts])
-        plain = self._row_error(errors).cpu().double().numpy()
-        return unit(moving_average(plain, np.full(self.smooth, 1 / self.smooth)))
+        errors = self._on_windows(self._row_errors, rows)
+        return unit(moving_average(errors, np.full(self.smooth, 1 / self.smooth)))
 
-    def _row_error(self, errors: Tensor) -> Tensor:
-        return errors.square().mean(dim=1)
+    def _row_errors(self, windows: Tensor) -> Tensor:
+        return self.network.errors(windows)[-1].square().mean(dim=1)
 
 
 class MTSMixerLighter(MTSMixer):
@@ -182,5 +178,6 @@ class MTSMixerLighter(MTSMixer):
         plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.8, patience=5)
         return training.Descent(network, loss, optimiser, clip=0.5, schedule=plateau)
 
-    def _row_error(self, errors: Tensor) -> Tensor:
+    def _row_errors(self, windows: Tensor) -> Tensor:
+        errors = self.network.errors(windows)[-1]
         return ((errors.square() + errors.abs()) / 2).mean(dim=1)

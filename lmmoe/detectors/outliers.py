@@ -17,8 +17,7 @@ class NearestNeighbours(Detector):
 
     With ``neighbours`` above 1: the mean of the distances to so many. Sources: Ramaswamy et al.
     (SIGMOD 2000); Sarfraz et al. (ICML 2024), baseline "1-NN distance". A learned row is its own
-    neighbour, so only held-out and new rows have a fair score. A channel's score is its squared
-    difference to the neighbour.
+    neighbour. A channel's score is its squared difference to the neighbour.
     """
 
     name = "1-NN"
@@ -43,8 +42,7 @@ class NearestNeighbours(Detector):
         # Not a tree: in 38 channels it has to look at nearly every row, four times slower.
         search = NearestNeighbors(n_neighbors=self.neighbours, algorithm="brute").fit(learned)
         numbers = search.kneighbors(scaled, return_distance=False)
-        # From the rows themselves: the search has distances from products, and these are off by
-        # rounding where rows are near each other and far from the mean.
+        # Its own distances, made of products, are off by rounding far from the mean.
         return [(scaled - learned[nearest]) ** 2 for nearest in numbers.T]
 
     def _score_channels(self, rows: Floats) -> Floats:
@@ -122,21 +120,28 @@ class IsolationForest(Detector):
             n_estimators=self.trees, max_samples=samples, random_state=self.seed
         )
         trees = [made.tree_ for made in forest.fit(scaled).estimators_]
-        roots = np.cumsum([0, *(tree.node_count for tree in trees)])[:-1]
-        parts = []
-        for tree, root in zip(trees, roots, strict=True):
-            leaf = tree.children_left == -1
-            own = np.arange(tree.node_count)  # a leaf is its own child: all rows take equal steps
-            children = (tree.children_left, tree.children_right)
-            low, high = (np.where(leaf, own, child) + root for child in children)
-            channel, cut = np.where(leaf, 0, tree.feature), np.where(leaf, 0.0, tree.threshold)
-            depth = tree.compute_node_depths() - 1
-            path = depth + expected_depth(tree.n_node_samples)  # h of a row that ends here
-            parts.append((low, high, channel, cut, path, depth))
-        *nodes, depth = map(np.concatenate, zip(*parts, strict=True))
-        learned = dict(zip(("low", "high", "channel", "cut", "path"), nodes, strict=True))
-        steps, unit = depth.max(keepdims=True), expected_depth(np.array([samples]))
-        return learned | {"roots": roots, "steps": steps, "unit": unit}
+        counts = [tree.node_count for tree in trees]
+        roots = np.cumsum([0, *counts])[:-1]
+
+        def nodes(name: str) -> np.ndarray:
+            return np.concatenate([getattr(tree, name) for tree in trees])
+
+        leaf, own = nodes("children_left") == -1, np.arange(sum(counts))
+        sides = (
+            nodes(name) + np.repeat(roots, counts) for name in ("children_left", "children_right")
+        )
+        low, high = (np.where(leaf, own, side) for side in sides)  # all rows take equal steps
+        depth = np.concatenate([tree.compute_node_depths() for tree in trees]) - 1
+        return {
+            "low": low,
+            "high": high,
+            "channel": np.where(leaf, 0, nodes("feature")),
+            "cut": np.where(leaf, 0.0, nodes("threshold")),
+            "path": depth + expected_depth(nodes("n_node_samples")),  # h of a row that ends here
+            "roots": roots,
+            "steps": depth.max(keepdims=True),
+            "unit": expected_depth(np.array([samples])),
+        }
 
     def _score_rows(self, rows: Floats) -> Floats:
         tree, depths = self._learned, []
