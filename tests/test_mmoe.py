@@ -148,7 +148,6 @@ def test_kept_and_split_by_hand():
         ([0.125, 0.5, 0.1875, 0.1875], [0, 1, 2, 3]),  # at 0.5 / 4 it stays, at 2 / 4 it is one
         ([0.625, 0.125, 0.125, 0.125], [0, 1, 2, 3, 0]),  # above, it is split
         ([0.9, 0.1], [0]),  # of two none is split: more than 2 / 2 cannot be
-        ([0.2] + [0.8 / 15] * 15, list(range(16))),  # 16 are the most
         ([0.2, 0.2] + [0.6 / 13] * 13, [*range(15), 0]),  # room for one of two
         ([0.12] * 5 + [0.4 / 15] * 15, list(range(20))),  # who starts with 20 keeps them
         ([float("nan")] * 3, [0, 1, 2]),  # training then says that it diverged

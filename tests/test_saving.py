@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from small import tiny, waves
@@ -70,19 +69,6 @@ def test_what_is_no_such_file_is_refused(light, tmp_path):
             load(light)
 
 
-def test_a_pickle_is_refused_and_not_run(tmp_path):
-    path, trace = tmp_path / "m.pt", tmp_path / "ran"
-
-    class Evil:
-        def __reduce__(self):
-            return (Path.touch, (trace,))
-
-    torch.save({"detector": Evil()}, path)
-    with refused(path, "not a readable model"):
-        load(path)
-    assert not trace.exists()
-
-
 def test_an_absent_device_is_refused_with_advice_and_can_be_replaced(tmp_path):
     made = tiny("LightMMoE", seed=2).fit(TRAIN)
     made.device = "no-such-device"  # as if fitted where there is one
@@ -98,7 +84,7 @@ def test_an_absent_device_is_refused_with_advice_and_can_be_replaced(tmp_path):
 
 
 def test_another_format_is_refused(light):
-    for version in ["lmmoe detector 0", "pt", ""]:
+    for version in ["lmmoe detector 0", ""]:
         rewritten(light, head={"format": version})
         with refused(light, f"({version or None!r}). Expected {FORMAT!r}: fit and save it again"):
             load(light)
@@ -109,12 +95,10 @@ def test_a_header_that_does_not_fit_is_refused(light):
     for head, message in [
         ({"detector": "Unknown"}, "no detector 'Unknown'"),
         ({"detector": "MTSExample"}, "no setting"),
-        ({"settings": ""}, "'settings'"),
         ({"settings": "{"}, ""),
         ({"settings": "[1]"}, ""),
         ({"settings": json.dumps({"window": 9})}, ""),
         ({"settings": json.dumps({"window": "8"})}, "window='8': Input should be a valid integer"),
-        ({"settings": json.dumps({"experts": 10**30})}, ""),
         ({"channels": "3"}, "4"),
         ({"channels": "many"}, "many"),
         ({"threshold": ""}, "'threshold'"),
@@ -132,7 +116,6 @@ def test_each_array_is_needed_in_its_shape(light, tmp_path):
         for name, array in [
             ("network.tower", np.zeros((3, 4, 3), np.float32)),
             ("network.more", np.zeros(3, np.float32)),
-            ("shift", np.zeros(3)),
             ("shift", np.zeros((4, 1))),
             ("scale", np.ones(5)),
             ("decision_scores", np.zeros((3, 3))),

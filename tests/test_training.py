@@ -202,13 +202,3 @@ def test_the_network_of_the_best_epoch_is_kept_as_it_was_then():
         history = fit(made, constant(1.0), held_out, **ONE, epochs=3)
         assert made.network.value.item() == pytest.approx(expected, rel=1e-2)
         assert history.best_epoch == best
-
-
-def test_a_schedule_is_stepped_after_each_epoch():
-    optimiser = torch.optim.SGD(Level().parameters(), lr=0.5)
-    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.8, patience=3)
-    made, rates = Descent(None, None, optimiser, schedule=plateau), []
-    for loss in (5.0, 4.0, 4.0, 4.0, 4.0, 4.0, 3.0):  # the fourth without gain lowers it
-        made.end_epoch(loss)
-        rates.append(optimiser.param_groups[0]["lr"])
-    assert rates == pytest.approx([0.5] * 5 + [0.4] * 2)

@@ -16,10 +16,10 @@ from lmmoe.detectors.scaling import Floats
 
 
 class EncoderDecoder(nn.Module):
-    """Two LSTMs and a linear layer. Axes: b batch, c channels, w window, d hidden units.
+    """Two LSTMs and a linear layer (section 2.1 of the paper). Axes: b batch, c channels, w window.
 
-    Section 2.1 of the paper: the encoder reads the window, and its last state gives row w; the
-    decoder starts from that state and gives row i after it has read row i + 1.
+    The encoder reads the window, and its last state gives row w; the decoder starts from that state
+    and gives row i after it has read row i + 1.
     """
 
     def __init__(self, channels: int, hidden: int, generator: Generator) -> None:
@@ -55,11 +55,8 @@ class LSTMAE(Neural):
     Source: Malhotra et al., "LSTM-based Encoder-Decoder for Multi-sensor Anomaly Detection" (2016).
     Score of a row: the mean over channels of its squared error as the last row of its window, in
     z-scores. The paper (section 2.2) takes the Mahalanobis distance of the absolute errors; that is
-    left out, since channels that hardly vary leave the covariance nearly without an inverse.
-
-    ``hidden`` units; in training a window every ``stride`` rows. ``patience`` looks at the training
-    loss where nothing is held out. The preset is the study's, which names neither batch nor
-    learning rate: these are LightMMoE's. Other settings: `Neural`'s.
+    left out, since channels that hardly vary leave the covariance nearly without an inverse. The
+    study names neither batch nor learning rate: these are LightMMoE's.
     """
 
     name = "LSTM-AE"
@@ -85,8 +82,7 @@ class Autoencoders(nn.Module):
     """One encoder and two decoders over flattened windows ``(b, n)``.
 
     The encoder goes from n to n // 2, n // 4 and ``latent`` units, the decoders back. ReLU after
-    every layer, a sigmoid after a decoder's last one, as scaled rows lie between 0 and 1: the paper
-    leaves both open.
+    every layer, a sigmoid after a decoder's last one: the paper leaves both open.
     """
 
     def __init__(self, inputs: int, latent: int, generator: Generator) -> None:
@@ -111,8 +107,7 @@ class Adversaries:
 
     In epoch n encoder and first decoder go down L1 = R1 / n + (1 - 1/n) R12, encoder and second
     decoder down L2 = R2 / n - (1 - 1/n) R12, with R1, R2 and R12 the mean squared errors of AE1(W),
-    AE2(W) and AE2(AE1(W)), each by its own Adam: the first wants to deceive the second, which wants
-    to tell what the first rebuilt from data.
+    AE2(W) and AE2(AE1(W)), each by its own Adam.
     """
 
     def __init__(self, network: Autoencoders, learning_rate: float, alpha: float) -> None:
@@ -139,7 +134,7 @@ class Adversaries:
         return self._mixed(first, both).detach()
 
     def loss(self, windows: Tensor, target: Tensor) -> Tensor:
-        """Mean score of windows ``(b, c, w)``: the losses' weights change, this does not."""
+        """Mean score of windows ``(b, c, w)``, which no epoch's weights change."""
         x = windows.flatten(1)
         rebuilt, again = self.network(x)
         return self._mixed(mse_loss(rebuilt, x), mse_loss(again, x))
@@ -158,12 +153,10 @@ class USAD(Neural):
     Score of a window, given to its last row: ``alpha`` times the squared error of AE1(W) plus
     1 - ``alpha`` times that of AE2(AE1(W)), each the mean over rows and channels (section 3.2).
     Rows are scaled to the range of the training rows (section 3.3); test rows beyond it are not
-    clipped, though no output can follow them. `Autoencoders` is the network, with ``latent`` units
-    inside, `Adversaries` its training; other settings are `Neural`'s, the preset is the study's.
+    clipped. `Autoencoders` is the network, `Adversaries` its training; the preset is the study's.
 
-    As defined, the contest has a winner: L2 falls as long as R12 rises, so after a few epochs the
-    second decoder saturates. Early stopping, where rows are held out, ends before: it watches the
-    mean score of normal rows (`Adversaries.loss`).
+    L2 falls as long as R12 rises, so after a few epochs the second decoder saturates. Early
+    stopping ends before: it watches the mean score of normal rows (`Adversaries.loss`).
     """
 
     name = "USAD"

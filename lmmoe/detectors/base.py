@@ -28,9 +28,9 @@ BLOCK = 2048  # windows at a time: 10 MB at 16 rows of 38 channels, which stays 
 class Detector:
     """A detector fitted on rows taken as normal; it takes raw rows and owns its scaling.
 
-    Axes: t rows, c channels. The contract is PyOD's, so that either's detectors run in the other's
-    harness. After ``fit``: ``decision_scores_`` ``(t,)``, the scores of the training rows;
-    ``threshold_``, their (1 - ``contamination``) quantile; ``labels_`` ``(t,)``, 1 above it.
+    Axes: t rows, c channels. The contract is PyOD's. After ``fit``: ``decision_scores_`` ``(t,)``
+    of the training rows; ``threshold_``, their (1 - ``contamination``) quantile; ``labels_``
+    ``(t,)``, 1 above it.
 
     Settings are annotated attributes with their defaults, here and in subclasses. ``seed`` fixes
     all that is random (two runs on one machine give equal bits); ``contamination`` is the share of
@@ -95,8 +95,7 @@ class Detector:
     def fit(self, X: npt.ArrayLike, y: object = None) -> Self:
         """Learn from training rows ``(t, c)``; ``y`` is ignored.
 
-        Raises `DataError` on rows that are not finite numbers, or too few; `RuntimeError` where
-        training diverges.
+        Raises `DataError` for bad or too few rows, `RuntimeError` where training diverges.
         """
         rows = self._rows(X)
         self.n_features_in_ = rows.shape[1]
@@ -110,8 +109,7 @@ class Detector:
     def decision_function(self, X: npt.ArrayLike) -> Floats:
         """Score consecutive rows ``(t, c)``: ``(t,)``, higher is more anomalous.
 
-        Raises `DataError` on rows that are not finite numbers, too few, or of other channels than
-        in training; `RuntimeError` before ``fit``.
+        Raises `DataError` for bad or too few rows or channels, `RuntimeError` before ``fit``.
         """
         rows = self._fitted_rows(X)
         with self._threads():
@@ -120,8 +118,7 @@ class Detector:
     def channel_scores(self, X: npt.ArrayLike) -> Floats:
         """How much each channel adds to each row's score, ``(t, c)``.
 
-        Raises `NotImplementedError` where the method has no such share, else as
-        `decision_function`.
+        Raises as `decision_function`, and `NotImplementedError` where there is no such share.
         """
         rows = self._fitted_rows(X)
         with self._threads():
@@ -190,10 +187,7 @@ class Detector:
         return nullcontext()
 
     def _cut(self, rows: int) -> int:
-        """How many of the training rows it learns from, beyond its scaling.
-
-        All, where fewer than `min_rows` would be left; 0, where it has no ``held_out``.
-        """
+        """How many training rows it learns from: all if few would be left, 0 if just a scaling."""
         if self.held_out is None:
             return 0
         cut = rows - int(self.held_out * rows)
@@ -242,10 +236,7 @@ def windows(rows: Floats, window: int) -> Floats:
 
 
 def blocks(rows: Floats, window: int) -> Iterator[Floats]:
-    """Give `windows` ``(n, w * c)`` in turn, some at a time, copied: products are quick on copies.
-
-    All of them at once would be ``w`` times as large as the rows.
-    """
+    """Give `windows` ``(n, w * c)`` in turn, some at a time, copied: all would fill the memory."""
     flat = windows(rows, window)
     for start in range(0, len(flat), BLOCK):
         yield flat[start : start + BLOCK].copy()

@@ -20,12 +20,11 @@ class Mixer(nn.Module):
     """Rebuild windows by mixing rows and channels in turn. Axes: b batch, c channels, w window.
 
     Every channel of a window is brought to mean 0 and variance 1 (instance normalisation); blocks
-    and one linear layer over time follow. The networks are `MTS-Mixers` (Li et al., 2023, section
-    3) in two sizes. The ``large`` one has two blocks that mix the rows of 2 interleaved groups, in
-    each one layer norm for both mixings, and another one before the last layer; it undoes the
-    normalisation at the end, which has a learned scale and shift per channel (Kim et al., ICLR
-    2022). The other one has one block without groups and dropout 0.1, and has to rebuild levels
-    that it was not given.
+    and one linear layer over time follow (`MTS-Mixers`, Li et al., 2023, section 3). The ``large``
+    network has two blocks that mix the rows of 2 interleaved groups, in each one layer norm for
+    both mixings, and another one before the last layer; it undoes the normalisation at the end,
+    which has a learned scale and shift per channel (Kim et al., ICLR 2022). The other one has one
+    block without groups and dropout 0.1.
 
     Windows are kept as ``(w, b, c)`` with the rows of a group together: mixing either is then one
     product of matrices, and nothing is transposed in between.
@@ -52,10 +51,7 @@ class Mixer(nn.Module):
         return x + errors.permute(2, 3, 1, 0).flatten(2)
 
     def errors(self, x: Tensor, generator: Generator | None = None) -> Tensor:
-        """Rebuilt minus given windows ``(b, c, w)``, as ``(w, b, c)``, group of rows by group.
-
-        The last row of all is that of the window.
-        """
+        """Rebuilt minus given windows ``(b, c, w)``: ``(w, b, c)``, group of rows by group."""
         batch, channels, window = x.shape
         grouped = x.view(batch, channels, -1, self.groups).permute(3, 2, 0, 1)
         rows = grouped.contiguous().view(window, batch, channels)
@@ -76,8 +72,7 @@ class Mixer(nn.Module):
 class Block(nn.Module):
     """Mix the rows inside each group, then the channels of each row; both on top of the input.
 
-    Each is layer norm over channels, a hidden layer with GELU and dropout, an output layer; the
-    large one's sizes are the published network's. Axes: as `Mixer`.
+    Each is layer norm over channels, a hidden layer with GELU and dropout, an output layer.
     """
 
     def __init__(self, channels: int, rows: int, generator: Generator, *, large: bool) -> None:
@@ -117,14 +112,10 @@ class Block(nn.Module):
 class MTSMixer(Neural):
     """MTS-Mixers (Li et al., 2023) as the study ran it, to rebuild windows: 42,298 weights.
 
-    The large `Mixer`, which has as many weights only with one layer norm a block. Training is the
-    study's: its preset, a window every ``stride`` rows, mean squared error, the best epoch by the
-    training loss. Other settings: `Neural`'s; ``window`` must be even.
-
-    Score: mean over channels of the squared error of the window's last row, in z-scores; mean of
-    the 5 rows around a row (of those that exist, at the ends); scaled to 0..1 over all rows that
-    are scored together. Not causal, as published: a score changes with later rows, and a threshold
-    set on some rows says nothing on others.
+    The large `Mixer`, trained by the study's preset on the mean squared error. ``window`` must be
+    even. Score: mean over channels of the squared error of the window's last row, in z-scores; mean
+    of the 5 rows around a row; scaled to 0..1 over all rows that are scored together. Not causal,
+    as published: a score changes with later rows.
     """
 
     name = "MTSMixer"
@@ -156,12 +147,11 @@ class MTSMixer(Neural):
 class MTSMixerLighter(MTSMixer):
     """The study's smaller mixer, one block without groups: 9,202 weights at 38 channels.
 
-    Instance normalisation learns nothing and is not undone: a window's levels are lost to the
-    network, so what it cannot rebuild is how far the last row lies from the usual, much as in the
-    L2 norm. (Undone as in MTSMixer, the network learns to copy its input, and the scores lie far
-    below those of the study's runs.) Trained and scored as `MTSMixer`, but by the loss
-    `absolute_and_squared` over each batch, with a lower learning rate on a plateau; of half the
-    squared plus half the absolute error, and a mean of 3 rows.
+    Instance normalisation is not undone: a window's levels are lost to the network, so what it
+    cannot rebuild is how far the last row lies from the usual, much as in the L2 norm. (Undone, the
+    scores lie far below those of the study's runs.) Trained and scored as `MTSMixer`, but by the
+    loss `absolute_and_squared`, with a lower learning rate on a plateau; of half the squared plus
+    half the absolute error, and a mean of 3 rows.
     """
 
     name = "MTSMixerLighter"

@@ -21,17 +21,15 @@ Sizes = Whole | Annotated[list[Whole], Field(min_length=1)]  # units of one laye
 class Mixture(Forecaster):
     """A multi-gate mixture of experts; the defaults are LightMMoE's (232,390 parameters at 38 c).
 
-    Score of a row: the mean over channels of the squared error of its forecast, made ``horizon``
-    rows before. The network is `lmmoe.mmoe.MMoE`: ``experts`` of ``kernels``, ``hidden`` and
-    ``out`` units (a list where there are several layers), a ``tower`` for each channel (an empty
-    list: none), ``shared`` the share of the common ``gate``. ``clip`` bounds the gradient's norm
-    (0: no bound); ``plateau`` lowers the learning rate by 0.8 after 3 epochs without a lower
-    training loss; ``adaptive`` drops and splits experts after each epoch. The rest: `Neural`.
+    The network is `lmmoe.mmoe.MMoE`: ``experts`` of ``kernels``, ``hidden`` and ``out`` units (a
+    list where there are several layers), a ``tower`` for each channel (an empty list: none),
+    ``shared`` the share of the common ``gate``. ``clip`` bounds the gradient's norm (0: no bound);
+    ``plateau`` lowers the learning rate by 0.8 after 3 epochs without a lower training loss;
+    ``adaptive`` drops and splits experts after each epoch. The rest: `Neural`.
 
-    Presets (`lmmoe.detectors.PRESETS`): ``LightMMoE`` and ``HMMoE`` (3,081,743) as in the study's
-    program; ``CAD`` (465,182) as the study describes it, which is not what it ran (`CADAsRun`);
-    ``CAD-FSE23`` (1,106,598) as its paper sets it for SMD (ESEC/FSE 2023, section 4), on data as
-    published.
+    Presets: ``LightMMoE`` and ``HMMoE`` (3,081,743 parameters) as in the study's program; ``CAD``
+    (465,182) as the study describes it, which is not what it ran (`CADAsRun`); ``CAD-FSE23``
+    (1,106,598) as its paper sets it for SMD (ESEC/FSE 2023, section 4).
     """
 
     name = "LightMMoE"

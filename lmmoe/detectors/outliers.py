@@ -9,8 +9,6 @@ from pydantic import Field
 from lmmoe.detectors.base import Arrays, Detector, First, Share, Whole, blocks, windows
 from lmmoe.detectors.scaling import Floats
 
-BLOCK = 4096  # rows that walk down all trees together
-
 
 class NearestNeighbours(Detector):
     """Euclidean distance of the z-scored row to the nearest learned row.
@@ -55,10 +53,9 @@ class NearestNeighbours(Detector):
 class KMeansAD(Detector):
     """Euclidean distance of the window that ends at the row to the nearest of ``clusters`` centres.
 
-    Source: KMeansAD, Yairi et al. (2001), as in Schmidl et al., "Anomaly Detection in Time Series:
-    A Comprehensive Evaluation" (VLDB 2022); a row has the distance of one window, not the mean
-    over all that hold it, so that the score is causal. Centres: scikit-learn's MiniBatchKMeans
-    (Sculley, WWW 2010). A channel's score is its squared distance to the centre over the window.
+    Source: KMeansAD, Yairi et al. (2001), as in Schmidl et al. (VLDB 2022), but a row has the
+    distance of one window, not the mean over all that hold it, so that the score is causal. A
+    channel's score is its squared distance to the centre over the window.
     """
 
     name = "k-means"
@@ -100,9 +97,8 @@ class IsolationForest(Detector):
     """Isolation forest on z-scored rows: 2^(-E[h] / c(samples)), from 0 to 1.
 
     Source: Liu, Ting and Zhou, "Isolation Forest" (ICDM 2008), equations 1 and 2: h is the depth at
-    which a tree of random cuts isolates the row, plus c(n) for the n training rows in its leaf. The
-    defaults are the paper's. Built by scikit-learn, whose ``score_samples`` is this score times -1;
-    the trees are kept as arrays, so that a file of the model holds numbers only.
+    which a tree of random cuts isolates the row, plus c(n) for the n training rows in its leaf.
+    Built by scikit-learn; the trees are kept as arrays, which a file can hold.
     """
 
     name = "IsolationForest"
@@ -126,15 +122,11 @@ class IsolationForest(Detector):
         def nodes(name: str) -> np.ndarray:
             return np.concatenate([getattr(tree, name) for tree in trees])
 
-        leaf, own = nodes("children_left") == -1, np.arange(sum(counts))
-        sides = (
-            nodes(name) + np.repeat(roots, counts) for name in ("children_left", "children_right")
-        )
-        low, high = (np.where(leaf, own, side) for side in sides)  # all rows take equal steps
+        leaf, own, first = nodes("children_left") < 0, np.arange(sum(counts)), roots.repeat(counts)
         depth = np.concatenate([tree.compute_node_depths() for tree in trees]) - 1
-        return {
-            "low": low,
-            "high": high,
+        return {  # a leaf is its own child, so that all rows take equal steps
+            "low": np.where(leaf, own, nodes("children_left") + first),
+            "high": np.where(leaf, own, nodes("children_right") + first),
             "channel": np.where(leaf, 0, nodes("feature")),
             "cut": np.where(leaf, 0.0, nodes("threshold")),
             "path": depth + expected_depth(nodes("n_node_samples")),  # h of a row that ends here
@@ -144,20 +136,16 @@ class IsolationForest(Detector):
         }
 
     def _score_rows(self, rows: Floats) -> Floats:
-        tree, depths = self._learned, []
+        tree, number, total = self._learned, np.arange(len(rows)), np.zeros(len(rows))
         # scikit-learn cuts single-precision values; other rounding would change sides at a cut.
         scaled = self._scaling(rows).astype(np.float32)
-        for start in range(0, len(scaled), BLOCK):
-            part = scaled[start : start + BLOCK]
-            total, number = np.zeros(len(part)), np.arange(len(part))
-            for root in tree["roots"]:
-                node = np.full(len(part), root)
-                for _ in range(int(tree["steps"][0])):
-                    low = part[number, tree["channel"][node]] <= tree["cut"][node]
-                    node = np.where(low, tree["low"][node], tree["high"][node])
-                total += tree["path"][node]
-            depths.append(total / len(tree["roots"]))
-        return 2 ** (-np.concatenate(depths) / tree["unit"])
+        for root in tree["roots"]:
+            node = np.full(len(rows), root)
+            for _ in range(int(tree["steps"][0])):
+                low = scaled[number, tree["channel"][node]] <= tree["cut"][node]
+                node = np.where(low, tree["low"][node], tree["high"][node])
+            total += tree["path"][node]
+        return 2 ** (-(total / len(tree["roots"])) / tree["unit"])
 
 
 def expected_depth(rows: np.ndarray) -> Floats:
