@@ -1,6 +1,6 @@
 """The multi-gate mixture of experts: the network of LightMMoE, CAD and HMMoE.
 
-Read `MMoE.forward` first. Its parts follow in the order in which it uses them, then what all parts
+Read `MMoE.forward` first. Its parts follow in the order in which it uses them, then what they
 share, then variants that only ablations use. `lmmoe.mmoe_fast` computes the same faster.
 
 Axes: b batch, c channels, w window, e experts, k kernels, d hidden units, o expert output,
@@ -187,10 +187,10 @@ class SoftmaxGate(nn.Module):
 
 
 class Mixed(nn.Module):
-    """Weights of a channel's own gate and of the one that all share, mixed: ``(c, e, w)``.
+    """Own and common weights of the gates, mixed: ``(1 - s) W_c + s W_shared``, ``(c, e, w)``.
 
-    ``(1 - s) W_c + s W_shared`` (CAD, ESEC/FSE 2023, section 3.3); one that never counts is not
-    there. With gate "learned", s is the logistic function of a weight, and starts at ``shared``.
+    Source: CAD (ESEC/FSE 2023, section 3.3). Weights that never count are not there. With gate
+    "learned", s is the logistic function of a weight, and starts at ``shared``.
     """
 
     def forward(self) -> Tensor:
@@ -280,9 +280,8 @@ def dropped(x: Tensor, share: float, generator: torch.Generator | None) -> Tenso
 def keep_mask(x: Tensor, share: float, generator: torch.Generator | None) -> Tensor:
     """Dropout's mask for ``x``: 0 for ``share`` of the elements, 1 / (1 - share) for the rest.
 
-    Not nn.Dropout: it draws from the global stream, and a seed must be the detector's own. Each
-    64-bit draw serves four elements, 16 bits each, which makes masks several times cheaper; the
-    share is thereby rounded to a multiple of 2**-16.
+    nn.Dropout draws from the global stream, and a seed must be the detector's own. Each 64-bit draw
+    serves four elements, which is several times cheaper and rounds the share to 2**-16.
     """
     draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device)
     draws.random_(-(2**63), None, generator=generator)
@@ -295,8 +294,7 @@ def keep_mask(x: Tensor, share: float, generator: torch.Generator | None) -> Ten
 class BatchNorm(nn.Module):
     """Batch normalisation (Ioffe & Szegedy, ICML 2015) over axis 1 of ``(groups, n, k)``.
 
-    As torch's: population variance for the batch, sample variance in the running one, momentum 0.1.
-    torch's own wants the features on axis 1, which would cost a copy of the largest arrays.
+    As torch's own, which wants the features on axis 1: a copy of the largest arrays.
     """
 
     def __init__(self, groups: int, features: int) -> None:

@@ -1,10 +1,9 @@
 """Training steps and forecasts of the light networks, written out by hand; for speed only.
 
-The networks are so small that autograd, copies between layouts and fresh memory cost more than the
-arithmetic. Here every product writes into memory that is kept from step to step, in the layout that
-the next one reads, and all weights lie in one tensor, as do their gradients.
-
 Skip this file on a first reading: `lmmoe.mmoe` says what is computed, and tests hold both equal.
+In such small networks autograd, copies between layouts and fresh memory cost more than arithmetic.
+Here every product writes into memory that is kept from step to step, in the layout that the next
+one reads, and all weights lie in one tensor, as do their gradients.
 
 Axes: b batch, c channels, w window, e experts, k kernels, d hidden, o expert output, t tower.
 """
@@ -46,9 +45,9 @@ def suits(network: MMoE) -> bool:
 class Descent(training.Descent):
     """`lmmoe.training.Descent` for networks that `suits` accepts: the same steps, faster.
 
-    Up to rounding, and up to the dropped shares, which are rounded to a multiple of 1/256: a byte
-    is drawn for each element. ``loss_of(forecast, target)`` maps ``(b, c)`` twice to the mean loss;
-    ``generator`` draws the dropout. The network's weights become views of one tensor.
+    Up to rounding, also of the dropped shares to a multiple of 1/256: a byte is drawn for each
+    element. ``loss_of(forecast, target)`` maps ``(b, c)`` twice to the mean loss; ``generator``
+    draws the dropout. The network's weights become views of one tensor.
     """
 
     def __init__(
@@ -82,9 +81,7 @@ class Descent(training.Descent):
         forecast = memory.forward(self.weights).requires_grad_()
         loss = self.loss_of(forecast.T, target)
         (slope,) = torch.autograd.grad(loss, forecast)
-        memory.backward(
-            self.weights, slope.unsqueeze(2).contiguous()
-        )  # else its product is one by one
+        memory.backward(self.weights, slope[:, :, None].contiguous())  # else products one by one
         self.optimiser.step()
         return loss.detach()
 
@@ -163,11 +160,7 @@ class _Adam:
 
 
 class _Memory:
-    """What a step on ``b`` windows reads and writes.
-
-    Names say what a tensor holds last; some hold something else before, so that less memory goes
-    through the processor's caches.
-    """
+    """What a step on ``b`` windows reads and writes; names say what a tensor holds last."""
 
     def __init__(self, weights: _Weights, dropped: tuple[float, float], b: int, c: int) -> None:
         value, self.batch = weights.values, b
@@ -218,13 +211,8 @@ class _Memory:
         else:
             torch.clamp_min(maps, 0, out=self.units)
         units = self.units.flatten(1, 2)
-        torch.baddbmm(
-            value["hidden_bias"],
-            units.transpose(1, 2),
-            value["hidden"],
-            alpha=scale,
-            out=self.hidden,
-        ).relu_()
+        hidden = value["hidden_bias"], units.transpose(1, 2), value["hidden"]
+        torch.baddbmm(*hidden, alpha=scale, out=self.hidden).relu_()
         if self.drop_units:
             self.hidden.mul_(self.hidden_slope)
         torch.baddbmm(value["out_bias"], self.hidden, value["out"], alpha=scale, out=self.outputs)
@@ -278,10 +266,9 @@ class _Memory:
 
 @torch.inference_mode()
 def forecasts(network: MMoE, rows: Tensor) -> Tensor:
-    """Forecast from every window of consecutive rows ``(t, c)``: ``(t - w + 1, c)``.
+    """Forecast from every window of w or more consecutive rows ``(t, c)``: ``(t - w + 1, c)``.
 
-    Up to rounding what ``network`` itself gives in scoring mode. It must be one that `suits`
-    accepts; ``rows`` have its type and device, and at least w of them are there.
+    Up to rounding what a network that `suits` accepts itself gives in scoring mode.
     """
     weights = _Weights(network)
     # Time as the last axis in memory makes the copies quick.

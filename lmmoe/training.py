@@ -42,10 +42,9 @@ class Learner(Protocol):
 
 
 class Descent:
-    """The usual learner: one loss, one optimiser; perhaps a clipped gradient and a schedule.
+    """The usual learner: one loss, one optimiser; perhaps a schedule and a highest norm (``clip``).
 
-    ``loss_of(windows, target)`` gives the mean loss; ``clip`` is the highest norm of the gradient;
-    ``schedule`` is stepped after each epoch, with the training loss if it looks for a plateau.
+    ``loss_of(windows, target)`` gives the mean loss; ``schedule`` is stepped after each epoch.
     """
 
     def __init__(
@@ -124,11 +123,10 @@ def fit(
 ) -> History:
     """Train on the windows of ``rows`` ``(t, c)``, or ``plan.most`` of them, in random order.
 
-    ``held_out`` rows ``(t, c)`` begin with the context of the first of them. ``plan`` has the
-    settings: training stops after ``patience`` epochs without a lower loss on the held-out rows
-    (or, as ``watch`` says, in training), and keeps the weights of the best epoch; without held-out
-    rows to watch, all epochs are run and the last weights kept. Raises `RuntimeError` where the
-    loss is no longer a finite number.
+    ``held_out`` rows ``(t, c)`` begin with the context of the first of them. Training stops after
+    ``plan.patience`` epochs without a lower loss on them (or, as ``plan.watch`` says, in training),
+    and keeps the weights of the best epoch; without held-out rows to watch, all epochs are run and
+    the last weights kept. Raises `RuntimeError` where the loss is no longer a finite number.
     """
     history, best, device = History(), None, rows.device
     watched = history.training if plan.watch == "training" else history.held_out
@@ -140,14 +138,9 @@ def fit(
         for epoch in range(1, plan.epochs + 1):
             learner.network.train()
             order = pool[torch.randperm(len(pool), generator=generator, device=device)]
-            batches, total = order.split(plan.batch), torch.zeros((), device=device)
-            with progress.bar(len(batches), f"epoch {epoch}", unit="batch", inner=True) as inner:
-                for number, chosen in enumerate(batches, start=1):
-                    total += learner.step(inputs[chosen], targets[chosen]) * len(chosen)
-                    if number % 50 == 0:  # reading a loss waits for the device
-                        mean = float(total) / (number * plan.batch)
-                        inner.set_postfix(loss=f"{mean:.4g}", refresh=False)
-                    inner.update()
+            total = torch.zeros((), device=device)
+            for chosen in order.split(plan.batch):
+                total += learner.step(inputs[chosen], targets[chosen]) * len(chosen)
             loss = float(total) / len(order)
             if not math.isfinite(loss):
                 raise RuntimeError(f"training diverged in epoch {epoch}: lower learning_rate")
