@@ -121,14 +121,10 @@ def test_forecasts_without_a_model_are_those_of_a_loop():
 
 
 def test_nearest_neighbours_by_hand():
-    corners = [[-1, -1], [1, 1], [-1, 1], [1, -1]]  # mean 0, deviation 1
-    made = make("1-NN", held_out=0.0).fit(corners)
-    assert made.decision_function([[4, 5], [1, -1], [0, 3]]) == pytest.approx([5, 0, 5**0.5])
-    assert made.channel_scores([[4, 5]]).tolist() == [[9, 16]]
-    assert made.parameters == 8
     made = make("1-NN", neighbours=2, held_out=0.0).fit(PLAIN)
     assert made.decision_function([[3], [0], [1]]).tolist() == [3, 1, 1]
     assert made.channel_scores([[3], [0]]).tolist() == [[10], [1]]  # (4 + 16) / 2
+    assert made.parameters == 2
 
 
 @settings(max_examples=30, deadline=None)
@@ -171,10 +167,7 @@ def test_pca_by_hand():
     # The main direction is (1, 1, 0): (3, 1, .) is rebuilt as (2, 2, .), the constant not at all.
     made = make("PCA z-score", held_out=0.0).fit([[-1, -1, 7], [1, 1, 7]])
     assert made.channel_scores([[3, 1, 12]]) == pytest.approx(np.array([[1, 1, 5]]))
-    assert made.decision_function([[3, 1, 12], [2, 2, 7]]) == pytest.approx([5, 0], abs=1e-12)
-    made.score = "mean"
-    assert made.decision_function([[3, 1, 12]]) == pytest.approx([27 / 3])
-    assert made.parameters == 3 + 3
+    assert made.decision_function([[3, 1, 12]]) == pytest.approx([5]) and made.parameters == 6
 
 
 def test_there_is_always_something_that_the_directions_do_not_rebuild():

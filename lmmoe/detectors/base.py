@@ -136,8 +136,7 @@ class Detector:
 
     @property
     def parameters(self) -> int:
-        """How many numbers were learned, without the scaling; `RuntimeError` before ``fit``."""
-        self._need_fit()
+        """How many numbers were learned by ``fit``, without the scaling."""
         return sum(array.size for array in self._learned.values())
 
     @property
@@ -218,15 +217,12 @@ class Detector:
         return rows
 
     def _fitted_rows(self, X: npt.ArrayLike) -> Floats:
-        self._need_fit()
+        if not self.fitted:
+            raise RuntimeError(f"{self.name} has not been fitted: call fit first")
         rows, known = self._rows(X), self.n_features_in_
         if rows.shape[1] != known:
             raise DataError(f"{rows.shape[1]} channels, but {self.name} was fitted on {known}")
         return rows
-
-    def _need_fit(self) -> None:
-        if not self.fitted:
-            raise RuntimeError(f"{self.name} has not been fitted: call fit first")
 
 
 def windows(rows: Floats, window: int) -> Floats:

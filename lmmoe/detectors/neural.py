@@ -87,7 +87,6 @@ class Neural(Detector):
     @property
     def parameters(self) -> int:
         """How many numbers the network learns."""
-        self._need_fit()
         return sum(weights.numel() for weights in self.network.parameters())
 
     def _state(self) -> Arrays:
