@@ -28,15 +28,8 @@ class MMoE(nn.Module):
 
     The idea of a gate and a tower for each channel, and of personal and shared gates, is CAD's
     ("Beyond Sharing: Conflict-Aware Multivariate Time Series Anomaly Detection", ESEC/FSE 2023).
-    The three networks differ in sizes and in what is noted at the steps of `forward`:
-
-    ========== ======= ============ ========== === ========= ======
-    network    experts kernels      hidden     out tower     shared
-    ========== ======= ============ ========== === ========= ======
-    LightMMoE  4       8            128        64  16        0.7
-    CAD        3       8            128        64  128       0
-    HMMoE      8       16, then 32  256, 128   128 32, 16    0.8
-    ========== ======= ============ ========== === ========= ======
+    The three networks differ in sizes (`lmmoe.detectors.PRESETS`) and in what is noted at the steps
+    of `forward`.
     """
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -166,10 +159,7 @@ class Layers(nn.Module):
 
 
 class SoftmaxGate(nn.Module):
-    """Softmax over experts of a linear map of the channel's window.
-
-    With a temperature, logits z become (z + bias) / tau, one bias for each expert and one tau.
-    """
+    """Softmax over experts of a linear map of the channel's window, perhaps with a temperature."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Give the shares ``(b, c, e)``, as every gate does."""
@@ -231,9 +221,9 @@ class Towers(Layers):
 class Start:
     """Draws first weights; all from one generator, so that a seed fixes them.
 
-    ``torch``: uniform within 1/sqrt(fan in), torch's own rule for linear layers and convolutions;
-    gates standard normal. ``xavier``: normal, of Xavier's deviation (Glorot & Bengio, AISTATS 2010)
-    for linear layers and gates, of Kaiming's (He et al., ICCV 2015) for convolutions; biases 0.
+    ``torch``: uniform within 1/sqrt(fan in), torch's own rule; gates standard normal. ``xavier``:
+    normal, of Xavier's deviation (Glorot & Bengio, AISTATS 2010) for linear layers and gates, of
+    Kaiming's (He et al., ICCV 2015) for convolutions; biases 0.
     """
 
     def __init__(self, rule: Literal["torch", "xavier"], generator: torch.Generator | None) -> None:

@@ -22,7 +22,7 @@ _below_relu = torch.ops.aten.threshold_backward.grad_input
 _below_softmax = torch.ops.aten._softmax_backward_data.default
 
 BATCH = 256  # windows at a time in `forecasts`: the fastest of 96 to 512 on one core here
-DECAYS, EPSILON = (0.9, 0.999), 1e-8  # of Adam's means, and below its root: its paper's
+DECAYS, EPSILON = (0.9, 0.999), 1e-8  # of Adam's means, and below its root (ICLR 2015)
 
 
 def suits(network: MMoE) -> bool:
@@ -139,10 +139,9 @@ class _Weights(nn.Module):
 
 
 class _Adam:
-    """Adam (Kingma & Ba, ICLR 2015, algorithm 1) in torch's own kernel, without its class.
+    """`lmmoe.training.adam` to the bit, without torch.optim.
 
-    The numbers are those of `lmmoe.training.adam`, to the bit. But the first optimiser of
-    torch.optim that is made imports torch._dynamo: some 70 MB and more than a second.
+    That imports torch._dynamo with its first optimiser: some 70 MB and more than a second.
     """
 
     def __init__(self, weights: "_Weights", learning_rate: float, weight_decay: float) -> None:

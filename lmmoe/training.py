@@ -115,11 +115,7 @@ def examples(rows: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
 
 
 def fit(
-    learner: Learner,
-    rows: Tensor,
-    held_out: Tensor | None,
-    plan: Plan,
-    generator: torch.Generator,
+    learner: Learner, rows: Tensor, held_out: Tensor | None, plan: Plan, generator: torch.Generator
 ) -> History:
     """Train on the windows of ``rows`` ``(t, c)``, or ``plan.most`` of them, in random order.
 

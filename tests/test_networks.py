@@ -12,8 +12,7 @@ from torch.nn import functional
 
 from lmmoe import training
 from lmmoe.detectors.amad import SCALES, MultiScale
-from lmmoe.detectors.autoencoders import EncoderDecoder
-from lmmoe.detectors.mixers import Mixer
+from lmmoe.detectors.autoencoders import EncoderDecoder, Mixer
 from lmmoe.detectors.mixture import FlatMixture
 from lmmoe.detectors.neural import absolute_and_squared
 from lmmoe.training import Descent, adam

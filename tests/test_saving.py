@@ -134,23 +134,6 @@ def test_each_array_is_needed_in_its_shape(light, tmp_path):
         path.write_bytes(whole)
 
 
-# --- nothing left behind ---
-
-
-def test_a_failed_save_keeps_the_old_file_and_leaves_nothing(light, monkeypatch):
-    before = light.read_bytes()
-
-    def fails(arrays, path, metadata):
-        Path(path).write_bytes(b"half of it")
-        raise OSError("disk full")
-
-    monkeypatch.setattr("safetensors.numpy.save_file", fails)
-    with pytest.raises(OSError, match="disk full"):
-        save(tiny("LightMMoE", seed=9).fit(TRAIN), light)
-    assert light.read_bytes() == before
-    assert list(light.parent.iterdir()) == [light]
-
-
 # --- nothing unpickles ---
 
 

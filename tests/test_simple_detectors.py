@@ -11,8 +11,7 @@ from small import make, waves
 
 from lmmoe import data
 from lmmoe.detectors.base import BLOCK, blocks
-from lmmoe.detectors.linear import principal
-from lmmoe.detectors.outliers import expected_depth
+from lmmoe.detectors.classical import expected_depth, principal
 from lmmoe.detectors.scaling import Scaling, ewma, moving_average
 from lmmoe.errors import DataError
 from lmmoe.metrics import best_f1

@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from lmmoe import training
 from lmmoe.detectors.base import Arrays
+from lmmoe.detectors.classical import IsolationForest
 from lmmoe.detectors.neural import Neural, absolute_and_squared, dense, drawn, prefixed
-from lmmoe.detectors.outliers import IsolationForest
 from lmmoe.detectors.scaling import Floats, moving_average, unit
 from lmmoe.mmoe import keep_mask
 from lmmoe.training import Learner

@@ -51,13 +51,11 @@ def load(path: str | Path, *, device: str | None = None) -> Detector:
     ``device`` replaces the one that the detector was fitted on, which may be absent here. Raises
     `DataError` for a damaged file or one of another kind.
     """
-    from safetensors import safe_open
+    from safetensors.numpy import load_file
 
     head = header(path)
     try:
-        with safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        settings = json.loads(head["settings"])
+        arrays, settings = load_file(path), json.loads(head["settings"])
         if device is not None and "device" in settings:
             settings["device"] = device
         made = detector(head["detector"], **settings)
