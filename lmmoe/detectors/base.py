@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Annotated, ClassVar, Literal, Self, get_origin, get_type_hints
+from typing import Annotated, Literal, Self, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -50,14 +50,14 @@ class Detector:
     seeded = True  # False where the seed changes nothing: one run then stands for all
     savable = True  # False where what it learned is more than arrays
     rescales = False  # True where scores are scaled over the rows given: no threshold carries over
+    scaling = "z-score"  # a rule of `Scaling.of`
+    held_out = None  # None: it learns no more than its scaling
+    first_scores = "lowest"
     window = 1
     horizon = 0
 
     seed: int = 0
     contamination: Annotated[float, Field(gt=0, le=0.5)] = 0.1
-    scaling: ClassVar[str] = "z-score"  # a rule of `Scaling.of`
-    held_out: ClassVar[float | None] = None  # None: it learns no more than its scaling
-    first_scores: ClassVar[First] = "lowest"
 
     def __init__(self, **settings: object) -> None:
         kinds = self.setting_kinds()
@@ -78,10 +78,9 @@ class Detector:
     @cache
     def setting_kinds(cls) -> dict[str, TypeAdapter]:
         """Types of the settings by name, those of the base classes first."""
-        hints = get_type_hints(cls, include_extras=True)
-        own = {name: kind for name, kind in hints.items() if get_origin(kind) is not ClassVar}
         strict = ConfigDict(strict=True)  # "yes" is no number
-        return {name: TypeAdapter(kind, config=strict) for name, kind in own.items()}
+        hints = get_type_hints(cls, include_extras=True)
+        return {name: TypeAdapter(kind, config=strict) for name, kind in hints.items()}
 
     @property
     def settings(self) -> dict[str, object]:
