@@ -134,9 +134,8 @@ class Adaptive(training.Descent):
     def end_epoch(self, loss: float) -> None:
         """Judge the experts by their mean share on the training windows."""
         super().end_epoch(loss)
-        parts = training.outputs(self.network.gate, self.inputs)
-        shares = torch.stack([part.sum(dim=(0, 1)) for part in parts]).sum(dim=0)
-        experts = kept_and_split(shares / shares.sum())
+        shares = torch.cat(list(training.outputs(self.network.gate, self.inputs))).mean(dim=(0, 1))
+        experts = kept_and_split(shares)
         if experts != list(range(len(shares))):
             resize(self.network, experts, self.generator)
             self.optimiser.state.clear()
