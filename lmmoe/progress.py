@@ -14,8 +14,8 @@ from tqdm import auto, std
 SECONDS_BETWEEN_LINES = 5.0
 
 
-def bar(total: int, title: str, *, unit: str, inner: bool = False) -> std.tqdm:
-    """Start a bar over ``total`` steps, ``inner`` ones below; use it as a context manager."""
+def bar(total: int, title: str, *, unit: str) -> std.tqdm:
+    """Start a bar over ``total`` steps; use it as a context manager and call ``update``."""
     target = os.environ.get("LMMOE_PROGRESS", "")
     look = {"total": total, "desc": title, "unit": unit, "leave": False, "dynamic_ncols": True}
     if target == "off":
@@ -25,7 +25,7 @@ def bar(total: int, title: str, *, unit: str, inner: bool = False) -> std.tqdm:
         return std.tqdm(**look, **pace, file=_Lines(Path(target)), ascii=True, position=0)
     if auto.tqdm is not std.tqdm and "ipykernel" in sys.modules:  # a notebook
         return auto.tqdm(**look)
-    return std.tqdm(**look, position=int(inner), disable=None)  # None: silent unless a terminal
+    return std.tqdm(**look, position=0, disable=None)  # None: silent unless a terminal
 
 
 class _Lines:
