@@ -22,30 +22,21 @@ from lmmoe.metrics import (
 from lmmoe.segments import runs
 
 VERSION = 1  # raise it when what this module measures changes
+PARTS = ("f1", "precision", "recall")
+EVENTS = ("log", "squeeze", "sqrt")  # how an event's length counts in Event F1
 # Columns that point adjustment flatters: a table that shows one shows random scores too.
 ADJUSTED = (
     "pa_k_area",
-    "point_f1_pa",
-    "point_precision_pa",
-    "point_recall_pa",
-    "event_f1_pa_log",
-    "event_f1_pa_squeeze",
-    "event_f1_pa_sqrt",
+    *(f"point_{part}_pa" for part in PARTS),
+    *(f"event_f1_pa_{name}" for name in EVENTS),
     "delay10_f1_pa",
 )
 RANKING = ("average_precision", "roc_auc", "best_f1", "vus_roc", "vus_pr", "best_affiliation_f1")
+BUDGET = ("f1", "events_found", "false_alarms_per_day", "delay")
 # At thresholds from calibration scores: no label has a say.
 LABEL_FREE = (
-    "quantile_f1",
-    "quantile_precision",
-    "quantile_recall",
-    "pot_f1",
-    "pot_precision",
-    "pot_recall",
-    "budget_f1",
-    "budget_events_found",
-    "budget_false_alarms_per_day",
-    "budget_delay",
+    *(f"{rule}_{part}" for rule in ("quantile", "pot") for part in PARTS),
+    *(f"budget_{part}" for part in BUDGET),
 )
 DIAGNOSIS = ("hit_rate_100", "hit_rate_150", "ndcg_100", "ndcg_150")
 COLUMNS = (*RANKING, *ADJUSTED, *LABEL_FREE, *DIAGNOSIS)
@@ -53,7 +44,6 @@ COLUMNS = (*RANKING, *ADJUSTED, *LABEL_FREE, *DIAGNOSIS)
 SPENT = ("train_seconds", "train_peak_mb", "score_seconds", "test_rows", "parameters")
 SHARE = 0.99  # of the calibration rows that the quantile threshold lets pass
 PER_DAY = 1.0  # alarms that the budget allows on the calibration rows
-PARTS = ("f1", "precision", "recall")
 DELAY = 10  # rows of an event that may raise its score, in delay10_f1_pa
 
 
@@ -86,9 +76,9 @@ def evaluate(
         return values
     data = {"labels": labels, "scores": scores}
     volume = vus(**data, window=vus_window)
-    f1s = best_f1s(**data, adjust=[None, "point", "log", "squeeze", "sqrt"])
-    values |= {f"event_f1_pa_{name}": f1s[name].f1 for name in ("log", "squeeze", "sqrt")}
-    values |= {f"point_{name}_pa": getattr(f1s["point"], name) for name in PARTS}
+    f1s = best_f1s(**data, adjust=[None, "point", *EVENTS])
+    values |= {f"event_f1_pa_{name}": f1s[name].f1 for name in EVENTS}
+    values |= {f"point_{part}_pa": getattr(f1s["point"], part) for part in PARTS}
     values |= {
         "average_precision": average_precision(**data),
         "roc_auc": roc_auc(**data),
@@ -105,10 +95,9 @@ def evaluate(
         found = alarms(**data, threshold=threshold)
         values |= {f"{name}_{part}": getattr(found, part) for part in PARTS}
     if rows_per_day is not None:
-        budget = alarm_budget(calibration, rows_per_day, per_day=PER_DAY)
-        found = alarms(**data, threshold=budget, rows_per_day=rows_per_day)
-        names = ("f1", "events_found", "false_alarms_per_day", "delay")
-        values |= {f"budget_{name}": getattr(found, name) for name in names}
+        threshold = alarm_budget(calibration, rows_per_day, per_day=PER_DAY)
+        found = alarms(**data, threshold=threshold, rows_per_day=rows_per_day)
+        values |= {f"budget_{part}": getattr(found, part) for part in BUDGET}
     return values
 
 

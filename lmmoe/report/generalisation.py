@@ -54,14 +54,10 @@ def _measured(run: Run) -> list[dict[str, object]]:
 def summary(measured: pd.DataFrame) -> pd.DataFrame:
     """Medians over the entities of all, by detector with its own settings, the smallest first.
 
-    Columns ``parameters``, ``seen``, ``unseen``, ``gap`` (unseen over learned) and ``entities``.
     A median, since on a machine whose load changed any forecast may be off by any factor.
     """
-    good = measured[measured["error"].isna() & (measured["settings"] == "{}")]
-    good = good.assign(gap=good["unseen"] / good["seen"]).dropna(subset=["seen", "unseen"])
-    counts = good.groupby("entity")["detector"].nunique()
-    good = good[good["entity"].isin(counts.index[counts == good["detector"].nunique()])]
-    groups = good.groupby("detector")
-    medians = groups[[*NUMBERS, "gap"]].median()
-    medians["entities"] = groups["entity"].nunique()
+    good = measured[measured["settings"] == "{}"].dropna(subset=["seen", "unseen"])
+    shared = good.groupby("entity")["detector"].nunique() == good["detector"].nunique()
+    groups = good[good["entity"].isin(shared.index[shared])].groupby("detector")
+    medians = groups[list(NUMBERS)].median().join(groups.size().rename("entities"))
     return medians.sort_values("parameters", kind="stable")

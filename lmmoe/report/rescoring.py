@@ -44,9 +44,8 @@ def table(profile: Profile) -> pd.DataFrame:
     """
 
     def wanted(run: Run) -> bool:
-        labels = run.series.labels
-        known = run.detector in (*SQUARED, *ABSOLUTE, CHANCE)
-        return known and run.protocol == "ours" and labels is not None and len(set(labels)) == 2
+        known = run.detector in (*SQUARED, *ABSOLUTE, CHANCE) and run.protocol == "ours"
+        return known and run.series.labels is not None and len(set(run.series.labels)) == 2
 
     def hidden(run: Run) -> dict[str, object]:
         given = {"scorings": SCORINGS, "metrics": METRICS, "ewma": EWMA, "share": SHARE}
@@ -77,9 +76,7 @@ def _measured(run: Run) -> list[dict[str, object]]:
 def scorings(channels: Floats, *, squared: bool, unscored: int = 0) -> dict[str, Floats]:
     """Make scores ``(t,)`` of channel scores ``(t, c)``, by each of `SCORINGS` but its own.
 
-    The mean over channels of squared or of absolute errors, or of the highest absolute ones; each
-    also as an exponentially weighted mean (`lmmoe.detectors.scaling.ewma`), which waits for no
-    later row. Rows before ``unscored`` get the lowest score.
+    Smoothed ones wait for no later row. Rows before ``unscored`` get the lowest score.
     """
     late = channels[unscored:]
     absolute = np.sqrt(late) if squared else late
@@ -99,11 +96,8 @@ def summary(measured: pd.DataFrame, metric: str = METRICS[0]) -> pd.DataFrame:
     """
     first = measured.groupby("detector")["settings"].transform("first")
     good = measured[measured["error"].isna() & (measured["settings"] == first)]
-    table = good.pivot_table(index="entity", columns=["detector", "scoring"], values=metric)
-    whole = table.notna().T.groupby(level="detector").all().T  # under every scoring
-    block = largest_block(whole.where(whole, np.nan).astype(float))
-    table = table.loc[block.index, table.columns.isin(list(block.columns), level="detector")]
-    if table.empty:
-        return pd.DataFrame(columns=list(SCORINGS))
-    means = table.mean().unstack("scoring").reindex(columns=list(SCORINGS))
+    block = largest_block(
+        good.pivot(index="entity", columns=["detector", "scoring"], values=metric)
+    )
+    means = block.mean().unstack("scoring").reindex(columns=list(SCORINGS))
     return means.sort_values(OWN, ascending=False, kind="stable")

@@ -1,9 +1,8 @@
-"""Pictures that set detectors side by side, from the tables of `lmmoe.report.tables`."""
+"""Pictures that set detectors side by side, from tables; how the study's claims fared."""
 
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -11,7 +10,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lmmoe.report.names import METRIC_TITLES, colour, title
+from lmmoe.report.names import METRIC_TITLES, VERDICTS, colour
 from lmmoe.report.plots.style import (
     canvas,
     family_legend,
@@ -21,8 +20,11 @@ from lmmoe.report.plots.style import (
     note,
     styled,
 )
-from lmmoe.report.statistics import MeanRanks
 
+# Okabe and Ito's colours; grey for what cannot be tested.
+VERDICT_COLOURS = dict(
+    zip(VERDICTS, ("#009E73", "#56B4E9", "#D55E00", "#CC79A7", "#BBBBBB"), strict=True)
+)
 MANY = 8  # from here on a picture is drawn narrower per detector
 CHANCE = {"color": colour("random"), "ls": ":", "lw": 1.2}
 BELOW = {"loc": "outside lower center"}
@@ -120,60 +122,6 @@ def heatmap(by_entity: pd.DataFrame, metric: str) -> Figure:
 
 
 @styled
-def critical_difference(ranks: MeanRanks) -> Figure:
-    """Mean ranks, and which of them are too near to tell apart (Demsar, JMLR 2006, figure 1).
-
-    A thick line joins detectors whose mean ranks lie closer than Nemenyi's critical difference.
-    """
-    means, critical = ranks.ranks, ranks.critical_difference
-    if not np.isfinite(critical):
-        return note("Fewer than two detectors or entities: there are no ranks to compare.")
-    count, half = len(means), -(-len(means) // 2)
-    groups = groups_within(means.to_numpy(), critical)
-    top = 0.9 + 0.3 * len(groups)  # lines of text below the axis that the groups need
-    figure, ax = canvas(width=9, height=1.5 + 0.2 * (half + top))
-    sides = (1 - 0.02 * count, count * 1.02)
-    ax.set(xlim=sides, ylim=(top + half, -3))
-    ax.axis("off")
-    ax.plot([1, count], [0, 0], color="black", lw=0.8)
-    for rank in range(1, count + 1, 1 if count <= 12 else 3):
-        ax.plot([rank, rank], [0, -0.25], color="black", lw=0.8)
-        ax.text(rank, -0.4, str(rank), ha="center", va="bottom", fontsize=7.5)
-    end = min(1 + critical, count)
-    ax.plot([1, end], [-1.9, -1.9], color="black", lw=1.2, marker="|")
-    ax.text((1 + end) / 2, -2.1, f"critical difference {critical:.2f}", ha="center", fontsize=7.5)
-    for level, (first, last) in enumerate(groups):
-        ends = means.iloc[first] - 0.002 * count, means.iloc[last] + 0.002 * count
-        ax.plot(ends, [0.6 + 0.3 * level] * 2, color="#333333", lw=2.5, solid_capstyle="butt")
-    for place, (name, rank) in enumerate(means.items()):
-        left = place < half  # the better half is named at the left, in a column
-        level = top + (place if left else count - 1 - place)
-        across = [rank, rank, sides[0] if left else sides[1]]
-        ax.plot(across, [0, level, level], color=colour(name), lw=0.8, alpha=0.8)
-        text = f"{title(name)}  {rank:.2f} " if left else f" {rank:.2f}  {title(name)}"
-        look = {"ha": "right" if left else "left", "va": "center", "fontsize": 7.5}
-        look |= {"color": colour(name), "weight": "bold" if name == "LightMMoE" else "normal"}
-        ax.text(0.0 if left else 1.0, level, text, transform=ax.get_yaxis_transform(), **look)
-    p = "< 0.001" if ranks.p < 0.001 else f"= {ranks.p:.3f}"
-    ax.set_title(f"mean ranks over {ranks.entities} entities (Friedman: p {p})", loc="center")
-    family_legend(figure, means.index, ncols=5, **BELOW)
-    return figure
-
-
-def groups_within(ranks: npt.NDArray[np.float64], critical: float) -> list[tuple[int, int]]:
-    """Find the longest stretches of sorted ranks ``(k,)`` that span less than ``critical``.
-
-    First and last position of each, those inside another and those of one detector left out.
-    """
-    lasts = np.searchsorted(ranks, ranks + critical, side="left") - 1
-    groups: list[tuple[int, int]] = []
-    for first, last in enumerate(lasts.tolist()):
-        if last > first and (not groups or last > groups[-1][1]):
-            groups.append((first, last))
-    return groups
-
-
-@styled
 def events_found(found: pd.DataFrame) -> Figure:
     """Which events (shortest first) each detector finds at its threshold (`tables.found_events`).
 
@@ -181,7 +129,7 @@ def events_found(found: pd.DataFrame) -> Figure:
     """
     if found.empty:
         return note("No events, or no detector to find them.")
-    lengths = found.index.get_level_values("rows").to_numpy()
+    lengths = found.index.to_numpy()
     names = list(found.mean().sort_values(ascending=False, kind="stable").index)
     # Equally long events: those that most detectors find come last.
     order = np.lexsort((found.sum(axis=1), lengths))
@@ -244,54 +192,14 @@ def model_or_scoring(tables: Mapping[str, pd.DataFrame], own: str, shared: str) 
 
 
 @styled
-def against_study(machines: pd.DataFrame) -> Figure:
-    """Our numbers against the study's own, machine by machine (`others.by_machine`)."""
-    if machines.empty:
-        return note("The study ran none of these entities.")
-    metrics = [column for column in machines if f"{column}_study" in machines]
-    figure, axes = canvas(height=3.9, ncols=len(metrics))
-    floor = {"color": colour("random"), "ls": "--", "label": "random scores, mean"}
-    for ax, metric in zip(axes, metrics, strict=True):
-        known = machines.dropna(subset=f"{metric}_study")
-        for name, part in known.groupby("detector"):
-            dots = {"s": 16, "alpha": 0.6, "lw": 0, "color": colour(name)}
-            ax.scatter(part[f"{metric}_study"], part[metric], **dots)
-        chance = machines.loc[machines["detector"] == "random", metric].mean()
-        ax.plot([0, 1], [0, 1], color="#999999", lw=0.8)
-        ax.axhline(chance, **floor)
-        low = min(known[[metric, f"{metric}_study"]].min().min(), chance) - 0.03
-        ax.set(xlim=(low, 1.02), ylim=(low, 1.02), aspect="equal")
-        ax.set(title=METRIC_TITLES[metric], xlabel="the study's run", ylabel="ours")
-    shown = [name for name in machines["detector"].unique() if name != "random"]
-    family_legend(figure, shown, more=[Line2D([], [], **floor)], ncols=4, **BELOW)
-    return figure
-
-
-@styled
-def errors_by_size(sizes: pd.DataFrame) -> Figure:
-    """Forecast errors of each network over its number of parameters (`generalisation.summary`).
-
-    A hollow mark is the error on learned rows, a full one that on later rows; the line between is
-    what a network loses on rows that it did not see.
-    """
-    if sizes.empty:
-        return note("No forecast errors: none was run under the study's protocol, or all failed.")
-    figure, ax = canvas(width=8, height=4)
-    for name, line in sizes.iterrows():
-        look, x = {"color": colour(name)}, line["parameters"]
-        ax.plot([x, x], [line["seen"], line["unseen"]], lw=1, **look)
-        ax.scatter(x, line["seen"], s=45, facecolors="white", edgecolors=look["color"], zorder=3)
-        ax.scatter(x, line["unseen"], s=45, zorder=3, **look)
-        place = (x, line[["seen", "unseen"]].max())
-        text = {"textcoords": "offset points", "ha": "center", "fontsize": 8}
-        ax.annotate(title(name), place, (0, 7), **text)
-    ax.axhline(1, color="#999999", ls="--", lw=1, zorder=1, label="the last value")
-    ring = {"s": 45, "edgecolors": "black", "label": "rows that it learned from"}
-    ax.scatter([], [], facecolors="white", **ring)
-    ax.scatter([], [], s=45, color="black", label="later rows of the training half")
-    ax.set_xscale("log")
-    ax.margins(x=0.15, y=0.15)
-    ax.set_ylim(bottom=0)
-    ax.set(xlabel="parameters (log scale)", ylabel="squared error, as a share of the last value's")
-    figure.legend(ncols=3, fontsize=8, **BELOW)
+def claims_by_document(table: pd.DataFrame) -> Figure:
+    """How many claims of each document got which verdict (`claims.summary`)."""
+    figure, ax = canvas(width=9, height=1.2 + 0.45 * len(table))
+    table.plot.barh(stacked=True, ax=ax, color=VERDICT_COLOURS, width=0.7, legend=False)
+    for bars, verdict in zip(ax.containers, VERDICTS, strict=True):
+        labels = [str(size) if size >= 4 else "" for size in table[verdict]]  # no room for less
+        ax.bar_label(bars, labels, label_type="center", fontsize=8)
+    ax.invert_yaxis()
+    ax.set(xlabel="claims", ylabel="", title="the study's printed claims")
+    figure.legend(ncols=5, fontsize=7, **BELOW)
     return figure
