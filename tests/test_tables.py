@@ -224,8 +224,6 @@ def test_the_headline_by_hand(monkeypatch):
     names = ["point_f1_pa", "point_f1_pa_study"]
     line_ = study.study_headline(failed).loc["LightMMoE"]
     assert line_[names].tolist() == pytest.approx([0.6, 0.55])
-    readable = study.readable_headline(table)
-    assert readable.loc["LightMMoE", (METRIC_TITLES["point_f1_pa"], "ours")] == 0.65
 
 
 def test_the_study_s_runs_stand_beside_ours_under_the_names_they_ran_as():

@@ -24,28 +24,28 @@ def table(profile: Profile) -> pd.DataFrame:
 
     ``seen`` and ``unseen`` are mean squared errors over the rows that were learned from (CAD-as-run
     draws 10,000 windows of them) and over the later ones, as shares of what repeating the last
-    value gives there; NaN where these rows do not move. A detector that fails has ``error``. What
-    the published table knows is not measured again.
+    value gives there; NaN where these rows do not move. A detector that fails has ``error``.
     """
 
     def wanted(run: Run) -> bool:
         return run.protocol == "study" and run.detector in FORECASTERS
 
     def hidden(run: Run) -> dict[str, object]:
-        base = Run(run.series, BASE, run.protocol)
-        return {"base": base.key, "first": FIRST, "columns": COLUMNS}
+        base = Run(run.series, BASE, run.protocol).key
+        return {"base": base, "first": FIRST, "columns": COLUMNS}
 
     found = experiment.measurements(profile, "generalisation", wanted, hidden, _measured)
     return pd.DataFrame(found).reindex(columns=["key", *COLUMNS])
 
 
 def _measured(run: Run) -> list[dict[str, object]]:
-    protocol, rows = PROTOCOLS[run.protocol], run.series.train
-    learned, fitted = protocol.train(run.series), result(run).detector
+    protocol, rows, fitted = PROTOCOLS[run.protocol], run.series.train, result(run).detector
+    learned = protocol.train(run.series)
     base = protocol.detector(BASE).fit(learned).decision_function(rows)
-    errors, first, cut = fitted.decision_function(rows), fitted.unscored, len(learned)
+    errors = fitted.decision_function(rows)
     line: dict[str, object] = {"parameters": fitted.parameters}
-    for name, part in (("seen", slice(max(FIRST, first), cut)), ("unseen", slice(cut, None))):
+    parts = slice(max(FIRST, fitted.unscored), len(learned)), slice(len(learned), None)
+    for name, part in zip(("seen", "unseen"), parts, strict=True):
         least = base[part].mean()
         line[name] = float(errors[part].mean() / least) if least > 0 else np.nan
     return [line]
@@ -57,7 +57,6 @@ def summary(measured: pd.DataFrame) -> pd.DataFrame:
     A median, since on a machine whose load changed any forecast may be off by any factor.
     """
     good = measured[measured["settings"] == "{}"].dropna(subset=["seen", "unseen"])
-    shared = good.groupby("entity")["detector"].nunique() == good["detector"].nunique()
-    groups = good[good["entity"].isin(shared.index[shared])].groupby("detector")
-    medians = groups[list(NUMBERS)].median().join(groups.size().rename("entities"))
-    return medians.sort_values("parameters", kind="stable")
+    wide = good.pivot(index="entity", columns="detector", values=list(NUMBERS)).dropna()
+    table = wide.median().unstack(0).reindex(columns=list(NUMBERS))
+    return table.assign(entities=len(wide)).sort_values("parameters", kind="stable")

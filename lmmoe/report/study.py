@@ -1,7 +1,6 @@
 """Printed numbers beside ours: the study's claims and its own runs on SMD, other publications."""
 
 import json
-from collections.abc import Iterable
 from functools import cache
 from typing import NamedTuple
 
@@ -11,7 +10,6 @@ import pandas as pd
 from lmmoe.detectors import entry, names
 from lmmoe.report import store
 from lmmoe.report.evaluation import COLUMNS, SPENT
-from lmmoe.report.names import METRIC_TITLES, title
 from lmmoe.report.statistics import bootstrap_mean
 from lmmoe.report.tables import counts, entity_means
 
@@ -115,15 +113,13 @@ class Runs:
         rows = rows.astype({column: float})
         return rows.pivot_table(index="entity", columns="seed", values=column)
 
-    def average(
-        self, name: str, column: str, chosen: Iterable[str], settings: str = "{}"
-    ) -> Number:
+    def average(self, name: str, column: str, chosen: frozenset, settings: str = "{}") -> Number:
         """Average a score over chosen machines, in percent, seeds first; NaN without a run.
 
         Where one seed was run, the spread is LightMMoE's.
         """
         table = self.by_seed(name, column, settings)
-        table = table[table.index.isin(list(chosen))].dropna(axis=1, how="all")
+        table = table[table.index.isin(chosen)].dropna(axis=1, how="all")
         if table.empty:
             return Number()
         spread = seed_deviation(table)
@@ -142,12 +138,12 @@ class Runs:
         """
         tables = [self.by_seed(name, column) for name in detectors]
         means = pd.concat([table.mean(axis=1) for table in tables], axis=1, join="inner")
-        found, spread = means.iloc[:, 0], 0.0
-        if len(detectors) == 2:
-            found, light = found / means.iloc[:, 1], self.by_seed("LightMMoE", column)
-            parts = [_relative_spread(table) or _relative_spread(light) for table in tables]
-            spread = found.median() * np.hypot(*parts)
-        return Number(float(found.median()), float(spread), frozenset(means.index))
+        found, machines = means.iloc[:, 0], frozenset(means.index)
+        if len(detectors) == 1:
+            return Number(float(found.median()), machines=machines)
+        value, light = float((found / means.iloc[:, 1]).median()), self.by_seed("LightMMoE", column)
+        parts = [_relative_spread(table) or _relative_spread(light) for table in tables]
+        return Number(value, value * float(np.hypot(*parts)), machines)
 
 
 def spelled(settings: str) -> str:
@@ -164,10 +160,8 @@ def seed_deviation(table: pd.DataFrame) -> float:
     one seed counts with the mean variance of the others.
     """
     variances = table.var(axis=1)  # NaN for one seed
-    of = pd.Series(groups(table), index=table.index)
-    weights = 1 / (of.nunique() * of.map(of.value_counts()))
-    filled = variances.fillna(variances.mean())
-    return 100 * float(np.sqrt((weights**2 * filled).sum(skipna=False))) if len(table) else np.nan
+    of = variances.fillna(variances.mean()).groupby(groups(table))
+    return 100 * float(np.sqrt((of.mean() / of.size()).mean(skipna=False) / of.ngroups))
 
 
 def _relative_spread(table: pd.DataFrame) -> float:
@@ -206,12 +200,10 @@ def study_headline(rows: pd.DataFrame) -> pd.DataFrame:
     table = group_average(both.unstack("detector")).unstack(0)
     for metric in METRICS:
         table[f"{metric}_difference"] = table[metric] - table[f"{metric}_study"]
-    table = table[[f"{metric}{end}" for metric in METRICS for end in PARTS]]
+    ends = ("", "_study", "_difference")
     behind = counts(rows, "study")[["entities", "seeds"]].reindex(table.index).fillna(0)
-    return table.join(behind.astype(int)).sort_values("point_f1_pa", ascending=False)
-
-
-PARTS = {"": "ours", "_study": "the study's", "_difference": "difference"}  # of the headline
+    table = table[[metric + end for metric in METRICS for end in ends]].join(behind.astype(int))
+    return table.sort_values("point_f1_pa", ascending=False)
 
 
 def _theirs() -> pd.DataFrame:
@@ -219,14 +211,6 @@ def _theirs() -> pd.DataFrame:
     table = results()[METRICS]
     copies = [table.loc[[theirs]].rename({theirs: ours}) for ours, theirs in THEIRS.items()]
     return pd.concat([table, *copies])
-
-
-def readable_headline(headline: pd.DataFrame) -> pd.DataFrame:
-    """`study_headline` for people: under each metric ours, theirs, the difference."""
-    titles = [(METRIC_TITLES[metric], word) for metric in METRICS for word in PARTS.values()]
-    titles += [("", "entities"), ("", "seeds")]
-    table = headline.round(3).rename(index=title)
-    return table.set_axis(pd.MultiIndex.from_tuples(titles), axis=1)
 
 
 def others(rows: pd.DataFrame) -> pd.DataFrame:
@@ -239,19 +223,9 @@ def others(rows: pd.DataFrame) -> pd.DataFrame:
     """
     means = entity_means(rows, "ours").unstack("detector")
     table = store.published("others")
-    columns = pd.MultiIndex.from_frame(table[["metric", "detector"]])
-    values = [means[one].dropna() if one in means else [] for one in columns]
+    pairs = zip(table["metric"], table["detector"], strict=True)
+    values = [means[one].dropna() if one in means else [] for one in pairs]
     table[["ours", "low", "high"]] = [bootstrap_mean(one) for one in values]
     table["entities"] = [len(one) for one in values]
-    order = ["source", "detector", "metric", "value", "machines"]
-    table = table[[*order, "ours", "low", "high", "entities", "way"]]
+    table["way"] = table.pop("way")  # the longest stands last
     return table[table["entities"] > 0].reset_index(drop=True)
-
-
-def readable_others(table: pd.DataFrame) -> pd.DataFrame:
-    """`others` under the names that people read."""
-    names = {"value": "printed", "low": "from", "high": "to", "entities": "machines here"}
-    made = table.round(3).rename(columns=names | {"way": "what differs"})
-    made["detector"] = made["detector"].map(title)
-    made["metric"] = made["metric"].map(METRIC_TITLES)
-    return made.set_index("source")
