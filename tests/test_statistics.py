@@ -82,7 +82,7 @@ def test_pairs_by_hand():
     assert found.low == pytest.approx(-0.2) and found.high == pytest.approx(0.4)
     assert found.p == 1.0  # ranks 2 and 1, sums up to 1: two of four
     none = statistics.paired([0.1, NAN], [NAN, 0.2])
-    assert (none.pairs, none.wins, none.ties, none.losses) == (0, 0, 0, 0)
+    assert (none.entities, none.wins, none.ties, none.losses) == (0, 0, 0, 0)
     assert all(map(math.isnan, (none.difference, none.low, none.high, none.p)))
 
 

@@ -31,10 +31,9 @@ import pandas as pd
 from lmmoe import paths
 from lmmoe.report import store, study
 from lmmoe.report.evaluation import SPENT
-from lmmoe.report.names import VERDICTS
+from lmmoe.report.names import BETTER, CONTRADICTED, REPRODUCED, UNTESTABLE, VERDICTS, WORSE
 from lmmoe.report.study import Number, printed
 
-REPRODUCED, BETTER, WORSE, CONTRADICTED, UNTESTABLE = VERDICTS
 # How a claim calls a score of ours.
 SCORES = {
     "point_f1": "point_f1_pa",

@@ -20,11 +20,11 @@ COLUMNS = ("dataset", "entity", "detector", "settings", "seed", *NUMBERS, "error
 
 
 def table(profile: Profile) -> pd.DataFrame:
-    """Measure every forecaster that the profile runs, with its first seed: key and `COLUMNS`.
+    """Measure each forecaster of the profile with the first seed: key and `COLUMNS`.
 
     ``seen`` and ``unseen`` are mean squared errors over the rows that were learned from (CAD-as-run
     draws 10,000 windows of them) and over the later ones, as shares of what repeating the last
-    value gives there; NaN where these rows do not move. A detector that fails has ``error``.
+    value gives there; NaN where these rows do not move.
     """
 
     def wanted(run: Run) -> bool:
@@ -39,15 +39,13 @@ def table(profile: Profile) -> pd.DataFrame:
 
 
 def _measured(run: Run) -> list[dict[str, object]]:
-    protocol, rows, fitted = PROTOCOLS[run.protocol], run.series.train, result(run).detector
+    protocol, rows, model = PROTOCOLS[run.protocol], run.series.train, result(run).detector
     learned = protocol.train(run.series)
     base = protocol.detector(BASE).fit(learned).decision_function(rows)
-    errors = fitted.decision_function(rows)
-    line: dict[str, object] = {"parameters": fitted.parameters}
-    parts = slice(max(FIRST, fitted.unscored), len(learned)), slice(len(learned), None)
+    errors, line = model.decision_function(rows), {"parameters": model.parameters}
+    parts = slice(max(FIRST, model.unscored), len(learned)), slice(len(learned), None)
     for name, part in zip(("seen", "unseen"), parts, strict=True):
-        least = base[part].mean()
-        line[name] = float(errors[part].mean() / least) if least > 0 else np.nan
+        line[name] = float(errors[part].mean() / (base[part].mean() or np.nan))
     return [line]
 
 

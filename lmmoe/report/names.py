@@ -79,13 +79,9 @@ TEST_TITLES = {
 STEP = "live step"
 UNSEEN, SEEN, OWN = "one for all, machine unseen", "one for all, machine seen", "own model"
 # Of the study's claims.
-VERDICTS = (
-    "reproduced",
-    "better than claimed",
-    "worse than claimed",
-    "contradicted within the study",
-    "not testable here",
-)
+REPRODUCED, BETTER, WORSE = "reproduced", "better than claimed", "worse than claimed"
+CONTRADICTED, UNTESTABLE = "contradicted within the study", "not testable here"
+VERDICTS = (REPRODUCED, BETTER, WORSE, CONTRADICTED, UNTESTABLE)
 
 
 def title(detector: str) -> str:

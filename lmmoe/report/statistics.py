@@ -11,8 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-Floats = npt.NDArray[np.float64]
-
 # Tables of runs keep ten significant digits: what differs by less is the same number.
 DIGITS = 9
 
@@ -26,13 +24,13 @@ class Interval(NamedTuple):
 
 
 class Paired(NamedTuple):
-    """One detector against another on the ``pairs`` of values that both have.
+    """One detector against another on the ``entities`` for which both have values.
 
     ``difference`` is the mean of first - second, ``low`` and ``high`` bound it; ``wins`` counts
     the entities on which the first is better; ``p`` is `wilcoxon_p`'s.
     """
 
-    pairs: int
+    entities: int
     difference: float
     low: float
     high: float
@@ -45,14 +43,14 @@ class Paired(NamedTuple):
 def bootstrap_mean(values: npt.ArrayLike) -> Interval:
     """Give the mean of values ``(n,)`` and its 95 % percentile bootstrap interval.
 
-    Entities are drawn with replacement, 10,000 times; the interval lies between the quantiles of
-    the resampled means (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section
-    13.3). NaN values are left out. One value has no interval (NaN), none no mean either; with a
-    handful the interval is too narrow, as percentile intervals are.
+    Entities are drawn with replacement, 10,000 times; the interval lies between quantiles of the
+    means (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3). NaN values
+    are left out. One value has no interval (NaN), none no mean either; with a handful the interval
+    is too narrow, as percentile intervals are.
     """
     known = np.sort(_known(values))  # whatever the order of the entities
     if len(known) < 2:
-        return Interval(float(known[0]) if len(known) else np.nan, np.nan, np.nan)
+        return Interval(known.mean() if len(known) else np.nan, np.nan, np.nan)
     drawn = np.random.default_rng(0).integers(len(known), size=(10_000, len(known)))
     low, high = np.quantile(known[drawn].mean(axis=1), [0.025, 0.975])
     return Interval(float(known.mean()), float(low), float(high))
@@ -62,9 +60,8 @@ def wilcoxon_p(differences: npt.ArrayLike) -> float:
     """Two-sided p of Wilcoxon's signed-rank test (Biometrics Bulletin, 1945), exact.
 
     Differences ``(n,)`` of zero are dropped, as Wilcoxon did; equal sizes share their mean rank.
-    All 2^n ways to choose the signs count, by a sum that takes O(n^3), so ties and a small n do no
-    harm. But with 5 differences or fewer p is never below 0.0625. NaN without any difference, 1
-    where all are zero.
+    All 2^n ways to choose the signs count, in O(n^3) steps, so ties and a small n do no harm. But
+    with 5 differences or fewer p is never below 0.0625. NaN without any, 1 where all are zero.
     """
     from scipy.stats import rankdata
 
@@ -77,8 +74,7 @@ def wilcoxon_p(differences: npt.ArrayLike) -> float:
     chances[0] = 1.0
     for rank in twice:
         chances = (chances + np.append(np.zeros(rank), chances[:-rank])) / 2
-    plus = twice[known > 0].sum()
-    rarer = min(plus, twice.sum() - plus)
+    rarer = min(twice[known > 0].sum(), twice[known < 0].sum())
     return float(min(1.0, 2 * chances[: rarer + 1].sum()))
 
 
@@ -93,7 +89,7 @@ def paired(first: npt.ArrayLike, second: npt.ArrayLike) -> Paired:
     return Paired(len(differences), *interval, *counts, p)
 
 
-def holm(p: npt.ArrayLike) -> Floats:
+def holm(p: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Adjust p-values ``(m,)`` for m comparisons (Holm, Scandinavian J. of Statistics, 1979).
 
     The i-th smallest is multiplied by m - i + 1; none becomes smaller than one before it, nor
@@ -121,6 +117,6 @@ def largest_block(table: pd.DataFrame) -> pd.DataFrame:
     return table.loc[:, table.columns.isin(order[:count])].dropna()
 
 
-def _known(values: npt.ArrayLike) -> Floats:
+def _known(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     values = np.asarray(values, dtype=float)
     return values[~np.isnan(values)]

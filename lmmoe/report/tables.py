@@ -8,7 +8,7 @@ import pandas as pd
 from lmmoe.data import Series
 from lmmoe.report.evaluation import ADJUSTED, COLUMNS, SPENT
 from lmmoe.report.names import COST_TITLES, METRIC_TITLES, TEST_TITLES, title
-from lmmoe.report.statistics import bootstrap_mean, holm, largest_block, paired
+from lmmoe.report.statistics import Paired, bootstrap_mean, holm, largest_block, paired
 
 # Not defined where nothing is flagged or found: a mean over the rest would reward silence.
 SILENT = ("quantile_precision", "pot_precision", "budget_delay")
@@ -34,21 +34,12 @@ HONEST = (
     "train_seconds",
     "microseconds_per_row",
     "point_f1_pa",
+    *("entities", "seeds", "failed"),
 )
-COMPARED = [
-    *("reference", "detector", "entities", "difference", "low", "high"),
-    *("wins", "ties", "losses", "p", "holm_p", "seeds", "reference_seeds"),
-]
+COMPARED = ["reference", "detector", *Paired._fields, "holm_p", "seeds", "reference_seeds"]
 REFERENCES = ("MTSExample", "PCA")  # of `significance`
-DIGITS = dict.fromkeys((*METRIC_TITLES, *TEST_TITLES), 3) | {
-    "budget_false_alarms_per_day": 2,
-    "budget_delay": 1,
-    "train_seconds": 2,
-    "score_seconds": 2,
-    "microseconds_per_row": 1,
-    "train_peak_mb": 0,
-    "parameters": 0,
-}
+DIGITS = {"budget_false_alarms_per_day": 2, "train_seconds": 2}  # else 3
+DIGITS |= {"microseconds_per_row": 1, "parameters": 0}
 
 
 # --- means ---
@@ -58,15 +49,6 @@ def entity_means(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
     """Average the seeds: one row per (detector, entity)."""
     chosen = rows[rows["protocol"] == protocol]
     return chosen.groupby(["detector", "entity"], sort=False)[[*COLUMNS, *SPENT]].mean()
-
-
-def detector_means(means: pd.DataFrame) -> pd.DataFrame:
-    """Average the entities of `entity_means`: mean metrics (`AVERAGED`), median costs.
-
-    A median, because other work on the machine makes a few runs several times slower.
-    """
-    detectors = means.groupby("detector", sort=False)
-    return detectors[AVERAGED].mean().join(detectors[list(SPENT)].median())
 
 
 def counts(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
@@ -86,11 +68,14 @@ def counts(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
 def summary(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
     """Mean of every metric and median of every cost, one row per detector, best first.
 
-    ``entities`` and ``seeds`` count what is behind the means, ``runs`` all runs and ``failed``
-    those among them that are in no mean: a failure is never a zero.
+    A median, because other work on the machine makes a few runs several times slower. ``entities``
+    and ``seeds`` count what is behind the means, ``runs`` all runs and ``failed`` those among them
+    that are in no mean: a failure is never a zero.
     """
-    table = detector_means(entity_means(rows, protocol))
-    return table.join(counts(rows, protocol)).sort_values("average_precision", ascending=False)
+    detectors = entity_means(rows, protocol).groupby("detector", sort=False)
+    table = detectors[AVERAGED].mean().join(detectors[list(SPENT)].median())
+    table = table.join(counts(rows, protocol))
+    return table.sort_values("average_precision", ascending=False, kind="stable")
 
 
 def by_entity(rows: pd.DataFrame, protocol: str, metric: str) -> pd.DataFrame:
@@ -104,27 +89,21 @@ def by_entity(rows: pd.DataFrame, protocol: str, metric: str) -> pd.DataFrame:
 
 
 def honest(rows: pd.DataFrame, protocol: str = "ours") -> pd.DataFrame:
-    """Make the main table: one row per detector, best average precision first.
+    """Make the main table: the columns `HONEST` of `summary`.
 
-    Means over entities (of costs, medians), seeds averaged before; ``average_precision_low`` and
-    ``_high`` bound its mean with 95 % bootstrap confidence. ``entities``, ``seeds`` and ``failed``
-    count what is behind a row: where detectors ran on different entities, compare them by
-    `significance`. Without random scores beside them, columns that point adjustment flatters are
-    left out.
+    ``average_precision_low`` and ``_high`` bound its mean with 95 % bootstrap confidence. Where
+    detectors ran on different entities, compare them by `significance`. Without random scores
+    beside them, columns that point adjustment flatters are left out.
     """
-    means = entity_means(rows, protocol)
-    table = detector_means(means)
+    table, means = summary(rows, protocol), entity_means(rows, protocol)
     groups = means["average_precision"].groupby("detector")
     bounds = {name: bootstrap_mean(values)[1:] for name, values in groups}
     ends = ["average_precision_low", "average_precision_high"]
     table = table.join(pd.DataFrame.from_dict(bounds, "index", columns=ends))
     each = 1e6 * means["score_seconds"] / means["test_rows"]
     table["microseconds_per_row"] = each.groupby("detector").median()
-    behind = counts(rows, protocol)[["entities", "seeds", "failed"]]
-    table = table.reindex(columns=list(HONEST)).join(behind)
-    if "random" not in table.index or pd.isna(table.loc["random", "average_precision"]):
-        table = table.drop(columns=[*ADJUSTED], errors="ignore")
-    return table.sort_values("average_precision", ascending=False, kind="stable")
+    floored = "random" in table.index and table.loc["random", "average_precision"] >= 0
+    return table[[name for name in HONEST if floored or name not in ADJUSTED]]
 
 
 def significance(rows: pd.DataFrame, protocol: str = "ours") -> pd.DataFrame:
@@ -142,9 +121,9 @@ def significance(rows: pd.DataFrame, protocol: str = "ours") -> pd.DataFrame:
     known = [name for name in REFERENCES if name in table]
     for position, reference in enumerate(known):
         for detector in table.columns.drop(known[: position + 1]):
-            found = paired(table[detector], table[reference])._asdict()
-            found |= {"reference": reference, "detector": detector, "entities": found["pairs"]}
-            lines.append(found | {"seeds": seeds[detector], "reference_seeds": seeds[reference]})
+            found = paired(table[detector], table[reference])
+            behind = (np.nan, seeds[detector], seeds[reference])
+            lines.append((reference, detector, *found, *behind))
     result = pd.DataFrame(lines, columns=COMPARED)
     result["holm_p"] = holm(result["p"])
     return result.set_index(["reference", "detector"])
@@ -206,7 +185,7 @@ def readable(table: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.Da
     titles = METRIC_TITLES | COST_TITLES | TEST_TITLES
     known = table.dropna(axis=1, how="all")
     made = known[[name for name in (columns or table) if name in titles and name in known]]
-    made = made.round(DIGITS)
+    made = made.round(dict.fromkeys(made, 3) | DIGITS)
     for name in ("p", "holm_p"):
         if name in made:
             rounded = table[name].map("{:.3f}".format).where(table[name] >= 0.001, "< 0.001")

@@ -11,28 +11,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lmmoe.report.names import METRIC_TITLES, VERDICTS, colour
-from lmmoe.report.plots.style import (
-    canvas,
-    family_legend,
-    labelled_only,
-    log_scale,
-    named_ticks,
-    note,
-    styled,
-)
+from lmmoe.report.plots import style
+from lmmoe.report.plots.style import canvas, family_legend, labelled_only, named_ticks, styled
 
 # Okabe and Ito's colours; grey for what cannot be tested.
-VERDICT_COLOURS = dict(
-    zip(VERDICTS, ("#009E73", "#56B4E9", "#D55E00", "#CC79A7", "#BBBBBB"), strict=True)
-)
-MANY = 8  # from here on a picture is drawn narrower per detector
+COLOURS = ("#009E73", "#56B4E9", "#D55E00", "#CC79A7", "#BBBBBB")
 CHANCE = {"color": colour("random"), "ls": ":", "lw": 1.2}
 BELOW = {"loc": "outside lower center"}
 
 
 def _rows(table: pd.DataFrame) -> tuple[Figure, Axes]:
     """A figure with a line for each detector of a table, named at the left."""
-    figure, ax = canvas(width=8, height=1.3 + (0.24 if len(table) > MANY else 0.42) * len(table))
+    figure, ax = canvas(width=8, height=max(2.5, 1.3 + 0.24 * len(table)))
     named_ticks(ax, list(table.index), fontsize=8)
     ax.set_ylim(-0.6, len(table) - 0.4)
     return figure, ax
@@ -86,8 +76,9 @@ def what_adjustment_hides(summary: pd.DataFrame) -> Figure:
         ax.plot([plain, adjusted], [level, level], color=colour(name), lw=2, alpha=0.4)
         ax.scatter(plain, level, color=colour(name), s=34, zorder=3)
         ax.scatter(adjusted, level, color="white", edgecolor=colour(name), s=34, zorder=3)
-        for value, side, nudge in ((plain, "right", -0.015), (adjusted, "left", 0.015)):
-            ax.text(value + nudge, level, f"{value:.2f}", ha=side, va="center", fontsize=7)
+        look = {"va": "center", "fontsize": 7}
+        ax.text(plain - 0.015, level, f"{plain:.2f}", ha="right", **look)
+        ax.text(adjusted + 0.015, level, f"{adjusted:.2f}", ha="left", **look)
     floor = _floor(ax, order["point_f1_pa"], "random scores, adjusted")
     ax.set(xlim=(-0.03, 1.08), xlabel="F1 at the best threshold")
     ax.set_title("effect of point adjustment (filled: plain, hollow: adjusted)")
@@ -103,19 +94,15 @@ def heatmap(by_entity: pd.DataFrame, metric: str) -> Figure:
     Grey: no result. The scale ends at 1, or at the highest value where a metric goes beyond.
     """
     table = pd.concat([by_entity, by_entity.mean().to_frame("mean").T])
-    many = table.shape[1] > MANY
-    size = {"width": 2.6 + (0.34 if many else 0.95) * table.shape[1]}
-    figure, ax = canvas(height=1.6 + 0.24 * len(table), **size)
+    figure, ax = canvas(width=2.6 + 0.34 * table.shape[1], height=1.6 + 0.24 * len(table))
     top = max(1.0, np.nanmax(table.to_numpy(dtype=float)))
-    texts = table.map("{:.2f}".format)
-    if many and top == 1:  # short of room
-        texts = texts.map(lambda text: text.removeprefix("0"))
-    look = {"annot": texts.to_numpy(), "fmt": "", "annot_kws": {"size": 6 if many else 7}}
+    texts = table.map(lambda value: f"{value:.2f}".removeprefix("0"))  # short of room
+    look = {"annot": texts.to_numpy(), "fmt": "", "annot_kws": {"size": 6}}
     sns.heatmap(table, ax=ax, cmap="crest", vmin=0, vmax=top, cbar=False, **look)
     ax.set_facecolor("#E0E0E0")
     ax.axhline(len(by_entity), color="white", lw=3)
     ax.tick_params(length=0, labelsize=7, axis="both")
-    named_ticks(ax, list(table), axis="x", start=0.5, rotation=90 if many else 0)
+    named_ticks(ax, list(table), axis="x", start=0.5, rotation=90)
     gaps = " (grey: no result)" if by_entity.isna().any(axis=None) else ""
     ax.set(title=f"{METRIC_TITLES[metric]} on each entity{gaps}", xlabel="", ylabel="")
     return figure
@@ -128,7 +115,7 @@ def events_found(found: pd.DataFrame) -> Figure:
     Detectors that find most stand on top, with their share at the right.
     """
     if found.empty:
-        return note("No events, or no detector to find them.")
+        return style.note("No events, or no detector to find them.")
     lengths = found.index.to_numpy()
     names = list(found.mean().sort_values(ascending=False, kind="stable").index)
     # Equally long events: those that most detectors find come last.
@@ -137,7 +124,7 @@ def events_found(found: pd.DataFrame) -> Figure:
     figure, (upper, ax) = canvas(2, sharex=True, **sizes)
     edges = np.arange(len(order) + 1) - 0.5
     upper.step(edges, lengths[[*order, order[-1]]], where="post", color="#37474F", lw=1)
-    log_scale(upper)
+    style.log_scale(upper)
     upper.set(ylabel="rows", title="which detector finds which event (right: share found)")
     picture = np.ones((len(names), len(order), 4))
     for level, name in enumerate(names):
@@ -164,7 +151,7 @@ def model_or_scoring(tables: Mapping[str, pd.DataFrame], own: str, shared: str) 
     its own scoring stands on top; the dotted line is random scores under theirs.
     """
     if any(table.empty for table in tables.values()):
-        return note("No model has errors on the entities of all.")
+        return style.note("No model has errors on the entities of all.")
     names = [name for name in next(iter(tables.values())).index[::-1] if name != "random"]
     size = {"height": 1.4 + 0.26 * len(names), "ncols": len(tables)}
     figure, axes = canvas(sharey=True, squeeze=False, **size)
@@ -181,11 +168,11 @@ def model_or_scoring(tables: Mapping[str, pd.DataFrame], own: str, shared: str) 
         ax.set(xlabel=METRIC_TITLES[metric], ylim=(-0.6, len(names) - 0.4))
         ax.grid(axis="x", alpha=0.25)
     named_ticks(axes[0, 0], names, fontsize=8)
-    ring = {"marker": "o", "ls": "", "ms": 5, "color": "#444444"}
+    dot = {"marker": "o", "ls": "", "color": "#444444"}
     more = [
-        Line2D([], [], label="its own scoring", markerfacecolor="white", **ring),
-        Line2D([], [], label=shared, **ring),
-        Line2D([], [], label="other scorings", **(ring | {"ms": 2.5, "color": "#999999"})),
+        Line2D([], [], ms=5, label="its own scoring", markerfacecolor="white", **dot),
+        Line2D([], [], ms=5, label=shared, **dot),
+        Line2D([], [], ms=2.5, label="other scorings", **dot),
     ]
     family_legend(figure, names, more=[*more, *floor], ncols=4, **BELOW)
     return figure
@@ -195,7 +182,13 @@ def model_or_scoring(tables: Mapping[str, pd.DataFrame], own: str, shared: str) 
 def claims_by_document(table: pd.DataFrame) -> Figure:
     """How many claims of each document got which verdict (`claims.summary`)."""
     figure, ax = canvas(width=9, height=1.2 + 0.45 * len(table))
-    table.plot.barh(stacked=True, ax=ax, color=VERDICT_COLOURS, width=0.7, legend=False)
+    table.plot.barh(
+        stacked=True,
+        ax=ax,
+        color=dict(zip(VERDICTS, COLOURS, strict=True)),
+        width=0.7,
+        legend=False,
+    )
     for bars, verdict in zip(ax.containers, VERDICTS, strict=True):
         labels = [str(size) if size >= 4 else "" for size in table[verdict]]  # no room for less
         ax.bar_label(bars, labels, label_type="center", fontsize=8)
