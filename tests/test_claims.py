@@ -5,13 +5,11 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from drawing import drawn
 from made_up_claims import ALL, HIGH, LOW, Judged, copied, flat, frame, run, runs, study, use
 
 from lmmoe import paths
 from lmmoe.report import claims
 from lmmoe.report import study as studies
-from lmmoe.report.plots import comparison
 
 REPRODUCED, BETTER, WORSE, CONTRADICTED, UNTESTABLE = claims.VERDICTS
 SMD = paths.figures("smd")  # of the repository: a test below has other figures
@@ -69,9 +67,6 @@ def test_arithmetic_over_quoted_names_and_printed_numbers():
     assert found.spread == pytest.approx(math.hypot(one, 2 * two))
 
 
-# --- averages ---
-
-
 @made_up
 def test_the_average_is_of_group_means_seeds_first():
     rows = frame(
@@ -97,9 +92,6 @@ def test_the_average_is_of_group_means_seeds_first():
     assert studies.seed_deviation(normal) == pytest.approx(100 * np.std(averages), rel=0.05)
     assert math.isnan(studies.seed_deviation(normal[[0]]))
     assert studies.spelled('{"tower": [], "shared": 0}') == '{"shared": 0.0, "tower": []}'
-
-
-# --- scores ---
 
 
 @made_up
@@ -188,19 +180,12 @@ def test_sweeps_gains_and_what_the_study_s_own_material_excludes():
 
 
 @made_up
-def test_ranks(monkeypatch):
+def test_ranks():
     names = ("MTSExample", "HMMoE", "LightMMoE", "SmartSimpleAD", "AMAD")
     rows = [*(copied(n, ALL) for n in names), copied("CAD", ALL, ours="CAD-as-run")]
     found = Judged(*rows)  # 93.7, 93.41, 93.4: rank 2, printed 3; overall 78.47, 77.83, 77.07
     assert found("B019", "C085") == [CONTRADICTED, CONTRADICTED]
     assert found.line("B019")["measured"] == 2
-    table = study()
-    table.loc["HMMoE", "point_f1_pa"] = table.loc["HMMoE", "point_f1_pa"].to_numpy() + 0.2
-    use(monkeypatch, table)
-    rows[1] = copied("HMMoE", ALL, plus=0.2)
-    assert Judged(*rows)("B019") == [REPRODUCED]
-    rows[2] = copied("LightMMoE", ALL, plus=-0.8)
-    assert Judged(*rows)("B019") == [WORSE]
 
 
 def test_overfitting_is_less_error_on_what_was_learned_and_more_on_the_rest():
@@ -222,9 +207,6 @@ def test_overfitting_is_less_error_on_what_was_learned_and_more_on_the_rest():
     assert judged([1, 1, 1], [1.8, 1.8, 9]) == (0.9, BETTER)  # less error on both
     assert judged([2.5, 2.5, 0], [4, 4, 4]) == (0.8, BETTER)  # more error on both
     assert Judged()("C088") == [UNTESTABLE]
-
-
-# --- the audit as a whole: its sizes, times and costs are those of the published tables ---
 
 
 def test_odd_rows_never_stop_it():
@@ -259,12 +241,8 @@ def test_audit_at_hand(tmp_path, monkeypatch, audit):
     assert other["verdict"].equals(audit["verdict"]) and other["measured"].dtype == float
 
 
-def test_claims_are_counted_by_document(audit):
+def test_claims_are_counted_by_document():
     table = pd.DataFrame({"document": ["b", "a", "b"], "verdict": [WORSE, REPRODUCED, WORSE]})
     found = claims.summary(table)
     assert list(found.index) == ["b", "a", "all"] and list(found) == list(claims.VERDICTS)
     assert found.to_numpy().tolist() == [[0, 0, 2, 0, 0], [1, 0, 0, 0, 0], [1, 0, 2, 0, 0]]
-    counted = claims.summary(audit)
-    figure = drawn(lambda: comparison.claims_by_document(counted))
-    for bars, verdict in zip(figure.axes[0].containers, claims.VERDICTS, strict=True):
-        assert [bar.get_width() for bar in bars] == counted[verdict].tolist()

@@ -70,9 +70,6 @@ def test_wilcoxon_against_scipy():
         differences = np.random.default_rng(n).normal(0.3, size=n)
         expected = stats.wilcoxon(differences, method="exact").pvalue
         assert statistics.wilcoxon_p(differences) == pytest.approx(expected, rel=1e-9)
-    many = np.random.default_rng(1).normal(0.1, size=200)
-    expected = stats.wilcoxon(many, method="approx").pvalue
-    assert statistics.wilcoxon_p(many) == pytest.approx(expected, rel=0.02)
 
 
 def test_pairs_by_hand():

@@ -32,9 +32,6 @@ def of(detector, values, **more):
     return [line(detector, name, v, **more) for name, v in zip(SIX, values, strict=False)]
 
 
-# --- means ---
-
-
 def test_seeds_are_averaged_first_then_entities_and_a_failure_is_never_a_zero():
     means = tables.entity_means(ROWS, "ours")
     table = tables.summary(ROWS, "ours")
@@ -47,11 +44,8 @@ def test_seeds_are_averaged_first_then_entities_and_a_failure_is_never_a_zero():
     behind = ["entities", "seeds", "runs", "failed", "train_seconds", "parameters"]
     assert table.loc["LightMMoE", behind].tolist() == [3, 2, 6, 1, 1.0, 5]
     assert not {"quantile_precision", "pot_precision", "budget_delay"} & set(table)
-
-
-def test_a_protocol_does_not_leak_into_another():
-    mixed = frame(*light(), *[line("LightMMoE", "machine-1-1", 0.0, protocol="study")])
-    assert tables.entity_means(mixed, "ours").equals(tables.entity_means(frame(*light()), "ours"))
+    mixed = frame(*light(), line("LightMMoE", "machine-1-1", 0.0, protocol="study"))
+    assert tables.entity_means(mixed, "ours").equals(means.loc[["LightMMoE"]])
 
 
 def test_what_always_failed_stands_last_without_numbers():
@@ -73,9 +67,6 @@ def test_by_entity_keeps_the_order_of_the_rows_and_leaves_failures_empty():
     table = tables.by_entity(rows, "ours", "roc_auc")
     assert list(table.index) == ["z", "machine-1-10"] and list(table) == ["high", "low"]
     assert math.isnan(table.loc["z", "high"]) and table.loc["z", "low"] == 0.1
-
-
-# --- the main table ---
 
 
 def test_honest_by_hand():
@@ -108,9 +99,6 @@ def test_one_entity_has_no_interval_and_unlabelled_ones_no_metrics():
     assert tables.honest(rows).loc["a", "entities"] == 1
 
 
-# --- differences ---
-
-
 def test_significance_by_hand():
     base = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     rows = frame(
@@ -121,16 +109,12 @@ def test_significance_by_hand():
         *of("mixed", [0.3, 0.2, 0.3, None, None, None], seed=1),
         *of("never", [None] * 6),
     )
-    table = tables.significance(rows)
-    assert list(table.index.unique("reference")) == ["MTSExample"]  # PCA was not run
-    up = table.loc[("MTSExample", "up")]
+    table = tables.significance(rows)  # PCA was not run
+    up, mixed, never = (table.loc[("MTSExample", name)] for name in ("up", "mixed", "never"))
+    counted = ["entities", "wins", "ties", "losses", "seeds"]
+    assert up[counted].tolist() == [6, 6, 0, 0, 1] and mixed[counted].tolist() == [3, 1, 1, 1, 2]
     assert up["difference"] == pytest.approx(0.1 * 21 / 36)
-    assert up[["entities", "wins", "ties", "losses"]].tolist() == [6, 6, 0, 0]
-    assert up["p"] == pytest.approx(2 / 64)
-    assert up["holm_p"] == pytest.approx(4 / 64)  # two comparisons have a p
-    mixed = table.loc[("MTSExample", "mixed")]
-    assert mixed[["entities", "wins", "ties", "losses", "seeds"]].tolist() == [3, 1, 1, 1, 2]
-    never = table.loc[("MTSExample", "never")]
+    assert (up["p"], up["holm_p"]) == pytest.approx((2 / 64, 4 / 64))  # two comparisons have a p
     assert never["entities"] == 0 and never[["difference", "p", "holm_p"]].isna().all()
     tiny = tables.readable(table.assign(p=[1e-9, 0.0312, math.nan]))
     assert tiny["p"].tolist() == ["< 0.001", "0.031", ""]
@@ -151,8 +135,6 @@ def test_two_references_are_compared_once_and_p_is_corrected_over_all():
         )
     assert table["holm_p"].tolist() == pytest.approx(holm(table["p"]).tolist())
 
-
-# --- events ---
 
 # Three events on one entity, one on the next, none on the third.
 EVENTS = {"m-2": [(10, 14), (20, 21), (50, 150)], "m-10": [(5, 8)], "quiet": []}
@@ -198,9 +180,6 @@ def test_without_anything_found_or_missed_there_are_no_rows():
         assert tables.found_events(frame(one), "ours", EVENTS).empty
 
 
-# --- beside printed numbers ---
-
-
 def test_the_headline_by_hand(monkeypatch):
     monkeypatch.setattr(study, "results", lambda: THEIRS)
     table = study.study_headline(ROWS)
@@ -220,9 +199,8 @@ def test_the_headline_by_hand(monkeypatch):
         line("LightMMoE", "machine-2-1", 0.9, protocol="study"),
     )
     # Without machine-1-2 on either side: ours (.3 + .9) / 2, theirs (.9 + .2) / 2.
-    names = ["point_f1_pa", "point_f1_pa_study"]
-    line_ = study.study_headline(failed).loc["LightMMoE"]
-    assert line_[names].tolist() == pytest.approx([0.6, 0.55])
+    both = study.study_headline(failed).loc["LightMMoE", ["point_f1_pa", "point_f1_pa_study"]]
+    assert both.tolist() == pytest.approx([0.6, 0.55])
 
 
 def test_the_study_s_runs_stand_beside_ours_under_the_names_they_ran_as():
@@ -246,9 +224,6 @@ def test_numbers_that_others_print():
     assert table["ours"].tolist() == pytest.approx([0.45] * len(table))
     assert (table["low"] < 0.45).all() and (table["high"] > 0.45).all()
     assert study.others(frame(line("PCA", "machine-1-1", None))).empty
-
-
-# --- the data ---
 
 
 def test_described_by_hand():

@@ -285,7 +285,7 @@ def judgement(claim: pd.Series, evidence: Evidence) -> pd.Series:
 
     def number(found: re.Match[str]) -> str:
         if "`" in found[1]:
-            return shown_number(evidence.find(found[1], study.machines()).ours.value)
+            facts[found[1]] = evidence.find(found[1], study.machines()).ours.value
         return shown_number(facts[found[1]])
 
     reason = re.sub(r"\{([^}]+)\}", number, claim["reason"])

@@ -44,9 +44,6 @@ def printed() -> pd.DataFrame:
     return table
 
 
-# --- the study's runs ---
-
-
 @cache
 def results() -> pd.DataFrame:
     """What the study's own runs gave, by (detector, entity): one seed, point-adjusted scores."""
@@ -82,9 +79,6 @@ def groups(table: pd.DataFrame | pd.Series) -> list[str]:
 def group_average(table: pd.DataFrame | pd.Series) -> pd.Series | float:
     """Average over machines as the study does: first within each of its three groups."""
     return table.groupby(groups(table)).mean().mean()
-
-
-# --- ours, averaged as the study averages ---
 
 
 class Number(NamedTuple):
@@ -161,16 +155,14 @@ def seed_deviation(table: pd.DataFrame) -> float:
     """
     variances = table.var(axis=1)  # NaN for one seed
     of = variances.fillna(variances.mean()).groupby(groups(table))
-    return 100 * float(np.sqrt((of.mean() / of.size()).mean(skipna=False) / of.ngroups))
+    squares = of.mean() / of.size()  # of the groups' deviations; none without a machine
+    return 100 * float(np.sqrt(squares.mean(skipna=False) / max(1, len(squares))))
 
 
 def _relative_spread(table: pd.DataFrame) -> float:
     """Standard deviation over seeds of the median over machines, as a share; 0 for one seed."""
     medians = table.dropna().median()
     return float(np.nan_to_num(medians.std() / (medians.mean() or np.nan)))
-
-
-# --- side by side ---
 
 
 def by_machine(rows: pd.DataFrame) -> pd.DataFrame:

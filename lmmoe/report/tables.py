@@ -42,9 +42,6 @@ DIGITS = {"budget_false_alarms_per_day": 2, "train_seconds": 2}  # else 3
 DIGITS |= {"microseconds_per_row": 1, "parameters": 0}
 
 
-# --- means ---
-
-
 def entity_means(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
     """Average the seeds: one row per (detector, entity)."""
     chosen = rows[rows["protocol"] == protocol]
@@ -83,9 +80,6 @@ def by_entity(rows: pd.DataFrame, protocol: str, metric: str) -> pd.DataFrame:
     table = entity_means(rows, protocol)[metric].unstack("detector")
     table = table.loc[list(dict.fromkeys(rows.loc[rows["protocol"] == protocol, "entity"]))]
     return table[table.mean().sort_values(ascending=False).index]
-
-
-# --- the main table ---
 
 
 def honest(rows: pd.DataFrame, protocol: str = "ours") -> pd.DataFrame:
@@ -129,9 +123,6 @@ def significance(rows: pd.DataFrame, protocol: str = "ours") -> pd.DataFrame:
     return result.set_index(["reference", "detector"])
 
 
-# --- events ---
-
-
 def found_events(
     rows: pd.DataFrame, protocol: str, fleet: Mapping[str, Sequence[tuple[int, int]]]
 ) -> pd.DataFrame:
@@ -153,9 +144,6 @@ def found_events(
         found = {name: np.array(list(text)) == "1" for name, text in digits.loc[entity].items()}
         parts.append(pd.DataFrame(found, index=lengths))
     return pd.concat(parts[1:] or parts)
-
-
-# --- for people ---
 
 
 def described(fleet: list[Series]) -> pd.DataFrame:

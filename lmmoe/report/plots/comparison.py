@@ -1,4 +1,4 @@
-"""Pictures that set detectors side by side, from tables; how the study's claims fared."""
+"""Pictures that set detectors side by side, from the tables of `lmmoe.report.tables`."""
 
 from collections.abc import Mapping
 
@@ -10,12 +10,10 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lmmoe.report.names import METRIC_TITLES, VERDICTS, colour
+from lmmoe.report.names import METRIC_TITLES, colour
 from lmmoe.report.plots import style
 from lmmoe.report.plots.style import canvas, family_legend, labelled_only, named_ticks, styled
 
-# Okabe and Ito's colours; grey for what cannot be tested.
-COLOURS = ("#009E73", "#56B4E9", "#D55E00", "#CC79A7", "#BBBBBB")
 CHANCE = {"color": colour("random"), "ls": ":", "lw": 1.2}
 BELOW = {"loc": "outside lower center"}
 
@@ -175,24 +173,4 @@ def model_or_scoring(tables: Mapping[str, pd.DataFrame], own: str, shared: str) 
         Line2D([], [], ms=2.5, label="other scorings", **dot),
     ]
     family_legend(figure, names, more=[*more, *floor], ncols=4, **BELOW)
-    return figure
-
-
-@styled
-def claims_by_document(table: pd.DataFrame) -> Figure:
-    """How many claims of each document got which verdict (`claims.summary`)."""
-    figure, ax = canvas(width=9, height=1.2 + 0.45 * len(table))
-    table.plot.barh(
-        stacked=True,
-        ax=ax,
-        color=dict(zip(VERDICTS, COLOURS, strict=True)),
-        width=0.7,
-        legend=False,
-    )
-    for bars, verdict in zip(ax.containers, VERDICTS, strict=True):
-        labels = [str(size) if size >= 4 else "" for size in table[verdict]]  # no room for less
-        ax.bar_label(bars, labels, label_type="center", fontsize=8)
-    ax.invert_yaxis()
-    ax.set(xlabel="claims", ylabel="", title="the study's printed claims")
-    figure.legend(ncols=5, fontsize=7, **BELOW)
     return figure
