@@ -108,7 +108,7 @@ class Evidence:
         values = pd.DataFrame([one.value for one in numbers] + moved, columns=terms)
         made = np.atleast_1d(calculate(query, values))
         spread = float(np.sqrt(((made[1:] - made[0]) ** 2).sum()))
-        machines = frozenset[str]().union(*(one.machines for one in numbers))
+        machines = frozenset().union(*(one.machines for one in numbers))
         found = Found(Number(float(made[0]), spread, machines))
         if not asked:
             return found
@@ -148,11 +148,10 @@ class Evidence:
             return None
         setting, _, default = rest.partition("=")
         light = self.runs.rows[self.runs.rows["detector"] == "LightMMoE"]
-        values = {"{}": float(default)} | {
-            text: json.loads(text)[setting]
-            for text in sorted(set(light["settings"]))
-            if [*json.loads(text)] == [setting]
-        }
+        values = {"{}": float(default)}
+        for text in sorted(set(light["settings"])):
+            if [*json.loads(text)] == [setting]:
+                values[text] = json.loads(text)[setting]
         found = {text: average(metrics, ("LightMMoE", text)) for text in values}
         best = max(found, key=found.get)
         if len(found) == 1:  # of a setting with one value none is the best
@@ -221,10 +220,10 @@ class Evidence:
 
 def _run(text: str) -> Run:
     """Read "LightMMoE experts=1 tower=[]"."""
-    words = text.split(" ")
-    pairs = [word.split("=") for word in words if "=" in word]
-    settings = {key: value if value.isalpha() else json.loads(value) for key, value in pairs}
-    return " ".join(word for word in words if "=" not in word), study.spelled(json.dumps(settings))
+    name, *pairs = re.split(r" (?=\w+=)", text)
+    given = dict(pair.split("=") for pair in pairs)
+    given = {key: text if text.isalpha() else json.loads(text) for key, text in given.items()}
+    return name, study.spelled(json.dumps(given))
 
 
 def judged(claim: pd.Series, evidence: Evidence) -> tuple[float, str, dict[str, float]]:
@@ -250,8 +249,8 @@ def judged(claim: pd.Series, evidence: Evidence) -> tuple[float, str, dict[str, 
         value += tested.study - tested.same
     if claim["forecast"] and tested.own and ours.machines < whole:
         value, spread = theirs, 0.0
-    low, high = claim["low"], claim["high"]
-    printed_so = low - CLOSE <= theirs <= high + CLOSE
+    low, high = claim["low"] - CLOSE, claim["high"] + CLOSE
+    printed_so = low <= theirs <= high
     if math.isfinite(low) and math.isfinite(high):  # a bound has no slack
         middle = (low + high) / 2 if test else claim["number"]
         middle = theirs if tested.own and printed_so else middle
@@ -260,7 +259,6 @@ def judged(claim: pd.Series, evidence: Evidence) -> tuple[float, str, dict[str, 
     facts |= {"slack": 2 * spread, "machines": len(ours.machines), "fleet": len(whole)}
     if metric := next((name for name in SCORES if name in claim["query"]), None):
         facts["chance"] = evidence.runs.average("random", SCORES[metric], ours.machines).value
-    low, high = low - CLOSE, high + CLOSE
     if not (math.isnan(theirs) or printed_so or claim["forecast"]):
         verdict = CONTRADICTED
     elif test == "none" or math.isnan(value):
