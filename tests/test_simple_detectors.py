@@ -16,7 +16,7 @@ from lmmoe.detectors.scaling import Scaling, ewma, moving_average
 from lmmoe.errors import DataError
 from lmmoe.metrics import best_f1
 from lmmoe.report.experiment import PROTOCOLS
-from lmmoe.report.others import study_results
+from lmmoe.report.study import results
 
 TRAIN, TEST = waves(150, channels=3), waves(60, channels=3, seed=1)
 LEARNED = (TRAIN - TRAIN.mean(axis=0))[:135] / TRAIN.std(axis=0)
@@ -268,6 +268,6 @@ def test_smart_equals_the_studys_own_results():
         series, study = data.load("smd", machine), PROTOCOLS["study"]
         made = study.detector("SmartSimpleAD").fit(study.train(series))
         scored = {"labels": study.labels(series), "scores": made.decision_function(series.test)}
-        theirs = study_results().loc[("SmartSimpleAD", machine)]
+        theirs = results().loc[("SmartSimpleAD", machine)]
         for adjust, name in (("point", "point_f1_pa"), ("log", "event_f1_pa_log")):
             assert best_f1(**scored, adjust=adjust).f1 == pytest.approx(theirs[name], abs=1e-9)
