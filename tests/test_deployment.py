@@ -9,7 +9,7 @@ from small import QUICK, TwoSeries, series
 from lmmoe import metrics
 from lmmoe.data import Series
 from lmmoe.detectors import detector
-from lmmoe.live.alarms import Alarm
+from lmmoe.live.alarms import Alarm, episodes
 from lmmoe.live.model import Facts, Model
 from lmmoe.report import deployment, store
 from lmmoe.report.plots import deployment as plots
@@ -56,40 +56,54 @@ def counted(scores, rule):
 
 def test_a_case_by_hand():
     scores = np.zeros(100)
-    scores[5] = 4  # false
-    scores[22:25] = 4  # two rows into the first event
+    scores[5] = 4  # false; alarms end with the tenth quiet row
+    scores[21:25] = 4  # a row into the first event
     scores[45] = 4  # opens before the second event, and is still open in it
     scores[51] = 4
     scores[70:72] = 4  # false
-    expected = {"rule": "3", "threshold": 3, "share": (scores[LABELS == 0] > 3).mean()}
-    expected |= {"false_alarms_per_day": 2 / 2, "days": 2, "events": 3}
-    expected |= {"found": 2 / 3, "announced": 1 / 3, "delay": (2 + 0) / 2}
-    assert counted(scores, "3")[0] == expected
-    found, model = counted(scores, "pot:0.0001")
-    assert found["threshold"] == metrics.pot(model.detector.decision_scores_[-10:])
+    found, model = counted(scores, "3")
+    expected = {"rule": "3", "threshold": 3, "days": 2, "events": 3, "false_alarms_per_day": 3 / 2}
+    minutes = 24 * 60 / 50  # a row
+    expected |= {"found": 2 / 3, "announced": 1 / 3, "delay": minutes}
+    inside = [*range(5, 16), *range(21, 35), *range(45, 62), *range(70, 82)]
+    expected["share"] = sum(LABELS[row] == 0 for row in inside) / (LABELS == 0).sum()
+    # The alarms open at 5, 21, 45 and 70, and a twentieth of the half are 5 rows; of
+    # each event, which is longer than an hour, the first two rows count.
+    starts = [20, 50, 90]
+    moved = [[(row + 5 * turn) % 100 for row in (5, 21, 45, 70)] for turn in range(1, 20)]
+    hits = [any(start <= row < start + 2 for row in rows) for rows in moved for start in starts]
+    expected["chance"] = pytest.approx(np.mean(hits))
+    assert found == expected
+    assert counted(scores, "pot:0.0001")[0]["threshold"] == metrics.pot(
+        model.detector.decision_scores_[-10:]
+    )
     quiet, _ = counted(np.zeros(100), "3")
     assert quiet["found"] == quiet["announced"] == 0 and np.isnan(quiet["delay"])
 
 
-def test_an_alarm_at_the_end_counts_and_rows_without_a_score_do_not():
-    found = deployment.episodes(np.array([np.nan, 5.0, 1.0, np.nan, 5.0]), Alarm(2.0))
-    assert found == [(1, 4)]
+def test_rows_without_a_score_do_not_count_and_an_alarm_at_the_end_does():
+    scores = np.array([np.nan, 5.0, 1.0, np.nan, 5.0])
+    assert list(episodes(scores, Alarm(2.0))) == [(1, 5, True)]
 
 
 def test_a_profiles_streams_and_their_summary(monkeypatch):
     daily = {name: series(entity=name, rows_per_day=100.0) for name in ("m1", "m2")}
     monkeypatch.setattr(TwoSeries, "load", lambda self, entity: daily[entity])
-    given = {name: QUICK.get(name, {}) for name in ("LightMMoE", "MTSExample")}
-    table = deployment.alarms(TwoSeries(profile="none-such", detectors=given))
-    assert len(table) == 12 and table["difference"].max() < 1e-5
+    given = {name: QUICK.get(name, {}) for name in ("LightMMoE", "MTSExample", "SmartSimpleAD")}
+    profile = TwoSeries(profile="none-such", detectors=given, protocols=["ours", "study"])
+    table = deployment.alarms(profile)
+    assert len(table) == 2 * 2 * len(deployment.RULES) and set(table["rule"]) == {*deployment.RULES}
+    assert "SmartSimpleAD" not in set(table["detector"])  # sees later rows
     # One machine of one event in a day, found; the other of three in three days, none found.
     table = table.groupby("entity").head(1).assign(days=[1, 3], events=[1, 3], found=[1.0, 0])
+    table = table.assign(detector="LightMMoE", rule="alarms:2")
     joined = deployment.summary(table.assign(false_alarms_per_day=[4.0, 0], share=[0.1, 0.3]))
-    expected = {"false_alarms_per_day": 1, "found": 0.25, "share": 0.2}
-    assert joined.iloc[0][list(expected)].to_dict() == pytest.approx(expected)
+    expected = {"false_alarms_per_day": 1, "found": 0.25, "share": 0.2, "worst": 0.3}
+    assert joined.loc[("alarms:2", "LightMMoE"), list(expected)].to_dict() == pytest.approx(
+        expected
+    )
     daily |= {name: series(entity=name) for name in daily}  # a day's rows are not known
-    empty = deployment.alarms(TwoSeries(profile="none-such", detectors=given))
-    assert deployment.summary(empty).empty
+    assert deployment.summary(deployment.alarms(profile)).empty
 
 
 def test_the_story_of_an_alarm():

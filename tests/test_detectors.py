@@ -62,7 +62,10 @@ def test_pyods_contract_is_kept(name):
         assert made.name == name and type(made.threshold_) is float
         assert made.labels_.sum() <= contamination * 300 + 1
         assert made.decision_scores_.dtype == made.decision_function(TEST).dtype == np.float64
-        assert np.array_equal(made.decision_function(TRAIN), made.decision_scores_)
+        if (
+            type(made)._training_scores is detectors.Detector._training_scores
+        ):  # else it goes on after them
+            assert np.array_equal(made.decision_function(TRAIN), made.decision_scores_)
 
 
 def test_a_seed_fixes_every_bit_and_another_one_differs_where_it_should():

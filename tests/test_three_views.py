@@ -11,6 +11,19 @@ TRAIN, TEST = waves(400), waves(120, seed=1)
 TEST[60:70, 1] += 6
 
 
+def smooth(values, share, start):
+    made = []
+    for value in values:
+        start = share * value + (1 - share) * start
+        made.append(start)
+    return np.array(made)
+
+
+def windows(above, width):
+    filled = [above[0]] * (width - 1) + list(above)
+    return np.array([np.ravel(filled[i : i + width]) for i in range(len(above))])
+
+
 def written_down(train, test, *, views="ABC", half_life=1440.0, smoothing=0.5, width=8):
     """Scores of ``test`` by loops over rows, as the method's description has it."""
     mean, spread = train.mean(axis=0), train.std(axis=0)
@@ -23,25 +36,14 @@ def written_down(train, test, *, views="ABC", half_life=1440.0, smoothing=0.5, w
             level = level + beta * (np.clip(row, -3, 3) - level)
         return np.array(above), level
 
-    def smooth(values, share, start):
-        made = []
-        for value in values:
-            start = share * value + (1 - share) * start
-            made.append(start)
-        return np.array(made)
-
-    def windows(above):
-        filled = [above[0]] * (width - 1) + list(above)
-        return np.array([np.ravel(filled[i : i + width]) for i in range(len(above))])
-
     def followed(rows, drift, bias, basis):
         z = (rows - mean) / spread
         above, drift = slow(z, drift)
         if basis is None:
-            own = windows(above)[width - 1 : int(0.9 * len(rows))]
+            own = windows(above, width)[: int(0.9 * len(rows))]
             _, _, axes = np.linalg.svd(own - own.mean(axis=0), full_matrices=False)
             basis = own.mean(axis=0), axes[: min(30, own.shape[1] - 1)]
-        flat = windows(above) - basis[0]
+        flat = windows(above, width) - basis[0]
         left, bias = slow((flat - flat @ basis[1].T @ basis[1])[:, -channels:], bias)
         steps = np.abs(np.diff(z, axis=0, prepend=z[:1]))
         return above, np.abs(left), steps, drift, bias, basis

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from lmmoe.detectors.base import Detector, Part, Positive, Whole, blocks
-from lmmoe.detectors.linear import principal
+from lmmoe.detectors.classical import principal
 from lmmoe.detectors.scaling import Floats, Scaling, ewma
 
 FLOOR = 0.1  # deviations of a channel: the least unit of an error, the least spread of a speed
@@ -79,7 +79,10 @@ class ThreeViews(Detector):
             known[f"speed {view}"] = speeds[seen].mean(axis=0)
             known[f"spread {view}"] = np.maximum(speeds[seen].std(axis=0), FLOOR)
         made = self._smoothed({n: part.mean(axis=1) for n, part in self._parts(found).items()})
-        known |= {f"mean {view}": np.array([line[seen].mean()]) for view, line in made.items()}
+        tiny = np.finfo(float).tiny
+        known |= {
+            f"mean {n}": np.maximum(line[seen].mean()[None], tiny) for n, line in made.items()
+        }
         known |= {"drift": found.drift, "bias": found.bias}
         self._made = self._sum(made)
 
@@ -104,10 +107,10 @@ class ThreeViews(Detector):
         """Follow raw rows ``(t, c)``; learn the main directions from the first ``cut``, if any."""
         scaled, known = self._scaling(rows), self._learned
         above, drift = self._without_drift(scaled, known["drift"])
-        if cut:
-            known |= principal(above[:cut], self.width, self.components)
-        last, left = slice(-rows.shape[1], None), []
         filled = np.concatenate([np.repeat(above[:1], self.width - 1, axis=0), above])
+        if cut:
+            known |= principal(filled[: cut + self.width - 1], self.width, self.components)
+        last, left = slice(-rows.shape[1], None), []
         for block in blocks(filled, self.width):
             block -= known["mean"]
             rebuilt = (block @ known["directions"].T) @ known["directions"][:, last]

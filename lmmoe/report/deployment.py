@@ -1,27 +1,25 @@
 """Alarms of live streams, for notebook 07: one explained, and those of each rule counted."""
 
-from functools import partial
-from importlib.metadata import version
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from lmmoe.data.series import Floats, Series
-from lmmoe.live.alarms import Alarm
+from lmmoe.live.alarms import DAY, episodes
 from lmmoe.live.model import Facts, Model
-from lmmoe.live.stream import Stream
 from lmmoe.report import store
-from lmmoe.report.experiment import Run, result
-from lmmoe.report.measure import each
+from lmmoe.report.experiment import Run, measurements, result
+from lmmoe.report.names import NON_CAUSAL
 from lmmoe.report.profile import Profile
 
-VERSION = 1  # raise it when what this module measures changes
+VERSION = 2  # raise it when what this module measures changes
 PROTOCOL = "ours"  # the one that holds rows back, by which thresholds are set
-WATCHED = ("LightMMoE", "MTSExample")
-RULES = ("budget:1", "quantile:0.99", "pot:0.0001")
-COLUMNS = ("key", "dataset", "entity", "detector", "seed", "rule", "threshold", "share")
-COLUMNS += ("false_alarms_per_day", "days", "events", "found", "announced", "delay", "difference")
+RULES = ("alarms:2", "alarms:1", "budget:1", "quantile:0.99", "pot:0.0001")
+TURNS = 20  # parts of the test half by which alarms are moved to see what chance announces
+COLUMNS = ("key", "dataset", "entity", "detector", "settings", "seed", "rule", "threshold")
+COLUMNS += ("announced", "chance", "found", "false_alarms_per_day", "share", "delay")
+COLUMNS += ("days", "events", "error")
 AROUND, TOP = 60, 6  # rows on each side of an alarm explained, channels named
 
 
@@ -38,9 +36,9 @@ def model_of(run: Run) -> Model:
 class Incident(NamedTuple):
     """A day of the test half, rows ``start`` to ``end``, with the alarm that opens at ``row``.
 
-    ``scores`` ``(t,)`` and ``alarms``, first and last loud row of each, are of the whole half;
-    ``threshold`` is the rule's. ``shares`` are the highest shares of the score of
-    ``row`` by channel, ``near`` what was "observed" and "forecast", by rows from ``row``.
+    ``scores`` ``(t,)`` and ``alarms``, first row of each and row after the last, are of the whole
+    half; ``threshold`` is the rule's at the start. ``shares`` are the highest shares of the
+    score of ``row`` by channel, ``near`` what was "observed" and "forecast", by rows from ``row``.
     """
 
     start: int
@@ -58,9 +56,9 @@ def incident(model: Model, series: Series, rule: str) -> Incident:
 
     Where none does, the first alarm; where there is none, the row with the highest score.
     """
-    made, test, alarm = model.detector, series.test, Stream(model, threshold=rule).alarm
+    made, test, (units, alarm) = model.detector, series.test, model.alarm(rule)
     scores = made.decision_function(test)
-    found = episodes(scores, alarm)
+    found = [(first, end) for first, end, _ in episodes(units(scores), alarm)]
     real = [a for a, _ in found if any(start <= a < end for start, end in series.events)]
     row = [*real, *(a for a, _ in found), int(scores.argmax())][0]
     day = int(min(series.rows_per_day or 1000, len(test)))
@@ -70,89 +68,90 @@ def incident(model: Model, series: Series, rule: str) -> Incident:
     observed = pd.DataFrame(test, np.arange(len(test)) - row, errors.index)
     forecast = pd.DataFrame(made.forecasts(test), observed.index[made.unscored :], errors.index)
     near = pd.concat({"observed": observed, "forecast": forecast}, axis=1).loc[-AROUND:AROUND]
-    return Incident(start, start + day, row, scores, found, alarm.threshold, shares, near)
+    level = units.score(alarm.level)
+    return Incident(start, start + day, row, scores, found, level, shares, near)
 
 
 # --- alarms under each rule ---
 
 
 def alarms(profile: Profile) -> pd.DataFrame:
-    """Watch every labelled entity with LightMMoE and the L2 norm: a row each and rule, `COLUMNS`.
+    """Count the alarms of every detector with a live score on every labelled entity: `COLUMNS`.
 
-    ``difference`` is the largest between a live score and the batch's, above 1 as a share of it;
-    the others are `counted`'s. Empty where a day's rows are not known.
+    A row for each of `RULES`, of the profile's first seed. Scores are the batch's, which live ones
+    equal. Random scores are there too. Empty where a day's rows are not known.
     """
-    keep, lines = store.Table(profile.profile, "live"), []
-    names = [name for name in WATCHED if name in profile.detectors]
-    for entity in each(profile.present, "live streams", "entity"):
-        series = profile.load(entity)
-        for name in names if series.rows_per_day and series.events else ():
-            run = Run(series, name, PROTOCOL, profile.seeds[0], profile.detectors[name])
-            shown = {n: run.identity[n] for n in ("dataset", "entity", "detector", "seed")}
-            hidden = {"run": run.key, "rules": RULES, "rows_per_day": series.rows_per_day}
-            hidden |= {"measured": VERSION, "numpy": version("numpy")}
-            lines += keep.lines(shown, hidden, partial(watched, run))
-    return pd.DataFrame(lines).reindex(columns=[*COLUMNS])
 
+    def wanted(run: Run) -> bool:
+        labels = run.series.labels
+        known = labels is not None and len(np.unique(labels)) == 2 and run.series.rows_per_day
+        return run.protocol == PROTOCOL and bool(known) and run.detector not in NON_CAUSAL
 
-def watched(run: Run) -> list[store.Line]:
-    """Watch the test half with a run's detector: the line of each rule."""
-    model, batch = model_of(run), result(run).scores
-    stream = Stream(model, threshold=0.0)
-    scores = np.array([stream.step(row).score for row in run.series.test])
-    far = float(np.nanmax(np.abs(scores - batch) / np.maximum(np.abs(batch), 1), initial=0.0))
-    return [counted(run.series, model, scores, rule) | {"difference": far} for rule in RULES]
+    def hidden(run: Run) -> store.Line:
+        return {"rules": RULES, "rows_per_day": run.series.rows_per_day, "measured": VERSION}
+
+    def measure(run: Run) -> list[store.Line]:
+        model, scores = model_of(run), result(run).scores
+        return [counted(run.series, model, scores, rule) for rule in RULES]
+
+    found = measurements(profile, "live", wanted, hidden, measure)
+    return pd.DataFrame(found).reindex(columns=[*COLUMNS])
 
 
 def counted(series: Series, model: Model, scores: Floats, rule: str) -> store.Line:
-    """Count what a rule makes of live scores ``(t,)`` of the test half.
+    """Count what a rule makes of scores ``(t,)`` of the test half, as an operator would.
 
-    Its ``threshold``; the ``share`` of normal rows above it; false alarms, which meet no
-    event; the share of events ``found``, which an alarm overlaps, and ``announced``, in which one
-    opens (one that has been open for days says nothing new); ``delay``, the mean number of rows
-    from the start of a found event to its alarm.
+    Its ``threshold`` at the start; the share of events ``announced``: an alarm opens in the event,
+    in its first hour where it is longer; those announced by ``chance``, by the same alarms at other
+    times; those ``found``: there is an alarm at any time in the event; false alarms, which open
+    outside events; the ``share`` of normal time in alarm; ``delay``, the median minutes from the
+    start of an announced event to its alarm. An alarm that is still the same opens no second time.
     """
-    alarm = Stream(model, threshold=rule).alarm
-    found = episodes(scores, alarm)
-    normal, days = np.asarray(series.labels) == 0, len(scores) / series.rows_per_day
-    hits = [(s, [a for a, b in found if a < e and b >= s]) for s, e in series.events]
-    met = pd.DataFrame(
-        [(opened[0] - start, opened[-1] >= start) for start, opened in hits if opened],
-        columns=["delay", "announced"],
-    )
+    units, alarm = model.alarm(rule)
+    level, rows, inside = units.score(alarm.level), len(scores), np.zeros(len(scores), dtype=bool)
+    spans = list(episodes(units(scores), alarm))
+    for first, end, _ in spans:
+        inside[first:end] = True
+    opens = np.array([first for first, _, new in spans if new], dtype=int)
+    minutes, normal = DAY / series.rows_per_day, np.asarray(series.labels) == 0
+    starts, ends = np.array(series.events).T
+    ends = np.minimum(ends, starts + max(1, round(60 / minutes)))
+
+    def waits(opens: np.ndarray) -> np.ndarray:
+        """Rows from the start of each event announced to its alarm."""
+        next_one = np.append(np.sort(opens), 2 * rows)[np.searchsorted(np.sort(opens), starts)]
+        return (next_one - starts)[next_one < ends]
+
+    others = [waits((opens + rows * turn // TURNS) % rows) for turn in range(1, TURNS)]
+    found, days = [inside[start:end].any() for start, end in series.events], rows * minutes / DAY
     return {
         "rule": rule,
-        "threshold": alarm.threshold,
-        "share": float((scores[normal] > alarm.threshold).mean()),
-        "false_alarms_per_day": sum(normal[a : b + 1].all() for a, b in found) / days,
+        "threshold": level,
+        "announced": len(waits(opens)) / len(starts),
+        "chance": float(np.mean([len(one) for one in others])) / len(starts),
+        "found": float(np.mean(found)),
+        "false_alarms_per_day": int(normal[opens].sum()) / days,
+        "share": float(inside[normal].mean()),
+        "delay": float(np.median(waits(opens))) * minutes if len(waits(opens)) else np.nan,
         "days": days,
-        "events": len(hits),
-        "found": len(met) / len(hits),
-        "announced": int(met["announced"].sum()) / len(hits),
-        "delay": float(met["delay"].clip(lower=0).mean()),
+        "events": len(starts),
     }
 
 
-def episodes(scores: Floats, alarm: Alarm) -> list[tuple[int, int]]:
-    """Give the alarms of scores ``(t,)``, which ``alarm`` takes: first and last loud row of each.
-
-    NaN are rows without a score.
-    """
-    found = []
-    for row in np.flatnonzero(~np.isnan(scores)).tolist():
-        if alarm.step(float(scores[row]), row) == "ended":
-            found.append((alarm.first, alarm.last))
-    return [*found, *([(alarm.first, alarm.last)] if alarm.open else [])]
-
-
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Join the entities of `alarms`: a row per detector and rule.
+    """Join the entities of `alarms`: a row per rule and detector, which announces most first.
 
-    False alarms are counted over all machine-days, ``found`` and ``announced`` over all events;
-    shares and delays are means over entities.
+    False alarms are counted over all days, and ``announced``, ``chance`` and ``found`` over all
+    events; shares are means over entities (``worst``: the highest), delays medians.
     """
-    units = {"false_alarms_per_day": "days", "found": "events", "announced": "events"}
-    parts = rows.assign(**{name: rows[name] * rows[unit] for name, unit in units.items()})
-    groups = parts.groupby(["detector", "rule"], sort=False)
-    total, means = groups[["days", "events", *units]].sum(), groups[["share", "delay"]].mean()
-    return means.assign(**{name: total[name] / total[unit] for name, unit in units.items()})
+    units = {"announced": "events", "chance": "events", "found": "events"}
+    units |= {"false_alarms_per_day": "days"}
+    good = rows[rows["error"].isna()]
+    parts = good.assign(**{name: good[name] * good[unit] for name, unit in units.items()})
+    groups = parts.groupby(["rule", "detector"], sort=False)
+    total = groups[["days", "events", *units]].sum()
+    table = pd.DataFrame({name: total[name] / total[unit] for name, unit in units.items()})
+    table["share"], table["worst"] = groups["share"].mean(), groups["share"].max()
+    table["delay"], table["entities"] = groups["delay"].median(), groups.size()
+    order = table.sort_values("announced", ascending=False, kind="stable").index
+    return table.loc[sorted(order, key=lambda one: RULES.index(one[0]))]

@@ -9,14 +9,16 @@ TITLES = {
 # Okabe and Ito's colours, which people with colour blindness tell apart; one per family, since
 # nobody tells 28 colours apart.
 FAMILIES = {
+    "our own": "#E69F00",
     "the study's networks": "#0072B2",
     "the study's simple ones": "#D55E00",
     "simple ones added here": "#009E73",
     "controls: chance, nothing learned": "#7F7F7F",
     "others": "#CC79A7",
 }
-_NETWORKS, _STUDY_SIMPLE, _ADDED, _CONTROLS, _OTHERS = FAMILIES
+_OWN, _NETWORKS, _STUDY_SIMPLE, _ADDED, _CONTROLS, _OTHERS = FAMILIES
 FAMILY_OF = {
+    **dict.fromkeys(("ThreeViews", "ThreeViews + D", "ThreeViews prompt"), _OWN),
     **dict.fromkeys(("LightMMoE", "CAD", "CAD-as-run", "CAD-FSE23", "HMMoE"), _NETWORKS),
     **dict.fromkeys(("MTSMixer", "MTSMixerLighter", "USAD", "LSTM-AE"), _NETWORKS),
     **dict.fromkeys(("AMAD", "AMAD-corrected", "OmniAnomaly"), _NETWORKS),

@@ -42,7 +42,7 @@ def alarm(found: "Incident", series: Series) -> Figure:
     ax.axhline(found.threshold, color="black", ls="--", lw=0.9)
     shade_events(ax, series, start=day.start, stop=day.stop)
     log_scale(ax)
-    spans = [(time[first], time[last + 1] - time[first]) for first, last in found.alarms]
+    spans = [(time[first], time[end] - time[first]) for first, end in found.alarms]
     ax.broken_barh(spans, (0.94, 0.05), transform=ax.get_xaxis_transform(), color=EVENT)
     ax.vlines([first for first, _ in spans], *ax.get_ylim(), color=EVENT, lw=0.6)
     ax.set_title(f"a day of {series.entity}: threshold dashed, events shaded, alarms red")
