@@ -15,6 +15,8 @@ from lmmoe.errors import DataError
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status: 1 after an error, 130 after Ctrl-C."""
+    # Grammars of addresses take a second to compile; jsonschema checks notebooks without them.
+    sys.modules.setdefault("rfc3987_syntax", None)
     options = _parser().parse_args(argv)
     try:
         return options.run(options) or 0
@@ -41,7 +43,6 @@ def _parser() -> argparse.ArgumentParser:
         for name, meaning, *settings in arguments:
             command.add_argument(name, help=meaning, **dict(*settings))
 
-    flag = {"action": "store_true"}
     root_help = "the folder that holds the data sets (default: LMMOE_DATA, else the user's cache)"
     root = ("--root", root_help, {"metavar": "FOLDER"})
     dataset = ("dataset", "which data set", {"choices": ["smd"]})
@@ -49,43 +50,34 @@ def _parser() -> argparse.ArgumentParser:
     url = ("--url", "a mirror: the address of the folder that holds ServerMachineDataset")
     about = "Download a data set and verify it. An interrupted download is continued."
     add(_fetch, "download a data set and verify it", dataset, root, only, url, about=about)
+    flag = {"action": "store_true"}
     check = ("--check", "read every entity of the other data sets, too", flag)
     about = "List the data sets under the data root; SMD is held against its published contents. "
     about += "The exit status is 1 if something is wrong."
     add(_data, "list the data sets that are there and check them", root, check, about=about)
-
     live.add(commands)
     export.add(commands)
 
-    params = ("params", "a profile: a file like params/smd.yaml")
+    params = ("params", "a profile: a file like params/smd.yaml", {"type": Path})
     cores = ("--cores", "jobs at a time", {"type": int, "default": os.cpu_count()})
     dry = ("--dry-run", "only tell what would run", flag)
     fresh = ("--fresh", "compute every run here, whatever is published", flag)
     about = "Make a profile's tables, figures and page; what is up to date is kept."
     add(_report, "make the whole report of a profile", params, cores, dry, fresh, about=about)
-
-    _add_jobs(add, params)
-    return parser
-
-
-def _add_jobs(add: Callable, params: tuple) -> None:
-    """The jobs that the report's workflow is made of, and its upkeep."""
+    # The jobs that the report's workflow is made of, and its upkeep.
     file, files = {"type": Path}, {"type": Path, "nargs": "+"}
-    entity = ("entity", "which entity")
-    out = ("out", "the table to write (.csv)", file)
+    entity, out = ("entity", "which entity"), ("out", "the file to write", file)
     log = ("--log", "write progress there, and to the terminal as lines", file)
     add(_run, "fit and score a profile's detectors on one entity", params, entity, out, log)
-    out = ("out", "the published table (.csv)", file)
     tables = ("tables", "tables that `run` wrote", files)
     add(_collect, "add tables of runs to a published one", out, tables)
     notebook = ("notebook", "the notebook to execute", file)
-    out = ("out", "the executed notebook to write", file)
     figures = ("--figures", "the folder for figures and tables", {"default": ""})
     one = ("--entity", "for a notebook about one entity")
     add(_notebook, "execute one notebook with a profile", params, notebook, out, figures, one)
-    out = ("out", "the page to write (.html)", file)
     add(_page, "join executed notebooks to one HTML page", params, out)
     add(_refresh, "execute the committed notebooks in place", ("notebooks", "the notebooks", files))
+    return parser
 
 
 def _fetch(options: argparse.Namespace) -> None:
@@ -124,7 +116,7 @@ def _report(options: argparse.Namespace) -> int:
     print(f"profile {chosen.profile}: {len(chosen.present)} entities of {chosen.dataset}")
     print(f"the page: {paths.results(chosen.profile) / 'report.html'}", flush=True)
     how = {"cores": options.cores, "dry_run": options.dry_run, "fresh": options.fresh}
-    return execute.start(Path(options.params), **how)
+    return execute.start(options.params, **how)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -151,7 +143,7 @@ def _notebook(options: argparse.Namespace) -> None:
     from lmmoe.report import execute, measure
 
     measure.die_with_parent()
-    given = {"profile": str(Path(options.params).resolve()), "out": options.figures}
+    given = {"profile": str(options.params.resolve()), "out": options.figures}
     given |= {"entity": options.entity} if options.entity else {}
     execute.run(options.notebook, options.out, parameters=given)
 
