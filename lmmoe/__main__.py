@@ -116,7 +116,7 @@ def _report(options: argparse.Namespace) -> int:
     print(f"profile {chosen.profile}: {len(chosen.present)} entities of {chosen.dataset}")
     print(f"the page: {paths.results(chosen.profile) / 'report.html'}", flush=True)
     how = {"cores": options.cores, "dry_run": options.dry_run, "fresh": options.fresh}
-    return execute.start(options.params, **how)
+    return execute.start(options.params, chosen, **how)
 
 
 def _run(options: argparse.Namespace) -> None:

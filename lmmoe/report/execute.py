@@ -13,13 +13,15 @@ from tempfile import TemporaryDirectory
 
 from lmmoe import paths
 from lmmoe.errors import DataError
-from lmmoe.report.profile import load
+from lmmoe.report.profile import Profile
 
 LOOK_AGAIN = 0.5  # seconds
 SOURCES = (".py", ".csv", ".mplstyle", ".j2", ".css", ".js")
 
 
-def start(params_file: Path, *, cores: int, dry_run: bool = False, fresh: bool = False) -> int:
+def start(
+    params_file: Path, profile: Profile, *, cores: int, dry_run: bool = False, fresh: bool = False
+) -> int:
     """Become Snakemake on a checked profile; a second start beside a running one is refused.
 
     ``fresh`` computes every run here instead of taking what holds from the published table. The
@@ -38,27 +40,35 @@ def start(params_file: Path, *, cores: int, dry_run: bool = False, fresh: bool =
         busy = "a report is being made here already"
         raise DataError(busy, file=home, hint="Wait for it, or stop it") from error
     if not dry_run:
-        _forget(params_file, everything=fresh)
+        _forget(profile, everything=fresh)
     if fresh:
         os.environ["LMMOE_FRESH"] = "1"
     if os.environ.get("LMMOE_DATA"):  # jobs start in other folders
         os.environ["LMMOE_DATA"] = str(Path(os.environ["LMMOE_DATA"]).expanduser().resolve())
     words = f"-m snakemake --cores {cores} --nolock --rerun-incomplete --keep-going".split()
-    words += [*(["--dry-run"] if dry_run else []), "--quiet", "host", "reason"]
-    words += ["--config", f"params={params_file.resolve()}"]
+    words += ["--scheduler", "greedy", *(["--dry-run"] if dry_run else [])]  # the other is slow
+    words += ["--quiet", "host", "reason", "--config", f"params={params_file.resolve()}"]
     os.chdir(home)
     os.execv(sys.executable, [sys.executable, *words])
 
 
-def _forget(params_file: Path, *, everything: bool) -> None:
+def with_runs(profile: Profile) -> list[Profile]:
+    """The profiles whose runs a report has jobs for: its own, on SMD those of the ablation, too."""
+    if profile.dataset != "smd":
+        return [profile]
+    from lmmoe.report import ablation  # imports torch for its settings
+
+    return [profile, *ablation.whole(profile)]
+
+
+def _forget(profile: Profile, *, everything: bool) -> None:
     """Delete job tables that hold a run to try again; the cache keeps all scores.
 
     Bad data fails the same way until it changes; a lack of memory may have passed.
     """
-    from lmmoe.report import ablation, experiment, store  # pandas: nothing else here needs it
+    from lmmoe.report import experiment, store  # pandas: nothing else here needs it
 
-    profile = load(params_file)
-    for each in (profile, *ablation.whole(profile)):
+    for each in with_runs(profile):
         if everything:
             shutil.rmtree(paths.results(each.profile) / "runs", ignore_errors=True)
         for path in experiment.job_tables(each.profile):

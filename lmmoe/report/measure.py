@@ -141,8 +141,7 @@ def measured() -> Iterator[Cost]:
 def _give_back() -> None:
     """Return freed memory to the system."""
     gc.collect()
-    if not gc.get_freeze_count():
-        gc.freeze()  # what the libraries hold is looked through once, a fifth of a second
+    gc.freeze()  # what is left is mostly the libraries': it need not be looked through again
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
 
