@@ -15,13 +15,11 @@ from lmmoe import paths
 from lmmoe.errors import DataError
 from lmmoe.report.profile import Profile
 
-LOOK_AGAIN = 0.5  # seconds
+PAUSE = 0.5  # seconds between two looks at a log
 SOURCES = (".py", ".csv", ".mplstyle", ".j2", ".css", ".js")
 
 
-def start(
-    params_file: Path, profile: Profile, *, cores: int, dry_run: bool = False, fresh: bool = False
-) -> int:
+def start(file: Path, profile: Profile, *, cores: int, dry_run: bool, fresh: bool) -> int:
     """Become Snakemake on a checked profile; a second start beside a running one is refused.
 
     ``fresh`` computes every run here instead of taking what holds from the published table. The
@@ -47,7 +45,7 @@ def start(
         os.environ["LMMOE_DATA"] = str(Path(os.environ["LMMOE_DATA"]).expanduser().resolve())
     words = f"-m snakemake --cores {cores} --nolock --rerun-incomplete --keep-going".split()
     words += ["--scheduler", "greedy", *(["--dry-run"] if dry_run else [])]  # the other is slow
-    words += ["--quiet", "host", "reason", "--config", f"params={params_file.resolve()}"]
+    words += ["--quiet", "host", "reason", "--config", f"params={file.resolve()}"]
     os.chdir(home)
     os.execv(sys.executable, [sys.executable, *words])
 
@@ -62,10 +60,7 @@ def with_runs(profile: Profile) -> list[Profile]:
 
 
 def _forget(profile: Profile, *, everything: bool) -> None:
-    """Delete job tables that hold a run to try again; the cache keeps all scores.
-
-    Bad data fails the same way until it changes; a lack of memory may have passed.
-    """
+    """Delete job tables with a run to try again: bad data stays bad, a lack of memory passes."""
     from lmmoe.report import experiment, store  # pandas: nothing else here needs it
 
     for each in with_runs(profile):
@@ -110,10 +105,9 @@ def run(notebook: Path, out: Path, *, parameters: dict[str, object]) -> None:
 
 
 def refresh(notebook: Path) -> None:
-    """Execute a notebook in place at its defaults, without what changes from run to run.
+    """Execute a notebook in place at its defaults, without times, paths and versions.
 
-    Times, paths and versions would make every run a difference; outputs and counts stay, since
-    nbval compares nothing in a notebook without them.
+    Outputs and counts stay: nbval compares nothing in a notebook without them.
     """
     os.environ["LMMOE_PROGRESS"] = "off"
     with paths.replacing(notebook) as part:
@@ -138,27 +132,18 @@ def _execute(notebook: Path, out: Path, **how: object) -> Exception | None:
         # Through files: another kernel may take a port before this one does.
         sockets = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
         try:
-            papermill.execute_notebook(
-                notebook,
-                out,
-                cwd=notebook.parent,
-                kernel_name="python3",
-                progress_bar=False,
-                extra_arguments=["--log-level=ERROR"],  # the kernel's own, not the cells'
-                shutdown_kernel="immediate",
-                config=Config({"ConnectionFileMixin": sockets}),
-                **how,
-            )
+            how |= {"kernel_name": "python3", "cwd": notebook.parent, "progress_bar": False}
+            how |= {"extra_arguments": ["--log-level=ERROR"]}  # the kernel's own, not the cells'
+            how |= {"shutdown_kernel": "immediate"}
+            config = Config({"ConnectionFileMixin": sockets})
+            papermill.execute_notebook(notebook, out, config=config, **how)
         except papermill.PapermillExecutionError as error:
             return error
     return None
 
 
 def log_progress(log: Path, title: str) -> None:
-    """Send the progress bars of this process and its children to ``log``.
-
-    On a terminal they are shown as lines, too.
-    """
+    """Send progress bars of this process and its children to ``log``, and to a terminal."""
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("", encoding="utf-8")
     os.environ["LMMOE_PROGRESS"] = str(log.resolve())
@@ -172,7 +157,7 @@ def _follow(log: Path, title: str) -> None:
             if line := file.readline().strip():
                 _say(title, line)
             else:
-                time.sleep(LOOK_AGAIN)
+                time.sleep(PAUSE)
 
 
 def _say(title: str, text: str) -> None:
