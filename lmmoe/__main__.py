@@ -37,8 +37,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def add(run: Callable, text: str, *arguments: tuple, about: str | None = None) -> None:
-        command = commands.add_parser(run.__name__[1:], help=text, description=about)
+    def add(run: Callable, text: str, *arguments: tuple) -> None:
+        command = commands.add_parser(run.__name__[1:], help=text, description=text)
         command.set_defaults(run=run)
         for name, meaning, *settings in arguments:
             command.add_argument(name, help=meaning, **dict(*settings))
@@ -48,13 +48,11 @@ def _parser() -> argparse.ArgumentParser:
     dataset = ("dataset", "which data set", {"choices": ["smd"]})
     only = ("--entity", "only this one; repeatable", {"action": "append", "metavar": "NAME"})
     url = ("--url", "a mirror: the address of the folder that holds ServerMachineDataset")
-    about = "Download a data set and verify it. An interrupted download is continued."
-    add(_fetch, "download a data set and verify it", dataset, root, only, url, about=about)
+    text = "download a data set and verify it; an interrupted download is continued"
+    add(_fetch, text, dataset, root, only, url)
     flag = {"action": "store_true"}
     check = ("--check", "read every entity of the other data sets, too", flag)
-    about = "List the data sets under the data root; SMD is held against its published contents. "
-    about += "The exit status is 1 if something is wrong."
-    add(_data, "list the data sets that are there and check them", root, check, about=about)
+    add(_data, "list the data sets that are there and check them (status 1: wrong)", root, check)
     live.add(commands)
     export.add(commands)
 
@@ -62,8 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     cores = ("--cores", "jobs at a time", {"type": int, "default": os.cpu_count()})
     dry = ("--dry-run", "only tell what would run", flag)
     fresh = ("--fresh", "compute every run here, whatever is published", flag)
-    about = "Make a profile's tables, figures and page; what is up to date is kept."
-    add(_report, "make the whole report of a profile", params, cores, dry, fresh, about=about)
+    text = "make a profile's tables, figures and page; what is up to date is kept"
+    add(_report, text, params, cores, dry, fresh)
     # The jobs that the report's workflow is made of, and its upkeep.
     file, files = {"type": Path}, {"type": Path, "nargs": "+"}
     entity, out = ("entity", "which entity"), ("out", "the file to write", file)

@@ -1,7 +1,7 @@
 """The report as one HTML page: executed notebooks in a file that needs nothing beside it.
 
-nbconvert turns the cells into HTML by the templates in ``lmmoe/report/template``; here headings get
-unique ids, tables get boxes that scroll, and what would load or run something is dropped.
+nbconvert makes HTML by the templates in ``lmmoe/report/template``; here headings get unique ids,
+tables get boxes that scroll, and what would load or run something is dropped.
 """
 
 import hashlib
@@ -113,18 +113,20 @@ def _section(text: str, notebook: Path, exporter: HTMLExporter) -> dict[str, obj
             above = image.find_previous(HEADINGS)
             image["alt"] = f"Figure: {above.get_text() if above else text}"
     for table in body.find_all("table"):
-        _dress(table, body)
+        _dress(table)
+        # Focusable, so that the arrow keys scroll it.
+        box = {"class": "scroll", "tabindex": "0", "role": "group", "aria-label": "Table"}
+        table.wrap(body.new_tag("div", attrs=box))
     return {"text": text, "id": name, "body": body, "headings": contents}
 
 
 def _slug(text: str) -> str:
-    """The text in lower-case letters, digits and hyphens."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
 
 
-def _dress(table: Tag, body: BeautifulSoup) -> None:
-    """Mark cells that hold numbers or long texts, and put the table into a box that scrolls."""
+def _dress(table: Tag) -> None:
+    """Mark cells that hold numbers or long texts."""
     del table["border"]
     for cell in table.find_all("td"):
         text = cell.get_text(strip=True)
@@ -132,6 +134,3 @@ def _dress(table: Tag, body: BeautifulSoup) -> None:
             cell["class"] = ["num"]
         elif len(text) > LONG:
             cell["class"] = ["long"]
-    # Focusable, so that the arrow keys scroll it.
-    box = {"class": "scroll", "tabindex": "0", "role": "group", "aria-label": "Table"}
-    table.wrap(body.new_tag("div", attrs=box))

@@ -53,8 +53,7 @@ def family_legend(
     owner: Axes | Figure, detectors: Iterable[str], *, more: Sequence[Artist] = (), **where: object
 ) -> None:
     """Name the families of the detectors shown; ``where`` goes to matplotlib's ``legend``."""
-    present = {family(name) for name in detectors}
-    dots = {"marker": "o", "ls": "", "ms": 5}
+    present, dots = {family(name) for name in detectors}, {"marker": "o", "ls": "", "ms": 5}
     shown = [Line2D([], [], color=FAMILIES[f], label=f, **dots) for f in FAMILIES if f in present]
     owner.legend(handles=[*shown, *more], **{"fontsize": 7} | where)
 
@@ -122,10 +121,7 @@ def note(text: str) -> Figure:
 
 
 def label_dots(ax: Axes, dots: dict[str, tuple[float, float]]) -> None:
-    """Write each detector's name near its dot (x, y), none over another or over a dot.
-
-    Call it last: it needs the axes' final limits and the figure's layout.
-    """
+    """Write each detector's name near its dot (x, y); last, for it needs the final layout."""
     if not dots:
         return
     ax.figure.draw_without_rendering()  # the layout engine sets the axes' place only now

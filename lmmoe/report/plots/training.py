@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from lmmoe.data import Series
 from lmmoe.data.series import Floats
@@ -23,7 +22,7 @@ def learning_curve(history: History) -> Figure:
     if history.held_out:
         ax.plot(epochs, history.held_out, "s--", color="#009E73", label="held-out rows")
         ax.axvline(history.best_epoch, color="#999999", lw=0.8, ls=":", label="weights kept")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.locator_params(axis="x", integer=True)
     ax.set(xlabel="epoch", ylabel="mean squared error", title="learning (errors in z-scores)")
     ax.legend()
     return figure
