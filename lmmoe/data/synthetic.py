@@ -23,6 +23,7 @@ numbers say nothing about real servers.
 """
 
 from collections.abc import Mapping
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -315,10 +316,9 @@ def _autoregress(shocks: Floats, keep: list[float]) -> Floats:
 
     Also the exponential moving average, with ``(1 - keep)`` times the input as the shocks.
     """
-    from scipy.signal import lfilter  # takes a second to import
-
-    columns = zip(shocks.T, keep, strict=True)
-    return np.column_stack([lfilter([1.0], [1.0, -k], column) for column, k in columns])
+    columns = zip(shocks.T, keep, strict=True)  # no lfilter: scipy.signal takes a second to import
+    sums = [[*accumulate(one, lambda last, new, k=k: k * last + new)] for one, k in columns]
+    return np.column_stack(sums)
 
 
 # --- anomalies ---

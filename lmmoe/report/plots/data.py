@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -76,12 +75,23 @@ def correlations(series: Series) -> Figure:
     names = [series.channels[index] for index in moving[order]]
     side = 2.2 + 0.13 * len(names)
     figure, ax = canvas(width=side + 1.5, height=side)
-    look = {"xticklabels": names, "yticklabels": names, "cmap": "vlag", "vmin": -1, "vmax": 1}
-    bar = {"label": "correlation", "shrink": 0.6}
-    sns.heatmap(matrix[np.ix_(order, order)], ax=ax, square=True, cbar_kws=bar, **look)
-    ax.tick_params(labelsize=6, length=0)
-    ax.set_title(f"{series.entity}: correlation of channels in training")
+    cells(ax, matrix[np.ix_(order, order)], names, names, end=1, label="correlation")
+    ax.set(title=f"{series.entity}: correlation of channels in training", aspect="equal")
+    ax.tick_params(axis="x", rotation=90)
     return figure
+
+
+def cells(
+    ax: Axes, values: Floats, rows: Sequence[str], columns: Sequence, *, end: float, label: str
+) -> None:
+    """Draw a matrix from -``end`` (blue) to ``end`` (red), its first row on top; NaN is grey."""
+    mesh = ax.pcolormesh(values, cmap="RdBu_r", vmin=-end, vmax=end)
+    ax.set_yticks(np.arange(len(rows)) + 0.5, rows)
+    ax.set_xticks(np.arange(len(columns)) + 0.5, columns)
+    ax.tick_params(labelsize=6, length=0)
+    ax.invert_yaxis()
+    ax.set_facecolor("#DDDDDD")
+    ax.figure.colorbar(mesh, ax=ax, label=label, shrink=0.6)
 
 
 @styled
@@ -94,10 +104,7 @@ def shifts(fleet: Sequence[Series]) -> Figure:
         spread = np.where(np.ptp(series.train, axis=0), series.train.std(axis=0), np.nan)
         row[: len(spread)] = (series.test.mean(axis=0) - series.train.mean(axis=0)) / spread
     figure, ax = canvas(height=1.4 + 0.22 * len(fleet))
-    look = {"xticklabels": range(1, widest + 1), "yticklabels": [one.entity for one in fleet]}
-    look |= {"cmap": "vlag", "vmin": -3, "vmax": 3, "cbar_kws": {"label": "training deviations"}}
-    sns.heatmap(picture, ax=ax, **look)
-    ax.set_facecolor("#DDDDDD")
-    ax.tick_params(labelsize=7, length=0)
+    entities = [series.entity for series in fleet]
+    cells(ax, picture, entities, range(1, widest + 1), end=3, label="training deviations")
     ax.set(title="from training to test: shift of each channel's mean", xlabel="channel")
     return figure

@@ -8,7 +8,6 @@ from typing import ParamSpec
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from adjustText import adjust_text
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -132,6 +131,8 @@ def label_dots(ax: Axes, dots: dict[str, tuple[float, float]]) -> None:
     for name, place in dots.items():
         weight = "bold" if name == "LightMMoE" else "normal"
         labels.append(ax.text(*place, title(name), color=colour(name), weight=weight, **look))
+    from adjustText import adjust_text  # takes half a second to import
+
     x, y = zip(*dots.values(), strict=True)
     arrows = {"arrowstyle": "-", "lw": 0.4, "color": "#999999"}
     air = {"expand": (1.2, 1.9), "force_text": (0.2, 0.4), "min_arrow_len": 8}  # around a name
