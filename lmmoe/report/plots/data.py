@@ -75,13 +75,13 @@ def correlations(series: Series) -> Figure:
     names = [series.channels[index] for index in moving[order]]
     side = 2.2 + 0.13 * len(names)
     figure, ax = canvas(width=side + 1.5, height=side)
-    cells(ax, matrix[np.ix_(order, order)], names, names, end=1, label="correlation")
+    _heatmap(ax, matrix[np.ix_(order, order)], names, names, end=1, label="correlation")
     ax.set(title=f"{series.entity}: correlation of channels in training", aspect="equal")
     ax.tick_params(axis="x", rotation=90)
     return figure
 
 
-def cells(
+def _heatmap(
     ax: Axes, values: Floats, rows: Sequence[str], columns: Sequence, *, end: float, label: str
 ) -> None:
     """Draw a matrix from -``end`` (blue) to ``end`` (red), its first row on top; NaN is grey."""
@@ -105,6 +105,6 @@ def shifts(fleet: Sequence[Series]) -> Figure:
         row[: len(spread)] = (series.test.mean(axis=0) - series.train.mean(axis=0)) / spread
     figure, ax = canvas(height=1.4 + 0.22 * len(fleet))
     entities = [series.entity for series in fleet]
-    cells(ax, picture, entities, range(1, widest + 1), end=3, label="training deviations")
+    _heatmap(ax, picture, entities, range(1, widest + 1), end=3, label="training deviations")
     ax.set(title="from training to test: shift of each channel's mean", xlabel="channel")
     return figure
