@@ -5,10 +5,8 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import load_file, save_file
 from small import QUICK, waves
 from watched import DAY, NAMES, TEST, TRAIN, csv, fitted, model, near
 
@@ -17,10 +15,9 @@ from lmmoe import detector, detectors, live, metrics
 from lmmoe.detectors import saving
 from lmmoe.detectors.base import Detector
 from lmmoe.errors import DataError
-from lmmoe.live.alarms import MOST, Alarm, Tail, checked_rule, threshold
-from lmmoe.live.model import Facts, Model
-from lmmoe.live.scoring import Forecasting, Forward, Sliding, supported
-from lmmoe.metrics.thresholds import fit_pareto
+from lmmoe.live.alarms import Alarm, checked_rule, threshold
+from lmmoe.live.model import Model
+from lmmoe.live.scoring import Forecasting
 
 nan = np.nan
 WINDOW = 8
@@ -101,7 +98,6 @@ def test_rules_are_the_metrics_thresholds_or_refused():
     assert threshold("quantile", SCORES, None) == metrics.quantile(SCORES, 0.99)
     assert threshold("budget:2", SCORES, 200) == metrics.alarm_budget(SCORES, 200, per_day=2)
     assert threshold("pot:0.001", SCORES, None) == metrics.pot(SCORES, q=1e-3)
-    assert threshold("spot:0.001", SCORES, None).threshold == metrics.pot(SCORES, q=1e-3)
     assert threshold(2.5, None, None) == threshold("2.5", None, None) == 2.5
     for rule in ("", "often:1", "quantile:2", "pot:-1", "budget:inf", "nan", ":"):
         with pytest.raises(DataError, match="no threshold .* Use a number, or one of budget"):
@@ -115,47 +111,6 @@ def test_rules_are_the_metrics_thresholds_or_refused():
             threshold(*arguments)
     with pytest.raises(DataError, match="release=1.1: a share of the threshold is needed"):
         Alarm(1.0, 1.1)
-
-
-def naive_spot(calibration, scores, q=1e-3, level=0.98, every=16):
-    """Algorithm 2 of Siffer et al. with all excesses, fitted anew at every so many."""
-    start = np.quantile(calibration, level)
-    excesses = [score - start for score in calibration if score > start]
-    rows, new = len(calibration), 0
-    limit = metrics.pot(calibration, level=level, q=q)
-    limits = []
-    for score in scores:
-        if score <= limit:
-            rows += 1
-            if score > start:
-                excesses.append(score - start)
-                new += 1
-                if new == every:
-                    new = 0
-                    shape, scale = fit_pareto(np.array(excesses))
-                    limit = start + scale / shape * ((q * rows / len(excesses)) ** -shape - 1)
-        limits.append(limit)
-    return np.array(limits)
-
-
-def test_a_tail_is_spot_while_its_memory_lasts():
-    scores = np.random.default_rng(1).exponential(scale=1.3, size=3000)  # a heavier tail
-    alarm = Alarm(Tail.of(SCORES, q=1e-3))
-    limits = []
-    for row, score in enumerate(scores):
-        alarm.step(score, row)
-        limits.append(alarm.threshold)
-    expected = naive_spot(SCORES, scores)
-    assert len(np.unique(expected)) > 6
-    assert np.allclose(limits, expected, rtol=1e-9)
-    tail = Tail.of(SCORES, q=1e-3)
-    rows = tail.rows
-    assert not tail.update(1e9) and tail.rows == rows  # nothing is learned from an alarm
-    for excess in np.random.default_rng(2).exponential(size=4 * MOST):
-        tail.update(tail.start + excess)
-    assert len(tail.excesses) == MOST and tail.exceeding > 3 * MOST
-    flat = Tail.of(np.ones(50), q=1e-3)
-    assert flat.threshold == 1.0 and not any(flat.update(1.0) for _ in range(100))
 
 
 # --- one stream ---
@@ -201,39 +156,20 @@ def test_how_far_a_detector_looks_is_tried_not_believed():
         _ = Model(LooksFarther().fit(TRAIN)).scorer
 
 
-def test_the_forward_pass_in_numpy_is_the_networks():
-    cases = [(name, {}) for name in ("LightMMoE", "CAD", "CAD-FSE23", "HMMoE")]
+def test_every_kind_of_network_has_its_batch_score():
     for changes in (
-        {"experts": 1},
-        {"shared": 1.0},
-        {"gate": "learned", "temperature": True},
-        {"hidden": [8, 7, 6], "kernels": [2, 3, 4], "tower": [5, 4, 3]},
+        {"horizon": 3},
+        {"gate": "attention"},
+        {"tower": []},
+        {"expert": "series"},
         {"normalise": True},
         {"window": 1},
     ):
-        cases.append(("LightMMoE", changes))
-    for name, changes in cases:
-        made = detectors.detector(name, **(QUICK[name] | changes))
-        built = made._build(5, torch.Generator().manual_seed(3)).eval()
-        noise = torch.Generator().manual_seed(4)
-        with torch.no_grad():
-            for part in built.state_dict().values():
-                part += 0.3 * torch.rand(part.shape, generator=noise)
-        assert supported(built) and isinstance(model(name).scorer, Forecasting)
-        for count, size in ((1, 1.0), (65, 1.0), (4, 1e4)):
-            rng = np.random.default_rng(count)
-            x = size * rng.normal(size=(made.window, 5, count)).astype(np.float32)
-            before = x.copy()
-            with torch.inference_mode():
-                expected = built(torch.from_numpy(x.transpose(2, 1, 0).copy())).numpy().T
-            got = Forward(built)(x)
-            assert np.allclose(got, expected, rtol=1e-5, atol=1e-5 * size), (name, changes)
-            assert np.array_equal(x, before)
-    for changes in ({"gate": "attention"}, {"tower": []}, {"expert": "series"}):
-        other = model("LightMMoE", **changes)  # run by its public functions
-        assert isinstance(other.scorer, Sliding)
-        got = scores(live.Stream(other, threshold=0.0), TEST[:30])
-        assert near(got[8:], other.detector.decision_function(TEST[:30])[8:])
+        made = model("LightMMoE", **changes)
+        assert isinstance(made.scorer, Forecasting)
+        first = made.detector.unscored
+        got = scores(live.Stream(made, threshold=0.0), TEST[:30])
+        assert near(got[first:], made.detector.decision_function(TEST[:30])[first:]), changes
 
 
 def test_a_missing_cell_takes_the_last_value_and_adds_nothing():
@@ -245,20 +181,20 @@ def test_a_missing_cell_takes_the_last_value_and_adds_nothing():
     made = stream()
     steps = [made.step(row) for row in rows]
     assert np.array_equal(rows, before, equal_nan=True)  # the caller's rows are left alone
-    parts = made.models[0].detector.channel_scores(filled)
+    parts = made.model.detector.channel_scores(filled)
     for number in (30, 31, 32):
         assert (steps[number].errors == 0).tolist() == [0, 0, 1, 0]
         assert steps[number].score == pytest.approx(parts[number, [0, 1, 3]].mean(), rel=1e-5)
-    batch = made.models[0].detector.decision_function(filled)
+    batch = made.model.detector.decision_function(filled)
     whole = [*range(WINDOW, 30), *range(33, 60)]  # rows after it see the filled cells
     assert near([steps[n].score for n in whole], batch[whole])
     assert made.counts == {"filled cells": 3, "infinite cells": 1}
     other = stream("PCA")  # scores the row as filled, but does not blame the cell
     steps = [other.step(row) for row in rows]
-    assert near([s.score for s in steps], other.models[0].detector.decision_function(filled))
+    assert near([s.score for s in steps], other.model.detector.decision_function(filled))
     assert steps[31].errors[2] == 0
     made = stream("MTSExample")
-    step = made.step(np.array(made.models[0].facts.means))  # no error at all
+    step = made.step(np.array(made.model.facts.means))  # no error at all
     assert step.score == 0 and step.shares.tolist() == [0, 0, 0, 0] and made.explain(step) == []
 
 
@@ -299,7 +235,7 @@ def test_no_row_of_numbers_breaks_a_stream(rows):
 def test_missing_rows_are_bridged_and_a_restart_fills_the_window_anew():
     for name in ("LightMMoE", "PCA windows EWMA"):
         made = stream(name, threshold=0.0)
-        batch, first = made.models[0].detector.decision_function, made.scorer.context
+        batch, first = made.model.detector.decision_function, made.scorer.context
         scores(made, TEST[:30])
         made.bridge(2)
         filled = np.concatenate([TEST[:30], TEST[[29, 29]], TEST[32:60]])
@@ -326,7 +262,7 @@ def test_a_level_that_stays_becomes_the_normal_one():
         }
         assert made.offset[0, [1, 2]] == pytest.approx([36] * 2, abs=3)
         # From then on, rows are scored as if the level had always been there.
-        batch = made.models[0].detector.decision_function(rows[100:] - made.offset)
+        batch = made.model.detector.decision_function(rows[100:] - made.offset)
         assert near(scores(made, rows[300:]), batch[200:])
 
 
@@ -359,17 +295,9 @@ def data(streams, rows, missing=0.0):
 def test_each_stream_of_a_fleet_gives_what_it_gives_alone():
     for name in ("LightMMoE", "HMMoE", "PCA windows EWMA", "k-means", "linear", "MTSExample"):
         made, count = model(name), 70 if name == "LightMMoE" else 5  # more than one block
-        options = {"threshold": "spot:0.05", "accept_after": 20}
+        options = {"threshold": "pot:0.05", "accept_after": 20}
         alone = [live.Stream(made, **options) for _ in range(count)]
         compare(live.Fleet(made, count, **options), alone, data(count, 60, missing=0.1))
-    models = [
-        Model(fitted("LightMMoE", seed=n), Facts.of(TRAIN + n, NAMES, rows_per_day=DAY))
-        for n in range(4)
-    ]
-    models.insert(2, models[1])
-    fleet = live.Fleet(models, threshold=RULE)
-    assert [part.stop - part.start for _, part in fleet.blocks] == [1, 2, 1, 1]
-    compare(fleet, [live.Stream(one, threshold=RULE) for one in models], data(5, 50, 0.05))
 
 
 def test_a_row_that_does_not_come_is_bridged_and_a_long_gap_starts_afresh():
@@ -396,7 +324,7 @@ def test_a_row_that_does_not_come_is_bridged_and_a_long_gap_starts_afresh():
 def test_saved_at_any_row_a_fleet_goes_on_to_the_bit(tmp_path_factory, cut):
     path = tmp_path_factory.mktemp("fleet") / "state.safetensors"
     made = model("PCA windows EWMA") if cut % 2 else model()
-    options = {"threshold": "spot:0.05", "accept_after": 15}
+    options = {"threshold": "pot:0.05", "accept_after": 15}
     whole, first, second = (live.Fleet(made, 3, **options) for _ in range(3))
     rows = data(3, 60, missing=0.1)
     ticks = [whole.step(row) for row in rows]
@@ -411,19 +339,11 @@ def test_saved_at_any_row_a_fleet_goes_on_to_the_bit(tmp_path_factory, cut):
     assert second.counts == whole.counts
 
 
-def test_fleets_that_cannot_be_are_refused(tmp_path):
+def test_the_state_of_another_fleet_is_refused(tmp_path):
     path = live.Fleet(model(), 3, threshold=1.0).save(tmp_path / "state.safetensors")
-    with pytest.raises(DataError, match="that of a stream with another model"):
-        live.Fleet(model(), 4, threshold=1.0).load(path)
-    made = live.Fleet(model(), 2, threshold=[1.0, 2.0])
-    assert [alarm.threshold for alarm in made.alarms] == [1.0, 2.0]
-    for models, options, message in (
-        ([model(), model("LightMMoE", window=9)], {}, "look back differently"),
-        ([], {}, "no streams: give their number"),
-        ([model()] * 2, {"threshold": [1.0, 2.0, 3.0]}, "broadcast"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            live.Fleet(models, **{"threshold": 1.0} | options)
+    for other in (live.Fleet(model(), 4, threshold=1.0), live.Fleet(model("CAD"), 3, threshold=1)):
+        with pytest.raises(DataError, match="that of a stream with another model"):
+            other.load(path)
 
 
 # --- models and their facts ---
@@ -460,12 +380,11 @@ def test_a_table_becomes_a_model_in_a_file(tmp_path):
     assert np.array_equal(direct.decision_scores_, made.detector.decision_scores_)
     path = made.save(tmp_path / "m.safetensors")
     back = Model.load(path)
-    assert back.guarded and back.facts == facts and back.fingerprint == made.fingerprint
+    assert back.facts == facts and back.fingerprint == made.fingerprint
     assert np.array_equal(back.calibration, made.calibration)
     assert lmmoe.load_detector(path).settings == made.detector.settings
     bare = Model.load(lmmoe.save_detector(made.detector, path))
-    assert not bare.guarded and bare.facts is None and bare.channels[0] == "channel 1"
-    assert Model.load(bare.save(path)).guarded
+    assert bare.facts is None and bare.channels[0] == "channel 1"
 
 
 def test_the_time_column_and_its_form_are_kept(tmp_path):
@@ -524,17 +443,16 @@ def test_what_cannot_be_fitted_is_refused_and_what_is_mended_is_noted(tmp_path):
 
 def test_facts_that_do_not_fit_are_refused(tmp_path):
     path = model().save(tmp_path / "m.safetensors")
-    arrays, head = load_file(path), saving.header(path)
+    arrays, head = saving.read(path)
     for changed, message in (
         ("{", "the facts beside the model are not JSON"),
         ({"channels": ["a", "a", "b", "c"]}, "a name is twice"),
         ({"deviations": [1, 1, 1, 0]}, "greater than 0"),
         ({"channels": ["a", "b"], "means": [1, 2], "deviations": [1, 2]}, "facts of 2 channels"),
-        ({"rows_per_day": 7.0}, "damaged: the contents do not fit the checksum"),
     ):
         known = changed if isinstance(changed, str) else json.loads(head["facts"]) | changed
         text = known if isinstance(known, str) else json.dumps(known)
-        save_file(arrays, path, metadata=head | {"facts": text})
+        saving.write(path, arrays, head | {"facts": text})
         with pytest.raises(DataError, match=f"(?s)m.safetensors: .*{message}"):
             Model.load(path)
     made = (fitted("PCA windows EWMA"), fitted("PCA windows"), fitted(), fitted(seed=1))

@@ -55,12 +55,18 @@ def forecasts(made, event, channels):
     return training.forecasts(made, forecast, event, channels=channels)
 
 
+def gates(made, event, _):
+    shares = np.full((len(made.test) - 4, len(made.channels), 2), 0.5)
+    return training.gates_over_time(made, shares, np.full(len(shares), 0.7), 0, event)
+
+
 OF_SERIES = (  # from a series, an event and some channels
     lambda made, *_: data.event_map([made, series()]),
     lambda made, event, channels: data.closeup(made, event, channels=channels),
     lambda made, *_: data.correlations(made),
     lambda made, *_: data.shifts([made, series()]),
     forecasts,
+    gates,
     score_lanes,
     lambda made, event, _: training.attribution(made, made.test**2, event),
 )
@@ -234,8 +240,8 @@ def test_who_looks_ahead_is_hollow_and_on_no_front():
     table = quality(average_precision=[0.9, 0.5, 0.4, 0.1])
     for ahead, top in (((), 0.9), (table.index[:1], 0.5)):
         ax = drawn(lambda a=ahead: cost.quality_and_cost(table, ahead=a)).axes[0]
-        hollow = [bool((dot.get_facecolor()[0] == 1).all()) for dot in ax.collections]
-        assert hollow == [name in ahead for name in table.index]
+        hollow = (ax.collections[0].get_facecolor() == 1).all(axis=1)
+        assert hollow.tolist() == table.index.isin(ahead).tolist()
         assert max(ax.lines[0].get_ydata()) == top
 
 

@@ -11,6 +11,7 @@ from lmmoe.detectors import detector
 from lmmoe.detectors.base import Detector
 from lmmoe.errors import DataError
 
+Arrays = dict[str, np.ndarray]
 FORMAT = "lmmoe detector 1"
 # What wrong contents raise somewhere below; AssertionError is torch's for an absent device.
 UNFIT = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
@@ -23,8 +24,6 @@ def save(made: Detector, path: str | Path, *, facts: dict[str, object] | None = 
     that its users need (`lmmoe.live` keeps the channels' names there). Raises `RuntimeError` for a
     detector that has not been fitted, `NotImplementedError` for one that cannot be written so.
     """
-    from safetensors.numpy import save_file
-
     if not made.savable:
         raise NotImplementedError(f"{made.name} holds objects that a file of numbers cannot keep")
     if not made.fitted:
@@ -39,10 +38,7 @@ def save(made: Detector, path: str | Path, *, facts: dict[str, object] | None = 
     if facts is not None:
         head["facts"] = json.dumps(facts, allow_nan=False)
     arrays = made._state() | {"decision_scores": made.decision_scores_}
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    with paths.replacing(Path(path)) as part:
-        save_file(arrays, part, metadata=head)
-    return Path(path)
+    return write(path, arrays, head)
 
 
 def load(path: str | Path, *, device: str | None = None) -> Detector:
@@ -51,12 +47,8 @@ def load(path: str | Path, *, device: str | None = None) -> Detector:
     ``device`` replaces the one that the detector was fitted on, which may be absent here. Nothing
     in the file is executed. Raises `DataError` for a damaged file or one of another kind.
     """
-    from safetensors import safe_open
-
-    head = header(path)
+    arrays, head = read(path)
     try:
-        with safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         settings = json.loads(head["settings"])
         if device is not None and "device" in settings:
             settings["device"] = device
@@ -79,10 +71,37 @@ def load(path: str | Path, *, device: str | None = None) -> Detector:
     return made
 
 
-def header(path: str | Path) -> dict[str, str]:
-    """Read what `save` wrote beside the arrays; the file must have its full length.
+def write(path: str | Path, arrays: Arrays, head: dict[str, str]) -> Path:
+    """Write arrays and texts with a checksum, complete or not there."""
+    from safetensors.numpy import save_file
 
-    Raises `DataError` for a missing or truncated file or one of another kind.
+    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    head = head | {"sha256": _digest(arrays, head)}
+    with paths.replacing(Path(path)) as part:
+        save_file(arrays, part, metadata=head)
+    return Path(path)
+
+
+def read(path: str | Path, form: str = FORMAT) -> tuple[Arrays, dict[str, str]]:
+    """Read what `write` wrote; raises as `header`, and where the checksum does not fit.
+
+    A flipped bit in a weight would leave a file that loads, and wrong scores.
+    """
+    from safetensors import safe_open
+
+    head = header(path, form)
+    with safe_open(path, framework="numpy") as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    if head.pop("sha256", None) not in (None, _digest(arrays, head)):  # older files have none
+        problem = "damaged: the contents do not fit the checksum beside them"
+        raise DataError(problem, file=path, hint="Take a whole copy, or make it anew")
+    return arrays, head
+
+
+def header(path: str | Path, form: str = FORMAT) -> dict[str, str]:
+    """Read what was written beside the arrays; the file must have its full length.
+
+    Raises `DataError` for a missing or truncated file or one of another format than ``form``.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -90,13 +109,10 @@ def header(path: str | Path) -> dict[str, str]:
         with safe_open(path, framework="numpy") as file:
             head = file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise DataError(f"not a readable model ({error})", file=path) from error
-    if head.get("format") != FORMAT:
-        raise DataError(
-            f"not a detector of lmmoe, or of another format ({head.get('format')!r})",
-            file=path,
-            hint=f"Expected {FORMAT!r}: fit and save it again with this version",
-        )
+        raise DataError(f"not readable ({error})", file=path) from error
+    if head.get("format") != form:
+        problem = f"of another kind or format ({head.get('format')!r})"
+        raise DataError(problem, file=path, hint=f"Expected {form!r}: make it anew")
     return head
 
 
@@ -118,8 +134,13 @@ def fingerprint(made: Detector) -> str:
     """
     settings = {name: value for name, value in made.settings.items() if name != "device"}
     text = json.dumps([made.name, settings], default=np.generic.item)
-    digest = hashlib.sha256(text.encode())
-    for name, array in sorted(made._state().items()):
+    return _digest(made._state(), {"detector": text})[:16]
+
+
+def _digest(arrays: Arrays, head: dict[str, str]) -> str:
+    """SHA-256 (FIPS 180-4) of named arrays and texts, in hexadecimal digits."""
+    digest = hashlib.sha256(json.dumps(head, sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()

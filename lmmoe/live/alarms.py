@@ -2,13 +2,13 @@
 
 A rule for a threshold is written as a word with a number: ``budget:1`` (at most one alarm a day on
 the calibration rows, `lmmoe.metrics.alarm_budget`), ``quantile:0.99`` (`lmmoe.metrics.quantile`),
-``pot:0.0001`` (`lmmoe.metrics.pot`), ``spot:0.0001`` (the same, updated with every normal row:
-`Tail`), or the threshold itself, such as ``12.5``. A word alone takes the number in `DEFAULTS`.
+``pot:0.0001`` (`lmmoe.metrics.pot`), or the threshold itself, such as ``12.5``. A word alone takes
+the number in `DEFAULTS`.
 """
 
 import math
 import sys
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,64 +16,15 @@ import numpy.typing as npt
 from lmmoe.errors import DataError
 from lmmoe.metrics import alarm_budget, pot, quantile
 from lmmoe.metrics.alarms import APART
-from lmmoe.metrics.thresholds import checked_calibration, exceeded
 
 Floats = npt.NDArray[np.float64]
-DEFAULTS = {"budget": 1.0, "quantile": 0.99, "pot": 1e-4, "spot": 1e-4}
+DEFAULTS = {"budget": 1.0, "quantile": 0.99, "pot": 1e-4}
 RELEASE = 0.8  # of the threshold: our choice
 # Live scores are as near as this to the same rows' batch scores, as a share: a row that sets the
 # threshold must not be above it when it comes again.
 ROUNDING = 1e-5
 # What single precision leaves of a squared error where rows hardly differ, in squared deviations.
 TINY = 1e-12
-MOST = 512  # excesses that a tail keeps, so that a stream's state stays small
-REFIT = 16  # excesses between two fits: one takes about as long as 30 rows
-
-
-@dataclass
-class Tail:
-    """Peaks over threshold that go on learning: SPOT, with bounded memory.
-
-    Siffer et al., "Anomaly Detection in Streams with Extreme Value Theory", KDD 2017, algorithm 2:
-    `lmmoe.metrics.pot` on the calibration scores first; then every score up to the threshold counts
-    as a normal row, and one above the level t joins the excesses, to which the tail is fitted anew.
-    A score above the threshold is an alarm, and nothing is learned from it. Two liberties, which
-    bound memory and time: the fit sees the latest 512 excesses (the share of rows that exceed t is
-    that of all), and is made every 16th of them.
-    """
-
-    q: float  # share of normal rows above the threshold
-    start: float  # the level t
-    rows: int
-    exceeding: int
-    threshold: float
-    excesses: Floats
-    waiting: int = 0  # excesses since the latest fit
-
-    @classmethod
-    def of(cls, calibration: npt.ArrayLike, q: float, level: float = 0.98) -> "Tail":
-        """Begin with calibration scores ``(n,)``; `ValueError` for bad ones."""
-        scores = checked_calibration(calibration)
-        start = float(np.quantile(scores, level))
-        excesses = scores[scores > start] - start
-        threshold = pot(scores, level=level, q=q)
-        return cls(q, start, len(scores), len(excesses), threshold, excesses[-MOST:])
-
-    def update(self, score: float) -> bool:
-        """Learn from one row's score; tell whether the threshold has moved."""
-        if score > self.threshold:
-            return False
-        self.rows += 1
-        if score <= self.start:
-            return False
-        self.exceeding += 1
-        self.waiting += 1
-        self.excesses = np.append(self.excesses, score - self.start)[-MOST:]
-        if self.waiting < REFIT:
-            return False
-        self.waiting = 0
-        self.threshold = self.start + exceeded(self.excesses, self.q * self.rows / self.exceeding)
-        return True
 
 
 @dataclass(slots=True)
@@ -85,13 +36,12 @@ class Alarm:
     `lmmoe.metrics.alarms` counts; a lower one gives fewer and longer ones, for scores that swing
     about the threshold. ``normal`` is the score of a common row: the level that ends an alarm is
     not set below it (but never above the threshold), for then no alarm would end. "Above" is by
-    more than rounding. A `Tail` given as the threshold goes on learning, and ``threshold`` follows.
+    more than rounding.
     """
 
     threshold: float
     release: float = RELEASE
     normal: float = -math.inf
-    tail: Tail | None = field(default=None, init=False)
     open: bool = False
     quiet: int = 0  # rows in a row that were not above the release level
     peak: float = 0.0  # highest score of the alarm
@@ -101,37 +51,31 @@ class Alarm:
     def __post_init__(self) -> None:
         if not 0 <= self.release <= 1:
             raise DataError(f"release={self.release}: a share of the threshold is needed, 0 to 1")
-        if isinstance(self.threshold, Tail):
-            self.tail, self.threshold = self.threshold, self.threshold.threshold
-
-    def above(self, score: float) -> bool:
-        """Tell whether a score is one that opens an alarm."""
-        return _above(score, self.threshold)
 
     def step(self, score: float, row: int) -> str:
         """Take a row's score; "opened" or "ended" where that happens with it, else ""."""
-        event, ending = "", min(max(self.release * self.threshold, self.normal), self.threshold)
-        if not self.open and self.above(score):
+        if not self.open:
+            if not above(score, self.threshold):
+                return ""
             self.open, self.quiet, self.peak, self.first, self.last = True, 0, score, row, row
-            event = "opened"
-        elif self.open and _above(score, ending):
+            return "opened"
+        ending = min(max(self.release * self.threshold, self.normal), self.threshold)
+        if above(score, ending):
             self.quiet, self.last, self.peak = 0, row, max(self.peak, score)
-        elif self.open:
+        else:
             self.quiet += 1
             self.open = self.quiet < APART
-            event = "" if self.open else "ended"
-        if self.tail is not None and self.tail.update(score):
-            self.threshold = self.tail.threshold
-        return event
+        return "" if self.open else "ended"
 
     @property
     def state(self) -> dict[str, object]:
-        """What a restart must know, but for the tail's excesses; the rest are settings."""
-        known = {name: getattr(self, name) for name in ("open", "quiet", "peak", "first", "last")}
-        return known | {"tail": self.tail and {**vars(self.tail), "excesses": None}}
+        """What a restart must know; threshold, release and normal are settings."""
+        known = asdict(self)
+        return {name: known[name] for name in ("open", "quiet", "peak", "first", "last")}
 
 
-def _above(score: float, level: float) -> bool:
+def above(score: float, level: float) -> bool:
+    """Tell whether a live score is above a level by more than rounding."""
     return score > level + ROUNDING * abs(level) + TINY
 
 
@@ -147,16 +91,14 @@ def checked_rule(rule: str | float) -> tuple[str, float]:
         value = float(number or DEFAULTS.get(word, math.nan))
     except ValueError:
         value = math.nan
-    if not 0 <= value <= (1 if word in ("quantile", "pot", "spot") else sys.float_info.max):
+    if not 0 <= value <= (1 if word in ("quantile", "pot") else sys.float_info.max):
         hint = f"Use a number, or one of {', '.join(DEFAULTS)}, as in 'budget:1'"
         raise DataError(f"no threshold {str(rule)!r}", hint=hint)
     return word, value
 
 
-def threshold(
-    rule: str | float, calibration: Floats | None, rows_per_day: float | None
-) -> float | Tail:
-    """Give a rule's threshold, or for ``spot`` the tail that has one.
+def threshold(rule: str | float, calibration: Floats | None, rows_per_day: float | None) -> float:
+    """Give a rule's threshold.
 
     Raises `DataError` where the rule needs calibration scores ``(n,)`` or ``rows_per_day`` and
     there are none.
@@ -173,8 +115,6 @@ def threshold(
     try:
         if word == "budget":
             return alarm_budget(calibration, rows_per_day, per_day=value)
-        if word == "quantile":
-            return quantile(calibration, value)
-        return pot(calibration, q=value) if word == "pot" else Tail.of(calibration, value)
+        return quantile(calibration, value) if word == "quantile" else pot(calibration, q=value)
     except ValueError as error:
         raise DataError(f"threshold {str(rule)!r}: {error}") from error

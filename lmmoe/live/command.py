@@ -45,7 +45,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "and write one JSON line per alarm on standard output; all else is on standard error.",
     )
     watch.add_argument("path", metavar="model", help="a file that 'fit' wrote")
-    rules = "budget:PER_DAY (default: budget:1), quantile:SHARE, pot:RISK, spot:RISK or a number"
+    rules = "budget:PER_DAY (default: budget:1), quantile:SHARE, pot:RISK or a number"
     for option, kind, metavar, text in (
         ("--threshold", str, "RULE", rules),
         ("--release", float, "SHARE", "of the threshold that ends alarms (default: 0.8)"),
@@ -163,8 +163,6 @@ def _opened(path: str | Path, state: str | Path | None, options: dict[str, objec
     from lmmoe.live.watch import Watch
 
     model = Model.load(path)
-    if not model.guarded:
-        tell(f"{path}: a plain detector, without a checksum: damage to its numbers would not show")
     made = Watch(model, tell=tell, **options)
     try:
         if state is not None and Path(state).exists():

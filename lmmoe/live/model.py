@@ -1,10 +1,7 @@
 """A fitted detector with what a live stream must know of its training rows; files of states."""
 
-import hashlib
-import json
 import math
 import os
-from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property
 from mmap import ACCESS_READ, mmap
@@ -17,18 +14,16 @@ import numpy.typing as npt
 from pydantic import Field, FiniteFloat, model_validator
 from pydantic.dataclasses import dataclass
 
-from lmmoe import paths
 from lmmoe.data import reading
 from lmmoe.detectors import Detector, saving
 from lmmoe.detectors import detector as make
+from lmmoe.detectors.mixture import Mixture
 from lmmoe.errors import DataError
-from lmmoe.live.alarms import Tail, threshold
-from lmmoe.live.scoring import Forecasting, Sliding, supported
+from lmmoe.live.alarms import threshold
+from lmmoe.live.scoring import Forecasting, Sliding
 
-Arrays = dict[str, np.ndarray]
 Floats = npt.NDArray[np.float64]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-STATE = "lmmoe live state 5"
 CALIBRATION = 0.1  # share at the end of the training rows whose scores set thresholds
 # What files of ours contain: what may be replaced.
 MARKS = {"state": b"lmmoe live state", "model": b"lmmoe detector", "ONNX file": b"lmmoe onnx"}
@@ -84,8 +79,6 @@ def _numbered(count: int) -> tuple[str, ...]:
 class Model:
     """A fitted detector and the facts of its training rows; None where only its file is known."""
 
-    guarded = True  # False where it came from a file without a checksum
-
     def __init__(self, detector: Detector, facts: Facts | None = None) -> None:
         if not detector.fitted:
             raise RuntimeError(f"{detector.name} has not been fitted: call fit first")
@@ -117,55 +110,36 @@ class Model:
         made = self.detector
         if made.rescales:
             raise DataError(f"{made.name} has no live score: its scores depend on all rows given")
-        quick = supported(getattr(made, "network", None))
-        return Forecasting(made) if quick else Sliding(made, self.facts)
+        if isinstance(made, Mixture):
+            return Forecasting(made)
+        return Sliding(made, self.facts)
 
     @cached_property
     def normal(self) -> float:
         """The score of a common row: the calibration's median, -inf where there is none."""
         return -math.inf if self.calibration is None else float(np.median(self.calibration))
 
-    def threshold(self, rule: str | float, rows_per_day: float | None = None) -> float | Tail:
+    def threshold(self, rule: str | float, rows_per_day: float | None = None) -> float:
         """What `lmmoe.live.alarms.threshold` makes of a rule; the facts know of days, too."""
         known = self.facts.rows_per_day if self.facts else None
         return threshold(rule, self.calibration, known if rows_per_day is None else rows_per_day)
 
-    @property
-    def checksum(self) -> str:
-        """SHA-256 (FIPS 180-4) of all that scores and thresholds depend on."""
-        scores = np.ascontiguousarray(self.detector.decision_scores_).tobytes()
-        parts = self.fingerprint.encode() + scores + repr(self.facts).encode()
-        return hashlib.sha256(parts).hexdigest()
-
     def save(self, path: str | Path) -> Path:
-        """Write one file, as `lmmoe.save_detector` does, with a checksum; raises as that does.
-
-        A flipped bit in a weight leaves a file that loads, and scores that are wrong for hours.
-        `lmmoe.load_detector` reads it, too.
-        """
-        known = asdict(self.facts) if self.facts else {}
-        return saving.save(self.detector, path, facts=known | {"checksum": self.checksum})
+        """Write one file, as `lmmoe.save_detector` does, and which `lmmoe.load_detector` reads."""
+        return saving.save(self.detector, path, facts=asdict(self.facts) if self.facts else None)
 
     @classmethod
     def load(cls, path: str | Path) -> "Model":
         """Read what `save` or `lmmoe.save_detector` wrote; `DataError` for anything else.
 
-        What `save` wrote is held against its checksum; a plain detector has none. It is run on the
-        processor, wherever it was fitted: for single rows nothing else pays.
+        It is run on the processor, wherever it was fitted: for single rows nothing else pays.
         """
-        known = saving.facts(path) or {}
-        checksum = known.pop("checksum", None)
-        made = saving.load(path, device="cpu")
+        made, known = saving.load(path, device="cpu"), saving.facts(path)
         try:
-            model = cls(made, Facts(**known) if known else None)
+            return cls(made, Facts(**known) if known else None)
         except (TypeError, ValueError) as error:
             problem = f"the facts beside the model do not fit it ({error})"
             raise DataError(problem, file=path, hint="Fit it anew") from error
-        model.guarded = checksum is not None
-        if model.guarded and checksum != model.checksum:
-            problem = "damaged: the contents do not fit the checksum beside them"
-            raise DataError(problem, file=path, hint="Take a whole copy, or fit it anew")
-        return model
 
 
 def fit(
@@ -216,44 +190,6 @@ def fit(
 
 
 # --- files ---
-
-
-def write_state(path: str | Path, arrays: Arrays, facts: Mapping[str, object]) -> Path:
-    """Write what streams know, arrays by name and plain values, with a checksum, in one go."""
-    from safetensors.numpy import save_file
-
-    head = {"format": STATE, "facts": json.dumps(facts)}
-    head["sha256"] = _checksum(arrays, head["facts"])
-    with paths.replacing(Path(path)) as part:
-        save_file(arrays, part, metadata=head)
-    return Path(path)
-
-
-def read_state(path: str | Path) -> tuple[Arrays, dict[str, object]]:
-    """Read what `write_state` wrote; `DataError` for a damaged file or one of another kind."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            head = file.metadata() or {}
-    except (SafetensorError, OSError, TypeError) as error:
-        raise DataError(f"not readable ({error})", file=path) from error
-    if head.get("format") != STATE:
-        problem = f"not a live state, or of another format ({head.get('format')!r})"
-        raise DataError(problem, file=path)
-    if head.get("sha256") != _checksum(arrays, head.get("facts", "")):
-        problem = "damaged: the contents do not fit the checksum beside them"
-        raise DataError(problem, file=path)
-    return arrays, json.loads(head["facts"])
-
-
-def _checksum(arrays: Arrays, text: str) -> str:
-    digest = hashlib.sha256(text.encode())
-    for name, array in sorted(arrays.items()):
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
 
 
 def check_place(path: str | Path, kind: str, *inputs: str | Path | int) -> None:

@@ -3,24 +3,23 @@
 Axes: n streams, c channels, l rows that the detector looks back.
 """
 
+import json
 import math
 from collections import Counter
-from collections.abc import Sequence
-from copy import copy
-from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from lmmoe.detectors import saving
 from lmmoe.errors import DataError
-from lmmoe.live.alarms import RELEASE, Alarm, Tail
-from lmmoe.live.model import Arrays, Model, read_state, write_state
+from lmmoe.live.alarms import RELEASE, Alarm
+from lmmoe.live.model import Model
 from lmmoe.live.scoring import Floats, Judged
 
 Bits = npt.NDArray[np.bool_]
+STATE = "lmmoe live state 6"
 WARMING_UP = "warming up"  # why a row has no score that has too few rows before it
 ENOUGH = 0.5  # share of the channels that a row must have values of to be scored
 BRIDGE = 3  # missing rows in a row in whose place the last values pass; our choice
@@ -66,12 +65,10 @@ class Tick(NamedTuple):
 
 
 class Fleet:
-    """n streams that keep step: every call takes a row of each.
+    """n streams of one model that keep step: every call takes a row of each.
 
-    ``models`` is one for all of ``streams``, or a sequence of one for each; those of a sequence
-    must look back equally far, and neighbours with one model are scored together. Rows are scored
-    as `decision_function` scores them in a batch; the first ones, as many as the detector looks
-    back, have no score.
+    Rows are scored as `decision_function` scores them in a batch; the first ones, as many as the
+    detector looks back, have no score.
 
     Missing cells (NaN, infinite) take the channel's last value; in the MMoE family they add
     nothing, and the score is the mean over the other channels. Rows with values in less than half
@@ -79,63 +76,44 @@ class Fleet:
     ``counts`` counts such cells. A row without any value stands for one that did not come: after
     more than 3 of them the stream starts afresh.
 
-    ``threshold`` is a rule for all (`lmmoe.live.alarms`) or a number for each stream; ``release``
-    as in `Alarm`. ``rows_per_day`` replaces that of the model's facts. With ``accept_after``, a
-    level that has kept one alarm open for so many rows is taken as the new normal: the mean of
-    these rows stands for the training mean from then on, and the alarm ends.
+    ``threshold`` is a rule (`lmmoe.live.alarms`), ``release`` as in `Alarm`. ``rows_per_day``
+    replaces that of the model's facts. With ``accept_after``, a level that has kept one alarm open
+    for so many rows is taken as the new normal: the mean of these rows stands for the training mean
+    from then on, and the alarm ends.
     """
 
     longest_bridge: float = BRIDGE
 
     def __init__(
         self,
-        models: Model | Sequence[Model],
-        streams: int = 0,
+        model: Model,
+        streams: int,
         *,
-        threshold: str | float | npt.ArrayLike = "budget",
+        threshold: str | float = "budget",
         release: float = RELEASE,
         rows_per_day: float | None = None,
         accept_after: int | None = None,
     ) -> None:
-        self.models = [models] * streams if isinstance(models, Model) else list(models)
-        if not self.models:
-            raise ValueError("no streams: give their number, or a model for each")
         if accept_after is not None and accept_after < 2:
             raise DataError(f"accept_after={accept_after}: a number of rows from 2 on is needed")
-        self.accept_after = accept_after
-        self.scorers = [model.scorer for model in self.models]
-        if len({(type(s), s.context, len(s.centre), s.ewma) for s in self.scorers}) > 1:
-            raise ValueError("the models look back differently, or have other numbers of channels")
-        self.scorer, count = self.scorers[0], len(self.models)
-        starts = [n for n, s in enumerate(self.scorers) if n == 0 or s is not self.scorers[n - 1]]
-        self.blocks = [  # streams that are scored together
-            (self.scorers[start], slice(first, min(first + self.scorer.block, end)))
-            for start, end in pairwise([*starts, count])
-            for first in range(start, end, self.scorer.block)
-        ]
-        self.base = np.array([s.centre for s in self.scorers])
-        self.spreads = np.array([s.spread for s in self.scorers])
-        self.centres = self.means = self.base
-        if accept_after is not None:
-            if not all(model.facts for model in self.models):
-                problem = "the models do not say the training means, which accept_after needs"
-                raise DataError(problem, hint="Fit them with lmmoe.live.fit, or give facts")
-            self.means = np.array([model.facts.means for model in self.models])
-        rules = threshold if isinstance(threshold, str) else np.asarray(threshold, np.float64)
-        level = cache(lambda model, rule: model.threshold(rule, rows_per_day))
-        self.alarms = [
-            Alarm(copy(level(model, rule)), release, model.normal)
-            for model, rule in zip(self.models, np.broadcast_to(rules, count).tolist(), strict=True)
-        ]
-        self.levels = np.full(count, -np.inf)  # up to these, a score changes no alarm
+        self.model, self.scorer, self.accept_after = model, model.scorer, accept_after
+        self.base, self.spread = self.scorer.centre, self.scorer.spread
+        if accept_after is not None and not model.facts:
+            problem = "the model does not say the training means, which accept_after needs"
+            raise DataError(problem, hint="Fit it with lmmoe.live.fit, or give facts")
+        self.means = np.array(model.facts.means) if accept_after is not None else self.base
+        level = model.threshold(threshold, rows_per_day)
+        self.alarms = [Alarm(level, release, model.normal) for _ in range(streams)]
+        self.levels = np.full(streams, -np.inf)  # up to these, a score changes no alarm
         self.rows, self.counts, self.place = 0, Counter(), 0
-        self.forecasts = self.missing = None  # of the latest rows, (c, n) and (n, c)
-        shape = (self.scorer.context + 1, *self.base.shape[::-1])
+        self.missing: Bits | None = None  # of the latest rows (n, c)
+        shape = (self.scorer.context + 1, len(self.base), streams)
         self.window = np.zeros(shape, self.scorer.dtype)  # a ring, its oldest row at `place`
-        self.held = self.base.copy()  # last value of each channel
+        self.held = np.tile(self.base, (streams, 1))  # last value of each channel
         self.carry = np.full(shape[1:], np.nan)
-        self.offset, self.lifted = np.zeros_like(self.base), np.zeros_like(self.base)
-        self.seen, self.gone, self.since = (np.zeros(count, dtype=np.int64) for _ in range(3))
+        self.offset, self.lifted = np.zeros_like(self.held), np.zeros_like(self.held)
+        self.centres: Floats = self.base  # with the offsets, where a level was accepted
+        self.seen, self.gone, self.since = (np.zeros(streams, dtype=np.int64) for _ in range(3))
 
     def step(self, rows: npt.ArrayLike) -> Tick:
         """Take the next raw row of each stream ``(n, c)``; `ValueError` for another shape."""
@@ -144,7 +122,7 @@ class Fleet:
             raise ValueError(f"rows of shape {rows.shape}: expected {self.held.shape}")
         missing, events, why = None, {}, {}
         with np.errstate(over="ignore", invalid="ignore"):
-            scaled = (rows - self.centres) / self.spreads
+            scaled = (rows - self.centres) / self.spread
             if not np.vdot(scaled, scaled) < self.scorer.far**2:  # too far out, or not a number
                 rows, scaled, missing = self._mended(rows)
         if missing is not None or np.count_nonzero(self.gone):
@@ -155,7 +133,7 @@ class Fleet:
         silent = warming = self.seen < len(self.window)
         if missing is not None:
             silent = warming | (missing.mean(axis=1) > 1 - ENOUGH)
-        scores, errors, self.forecasts = self._judged(silent, missing)
+        scores, errors = self._judged(silent, missing)
         self.missing = missing
         for number in np.flatnonzero(~(scores <= self.levels)).tolist():
             alarm, score = self.alarms[number], float(scores[number])
@@ -168,19 +146,19 @@ class Fleet:
                 events[number] = event
             if self.accept_after is not None and self._accepted(number):
                 events[number] = "accepted"
-            self.levels[number] = -math.inf if alarm.open or alarm.tail else alarm.threshold
+            self.levels[number] = -math.inf if alarm.open else alarm.threshold
         return Tick(scores, events, why, errors)
 
     def _mended(self, rows: Floats) -> tuple[Floats, Floats, Bits | None]:
         """Fill what is missing with the last values, and cut what is too far out."""
         bad = ~np.isfinite(rows)
         filled = np.where(bad, self.held, rows)
-        reach = self.scorer.far * self.spreads
+        reach = self.scorer.far * self.spread
         inside = np.clip(filled, self.centres - reach, self.centres + reach)
         found = {"filled cells": bad, "infinite cells": np.isinf(rows)}
         found["cut cells"] = inside != filled
         self.counts += {kind: int(cells.sum()) for kind, cells in found.items()}
-        return inside, (inside - self.centres) / self.spreads, bad if bad.any() else None
+        return inside, (inside - self.centres) / self.spread, bad if bad.any() else None
 
     def _after_gaps(self, missing: Bits | None) -> dict[int, str]:
         """Start afresh where rows come again after a gap; give the alarms that end by it."""
@@ -208,15 +186,14 @@ class Fleet:
         """Score the latest rows, block by block; NaN where ``silent``, or the score is none."""
         quiet = np.count_nonzero(silent)  # much quicker than `any` for one stream
         if quiet == len(silent):
-            return np.full(len(silent), np.nan), None, None
+            return np.full(len(silent), np.nan), None
         before = self.carry.copy() if quiet else None
-        parts = [made.judge(self._latest(part), self.carry[:, part]) for made, part in self.blocks]
-        joined = zip(*parts, strict=True) if len(parts) > 1 else ()
-        scores, errors, forecasts = (
-            parts[0]
-            if not joined
-            else (None if one[0] is None else np.concatenate(one, axis=-1) for one in joined)
-        )
+        size = self.scorer.block  # streams that are scored together
+        blocks = [slice(first, first + size) for first in range(0, len(silent), size)]
+        parts = [self.scorer.judge(self._latest(one), self.carry[:, one]) for one in blocks]
+        scores = np.concatenate([one for one, _ in parts])
+        parted = parts[0][1] is not None
+        errors = np.concatenate([one for _, one in parts], axis=-1) if parted else None
         if missing is not None and errors is not None:
             errors[missing.T] = 0
             if self.scorer.scaled:
@@ -226,7 +203,7 @@ class Fleet:
         if quiet:
             self.carry[:, silent] = before[:, silent]
             scores[silent] = np.nan
-        return scores, errors, forecasts
+        return scores, errors
 
     def _accepted(self, number: int) -> bool:
         """Follow the level of an open alarm; make it the normal one when it has stayed."""
@@ -238,8 +215,8 @@ class Fleet:
         self.lifted[number] = before + (self.held[number] - before) / self.since[number]  # a mean
         if self.since[number] < self.accept_after:
             return False
-        change = self.lifted[number] - self.means[number] - self.offset[number]
-        self.window[:, :, number] -= change / (self.spreads[number] if self.scorer.scaled else 1)
+        change = self.lifted[number] - self.means - self.offset[number]
+        self.window[:, :, number] -= change / (self.spread if self.scorer.scaled else 1)
         self.offset[number] += change
         self.centres = self.base + self.offset
         self.carry[:, number] = np.nan
@@ -248,7 +225,7 @@ class Fleet:
 
     def bridge(self, rows: int) -> None:
         """Let missing rows pass as if they had held the last values; they have no score."""
-        scaled = (self.held - self.centres) / self.spreads
+        scaled = (self.held - self.centres) / self.spread
         for _ in range(rows):
             self._push(self.held, scaled)
 
@@ -268,41 +245,41 @@ class Fleet:
         """
         if step.errors is None:
             return []
-        number, made = step.stream, self.scorers[step.stream]
+        number, made = step.stream, self.scorer
         values = np.full((2, len(step.errors)), np.nan)
-        if self.forecasts is not None:
-            values[0] = self.forecasts[:, number] * made.spread + made.centre + self.offset[number]
-        elif hasattr(made.detector, "forecasts"):
-            # It costs as much as the score: only where somebody asks for it.
+        if hasattr(made.detector, "forecasts"):
             latest = self._latest(slice(number, number + 1))[:, :, 0]
+            latest = latest * made.spread + made.centre if made.scaled else latest
             values[0] = made.detector.forecasts(latest)[-1] + self.offset[number]
         values[1] = self.held[number]
         if self.missing is not None:
             values[1, self.missing[number]] = np.nan
         known = np.where(np.isfinite(values), values, None).tolist()  # JSON has no NaN
         names, shares = ("channel", "share", "forecast", "observed"), step.shares
-        rows = list(zip(self.models[number].channels, shares.tolist(), *known, strict=True))
+        rows = list(zip(self.model.channels, shares.tolist(), *known, strict=True))
         order = np.argsort(-shares, kind="stable")[:top]
         return [dict(zip(names, rows[place], strict=True)) for place in order if shares[place] > 0]
 
-    def state(self) -> tuple[Arrays, dict[str, object]]:
-        """Give all that the next rows depend on besides models and settings; `restore` takes it."""
-        arrays = {name: getattr(self, name) for name in ARRAYS}
-        for number, alarm in enumerate(self.alarms):
-            if alarm.tail:
-                arrays[f"excesses {number}"] = alarm.tail.excesses
+    def save(self, path: str | Path, **more: object) -> Path:
+        """Write all that the next rows depend on besides models and settings, in one file.
+
+        ``more`` are plain values that `load` gives back.
+        """
         facts = {name: getattr(self, name) for name in ("rows", "place", "counts")}
         facts["alarms"] = [alarm.state for alarm in self.alarms]
-        return arrays, facts | {"models": [model.fingerprint for model in self.models]}
+        facts |= {"model": self.model.fingerprint, "streams": len(self.alarms)} | more
+        arrays = {name: getattr(self, name) for name in ARRAYS}
+        return saving.write(path, arrays, {"format": STATE, "facts": json.dumps(facts)})
 
-    def restore(self, arrays: Arrays, facts: dict[str, object]) -> None:
-        """Go on from a `state` as if there had been no break.
+    def load(self, path: str | Path) -> dict[str, object]:
+        """Go on from what `save` wrote as if there had been no break; give all its plain values.
 
-        Thresholds that learned are taken back where the rule is the same. Raises `DataError` where
-        the state is that of other models.
+        Raises `DataError` for a damaged file, one of another kind, and other models' state.
         """
-        if facts["models"] != [model.fingerprint for model in self.models]:
-            raise DataError("the state is that of a stream with another model")
+        arrays, head = saving.read(path, STATE)
+        facts = json.loads(head["facts"])
+        if (facts["model"], facts["streams"]) != (self.model.fingerprint, len(self.alarms)):
+            raise DataError("the state is that of a stream with another model", file=path)
         for name in ARRAYS:
             getattr(self, name)[...] = arrays[name]
         self.centres = self.base + self.offset
@@ -310,21 +287,10 @@ class Fleet:
         self.rows, self.place = facts["rows"], facts["place"]
         self.counts.clear()
         self.counts.update(facts["counts"])
-        for number, (alarm, known) in enumerate(zip(self.alarms, facts["alarms"], strict=True)):
-            tail = known.pop("tail")
+        for alarm, known in zip(self.alarms, facts["alarms"], strict=True):
             for name, value in known.items():
                 setattr(alarm, name, value)
-            if alarm.tail and tail and alarm.tail.q == tail["q"]:
-                alarm.tail = Tail(**tail | {"excesses": arrays[f"excesses {number}"]})
-                alarm.threshold = alarm.tail.threshold
-
-    def save(self, path: str | Path) -> Path:
-        """Write `state` as a file, complete or not there."""
-        return write_state(path, *self.state())
-
-    def load(self, path: str | Path) -> None:
-        """Take back what `save` wrote; `DataError` for anything else."""
-        self.restore(*read_state(path))
+        return facts
 
 
 class Stream(Fleet):

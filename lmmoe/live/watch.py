@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from lmmoe.data.reading import GAPS, LABELS, TIMES
 from lmmoe.errors import DataError
-from lmmoe.live.model import Model, read_state, write_state
+from lmmoe.live.model import Model
 from lmmoe.live.stream import BRIDGE, WARMING_UP, Stream
 
 LONGEST = 1_000_000  # bytes of a line; a longer one is no row
@@ -61,7 +61,7 @@ class Reader:
     A line that begins with ``{`` is a row by the channels' names, one that begins with ``[`` the
     values in the model's order, any other comma-separated cells. Cells stand in the order of the
     last header or, before there is one, in the model's; the time may stand before them. A header is
-    a line without a number or a date that holds a channel's name, or the first one. Columns are
+    a line without a number or a date that names most channels, or the first one. Columns are
     known by their names (those of times and labels are `lmmoe.data.own`'s): one that is no channel
     is left out, a channel without one has no values.
 
@@ -108,9 +108,9 @@ class Reader:
                 self.object = self._layout(names, first=False)
             return self._row(self.object, list(found.values()))
         try:
-            cells = next(csv.reader([text])) if '"' in text else text.split(",")
-        except csv.Error:  # a cell beyond the module's limit: no number in any case
-            cells = text.split(",")
+            cells = next(csv.reader([text]))
+        except csv.Error as error:
+            raise Skipped("not CSV", str(error)) from error
         if self._is_header(cells):
             self.header = self._layout([cell.strip() for cell in cells], first=True)
             return None
@@ -148,7 +148,8 @@ class Reader:
         words = [word for word in map(str.strip, cells) if word.lower() not in WORDS]
         # A greeting before the rows is no header: there are too few cells in it.
         enough = len(cells) >= max(len(self.channels), 1 + self.named)
-        if self.known.isdisjoint(words) and not (self.lines == 1 and enough):
+        most = 2 * len(self.known.intersection(words)) > len(self.known)
+        if not (most or (self.lines == 1 and enough)):
             return False
         dates = (moment(word, self.pattern) for word in words)
         return bool(words) and not any(dates) and all(number(word) is None for word in words)
@@ -402,24 +403,22 @@ class Watch:
 
     def save(self, path: str | Path) -> Path:
         """Write all that the next lines depend on besides model and options, as one file."""
-        arrays, facts = self.stream.state()
         reader = {"lines": self.reader.lines, "dates": self.reader.dates}
         reader["columns"] = sorted(self.reader.columns)
         reader["header"] = self.reader.header and self.reader.header.names
         own = {name: getattr(self, name) for name in ("rows", "alarms", "pending", "counts")}
         own |= {"clock": asdict(self.clock), "reader": reader}
-        return write_state(path, arrays, facts | {"watch": own})
+        return self.stream.save(path, watch=own)
 
     def load(self, path: str | Path) -> None:
         """Go on from what `save` wrote; `DataError` where it is damaged or another model's.
 
         After an error, make another watch: this one may have taken a part.
         """
-        arrays, facts = read_state(path)
-        if "watch" not in facts:
+        own = self.stream.load(path).get("watch")
+        if own is None:
             raise DataError("the state is that of a stream, not of a watch", file=path)
-        self.stream.restore(arrays, facts)
-        own, reader = facts["watch"], facts["watch"]["reader"]
+        reader = own["reader"]
         self.rows, self.alarms, self.pending = own["rows"], own["alarms"], own["pending"]
         for name in ("skipped", "unscored", "events"):
             self.counts[name].update(own["counts"][name])

@@ -1,8 +1,7 @@
 """What work costs: seconds on two clocks, memory, multiply-adds; in a process of its own.
 
-*Processor seconds* count only while this process runs: with one thread and nothing to wait for, a
-quiet machine's wall clock would show the same, and other work on the machine cannot change them
-much. *Wall seconds* are what somebody waits.
+*Processor seconds* count only while this process runs, so that other work on the machine hardly
+changes them. *Wall seconds* are what somebody waits.
 """
 
 import ctypes
@@ -14,13 +13,14 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import patch
+from warnings import catch_warnings
 
 import numpy as np
 import psutil
@@ -35,23 +35,6 @@ ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
 LIBRARIES = ["pandas", "scipy.stats", "sklearn.decomposition", "sklearn.ensemble", "torch"]
-PROBE = 64  # rows by which two calls differ whose multiply-adds are counted
-# Multiply-adds to score a row, by class, of the methods that are not written in torch.
-PRODUCTS: dict[str, Callable[[Detector], float]] = {
-    # Onto the directions and back; the parameters are a mean and the directions.
-    "PCA": lambda made: 2 * (made.parameters - made.n_features_in_),
-    # Likewise for a window, but back for its last row alone.
-    "PCAWindows": lambda made: (
-        (made.parameters // (made.window * made.n_features_in_) - 1)
-        * (made.window + 1)
-        * made.n_features_in_
-    ),
-    "RidgeVAR": lambda made: made.parameters - made.n_features_in_,  # without the intercept
-    # A product with each centre, or with each learned row.
-    **dict.fromkeys(("KMeansAD", "NearestNeighbours"), lambda made: made.parameters),
-    # A square added for each channel, or likewise.
-    **dict.fromkeys(("MTSExample", "L2MinMax", "MovingAverage"), lambda made: made.n_features_in_),
-}
 
 
 def each(items: list[str], title: str, unit: str) -> Iterator[str]:
@@ -69,7 +52,7 @@ def isolated(task: Callable[..., dict], *given: object) -> dict:
     Raises what the task raises, and `RuntimeError` where the process is killed.
     """
     context = get_context("forkserver")
-    context.set_forkserver_preload(LIBRARIES)
+    context.set_forkserver_preload([*LIBRARIES, task.__module__])
     with patch.dict(os.environ, ONE_THREAD | {"LMMOE_PROGRESS": "off"}):  # it is inherited
         with ProcessPoolExecutor(1, context, initializer=die_with_parent) as pool:
             return pool.submit(task, *given).result()
@@ -82,60 +65,44 @@ def once(work: Callable[[], object]) -> tuple[float, float]:
     return time.process_time() - own, time.perf_counter() - wall
 
 
-def repeated(
-    work: Callable[[], object], repeats: int, seconds: float, first: tuple[float, float] = ()
-) -> dict[str, float]:
-    """Time ``work`` up to ``repeats`` times, and no more once ``seconds`` have gone by.
+def repeated(work: Callable[[], object], repeats: int, seconds: float, *first: float) -> float:
+    """Median processor seconds of up to ``repeats`` times ``work``, no more after ``seconds``.
 
-    ``first`` is what `once` said of a repetition that was done before and counts. Gives medians of
-    processor ``seconds`` and ``wall_seconds``, ``spread`` (highest minus lowest processor time over
-    the median; NaN for one repetition) and the number of ``repeats``.
+    ``first`` are those of repetitions that were done before.
     """
-    taken = [first] if first else [once(work)]
-    end = time.perf_counter() + seconds - taken[0][1]
-    while len(taken) < repeats and time.perf_counter() < end:
-        taken.append(once(work))
-    own, wall = np.array(taken).T
-    middle = float(np.median(own))
-    spread = float(np.ptp(own)) / middle if len(own) > 1 and middle else float("nan")
-    found = {"seconds": middle, "wall_seconds": float(np.median(wall))}
-    return found | {"spread": spread, "repeats": len(own)}
-
-
-@dataclass
-class Cost:
-    """Wall seconds, and the peak of resident memory above the start in MB (10^6 bytes)."""
-
-    seconds: float = 0.0
-    peak_mb: float = 0.0
+    taken, end = [*first], time.perf_counter() + seconds - sum(first)
+    while not taken or (len(taken) < repeats and time.perf_counter() < end):
+        taken.append(once(work)[0])
+    return float(np.median(taken))
 
 
 @contextmanager
-def measured() -> Iterator[Cost]:
-    """Measure the block; the result is filled in when it ends.
+def measured() -> Iterator[SimpleNamespace]:
+    """Measure the block, and fill in when it ends: wall ``seconds``, and ``peak_mb``.
 
-    Memory is sampled, not traced, which slows nothing. What earlier work left behind is given back
-    first (by glibc; elsewhere the peak of a second run in one process may be too low).
+    That is the peak of resident memory above the start in MB (10^6 bytes): sampled, not traced,
+    which slows nothing. What earlier work left behind is given back first (by glibc; elsewhere the
+    peak of a second run in one process may be too low).
     """
     _give_back()
-    cost, done, process = Cost(), threading.Event(), psutil.Process()
-    start = peak = process.memory_info().rss
+    done, process = threading.Event(), psutil.Process()
+    start = process.memory_info().rss
+    cost = SimpleNamespace(seconds=0.0, peak_mb=0.0)
 
     def watch() -> None:
-        nonlocal peak
-        while not done.wait(INTERVAL):
-            peak = max(peak, process.memory_info().rss)
+        ended = False
+        while not ended:
+            ended = done.wait(INTERVAL)
+            cost.peak_mb = max(cost.peak_mb, (process.memory_info().rss - start) / 1e6)
 
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    began = time.perf_counter()
-    try:
-        yield cost
-    finally:
-        cost.seconds = time.perf_counter() - began
-        done.set()
-        watcher.join()
-        cost.peak_mb = (max(peak, process.memory_info().rss) - start) / 1e6
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(watch)
+        began = time.perf_counter()
+        try:
+            yield cost
+        finally:
+            cost.seconds = time.perf_counter() - began
+            done.set()
 
 
 def _give_back() -> None:
@@ -154,9 +121,6 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-# --- multiply-adds ---
-
-
 def rows_for(made: Detector, rows: Floats, batch: int, start: int = 0) -> Floats:
     """Give the rows ``(n, c)`` that a call needs to score ``batch`` consecutive ones.
 
@@ -169,38 +133,45 @@ def rows_for(made: Detector, rows: Floats, batch: int, start: int = 0) -> Floats
 def per_row(made: Detector, rows: Floats) -> float:
     """Count the multiply-adds to score one more row; ``rows`` ``(t, c)`` are any that it can score.
 
-    A multiply-add is one product and one sum. Counted are products of matrices (convolutions and
-    recurrent layers are such) and sums of products; what is done once per element (scaling,
-    activations) is not. NaN where a method has no product, or where another package hides them.
+    Counted are products of matrices (convolutions and recurrent layers are such) and sums of
+    products; what is done once per element (scaling, activations) is not. NaN where a method has no
+    product, or where another package hides them.
     """
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
+    from torch.backends import mkldnn
+    from torch.utils.flop_counter import FlopCounterMode, _FlopCounterMode
     from torch.utils.module_tracker import ModuleTracker
 
     from lmmoe.detectors.neural import Forecaster
 
-    for cls in type(made).__mro__:
-        if cls.__name__ in PRODUCTS:
-            return float(PRODUCTS[cls.__name__](made))
+    n, c, w = made.parameters, made.n_features_in_, made.window
+    by_hand = {  # by class, of the methods that are not written in torch
+        "PCA": 2 * (n - c),  # onto the directions and back; n: a mean and the directions
+        "PCAWindows": (n // (w * c) - 1) * (w + 1) * c,  # likewise, back for the last row alone
+        "RidgeVAR": n - c,  # without the intercept
+        **dict.fromkeys(("KMeansAD", "NearestNeighbours"), n),  # with each centre or learned row
+        **dict.fromkeys(("MTSExample", "L2MinMax", "MovingAverage"), c),  # a square a channel
+    }
+    if type(made).__name__ in by_hand:
+        return float(by_hand[type(made).__name__])
     # Of a forecaster its network as it is written down: a faster way to the same numbers may put
     # biases into its products.
     plain = isinstance(made, Forecaster)
     score = partial(Forecaster._forecasts, made) if plain else made.decision_function
-
-    def lstm(inputs: tuple, of_inputs: tuple, of_state: tuple, *_: object, **__: object) -> int:
-        """Shapes (w, b, n) and of two matrices: a product with each in every step."""
-        return 2 * int(np.prod(inputs[:-1]) * (np.prod(of_inputs) + np.prod(of_state)))
-
-    layer = getattr(torch.ops.aten, "mkldnn_rnn_layer", None)  # missing on some processors
-    counted = []
-    for batch in (1, 1 + PROBE):
-        # The tracker of modules fails where one gives out its weights as they are.
-        with patch.object(ModuleTracker, "_fw_post_hook", lambda *_: None):
-            with FlopCounterMode(display=False, custom_mapping={layer: lstm}) as counter:
-                score(rows_for(made, rows, batch))
+    counted, dispatch = [], _FlopCounterMode.__torch_dispatch__
+    for batch in (1, 65):
+        with (
+            # The tracker of modules fails where one gives out its weights as they are.
+            patch.object(ModuleTracker, "_fw_post_hook", lambda *_: None),
+            # What stands around the counting loads a compiler first, for a second.
+            patch.object(_FlopCounterMode, "__torch_dispatch__", dispatch.__wrapped__),
+            catch_warnings(action="ignore"),  # of settings for other devices
+            mkldnn.flags(enabled=False),  # it makes one operation of a recurrent layer
+            FlopCounterMode(display=False) as counter,
+        ):
+            score(rows_for(made, rows, batch))
         counted.append(counter.get_total_flops() // 2)
     # What each call does once drops out.
-    return (counted[1] - counted[0]) / PROBE or float("nan")
+    return (counted[1] - counted[0]) / 64 or float("nan")
 
 
 def die_with_parent() -> None:
@@ -219,14 +190,11 @@ def die_with_parent() -> None:
 
 def commit() -> str:
     """The commit of the working tree, ``-dirty`` where code differs from it, else "unknown"."""
-
-    def git(*words: str) -> str:
-        how = {"cwd": paths.home(), "text": True, "stderr": subprocess.DEVNULL}
-        return subprocess.check_output(["git", *words], **how).strip()
-
+    git = partial(subprocess.check_output, cwd=paths.home(), text=True, stderr=subprocess.DEVNULL)
+    code = ("lmmoe", "notebooks", "params", "Snakefile")
     try:
-        head = git("rev-parse", "HEAD")
-        changed = git("status", "--porcelain", "--", "lmmoe", "notebooks", "params", "Snakefile")
+        head = git(["git", "rev-parse", "HEAD"]).strip()
+        changed = git(["git", "status", "--porcelain", "--", *code])
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return f"{head}-dirty" if changed else head

@@ -1,7 +1,7 @@
 """Twenty usual pitfalls of evaluation, each a function from a scored series to numbers by setting.
 
-``published/pitfalls.csv`` says which two settings are compared, with titles, sources and what to
-ask of a paper; `report.pitfall_tables` makes all pitfalls on the entities of a profile.
+``published/pitfalls.csv`` says what is wrong, which two settings are compared, who did it and what
+to ask of a paper; `report.pitfall_tables` makes all pitfalls on the entities of a profile.
 """
 
 from dataclasses import replace
@@ -12,7 +12,6 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from lmmoe import metrics, segments
-from lmmoe.data import Series
 from lmmoe.data.series import Bits, Floats
 from lmmoe.detectors.scaling import Scaling
 from lmmoe.metrics import average_precision, best_f1, quantile, roc_auc
@@ -39,6 +38,10 @@ class Scored:
         """Average precision of scores ``(t,)`` made from the detector's."""
         return average_precision(labels=self.labels, scores=scores)
 
+    def f1_at(self, threshold: float) -> float:
+        """F1 of the rows with scores above a threshold."""
+        return metrics.alarms(labels=self.labels, scores=self.scores, threshold=threshold).f1
+
     @property
     def calibration(self) -> Floats:
         """Scores ``(h,)`` of the held-out training rows; `ValueError` where there are none."""
@@ -52,37 +55,9 @@ class Scored:
         return self.result.detector.channel_scores(self.series.test)
 
 
-def judgeable(series: Series) -> bool:
-    """Whether the test half has both events and normal rows."""
-    return series.labels is not None and len(np.unique(series.labels)) == 2
-
-
-def f1_at(one: Scored, threshold: float) -> float:
-    """F1 of the rows with scores above a threshold."""
-    return metrics.alarms(labels=one.labels, scores=one.scores, threshold=threshold).f1
-
-
 def adjusted_f1(labels: Bits, scores: Floats) -> float:
     """Best F1 after point adjustment."""
     return best_f1(labels=labels, scores=scores, adjust="point").f1
-
-
-def adjusted(labels: Bits, scores: Floats) -> Floats:
-    """Point adjustment: every row of an event gets the event's highest score, ``(t,)``."""
-    filled = np.array(scores, dtype=float)
-    for start, end in segments.runs(labels):
-        filled[start:end] = filled[start:end].max()
-    return filled
-
-
-def hits_and_false(labels: Bits, scores: Floats, cuts: Floats, side: str) -> tuple[Floats, Floats]:
-    """Rows flagged at each cut, anomalous and normal ones: at or above it ("left"), or above."""
-    flags = np.asarray(labels, dtype=bool)
-    halves = (np.sort(scores[flags]), np.sort(scores[~flags]))
-    return tuple(len(half) - np.searchsorted(half, cuts, side=side) for half in halves)
-
-
-# --- Labels and rows ---
 
 
 def point_adjustment(one: Scored) -> Numbers:
@@ -91,26 +66,21 @@ def point_adjustment(one: Scored) -> Numbers:
     return {str(percent): float(f1[percent]) for percent in (0, 1, 2, 5, 10, 20, 30, 50, 70, 100)}
 
 
-def overlapping_windows(one: Scored, window: int = 100) -> Numbers:
-    """Point F1 (PA) with each row once, and of windows joined end to end: 0..w-1, 1..w, ..."""
-    joined = (
-        sliding_window_view(values, min(window, len(values))).ravel()
-        for values in (one.labels, one.scores)
-    )
+def overlapping_windows(one: Scored) -> Numbers:
+    """Point F1 (PA) with each row once, and of windows joined end to end: 0..99, 1..100, ..."""
+    joined = (sliding_window_view(values, 100).ravel() for values in (one.labels, one.scores))
     return {"once": adjusted_f1(one.labels, one.scores), "in every window": adjusted_f1(*joined)}
 
 
-def zeros_as_first_scores(one: Scored, first: int = 16) -> Numbers:
-    """ROC AUC without the first rows, and with zeros as their scores: free negatives."""
-    filled = np.concatenate([np.zeros(first), one.scores[first:]])
-    return {
-        "left out": roc_auc(labels=one.labels[first:], scores=one.scores[first:]),
-        "zeros": roc_auc(labels=one.labels, scores=filled),
-    }
+def zeros_as_first_scores(one: Scored) -> Numbers:
+    """ROC AUC without the first 16 rows, and with zeros as their scores."""
+    left_out = roc_auc(labels=one.labels[16:], scores=one.scores[16:])
+    filled = np.concatenate([np.zeros(16), one.scores[16:]])
+    return {"left out": left_out, "zeros": roc_auc(labels=one.labels, scores=filled)}
 
 
 def wider_labels(one: Scored) -> Numbers:
-    """Point F1 (PA) on labels whose events end so many rows later; the study's margin is 5."""
+    """Point F1 (PA) on labels whose events end so many rows later."""
     return {
         str(margin): adjusted_f1(widened(one.labels, one.series.events, margin), one.scores)
         for margin in (0, 1, 2, 5, 10, 20)
@@ -127,8 +97,6 @@ def labels_off_by_one(one: Scored) -> Numbers:
     return found
 
 
-# --- Thresholds ---
-
 # Peaks over threshold: ours (Siffer et al., KDD 2017), OmniAnomaly's level for each group of SMD
 # (0.005, 0.0075 and 0.0001 from the top), TranAD's; q is ours, OmniAnomaly's 1e-3 or TranAD's 1e-5.
 LEVELS = (0.98, 0.995, 0.9925, 0.9999, 0.99995)
@@ -138,13 +106,13 @@ RATES = (1e-4, 1e-3, 1e-5)
 def threshold_chosen_on_test(one: Scored) -> Numbers:
     """F1 at a threshold that no label touched, and at the best one."""
     best = best_f1(labels=one.labels, scores=one.scores).f1
-    return {"quantile": f1_at(one, quantile(one.calibration, SHARE)), "best": best}
+    return {"quantile": one.f1_at(quantile(one.calibration, SHARE)), "best": best}
 
 
 def threshold_rule_tuned_per_group(one: Scored) -> Numbers:
     """F1 at the peaks-over-threshold threshold of each level and rate."""
     return {
-        f"{level:g} / {q:g}": f1_at(one, metrics.pot(one.calibration, level=level, q=q))
+        f"{level:g} / {q:g}": one.f1_at(metrics.pot(one.calibration, level=level, q=q))
         for level, q in product(LEVELS, RATES)
     }
 
@@ -152,36 +120,29 @@ def threshold_rule_tuned_per_group(one: Scored) -> Numbers:
 def known_share_of_anomalies(one: Scored) -> Numbers:
     """F1 where a percentage of all rows is flagged; "known": as many as are anomalous."""
     joined = np.concatenate([one.result.detector.decision_scores_, one.scores])
-    shares = {f"{percent:g}": percent for percent in (0.1, 0.2, 0.5, 1, 2, 5, 10)}
-    # Anomaly Transformer's for SMD is 0.5.
-    shares["known"] = 100 * float(one.labels.sum()) / len(joined)
-    cuts = {name: float(np.quantile(joined, 1 - part / 100)) for name, part in shares.items()}
+    percents = {f"{p:g}": p for p in (0.1, 0.2, 0.5, 1, 2, 5, 10)}  # Anomaly Transformer: 0.5 (SMD)
+    percents["known"] = 100 * float(one.labels.sum()) / len(joined)
+    cuts = {name: np.quantile(joined, 1 - percent / 100) for name, percent in percents.items()}
     cuts["quantile"] = quantile(one.calibration, SHARE)
-    return {name: f1_at(one, cut) for name, cut in cuts.items()}
+    return {name: one.f1_at(cut) for name, cut in cuts.items()}
 
 
 def three_at_once(one: Scored) -> Numbers:
     """F1 at a threshold that no label touched, then with pitfalls 1, 2 and 11 added in turn."""
-    cut, filled = quantile(one.calibration, SHARE), adjusted(one.labels, one.scores)
+    cut, filled = quantile(one.calibration, SHARE), one.scores.copy()
+    for start, end in segments.runs(one.labels):
+        filled[start:end] = filled[start:end].max()
     wide = widened(one.labels, one.series.events, 5)
     return {
-        "F1 at the quantile of held-out rows": f1_at(one, cut),
+        "F1 at the quantile of held-out rows": one.f1_at(cut),
         "and point adjustment": metrics.alarms(labels=one.labels, scores=filled, threshold=cut).f1,
         "and the best threshold on test": adjusted_f1(one.labels, one.scores),
         "and events widened by 5 rows": adjusted_f1(wide, one.scores),
     }
 
 
-# --- What the test half tells ---
-
-FLOOR = 0.01  # added to the interquartile range, as GDN's program does
-BACK, AHEAD = 5, 3  # rows that QuoVadis averages with a row, before and after it
-CHANCE = "random"
-
-
 def moving_mean(scores: Floats, back: int, ahead: int = 0) -> Floats:
     """Mean of each row's score and its neighbours', ``(t,)``; at the ends of those that exist."""
-    # Not by differences of running sums: beside one huge score the others would lose their digits.
     sums, counts = (
         sliding_window_view(np.pad(values, (back, ahead)), back + 1 + ahead).sum(axis=1)
         for values in (scores, np.ones(len(scores)))
@@ -196,17 +157,14 @@ def errors_normalised_by_test_rows(one: Scored) -> Numbers:
     found = {}
     for name, rows in by.items():
         low, middle, high = np.quantile(rows, [0.25, 0.5, 0.75], axis=0)
-        found[name] = one.precision_of(((one.channels - middle) / (high - low + FLOOR)).max(axis=1))
+        spread = high - low + 0.01  # as GDN's program has it
+        found[name] = one.precision_of(((one.channels - middle) / spread).max(axis=1))
     return found
 
 
 def smoothing_that_sees_ahead(one: Scored) -> Numbers:
     """Average precision of means over 9 rows, by how many of these come after the row."""
-    rows = BACK + AHEAD
-    return {
-        str(ahead): one.precision_of(moving_mean(one.scores, rows - ahead, ahead))
-        for ahead in range(rows + 1)
-    }
+    return {str(n): one.precision_of(moving_mean(one.scores, 8 - n, n)) for n in range(9)}
 
 
 def data_scaled_by_test_rows(one: Scored) -> Numbers:
@@ -215,7 +173,7 @@ def data_scaled_by_test_rows(one: Scored) -> Numbers:
     # The detector scales by training rows, so the test half is given their mean and deviation.
     rows = Scaling.of("z-score", train).undone(Scaling.of("z-score", test)(test))
     # Random scores do not depend on the rows; drawing them anew would only add noise.
-    blind = one.run.detector == CHANCE
+    blind = one.run.detector == "random"
     scores = one.scores if blind else one.result.detector.decision_function(rows)
     return {"training rows": one.average_precision, "test rows": one.precision_of(scores)}
 
@@ -223,17 +181,16 @@ def data_scaled_by_test_rows(one: Scored) -> Numbers:
 def epoch_chosen_on_test(one: Scored) -> Numbers:
     """Average precision when held-out rows end the training, and after 1, 3, 5, ... epochs.
 
-    The latter, a run each, train on all rows and keep the last weights. A detector without epochs
-    has no choice; of random scores five other draws are taken.
+    The latter train on all rows. For random scores these are other draws; PCA has no choice.
     """
-    chance = one.run.detector == CHANCE
+    chance = one.run.detector == "random"
     last = 5 if chance else int(one.result.detector.settings.get("epochs", 0))
     found = {}
     for k in sorted({*range(1, last, 2), last} - {0}):
-        changed = one.run.settings | ({} if chance else {"held_out": 0.0, "epochs": k})
-        seed = one.run.seed + (k if chance else 0)
-        run = replace(one.run, settings=changed, seed=seed)
-        found[str(k)] = Scored(run).average_precision
+        changed = {"seed": one.run.seed + k}
+        if not chance:
+            changed = {"settings": one.run.settings | {"held_out": 0.0, "epochs": k}}
+        found[str(k)] = Scored(replace(one.run, **changed)).average_precision
     tried = list(found.values()) or [one.average_precision]
     return {"held-out rows": one.average_precision, "last": tried[-1], "best": max(tried)} | found
 
@@ -248,15 +205,10 @@ def settings_picked_on_the_judged_series(one: Scored) -> Numbers:
     }
 
 
-# --- Averages and comparisons ---
-
-
 def kindest_average(one: Scored) -> Numbers:
-    """Point F1 (PA) at the best threshold, and the counts that it comes from."""
+    """Point F1 (PA) at the best threshold, its precision and its recall."""
     best = best_f1(labels=one.labels, scores=one.scores, adjust="point")
-    hits = best.recall * float(one.labels.sum())
-    found = {"f1": best.f1, "precision": best.precision, "recall": best.recall}
-    return found | {"hits": hits, "flagged": hits / best.precision, "anomalous": one.labels.sum()}
+    return {"f1": best.f1, "precision": best.precision, "recall": best.recall}
 
 
 def some_of_the_machines(one: Scored) -> Numbers:
@@ -271,18 +223,12 @@ def best_seed(one: Scored) -> Numbers:
 
 
 def copied_baselines(one: Scored) -> Numbers:
-    """Point F1 (PA) under the study's rules, and under those of CAD's paper (ESEC/FSE 2023).
-
-    There all training rows train, and labels are as published. LightMMoE's row is not copied.
-    """
+    """Point F1 (PA) under the study's rules, and under those of CAD's paper, which are ours."""
     scores = Scored(replace(one.run, protocol="study")).scores
     same = adjusted_f1(PROTOCOLS["study"].labels(one.series), scores)
     other = adjusted_f1(one.labels, one.scores)
     copied = same if one.run.detector == "LightMMoE" else other
     return {"same rules": same, "other rules": other, "copied": copied}
-
-
-# --- Metrics and data ---
 
 
 def a_few_long_events(one: Scored) -> Numbers:
@@ -299,22 +245,9 @@ def a_few_long_events(one: Scored) -> Numbers:
 
 
 def metric_with_a_high_floor(one: Scored) -> Numbers:
-    """Best F1 of the rows, and of affiliation: nothing but the metric differs."""
+    """Best F1 of the rows, and best affiliation F1."""
     data = {"labels": one.labels, "scores": one.scores}
     return {"rows": best_f1(**data).f1, "affiliation": metrics.best_affiliation_f1(**data).f1}
-
-
-def composite_f1(labels: Bits, scores: Floats) -> float:
-    """Best F1 of the rows' precision and the events' recall (Garg et al., TNNLS 2021: Fc1).
-
-    An event counts as found where one of its rows is flagged, rows with ``score >= threshold``.
-    """
-    cuts = np.unique(scores[np.asarray(labels, dtype=bool)])  # between two precision only falls
-    hits, false = hits_and_false(labels, scores, cuts, "left")
-    tops = np.sort([scores[start:end].max() for start, end in segments.runs(labels)])
-    recall = 1 - np.searchsorted(tops, cuts, side="left") / len(tops)
-    precision = hits / (hits + false)
-    return float(np.max(2 * precision * recall / (precision + recall)))
 
 
 def events_late_in_the_series(one: Scored) -> Numbers:

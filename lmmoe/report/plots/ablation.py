@@ -3,29 +3,16 @@
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
-from lmmoe.report.names import colour, title
+from lmmoe.report.names import title
 from lmmoe.report.plots.style import canvas, note, styled
 
 # Okabe and Ito's colours, purple in place of their pale yellow, and grey.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7A5195", "#7F7F7F")
 UNSURE = "#B0B0B0"
-FULL = {"color": "#333333", "lw": 0.8, "ls": ":"}  # where the full model stands
 PLAIN = StrMethodFormatter("{x:g}")
-SWEPT = {
-    "experts": "experts",
-    "shared": "share s of the common gate",
-    "kernels": "kernels of an expert",
-    "hidden": "hidden units of an expert",
-    "tower": "hidden units of a tower",
-    "window": "window (rows)",
-    "horizon": "forecast horizon (rows)",
-    "batch": "batch (windows)",
-    "epochs": "epochs",
-}
 
 
 @styled
@@ -49,15 +36,17 @@ def differences(table: pd.DataFrame) -> Figure:
         look = {"color": np.where(sure, groups.map(shades), UNSURE), "zorder": 3}
         ax.hlines(levels, low, high, lw=1.6, **look)
         ax.scatter(middle, levels, s=18, **look)
-        ax.axvline(neutral, **FULL)
+        ax.axvline(neutral, color="#333333", lw=0.8, ls=":")  # the full model
         ax.grid(axis="x", alpha=0.25)
         ax.tick_params(axis="y", length=0)
     left.set(xlabel="average precision: variant - full model", title="detection (right: better)")
-    left.xaxis.set_major_locator(MaxNLocator(5))
-    left.xaxis.set_major_formatter(PLAIN)
+    left.xaxis.set(major_locator=MaxNLocator(5), major_formatter=PLAIN)
     right.set(xlabel="forecast error: variant / full model", title="forecasting (left: better)")
     if right.get_xlim()[0] > 0:
-        ratio_axis(right)
+        right.set_xscale("log")
+        low, high = right.get_xlim()
+        steps = LogLocator(subs=(1, 2, 5), numticks=20) if high > 6 * low else MaxNLocator(5)
+        right.xaxis.set(major_locator=steps, minor_locator=NullLocator(), major_formatter=PLAIN)
     left.set_yticks(levels, [title(name) for name in known.index], fontsize=7.5)
     left.set_ylim(levels[-1] + 0.8, levels[0] - 2)
     for group, level in pd.Series(levels, groups).groupby(level=0).first().items():
@@ -71,50 +60,9 @@ def differences(table: pd.DataFrame) -> Figure:
     ]
     side = right.twinx()
     side.set(ylim=right.get_ylim())
-    head = "parameters   time  entities × seeds"
-    texts = [head, *behind]
+    texts = ["parameters   time  entities × seeds", *behind]
     side.set_yticks([levels[0] - 1.5, *levels], texts, fontsize=6, family="monospace")
     side.tick_params(axis="y", length=0)
-    return figure
-
-
-def ratio_axis(ax: Axes) -> None:
-    """Make the x axis logarithmic, with a few plain numbers."""
-    ax.set_xscale("log")
-    low, high = ax.get_xlim()
-    steps = LogLocator(subs=(1, 2, 5), numticks=20) if high > 6 * low else MaxNLocator(5)
-    ax.xaxis.set_major_locator(steps)
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_major_formatter(PLAIN)
-
-
-@styled
-def sweeps(table: pd.DataFrame) -> Figure:
-    """Average precision along every setting that is one number (`report.ablation.sweeps`).
-
-    Against the full model, which is the hollow dot at 0; the band is the 95 % bootstrap interval.
-    """
-    chosen = [name for name in SWEPT if name in set(table["setting"])]
-    rows, shade = -(-len(chosen) // 3), colour("LightMMoE")
-    layout = {"ncols": min(3, len(chosen)), "squeeze": False, "sharey": True}
-    figure, axes = canvas(rows, height=0.9 + 2.0 * rows, **layout)
-    for ax, name in zip(axes.flat, chosen, strict=False):
-        part = table[table["setting"] == name].astype({"value": float})
-        ax.fill_between(part["value"], part["low"], part["high"], color=shade, alpha=0.18)
-        ax.plot(part["value"], part["difference"], "o-", ms=4, color=shade)
-        own = part.loc[(part[["difference", "low", "high"]] == 0).all(axis=1), "value"]
-        ax.plot(own, 0 * own, "o", ms=6, mfc="white", color=shade)
-        ax.axhline(0, **FULL)
-        if name != "shared":
-            ax.set_xscale("log", base=2)
-            ax.xaxis.set_major_formatter(PLAIN)
-            ax.xaxis.set_minor_locator(NullLocator())
-            ax.set_xticks(part["value"])
-        ax.set_xlabel(SWEPT[name])
-    for ax in axes.flat[len(chosen) :]:
-        ax.axis("off")
-    figure.supylabel("average precision:\nvariant - full model", fontsize=9)
-    figure.suptitle("one setting at a time", fontsize=10, weight="bold", x=0.01, ha="left")
     return figure
 
 

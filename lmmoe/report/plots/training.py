@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from lmmoe.data import Series
 from lmmoe.data.series import Floats
 from lmmoe.report.names import colour, title
+from lmmoe.report.plots.ablation import COLOURS
 from lmmoe.report.plots.data import caused_by, lanes
 from lmmoe.report.plots.style import EVENT, canvas, log_scale, shade_events, styled, time_axis
 from lmmoe.training import History
@@ -81,4 +82,27 @@ def attribution(
     ax.set_yticks(range(len(series.channels)), series.channels, fontsize=6)
     ax.set(xlabel=unit, title="who causes the score (lines: the event; arrows: the named causes)")
     figure.colorbar(image, ax=ax, label="share of the row's score", shrink=0.7, pad=0.01)
+    return figure
+
+
+@styled
+def gates_over_time(
+    series: Series, shares: Floats, entropy: Floats, channel: int, event: tuple[int, int]
+) -> Figure:
+    """One channel around one event: its values, its experts' shares, and all gates' entropy.
+
+    ``shares`` ``(t, c, e)`` and ``entropy`` ``(t,)`` belong to the last rows of the test half.
+    """
+    figure, (values, parts, mean), rows, time = lanes(series, event, [channel] * 3, around=60)
+    gap = len(series.test) - len(shares)
+    values.plot(time, series.test[rows, channel], color="#37474F")
+    values.set_title("the gate of one channel over time, and the mean entropy of all gates")
+    shown = np.pad(shares[:, channel], ((gap, 0), (0, 0)))[rows].T
+    labels = [f"expert {number + 1}" for number in range(len(shown))]
+    parts.stackplot(time, shown, labels=labels, colors=COLOURS, lw=0, antialiased=False)
+    parts.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=7)
+    mean.plot(time, np.pad(entropy, (gap, 0), constant_values=np.nan)[rows], color="#37474F")
+    for ax, name in ((parts, "share"), (mean, "entropy")):
+        ax.yaxis.set_label_text(name)  # where the lanes' labels stand
+        ax.set_ylim(0, 1)
     return figure
