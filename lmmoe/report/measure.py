@@ -34,7 +34,7 @@ INTERVAL = 0.01  # seconds between two looks at the memory: shorter peaks go uns
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
-LIBRARIES = ["pandas", "scipy.stats", "sklearn.decomposition", "sklearn.ensemble", "torch"]
+LIBRARIES = ["pandas", "scipy.stats", "sklearn.decomposition", "sklearn.ensemble", "torch._dynamo"]
 
 
 def each(items: list[str], title: str, unit: str) -> Iterator[str]:

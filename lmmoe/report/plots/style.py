@@ -1,6 +1,6 @@
 """What all figures share: the style, the colours, axes that count days, shaded events."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import ParamSpec
@@ -67,21 +67,18 @@ def named_ticks(
         label.set(color=colour(name), fontweight="bold" if name == "LightMMoE" else "normal")
 
 
-def log_scale(ax: Axes, axes: str = "y", ticks: Collection[float] | None = None) -> None:
-    """Make axes, such as "xy", logarithmic with few, short labels: 0.01, 256, 10k, 1M."""
+def log_scale(ax: Axes, axis: str = "y") -> None:
+    """Make an axis logarithmic with few, short labels: 0.01, 256, 10k, 1M."""
 
     def short(value: float, _: int) -> str:
         steps = int(np.clip(np.log10(value) // 3, 0, 4)) if value >= 1e4 else 0
         return f"{value / 1000**steps:,g}{['', 'k', 'M', 'G', 'T'][steps]}"
 
-    for name in axes:
-        ax.set(**{f"{name}scale": "log"})
-        own, (low, high) = getattr(ax, f"{name}axis"), getattr(ax, f"get_{name}lim")()
-        subs = (1.0,) if high > 100 * low else (1.0, 2.0, 5.0)
-        own.set(major_locator=LogLocator(numticks=5, subs=subs), minor_locator=NullLocator())
-        if ticks is not None:
-            own.set_ticks(ticks)
-        own.set(major_formatter=FuncFormatter(short), minor_formatter=NullFormatter())
+    ax.set(**{f"{axis}scale": "log"})
+    own, (low, high) = getattr(ax, f"{axis}axis"), getattr(ax, f"get_{axis}lim")()
+    subs = (1.0,) if high > 100 * low else (1.0, 2.0, 5.0)
+    own.set(major_locator=LogLocator(numticks=5, subs=subs), minor_locator=NullLocator())
+    own.set(major_formatter=FuncFormatter(short), minor_formatter=NullFormatter())
 
 
 def time_axis(series: Series, rows: np.ndarray) -> tuple[np.ndarray, str]:
