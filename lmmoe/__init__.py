@@ -19,8 +19,8 @@ _HOMES = {
     "load": "lmmoe.data",
     "entities": "lmmoe.data",
     "detector": "lmmoe.detectors",
-    "save_detector": ("lmmoe.detectors.saving", "save"),
-    "load_detector": ("lmmoe.detectors.saving", "load"),
+    "save_detector": "lmmoe.detectors.saving:save",
+    "load_detector": "lmmoe.detectors.saving:load",
 }
 
 __all__ = [*_HOMES, "metrics"]
@@ -31,9 +31,8 @@ def __getattr__(name: str) -> object:
         return import_module("lmmoe.metrics")
     if name not in _HOMES:
         raise AttributeError(f"module 'lmmoe' has no attribute {name!r}")
-    home = _HOMES[name]
-    module, attribute = home if isinstance(home, tuple) else (home, name)
-    return getattr(import_module(module), attribute)
+    module, _, attribute = _HOMES[name].partition(":")
+    return getattr(import_module(module), attribute or name)
 
 
 def __dir__() -> list[str]:

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from lmmoe.errors import DataError
 
@@ -30,7 +31,6 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     from lmmoe.live import command as live
-    from lmmoe.report import export
 
     parser = argparse.ArgumentParser(
         prog="python -m lmmoe", description="Anomaly detection in multivariate time series."
@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         for name, meaning, *settings in arguments:
             command.add_argument(name, help=meaning, **dict(*settings))
 
+    flag = {"action": "store_true"}
     root_help = "the folder that holds the data sets (default: LMMOE_DATA, else the user's cache)"
     root = ("--root", root_help, {"metavar": "FOLDER"})
     dataset = ("dataset", "which data set", {"choices": ["smd"]})
@@ -50,11 +51,13 @@ def _parser() -> argparse.ArgumentParser:
     url = ("--url", "a mirror: the address of the folder that holds ServerMachineDataset")
     text = "download a data set and verify it; an interrupted download is continued"
     add(_fetch, text, dataset, root, only, url)
-    flag = {"action": "store_true"}
-    check = ("--check", "read every entity of the other data sets, too", flag)
+    check = ("--check", "read every entity", flag)
     add(_data, "list the data sets that are there and check them (status 1: wrong)", root, check)
     live.add(commands)
-    export.add(commands)
+    model = ("model", "a file that `fit` wrote", {"type": Path})
+    out = ("out", "the file to write (.onnx)", {"type": Path})
+    int8 = ("--int8", "with weights of 8 bits", flag)
+    add(_export, "write a fitted model as ONNX, which takes raw rows", model, out, int8)
 
     params = ("params", "a profile: a file like params/smd.yaml", {"type": Path})
     cores = ("--cores", "jobs at a time", {"type": int, "default": os.cpu_count()})
@@ -90,20 +93,31 @@ def _fetch(options: argparse.Namespace) -> None:
 
 def _data(options: argparse.Namespace) -> int:
     from lmmoe import data
-    from lmmoe.data.fetch import inventory, layouts
+    from lmmoe.data.fetch import inventory
 
     root = data.data_root(options.root)
     print(f"data root: {root}" + ("" if root.is_dir() else " (no such folder)"))
     found = {name: inventory(name, root, check=options.check) for name in data.DATASETS}
-    missing = [name for name, (lines, wrong) in found.items() if not lines and not wrong]
     for name, (lines, wrong) in found.items():
         how = ": python -m lmmoe fetch smd" if name == "smd" else ""
         told = [*lines, *(f"wrong: {problem}" for problem in wrong)] or [f"not here{how}"]
         print(f"{name:<10} " + f"\n{'':<11}".join(told))
-    if missing:
-        print("\nLayouts expected of what is not here (<root> is the data root):")
-        print(layouts(missing))
+    print("\nThe layouts expected here are those of docs/own-data.md, 'Published data sets'.")
     return int(any(wrong for _, wrong in found.values()))
+
+
+def _export(options: argparse.Namespace) -> None:
+    from lmmoe.live.model import Model, check_place
+    from lmmoe.report import export
+
+    check_place(options.out, "ONNX file", options.model)
+    made = Model.load(options.model).detector
+    with TemporaryDirectory(prefix="lmmoe-") as folder:
+        plain = Path(folder, "model.onnx") if options.int8 else options.out
+        export.write(made, plain)
+        if options.int8:
+            export.quantise(plain, options.out)
+    print(f"{options.out}: written, {options.out.stat().st_size:,} bytes")
 
 
 def _report(options: argparse.Namespace) -> int:

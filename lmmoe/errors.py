@@ -6,8 +6,8 @@ from pathlib import Path
 class DataError(ValueError):
     """Input that cannot be used.
 
-    The message names the file and, where they are known, the row (counted from 0, header lines
-    not counted) and the column (its name, or its number from 0), and then says what to do.
+    The message names the file, the row (from 0, without header lines) and the column (its name, or
+    its number from 0) where they are known, and then says what to do.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """The multi-gate mixture of experts: the network of LightMMoE, CAD and HMMoE.
 
-Read `MMoE.forward` first. Its parts follow in the order in which it uses them, then what all parts
+Read `MMoE.forward` first. Its parts follow in the order in which it uses them, then what they
 share, then variants that only ablations use. `lmmoe.mmoe_fast` computes the same faster.
 
 Axes: b batch, c channels, w window, e experts, k kernels, d hidden units, o expert output,
@@ -28,15 +28,8 @@ class MMoE(nn.Module):
 
     The idea of a gate and a tower for each channel, and of personal and shared gates, is CAD's
     ("Beyond Sharing: Conflict-Aware Multivariate Time Series Anomaly Detection", ESEC/FSE 2023).
-    The three networks differ in sizes and in what is noted at the steps of `forward`:
-
-    ========== ======= ============ ========== === ========= ======
-    network    experts kernels      hidden     out tower     shared
-    ========== ======= ============ ========== === ========= ======
-    LightMMoE  4       8            128        64  16        0.7
-    CAD        3       8            128        64  128       0
-    HMMoE      8       16, then 32  256, 128   128 32, 16    0.8
-    ========== ======= ============ ========== === ========= ======
+    The three networks differ in sizes (`lmmoe.detectors.PRESETS`) and in what is noted at the steps
+    of `forward`.
     """
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -166,10 +159,7 @@ class Layers(nn.Module):
 
 
 class SoftmaxGate(nn.Module):
-    """Softmax over experts of a linear map of the channel's window.
-
-    With a temperature, logits z become (z + bias) / tau, one bias for each expert and one tau.
-    """
+    """Softmax over experts of a linear map of the channel's window, perhaps with a temperature."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Give the shares ``(b, c, e)``, as every gate does."""
@@ -187,10 +177,10 @@ class SoftmaxGate(nn.Module):
 
 
 class Mixed(nn.Module):
-    """Weights of a channel's own gate and of the one that all share, mixed: ``(c, e, w)``.
+    """Own and common weights of the gates, mixed: ``(1 - s) W_c + s W_shared``, ``(c, e, w)``.
 
-    ``(1 - s) W_c + s W_shared`` (CAD, ESEC/FSE 2023, section 3.3); one that never counts is not
-    there. With gate "learned", s is the logistic function of a weight, and starts at ``shared``.
+    Source: CAD (ESEC/FSE 2023, section 3.3). Weights that never count are not there. With gate
+    "learned", s is the logistic function of a weight, and starts at ``shared``.
     """
 
     def forward(self) -> Tensor:
@@ -231,9 +221,9 @@ class Towers(Layers):
 class Start:
     """Draws first weights; all from one generator, so that a seed fixes them.
 
-    ``torch``: uniform within 1/sqrt(fan in), torch's own rule for linear layers and convolutions;
-    gates standard normal. ``xavier``: normal, of Xavier's deviation (Glorot & Bengio, AISTATS 2010)
-    for linear layers and gates, of Kaiming's (He et al., ICCV 2015) for convolutions; biases 0.
+    ``torch``: uniform within 1/sqrt(fan in), torch's own rule; gates standard normal. ``xavier``:
+    normal, of Xavier's deviation (Glorot & Bengio, AISTATS 2010) for linear layers and gates, of
+    Kaiming's (He et al., ICCV 2015) for convolutions; biases 0.
     """
 
     def __init__(self, rule: Literal["torch", "xavier"], generator: torch.Generator | None) -> None:
@@ -280,9 +270,8 @@ def dropped(x: Tensor, share: float, generator: torch.Generator | None) -> Tenso
 def keep_mask(x: Tensor, share: float, generator: torch.Generator | None) -> Tensor:
     """Dropout's mask for ``x``: 0 for ``share`` of the elements, 1 / (1 - share) for the rest.
 
-    Not nn.Dropout: it draws from the global stream, and a seed must be the detector's own. Each
-    64-bit draw serves four elements, 16 bits each, which makes masks several times cheaper; the
-    share is thereby rounded to a multiple of 2**-16.
+    nn.Dropout draws from the global stream, and a seed must be the detector's own. Each 64-bit draw
+    serves four elements, which is several times cheaper and rounds the share to 2**-16.
     """
     draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64, device=x.device)
     draws.random_(-(2**63), None, generator=generator)
@@ -295,8 +284,7 @@ def keep_mask(x: Tensor, share: float, generator: torch.Generator | None) -> Ten
 class BatchNorm(nn.Module):
     """Batch normalisation (Ioffe & Szegedy, ICML 2015) over axis 1 of ``(groups, n, k)``.
 
-    As torch's: population variance for the batch, sample variance in the running one, momentum 0.1.
-    torch's own wants the features on axis 1, which would cost a copy of the largest arrays.
+    As torch's own, which wants the features on axis 1: a copy of the largest arrays.
     """
 
     def __init__(self, groups: int, features: int) -> None:

@@ -1,10 +1,9 @@
 """Training steps and forecasts of the light networks, written out by hand; for speed only.
 
-The networks are so small that autograd, copies between layouts and fresh memory cost more than the
-arithmetic. Here every product writes into memory that is kept from step to step, in the layout that
-the next one reads, and all weights lie in one tensor, as do their gradients.
-
 Skip this file on a first reading: `lmmoe.mmoe` says what is computed, and tests hold both equal.
+In such small networks autograd, copies between layouts and fresh memory cost more than arithmetic.
+Here every product writes into memory that is kept from step to step, in the layout that the next
+one reads, and all weights lie in one tensor, as do their gradients.
 
 Axes: b batch, c channels, w window, e experts, k kernels, d hidden, o expert output, t tower.
 """
@@ -23,7 +22,7 @@ _below_relu = torch.ops.aten.threshold_backward.grad_input
 _below_softmax = torch.ops.aten._softmax_backward_data.default
 
 BATCH = 256  # windows at a time in `forecasts`: the fastest of 96 to 512 on one core here
-DECAYS, EPSILON = (0.9, 0.999), 1e-8  # of Adam's means, and below its root: its paper's
+DECAYS, EPSILON = (0.9, 0.999), 1e-8  # of Adam's means, and below its root (ICLR 2015)
 
 
 def suits(network: MMoE) -> bool:
@@ -46,9 +45,9 @@ def suits(network: MMoE) -> bool:
 class Descent(training.Descent):
     """`lmmoe.training.Descent` for networks that `suits` accepts: the same steps, faster.
 
-    Up to rounding, and up to the dropped shares, which are rounded to a multiple of 1/256: a byte
-    is drawn for each element. ``loss_of(forecast, target)`` maps ``(b, c)`` twice to the mean loss;
-    ``generator`` draws the dropout. The network's weights become views of one tensor.
+    Up to rounding, also of the dropped shares to a multiple of 1/256: a byte is drawn for each
+    element. ``loss_of(forecast, target)`` maps ``(b, c)`` twice to the mean loss; ``generator``
+    draws the dropout. The network's weights become views of one tensor.
     """
 
     def __init__(
@@ -82,9 +81,7 @@ class Descent(training.Descent):
         forecast = memory.forward(self.weights).requires_grad_()
         loss = self.loss_of(forecast.T, target)
         (slope,) = torch.autograd.grad(loss, forecast)
-        memory.backward(
-            self.weights, slope.unsqueeze(2).contiguous()
-        )  # else its product is one by one
+        memory.backward(self.weights, slope[:, :, None].contiguous())  # else products one by one
         self.optimiser.step()
         return loss.detach()
 
@@ -142,10 +139,9 @@ class _Weights(nn.Module):
 
 
 class _Adam:
-    """Adam (Kingma & Ba, ICLR 2015, algorithm 1) in torch's own kernel, without its class.
+    """`lmmoe.training.adam` to the bit, without torch.optim.
 
-    The numbers are those of `lmmoe.training.adam`, to the bit. But the first optimiser of
-    torch.optim that is made imports torch._dynamo: some 70 MB and more than a second.
+    That imports torch._dynamo with its first optimiser: some 70 MB and more than a second.
     """
 
     def __init__(self, weights: "_Weights", learning_rate: float, weight_decay: float) -> None:
@@ -163,11 +159,7 @@ class _Adam:
 
 
 class _Memory:
-    """What a step on ``b`` windows reads and writes.
-
-    Names say what a tensor holds last; some hold something else before, so that less memory goes
-    through the processor's caches.
-    """
+    """What a step on ``b`` windows reads and writes; names say what a tensor holds last."""
 
     def __init__(self, weights: _Weights, dropped: tuple[float, float], b: int, c: int) -> None:
         value, self.batch = weights.values, b
@@ -218,13 +210,8 @@ class _Memory:
         else:
             torch.clamp_min(maps, 0, out=self.units)
         units = self.units.flatten(1, 2)
-        torch.baddbmm(
-            value["hidden_bias"],
-            units.transpose(1, 2),
-            value["hidden"],
-            alpha=scale,
-            out=self.hidden,
-        ).relu_()
+        hidden = value["hidden_bias"], units.transpose(1, 2), value["hidden"]
+        torch.baddbmm(*hidden, alpha=scale, out=self.hidden).relu_()
         if self.drop_units:
             self.hidden.mul_(self.hidden_slope)
         torch.baddbmm(value["out_bias"], self.hidden, value["out"], alpha=scale, out=self.outputs)
@@ -278,10 +265,9 @@ class _Memory:
 
 @torch.inference_mode()
 def forecasts(network: MMoE, rows: Tensor) -> Tensor:
-    """Forecast from every window of consecutive rows ``(t, c)``: ``(t - w + 1, c)``.
+    """Forecast from every window of w or more consecutive rows ``(t, c)``: ``(t - w + 1, c)``.
 
-    Up to rounding what ``network`` itself gives in scoring mode. It must be one that `suits`
-    accepts; ``rows`` have its type and device, and at least w of them are there.
+    Up to rounding what a network that `suits` accepts itself gives in scoring mode.
     """
     weights = _Weights(network)
     # Time as the last axis in memory makes the copies quick.

@@ -11,8 +11,7 @@ import psutil
 
 def home() -> Path:
     """The project's root: the nearest folder upwards with a Snakefile, else where lmmoe lies."""
-    here = Path.cwd()
-    for folder in (here, *here.parents):
+    for folder in (Path.cwd(), *Path.cwd().parents):
         if (folder / "Snakefile").is_file() and (folder / "lmmoe").is_dir():
             return folder
     return Path(__file__).resolve().parent.parent

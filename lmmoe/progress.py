@@ -6,6 +6,7 @@ the last one, so that no bar ends up in a stored cell.
 """
 
 import os
+import sys
 from pathlib import Path
 
 from tqdm import auto, std
@@ -13,11 +14,8 @@ from tqdm import auto, std
 SECONDS_BETWEEN_LINES = 5.0
 
 
-def bar(total: int, title: str, *, unit: str, inner: bool = False) -> std.tqdm:
-    """Start a bar over ``total`` steps; use it as a context manager and call ``update``.
-
-    ``inner`` bars (batches inside epochs) vanish when they are done.
-    """
+def bar(total: int, title: str, *, unit: str) -> std.tqdm:
+    """Start a bar over ``total`` steps; use it as a context manager and call ``update``."""
     target = os.environ.get("LMMOE_PROGRESS", "")
     look = {"total": total, "desc": title, "unit": unit, "leave": False, "dynamic_ncols": True}
     if target == "off":
@@ -25,15 +23,9 @@ def bar(total: int, title: str, *, unit: str, inner: bool = False) -> std.tqdm:
     if target:
         pace = {"mininterval": SECONDS_BETWEEN_LINES, "maxinterval": 2 * SECONDS_BETWEEN_LINES}
         return std.tqdm(**look, **pace, file=_Lines(Path(target)), ascii=True, position=0)
-    if auto.tqdm is not std.tqdm and _in_notebook():
+    if auto.tqdm is not std.tqdm and "ipykernel" in sys.modules:  # a notebook
         return auto.tqdm(**look)
-    return std.tqdm(**look, position=int(inner), disable=None)  # None: silent unless a terminal
-
-
-def _in_notebook() -> bool:
-    import sys
-
-    return "ipykernel" in sys.modules
+    return std.tqdm(**look, position=0, disable=None)  # None: silent unless a terminal
 
 
 class _Lines:

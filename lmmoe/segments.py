@@ -5,10 +5,7 @@ import numpy.typing as npt
 
 
 def segments(bits: npt.ArrayLike) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Give every maximal run of 1 in a 0/1 vector ``(t,)``: first rows and rows after the last.
-
-    Two ``(n,)`` arrays; the second excludes its row, as a slice does.
-    """
+    """Give all runs of 1 in a 0/1 vector ``(t,)``: first rows and rows after the last, ``(n,)``."""
     edges = np.flatnonzero(np.diff(np.asarray(bits, dtype=np.int8), prepend=0, append=0))
     return edges[::2], edges[1::2]
 

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lmmoe import progress
 
+Plan = Any  # what has the settings and attributes of `lmmoe.detectors.neural.Neural`
 BATCH = 1024  # windows at a time where nothing is learned: the fastest of 256 to 4096 here
 
 
@@ -23,20 +24,6 @@ class History:
     training: list[float] = field(default_factory=list)  # running mean, dropout on
     held_out: list[float] = field(default_factory=list)  # empty without held-out rows
     best_epoch: int = 0  # the epoch whose weights were kept, counted from 1
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Which windows of the rows make an example, and how long to train on them."""
-
-    window: int
-    epochs: int
-    batch: int
-    patience: int  # epochs without a lower loss before training ends
-    horizon: int = 1  # the target is so many rows after the window; 0: the window's last row
-    stride: int = 1  # rows from one window to the next
-    watch: Literal["held out", "training"] = "held out"  # whose loss patience is about
-    most: int | None = None  # learn from so many windows, drawn once; None: from all
 
 
 class Learner(Protocol):
@@ -55,10 +42,9 @@ class Learner(Protocol):
 
 
 class Descent:
-    """The usual learner: one loss, one optimiser; perhaps a clipped gradient and a schedule.
+    """The usual learner: one loss, one optimiser; perhaps a schedule and a highest norm (``clip``).
 
-    ``loss_of(windows, target)`` gives the mean loss; ``clip`` is the highest norm of the gradient;
-    ``schedule`` is stepped after each epoch, with the training loss if it looks for a plateau.
+    ``loss_of(windows, target)`` gives the mean loss; ``schedule`` is stepped after each epoch.
     """
 
     def __init__(
@@ -129,13 +115,7 @@ def examples(rows: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
 
 
 def fit(
-    learner: Learner,
-    rows: Tensor,
-    held_out: Tensor | None,
-    plan: Plan,
-    *,
-    generator: torch.Generator,
-    title: str,
+    learner: Learner, rows: Tensor, held_out: Tensor | None, plan: Plan, generator: torch.Generator
 ) -> History:
     """Train on the windows of ``rows`` ``(t, c)``, or ``plan.most`` of them, in random order.
 
@@ -150,18 +130,13 @@ def fit(
     pool = torch.arange(len(inputs), device=device)
     if plan.most is not None and plan.most < len(pool):
         pool = torch.randperm(len(pool), generator=generator, device=device)[: plan.most]
-    with progress.bar(plan.epochs, title, unit="epoch") as bar:
+    with progress.bar(plan.epochs, plan.name, unit="epoch") as bar:
         for epoch in range(1, plan.epochs + 1):
             learner.network.train()
             order = pool[torch.randperm(len(pool), generator=generator, device=device)]
-            batches, total = order.split(plan.batch), torch.zeros((), device=device)
-            with progress.bar(len(batches), f"epoch {epoch}", unit="batch", inner=True) as inner:
-                for number, chosen in enumerate(batches, start=1):
-                    total += learner.step(inputs[chosen], targets[chosen]) * len(chosen)
-                    if number % 50 == 0:  # reading a loss waits for the device
-                        mean = float(total) / (number * plan.batch)
-                        inner.set_postfix(loss=f"{mean:.4g}", refresh=False)
-                    inner.update()
+            total = torch.zeros((), device=device)
+            for chosen in order.split(plan.batch):
+                total += learner.step(inputs[chosen], targets[chosen]) * len(chosen)
             loss = float(total) / len(order)
             if not math.isfinite(loss):
                 raise RuntimeError(f"training diverged in epoch {epoch}: lower learning_rate")
@@ -170,8 +145,7 @@ def fit(
                 history.held_out.append(mean_loss(learner, held_out, plan))
             if not watched or watched[-1] < min(watched[:-1], default=math.inf):
                 history.best_epoch = epoch
-                # Unwatched, too: an epoch's end may put another network in this one's place.
-                best = copy.deepcopy(learner.network) if watched else learner.network
+                best = copy.deepcopy(learner.network)  # an epoch's end may change it
             learner.end_epoch(loss)
             bar.set_postfix(loss=f"{loss:.4g}")
             bar.update()

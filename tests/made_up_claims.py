@@ -14,8 +14,8 @@ from lmmoe.report import study as studies
 LOW = ("machine-1-1", "machine-2-1", "machine-3-1")
 HIGH = ("machine-1-2", "machine-2-2", "machine-3-2")
 ALL = (*LOW, *HIGH)
-COLUMNS = {theirs: ours for ours, theirs in claims.SCORES.values()}
-# Averages of point_f1, event_log_f1, event_squeeze_f1 as printed in the slides; LightMMoE's groups.
+COLUMNS = list(claims.SCORES.values())
+# Averages of Point F1, Event F1 log and squeeze as printed in the slides; LightMMoE's groups.
 AVERAGES = {
     "MTSExample": (93.7, 76.7, 66.4),
     "HMMoE": (93.4, 76.0, 66.0),
@@ -27,7 +27,7 @@ LIGHT = {"machine-1": 89.36, "machine-2": 97.8, "machine-3": 93.07}  # mean 93.4
 
 
 def theirs(name, machine):
-    """What the made-up study's run gave, in percent: point_f1, event_log_f1, event_squeeze_f1."""
+    """What the made-up study's run gave, in percent: Point F1, Event F1 log and squeeze."""
     step = -1 if machine in LOW else 1
     if name == "LightMMoE":
         return LIGHT[machine.rpartition("-")[0]] + step, 75.42 + step, 64.67 + step
@@ -37,16 +37,16 @@ def theirs(name, machine):
 def study():
     """A table as `lmmoe.report.study.results` gives it, in percent."""
     index = pd.MultiIndex.from_product(
-        [["LightMMoE", *AVERAGES], ALL], names=["detector", "machine"]
+        [["LightMMoE", *AVERAGES], ALL], names=["detector", "entity"]
     )
     lines = [(point, point, point, *events) for point, *events in (theirs(*one) for one in index)]
-    return pd.DataFrame(lines, index=index, columns=list(COLUMNS))
+    return pd.DataFrame(lines, index=index, columns=COLUMNS)
 
 
 def run(detector, entity, value, *, seed=0, settings="{}", **others):
     """A run under the protocol of the study; ``value`` in percent for every score."""
     identity = {"dataset": "smd", "entity": entity, "detector": detector, "protocol": "study"}
-    scores = dict.fromkeys(COLUMNS.values(), value / 100)
+    scores = dict.fromkeys(COLUMNS, value / 100)
     return identity | {"seed": seed, "settings": settings} | scores | others
 
 
@@ -74,7 +74,7 @@ class Judged:
     """The audit of some runs; a claim is judged when asked for."""
 
     def __init__(self, *groups, **others):
-        self.evidence = claims.Evidence(frame(*groups), **others)
+        self.evidence = claims.Evidence(rows=frame(*groups), **others)
 
     def __call__(self, *names):
         """The verdicts."""

@@ -55,9 +55,6 @@ class Demanding(Norm):
 class NoFit:
     decision_function = Norm.decision_function
 
-class NoScores:
-    fit = Norm.fit
-
 norm = Norm()
 """
 
@@ -100,16 +97,6 @@ def test_only_a_class_that_takes_a_seed_is_seeded():
     assert (imported(ECOD).seeded, imported(FOREST).seeded) == (False, True)
     assert PROTOCOLS["study"].detector(ECOD).held_out == 0.0
     assert detectors.entry(ECOD) == (imported(ECOD), {}) and not imported(ECOD).savable
-    first, second = (make(FOREST, seed=seed).fit(TRAIN) for seed in (0, 1))
-    assert not np.array_equal(first.decision_function(TEST), second.decision_function(TEST))
-
-
-def test_pyods_own_scores_come_out():
-    from pyod.models.knn import KNN as Theirs
-
-    theirs = Theirs(n_neighbors=3).fit(Z_SCORES[:180])
-    expected = theirs.decision_function(SCALED)
-    assert np.array_equal(make(KNN, n_neighbors=3).fit(TRAIN).decision_function(TEST), expected)
 
 
 # --- what a result depends on ---
@@ -137,7 +124,6 @@ def test_a_path_to_nothing_is_told():
         ("foreign_broken.X", "cannot be imported (No module named 'foreign_absent')"),
         ("foreign_made_up.norm", "module 'foreign_made_up' has no class 'norm'"),
         ("foreign_made_up.NoFit", "is no detector: it has no method 'fit'"),
-        ("foreign_made_up.NoScores", "is no detector: it has no method 'decision_function'"),
         ("..x", "'.' cannot be imported"),
     ]:
         with told(ValueError, path, message):
@@ -145,15 +131,14 @@ def test_a_path_to_nothing_is_told():
 
 
 def test_a_bad_setting_is_told_before_any_row_is_seen():
-    for name, values, message in [
-        ("Norm", {"scales": 2}, "has no setting 'scales': it has seed, contamination, held_out"),
-        ("Norm", {"random_state": 2}, "no setting 'random_state'"),
+    for name, values, *message in [
+        ("Norm", {"scales": 2}, "refuses its settings (", "unexpected keyword argument 'scales'"),
+        ("Norm", {"random_state": 2}, "multiple values for keyword argument 'random_state'"),
         ("Norm", {"scale": -1}, "refuses its settings (scale must be above 0)"),
-        ("Norm", {"scale": "x"}, "refuses its settings ('>' not supported"),
-        ("Norm", {"held_out": 1.0}, "held_out=1.0: expected less than 1"),
+        ("Norm", {"held_out": 1.0}, "held_out=1.0: Input should be less than 1"),
         ("Demanding", {}, "refuses its settings (Demanding.__init__() missing 1 required"),
     ]:
-        with told(ValueError, message):
+        with told(ValueError, *message):
             made_up(name, **values)
 
 

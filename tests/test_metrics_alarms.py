@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import genpareto
 from sklearn.metrics import ndcg_score
 
-from lmmoe.metrics import alarm_budget, alarms, diagnosis, pot, quantile
+from lmmoe.metrics import affiliation, alarm_budget, alarms, best_f1, diagnosis, pot, quantile, vus
 from lmmoe.metrics.thresholds import fit_pareto
 
 FAST = settings(max_examples=60, deadline=None)
@@ -36,21 +36,6 @@ def test_alarms_by_hand():
     unknown = alarms(labels=labels, scores=scores, threshold=0.5)
     assert math.isnan(unknown.false_alarms_per_day) and unknown.f1 == found.f1
     assert alarms(labels=[0, 1], scores=[1, 2], threshold=2).recall == 0  # at it is not above it
-
-
-def test_which_alarms_are_false():
-    for event, flagged, false in [
-        ([50], [1, 11], 1),  # nine rows between
-        ([50], [1, 12], 2),  # ten
-        ([5], [3, 8], 0),  # it reaches over the event, though it does not find it
-        ([5, 6], [4], 1),
-        ([5, 6], [7], 1),
-        ([5, 6], [4, 5], 0),
-    ]:
-        given = {"labels": bits(60, *event), "scores": bits(60, *flagged), "rows_per_day": 60}
-        found = alarms(**given, threshold=0)
-        assert found.false_alarms_per_day == false
-        assert found.events_found == bool(set(event) & set(flagged))
 
 
 @FAST
@@ -186,10 +171,18 @@ def test_what_is_odd_is_refused():
     two = {"labels": [0, 1], "scores": [0, 1]}
     one = {"blame": [[1, 2]], "causes": [(0,)], "percent": 100}
     for function, options, message in [
+        (best_f1, two | {"adjust": "pa"}, "adjust='pa': use None or one of point, raw, log, squee"),
+        (best_f1, two | {"adjust": "point", "delay": 0}, "delay=0: a whole number of rows from 1"),
+        (best_f1, two | {"adjust": "point", "delay": math.nan}, "delay=nan: a whole number"),
+        (best_f1, two | {"delay": 3}, "delay is a kind of point adjustment: give adjust too"),
+        (vus, two | {"window": -1}, "window=-1: a whole number of rows from 0 on is needed"),
+        (vus, two | {"window": 2.5}, "window=2.5: a whole number of rows from 0 on is needed"),
+        (vus, two | {"window": math.inf}, "window=inf: a whole number of rows from 0 on is needed"),
+        (affiliation, {"labels": [0, 1], "alarms": [0, 0.5]}, "alarm 0.5 at row 1 is neither 0"),
         (alarms, two | {"threshold": math.nan}, "threshold=nan: a number is needed"),
         (alarms, two | {"threshold": 0, "rows_per_day": 0}, "rows_per_day=0: None or a number"),
         (quantile, {"calibration": [1], "share": 1.1}, "share=1.1: it must be from 0 to 1"),
-        (quantile, {"calibration": [], "share": 0.9}, r"calibration of shape \(0,\)"),
+        (quantile, {"calibration": [], "share": 0.9}, r"calibration scores of shape \(0,\)"),
         (alarm_budget, {"calibration": [1, math.nan], "rows_per_day": 9}, "score nan at row 1"),
         (alarm_budget, {"calibration": [1], "rows_per_day": math.inf}, "rows_per_day=inf: a"),
         (pot, {"calibration": [1], "q": math.nan}, "q=nan: both must be above 0 and below 1"),

@@ -72,33 +72,25 @@ def test_weights_follow_the_generator_alone():
 def test_the_rules_of_first_weights():
     light = {"channels": 38, "window": 16, "experts": 4, "kernels": [8], "hidden": [128]}
     light |= {"out": 64, "tower": [16], "shared": 0.7, "generator": seeded(0)}
-    net = MMoE(**light)
-    inner, outer = zip(net.experts.layers.weights, net.experts.layers.biases, strict=True)
-    pairs = [(net.experts.conv, 16), (net.experts.conv_bias, 16)]
-    pairs += [(each, 38 * 8) for each in inner] + [(each, 128) for each in outer]
-    series = MMoE(**light, expert="series").experts
-    pairs += [(series.along_time, 3), (series.along_channels, 3), (series.bias, 3)]
-    pairs += [(MMoE(**light | {"tower": []}).towers.weight, 64)]
+    net, series = MMoE(**light), MMoE(**light | {"expert": "series", "tower": []})
+    pairs = [(net.experts.conv, 16), (net.experts.conv_bias, 16), (series.towers.weight, 64)]
+    pairs += [(net.experts.layers.weights[0], 38 * 8), (net.experts.layers.biases[1], 128)]
+    pairs += [(series.experts.along_time, 3), (series.experts.along_channels, 3)]
     for values, fan_in in pairs:  # uniform
         assert 0.8 * fan_in**-0.5 < values.abs().max() <= fan_in**-0.5
     assert net.gate.weights.own.std().item() == pytest.approx(1, rel=0.2)
     deep = {"kernels": [16, 32], "hidden": [256, 128], "out": 128, "tower": [32, 16], "window": 20}
     net = MMoE(**light | deep | {"experts": 8, "init": "xavier"})
-    experts, towers, gate = net.experts, net.towers, net.gate.weights
     for weights, variance in (
-        (experts.conv, 2 / 20),
-        (experts.deeper[0], 2 / 16),
-        (experts.layers.weights[0], 2 / (38 * 32 + 256)),
-        (experts.layers.weights[1], 2 / (256 + 128)),
-        (towers.weights[2], 2 / (16 + 1)),
-        (gate.own, 2 / (20 + 8)),
-        (gate.common, 2 / (20 + 8)),
+        (net.experts.conv, 2 / 20),
+        (net.experts.deeper[0], 2 / 16),
+        (net.experts.layers.weights[0], 2 / (38 * 32 + 256)),
+        (net.towers.weights[2], 2 / (16 + 1)),
+        (net.gate.weights.own, 2 / (20 + 8)),
     ):
         spread = 4 / math.sqrt(weights.numel())
         assert weights.std().item() == pytest.approx(math.sqrt(variance), rel=spread)
-        assert abs(weights.mean().item()) < spread * math.sqrt(variance)
-    biases = (experts.conv_bias, *experts.deeper_biases, *experts.layers.biases, *towers.biases)
-    assert all((bias == 0).all() for bias in biases)
+    assert not any(bias.any() for bias in (net.experts.conv_bias, *net.towers.biases))
 
 
 # --- dropout (batch norm: `test_benchmarks`, against torch's own modules) ---
@@ -148,7 +140,6 @@ def test_kept_and_split_by_hand():
         ([0.125, 0.5, 0.1875, 0.1875], [0, 1, 2, 3]),  # at 0.5 / 4 it stays, at 2 / 4 it is one
         ([0.625, 0.125, 0.125, 0.125], [0, 1, 2, 3, 0]),  # above, it is split
         ([0.9, 0.1], [0]),  # of two none is split: more than 2 / 2 cannot be
-        ([0.2] + [0.8 / 15] * 15, list(range(16))),  # 16 are the most
         ([0.2, 0.2] + [0.6 / 13] * 13, [*range(15), 0]),  # room for one of two
         ([0.12] * 5 + [0.4 / 15] * 15, list(range(20))),  # who starts with 20 keeps them
         ([float("nan")] * 3, [0, 1, 2]),  # training then says that it diverged
@@ -158,9 +149,11 @@ def test_kept_and_split_by_hand():
 
 def test_kept_experts_are_bit_equal_and_split_ones_near():
     for changes in [{}, DEEP | {"temperature": True, "gate": "learned"}]:
-        net, made = network(experts=4, **changes), network(seed=5, experts=3, **changes)
-        made.load_state_dict(mixture.resized(net.state_dict(), [1, 3, 1], seeded()))
-        before, after = net.experts(inputs()), made.experts(inputs())
+        made = network(experts=4, **changes)
+        before = made.experts(inputs()).detach()
+        mixture.resize(made, [1, 3, 1], seeded())
+        after = made.experts(inputs()).detach()
+        assert made(inputs()).shape == (4, 4)
         assert torch.equal(after[:2], before[[1, 3]]) and not torch.equal(after[2], before[1])
         assert (after[2] - before[1]).abs().max() < 0.2 * before[1].abs().max()
 

@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import naive_mmoe
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -165,18 +164,3 @@ def test_forecasts_are_the_definitions(shape, widths, shared, count, size):
         found = mmoe_fast.forecasts(made, rows)
     expected = naive_mmoe.plainly(made, training.windows(rows, window))
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.parametrize("name", ["LightMMoE", "CAD", "CAD-FSE23"])
-def test_scores_and_forecasts_of_detectors_are_the_networks(name):
-    made = make(name).fit(waves(300))
-    test, first = waves(700, seed=1), made.window + made.horizon - 1
-    scaled = torch.from_numpy(made._scaling(test).astype(np.float32))
-    with torch.inference_mode():
-        expected = made.network(training.windows(scaled[: 700 - made.horizon], made.window))
-    errors = (expected - scaled[first:]).double().square().numpy()
-    # Errors of small residuals of large forecasts carry the rounding of these.
-    np.testing.assert_allclose(made.channel_scores(test)[first:], errors, rtol=1e-3, atol=1e-5)
-    means, raw = errors.mean(axis=1), made._scaling.undone(expected.double().numpy())
-    np.testing.assert_allclose(made.decision_function(test)[first:], means, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(made.forecasts(test), raw, rtol=1e-5, atol=1e-5)

@@ -10,7 +10,7 @@ from lmmoe import data
 from lmmoe.data import Series
 from lmmoe.metrics import best_f1
 from lmmoe.report.experiment import PROTOCOLS, widened
-from lmmoe.report.others import study_results
+from lmmoe.report.study import METRICS, results
 from lmmoe.segments import runs
 
 OURS, STUDY = PROTOCOLS["ours"], PROTOCOLS["study"]
@@ -101,7 +101,7 @@ def machines():
 
 
 def _expected(machine):
-    return study_results().loc[("MTSExample", machine)].to_dict()
+    return results().loc[("MTSExample", machine), METRICS].to_dict()
 
 
 def test_every_machine_as_in_the_study(machines):

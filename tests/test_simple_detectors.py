@@ -11,13 +11,12 @@ from small import make, waves
 
 from lmmoe import data
 from lmmoe.detectors.base import BLOCK, blocks
-from lmmoe.detectors.linear import principal
-from lmmoe.detectors.outliers import expected_depth
+from lmmoe.detectors.classical import expected_depth, principal
 from lmmoe.detectors.scaling import Scaling, ewma, moving_average
 from lmmoe.errors import DataError
 from lmmoe.metrics import best_f1
 from lmmoe.report.experiment import PROTOCOLS
-from lmmoe.report.others import study_results
+from lmmoe.report.study import results
 
 TRAIN, TEST = waves(150, channels=3), waves(60, channels=3, seed=1)
 LEARNED = (TRAIN - TRAIN.mean(axis=0))[:135] / TRAIN.std(axis=0)
@@ -103,8 +102,6 @@ def test_random_scores_are_their_own_for_each_seed_and_series():
     made = make("random", seed=7).fit(TRAIN)
     scores, shares = made.decision_function(TEST), made.channel_scores(TEST)
     assert 0 <= scores.min() and scores.max() < 1 and abs(scores.mean() - 0.5) < 0.1
-    other = make("random", seed=7).fit(TRAIN + 1)
-    assert np.array_equal(scores, other.decision_function(TEST))  # not what it was fitted on
     assert not np.isin(scores, made.decision_function(TEST + 1)).any()
     assert not np.isin(scores, made.decision_scores_).any()
     assert np.ptp(shares, axis=1).tolist() == [0] * 60
@@ -114,25 +111,19 @@ def test_random_scores_are_their_own_for_each_seed_and_series():
 def test_forecasts_without_a_model_are_those_of_a_loop():
     for name, window in [("last value", 1), ("moving average", 16)]:
         found = make(name).fit(TRAIN).decision_function(TEST)
-        expected = [
-            ((SCALED[t] - SCALED[t - window : t].sum(axis=0) / window) ** 2).mean()
-            for t in range(window, 60)
-        ]
-        assert found[window:] == pytest.approx(np.array(expected), rel=1e-10)
+        means = [SCALED[t - window : t].sum(axis=0) / window for t in range(window, 60)]
+        expected = ((SCALED[window:] - means) ** 2).mean(axis=1)
+        assert found[window:] == pytest.approx(expected, rel=1e-10)
 
 
 # --- neighbours, centres ---
 
 
 def test_nearest_neighbours_by_hand():
-    corners = [[-1, -1], [1, 1], [-1, 1], [1, -1]]  # mean 0, deviation 1
-    made = make("1-NN", held_out=0.0).fit(corners)
-    assert made.decision_function([[4, 5], [1, -1], [0, 3]]) == pytest.approx([5, 0, 5**0.5])
-    assert made.channel_scores([[4, 5]]).tolist() == [[9, 16]]
-    assert made.parameters == 8
     made = make("1-NN", neighbours=2, held_out=0.0).fit(PLAIN)
     assert made.decision_function([[3], [0], [1]]).tolist() == [3, 1, 1]
     assert made.channel_scores([[3], [0]]).tolist() == [[10], [1]]  # (4 + 16) / 2
+    assert made.parameters == 2
 
 
 @settings(max_examples=30, deadline=None)
@@ -175,10 +166,7 @@ def test_pca_by_hand():
     # The main direction is (1, 1, 0): (3, 1, .) is rebuilt as (2, 2, .), the constant not at all.
     made = make("PCA z-score", held_out=0.0).fit([[-1, -1, 7], [1, 1, 7]])
     assert made.channel_scores([[3, 1, 12]]) == pytest.approx(np.array([[1, 1, 5]]))
-    assert made.decision_function([[3, 1, 12], [2, 2, 7]]) == pytest.approx([5, 0], abs=1e-12)
-    made.score = "mean"
-    assert made.decision_function([[3, 1, 12]]) == pytest.approx([27 / 3])
-    assert made.parameters == 3 + 3
+    assert made.decision_function([[3, 1, 12]]) == pytest.approx([5]) and made.parameters == 6
 
 
 def test_there_is_always_something_that_the_directions_do_not_rebuild():
@@ -209,12 +197,6 @@ def test_pca_is_scikit_learns():
         assert made.channel_scores(TEST)[window - 1 :] == pytest.approx(errors, abs=1e-10)
         scores = ((errors**2) if window == 1 else errors).mean(axis=1)
         assert made.decision_function(TEST)[window - 1 :] == pytest.approx(scores, abs=1e-10)
-
-
-def test_the_smoothed_score_is_the_plain_one_smoothed_from_its_first_row_on():
-    plain = make("PCA windows").fit(TRAIN).decision_function(TEST)
-    found = make("PCA windows EWMA").fit(TRAIN).decision_function(TEST)
-    assert found[15:] == pytest.approx(ewma(plain[15:, None], 0.2).ravel())
 
 
 def test_ridge_is_scikit_learns():
@@ -286,6 +268,6 @@ def test_smart_equals_the_studys_own_results():
         series, study = data.load("smd", machine), PROTOCOLS["study"]
         made = study.detector("SmartSimpleAD").fit(study.train(series))
         scored = {"labels": study.labels(series), "scores": made.decision_function(series.test)}
-        theirs = study_results().loc[("SmartSimpleAD", machine)]
+        theirs = results().loc[("SmartSimpleAD", machine)]
         for adjust, name in (("point", "point_f1_pa"), ("log", "event_f1_pa_log")):
             assert best_f1(**scored, adjust=adjust).f1 == pytest.approx(theirs[name], abs=1e-9)

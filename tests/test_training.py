@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,9 +10,11 @@ from naive_mmoe import seeded
 from torch import nn
 
 from lmmoe import training
-from lmmoe.training import Descent, Plan
+from lmmoe.training import Descent
 
 ONE = {"window": 2, "batch": 100}  # one step an epoch
+PLAN = {"window": 2, "epochs": 1, "batch": 4, "patience": 3, "horizon": 1, "stride": 1}
+PLAN |= {"watch": "held out", "most": None, "name": "test"}
 
 
 class Level(nn.Module):
@@ -49,11 +52,11 @@ class Noted(Descent):
 
 
 def plan(**changes):
-    return Plan(**({"window": 2, "epochs": 1, "batch": 4, "patience": 3} | changes))
+    return SimpleNamespace(**(PLAN | changes))
 
 
 def fit(made, rows, held_out=None, *, seed=0, **changes):
-    return training.fit(made, rows, held_out, plan(**changes), generator=seeded(seed), title="test")
+    return training.fit(made, rows, held_out, plan(**changes), seeded(seed))
 
 
 def numbered(rows):
@@ -156,11 +159,10 @@ def test_training_stops_and_the_best_weights_come_back():
 
 def test_without_held_out_rows_all_epochs_run_and_the_last_weights_stay():
     made = Noted()
-    network = made.network
     history = fit(made, constant(1.0), **ONE, epochs=5, patience=1)
     assert len(history.training) == history.best_epoch == 5 and history.held_out == []
-    assert made.network is network and not network.training
-    assert network.value.item() == pytest.approx(0.5, abs=0.02)
+    assert not made.network.training
+    assert made.network.value.item() == pytest.approx(0.5, abs=0.02)
     made = Noted()
     assert fit(made, constant(1.0), constant(1.0), epochs=0) == training.History()
     assert made.network.value.item() == 0
@@ -185,29 +187,18 @@ def test_divergence_is_an_error():
         fit(Noted(), constant(1.0), constant(math.nan), epochs=2)
 
 
-class Replaced(Noted):
-    """Puts another network in its network's place after each epoch."""
+class Changed(Noted):
+    """Changes its network after each epoch."""
 
     def end_epoch(self, loss):
         super().end_epoch(loss)
-        self.network = Level(100.0 * len(self.ends))
-        self.loss = partial(squared, self.network)
+        self.network.value.data.fill_(100.0 * len(self.ends))
 
 
 def test_the_network_of_the_best_epoch_is_kept_as_it_was_then():
-    # Epoch 1 ends near 0.1, epochs 2 and 3 with what the learner put there: 100 and 200.
+    # Epoch 1 ends near 0.1, epochs 2 and 3 near what the learner put there: 100 and 200.
     for held_out, expected, best in ((None, 200.0, 3), (constant(0.0), 0.1, 1)):
-        made = Replaced()
+        made = Changed()
         history = fit(made, constant(1.0), held_out, **ONE, epochs=3)
-        assert made.network.value.item() == pytest.approx(expected, rel=1e-3)
+        assert made.network.value.item() == pytest.approx(expected, rel=1e-2)
         assert history.best_epoch == best
-
-
-def test_a_schedule_is_stepped_after_each_epoch():
-    optimiser = torch.optim.SGD(Level().parameters(), lr=0.5)
-    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.8, patience=3)
-    made, rates = Descent(None, None, optimiser, schedule=plateau), []
-    for loss in (5.0, 4.0, 4.0, 4.0, 4.0, 4.0, 3.0):  # the fourth without gain lowers it
-        made.end_epoch(loss)
-        rates.append(optimiser.param_groups[0]["lr"])
-    assert rates == pytest.approx([0.5] * 5 + [0.4] * 2)

@@ -7,7 +7,6 @@ Every reader is a module beside this one with two functions:
 - ``read(parts, *, dataset, entity, **reading) -> Series``: one of them from its files.
 """
 
-import inspect
 import os
 import re
 from collections.abc import Mapping
@@ -50,11 +49,9 @@ def load(name: str, entity: str, root: str | Path | None = None, **reading: obje
     check_options(name, reading)
     found = _find(name, root)
     if entity not in found:
-        raise DataError(
-            f"no entity {entity!r} of {name!r} here",
-            file=data_root(root) if name in DATASETS else None,
-            hint=f"Present: {', '.join(found)}" if found else missing_hint(name),
-        )
+        place = data_root(root) if name in DATASETS else None
+        hint = f"Present: {', '.join(found)}" if found else missing_hint(name)
+        raise DataError(f"no entity {entity!r} of {name!r} here", file=place, hint=hint)
     dataset = name if name in DATASETS else Path(name).expanduser().resolve().name
     return reader(name).read(found[entity], dataset=dataset, entity=entity, **reading)
 
@@ -74,23 +71,18 @@ def files(name: str, entity: str, root: str | Path | None = None) -> list[Path]:
 
 def missing_hint(name: str) -> str:
     """What to do where a data set is not there."""
-    if name == "smd":
-        return "Run 'python -m lmmoe fetch smd', or set LMMOE_DATA to the folder that holds it"
     if name not in DATASETS:
         return "The folder holds none of the layouts that lmmoe.data.own describes"
-    return "Set LMMOE_DATA to the folder that holds it; 'python -m lmmoe data' lists layouts"
+    fetch = "Run 'python -m lmmoe fetch smd', or set" if name == "smd" else "Set"
+    return f"{fetch} LMMOE_DATA to the folder that holds it, as docs/own-data.md describes"
 
 
 def check_options(name: str, given: Mapping[str, object]) -> None:
     """Raise `DataError` for an option that the reader of a data set does not have."""
-    parameters = inspect.signature(reader(name).read).parameters
-    known = [key for key in parameters if key not in ("parts", "dataset", "entity")]
-    unknown = [key for key in given if key not in known]
-    if unknown:
-        raise DataError(
-            f"no option {unknown[0]!r} for reading {name!r}",
-            hint=f"Options: {', '.join(known)}" if known else "This data set has no options",
-        )
+    known = reader(name).read.__kwdefaults__ or {}
+    for option in sorted(given.keys() - known.keys()):
+        hint = f"Options: {', '.join(known)}" if known else "This data set has no options"
+        raise DataError(f"no option {option!r} for reading {name!r}", hint=hint)
 
 
 def reader(name: str) -> ModuleType:
@@ -101,11 +93,11 @@ def reader(name: str) -> ModuleType:
 def _find(name: str, root: str | Path | None) -> dict[str, dict[str, Path]]:
     """The present entities in natural order, and the files of each."""
     if name not in DATASETS and not Path(name).expanduser().is_dir():
-        raise DataError(
-            f"{name!r} is neither a known data set nor a folder",
-            hint=f"Known: {', '.join(DATASETS)}; or give the path of a folder with your own data",
-        )
+        hint = f"Known: {', '.join(DATASETS)}; or give the path of a folder with your own data"
+        raise DataError(f"{name!r} is neither a known data set nor a folder", hint=hint)
     found = reader(name).find(name, data_root(root))
-    parts = {entity: re.split(r"(\d+)", entity) for entity in found}  # each second one a number
-    order = {e: [int(p) if i % 2 else p for i, p in enumerate(parts[e])] for e in found}
-    return {entity: found[entity] for entity in sorted(found, key=order.get)}
+
+    def natural(entity: str) -> str:
+        return re.sub(r"\d+", lambda number: number[0].zfill(20), entity)
+
+    return {entity: found[entity] for entity in sorted(found, key=natural)}

@@ -2,8 +2,7 @@
 
 ASD is the Application Server Dataset (Li et al., KDD 2021): ``<root>/ASD/<entity>/`` with
 ``train.npy`` and ``test.npy`` ``(rows, channels)`` and ``test_label.npy`` ``(rows,)``, one row per
-5 minutes. Collections kept for EasyTSAD look alike: there ``train_label.npy`` may lie beside them,
-and an array ``(rows,)`` is one channel. `lmmoe.data.own` reads those.
+5 minutes.
 
 PSM, Pooled Server Metrics (Abdulaal et al., KDD 2021): ``<root>/PSM/`` with ``train.csv``,
 ``test.csv`` and ``test_label.csv``, each with a header line and the time in minutes as its first
@@ -43,12 +42,11 @@ def find(name: str, root: Path) -> dict[str, dict[str, Path]]:
         files = {"train": "train.csv", "test": "test.csv", "labels": "test_label.csv"}
         parts = {part: reading.find(root / "PSM" / file) for part, file in files.items()}
         return {name: parts} if parts["train"].is_file() else {}
-    parts = {}
-    for half, stem in (("train", "SWaT_Dataset_Normal"), ("test", "SWaT_Dataset_Attack")):
-        versions = (root / "SWaT").glob(f"{stem}*.csv*")
-        if readable := [path for path in versions if path.suffix in (".csv", *reading.OPENERS)]:
-            parts[half] = max(readable)
-    return {name: parts} if len(parts) == 2 else {}
+    normal, attack = (
+        sorted((root / "SWaT").glob(f"SWaT_Dataset_{kind}_v?.csv*"))
+        for kind in ("Normal", "Attack")
+    )
+    return {name: {"train": normal[-1], "test": attack[-1]}} if normal and attack else {}
 
 
 def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
@@ -73,11 +71,11 @@ def _psm_half(path: Path) -> Table:
 
 
 def _swat_half(path: Path) -> Table:
-    first = [[cell.strip() for cell in row] for row in reading.first_rows(path, HEADER_WITHIN)]
-    above = next((number for number, row in enumerate(first) if SWAT_TIME in row), None)
-    if above is None:
+    first = reading.first_rows(path, HEADER_WITHIN)
+    above = [number for number, row in enumerate(first) if SWAT_TIME in map(str.strip, row)]
+    if not above:
         raise DataError(f"no column {SWAT_TIME!r} in the first {HEADER_WITHIN} lines", file=path)
-    frame = reading.read_frame(path, skiprows=above).rename(columns=lambda name: str(name).strip())
+    frame = reading.read_frame(path, skiprows=above[0]).rename(columns=str.strip)
     if SWAT_LABEL not in frame:
         raise DataError("no such column", file=path, column=SWAT_LABEL)
     column = frame.pop(SWAT_LABEL)

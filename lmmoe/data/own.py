@@ -11,17 +11,10 @@ Layouts; several may stand in one folder:
 is itself as in (c) or (d) is one entity of its own name. Labels are a column of the test half, or
 a file ``test_label`` beside it, named like the halves. A file ``train_label`` is only counted.
 
-Columns of a table, whatever their capitals (each row is one step of time):
-
-- ``time``, ``timestamp``, ``date`` or ``datetime``, or a first column of dates, is the time. It
-  must rise from row to row, gives ``Series.rows_per_day``, and is no channel.
-- ``label``, ``labels``, ``anomaly``, ``is_anomaly`` or ``attack`` holds the labels, 0/1 or
-  true/false. Those of the training half are dropped and counted in ``Series.notes``; its rows stay.
-  Without any labels ``Series.labels`` is None.
-- Every other column is a channel: finite numbers.
-
-A first line of numbers only (or of a date and numbers) is data, any other is the header. Names that
-are all numbers would thus be read as data: give the columns names.
+The columns of a table, whatever their capitals, are the time (one of `reading.TIMES`, or a first
+column of dates; it must rise, and gives ``Series.rows_per_day``), labels (one of `reading.LABELS`;
+0/1 or true/false; those of the training half are only counted) and channels of finite numbers. A
+first line of numbers only, or of a date and numbers, is data, any other is the header.
 """
 
 import re
@@ -37,11 +30,10 @@ from lmmoe.data.series import Series
 from lmmoe.errors import DataError
 
 WHOLE = "whole"
-# Paths below the folder, by layout: (c) and (d), (b), (a).
-PART, TABLE = "(?P<part>train|test|train_label|test_label)", r"\.(csv(\.gz|\.xz)?|parquet)"
+# Paths below the folder, by layout: (b) to (d), (a).
+TABLE, PART = r"\.(csv(\.gz|\.xz)?|parquet)", "(?P<part>train|test|train_label|test_label)"
 PATHS = (
-    rf"(?P<entity>[^./][^/]*)/{PART}({TABLE}|\.npy)",
-    rf"((?P<entity>[^./][^/]*?)_)?{PART}({TABLE}|\.npy)",
+    rf"((?P<entity>[^./][^/]*?)[_/])?{PART}({TABLE}|\.npy)",
     rf"(?P<entity>[^./][^/]*?)(?P<part>){TABLE}",
 )
 SHARE = 0.5
@@ -54,25 +46,23 @@ def find(name: str, root: Path) -> dict[str, dict[str, Path]]:
     """
     folder = Path(name).expanduser().resolve()
     found: dict[str, dict[str, Path]] = {}
-    for path in sorted([*folder.glob("*"), *folder.glob("*/*")]):
+    for path in filter(Path.is_file, sorted([*folder.glob("*"), *folder.glob("*/*")])):
         below = path.relative_to(folder).as_posix()
-        matches = (re.fullmatch(pattern, below, re.IGNORECASE) for pattern in PATHS)
-        match = next(filter(None, matches), None)
-        if match is None or not path.is_file():
-            continue
-        entity, part = match["entity"] or folder.name, match["part"].lower() or WHOLE
-        parts = found.setdefault(entity, {})
-        if parts and (part in parts or WHOLE in (part, *parts)):
-            other = parts.get(part) or next(iter(parts.values()))
-            problem = f"entity {entity!r} is there twice, {other.relative_to(folder)} and {below}"
-            raise DataError(problem, file=folder, hint="Take one of them out of the folder")
-        parts[part] = path
+        half, whole = (re.fullmatch(pattern, below, re.IGNORECASE) for pattern in PATHS)
+        if match := half or whole:
+            entity, part = match["entity"] or folder.name, match["part"].lower() or WHOLE
+            parts = found.setdefault(entity, {})
+            if parts and (part in parts or WHOLE in (part, *parts)):
+                other = parts.get(part, next(iter(parts.values()))).relative_to(folder)
+                problem = f"entity {entity!r} is there twice, {other} and {below}"
+                raise DataError(problem, file=folder, hint="Take one of them out of the folder")
+            parts[part] = path
     for parts in found.values():
-        for half in ("train", "test"):
-            if WHOLE not in parts and half not in parts:
-                part, path = next(iter(parts.items()))
-                hint = f"A file that is a whole entity must not end in _{part}"
-                raise DataError(f"there is no {half} half beside it", file=path, hint=hint)
+        missing = [half for half in ("train", "test") if half not in parts]
+        if missing and WHOLE not in parts:
+            part, path = next(iter(parts.items()))
+            hint = f"A file that is a whole entity must not end in _{part}"
+            raise DataError(f"there is no {missing[0]} half beside it", file=path, hint=hint)
     return found
 
 
@@ -102,7 +92,7 @@ def read(
         raise DataError(f"train_share is {train_share!r}, not a number above 0 and below 1")
     if missing not in ("error", "fill"):
         raise DataError(f"missing is {missing!r}, neither 'error' nor 'fill'")
-    columns, fill = {"time": time, "label": label}, missing == "fill"
+    columns, fill, beside = {"time": time, "label": label}, missing == "fill", None
     if WHOLE in parts:
         whole = reading.read_table(parts[WHOLE], **columns, fill=fill)
         cut = int(train_share * len(whole.values) + 1e-9)  # 0.29 * 100 is a little under 29
@@ -113,45 +103,39 @@ def read(
         problem = "train_share is for one file per entity; here the halves are files of their own"
         raise DataError(problem, file=parts["train"])
     else:
-        train, test = _read_halves(parts, columns, fill=fill)
-    return join(train, test, parts.get("test_label", test.path), dataset, entity)
+        beside = parts.get("test_label")
+        train = reading.read_table(parts["train"], **columns, fill=fill, need_label=False)
+        test = reading.read_table(parts["test"], **columns, fill=fill, need_label=beside is None)
+        if beside is not None:
+            test = _with_labels(test, beside, columns)
+        if "train_label" in parts:
+            train = replace(train, labels=reading.read_labels(parts["train_label"], **columns)[0])
+    return join(train, test, beside or test.path, dataset, entity)
 
 
-def _read_halves(
-    parts: Mapping[str, Path], columns: dict[str, str | None], *, fill: bool
-) -> tuple[Table, Table]:
-    """Layouts (b) to (d): both halves, with the labels of files beside them."""
-    beside = parts.get("test_label")
-    train = reading.read_table(parts["train"], **columns, fill=fill, need_label=False)
-    test = reading.read_table(parts["test"], **columns, fill=fill, need_label=beside is None)
-    if beside is not None:
-        if test.labels is not None:
-            problem = f"labels are here and in {beside.name}"
-            raise DataError(problem, file=test.path, hint="Take one of them out")
-        labels, times = reading.read_labels(beside, **columns)
-        both = times is not None and test.times is not None and len(times) == len(test.times)
-        if both and times.dtype.kind == test.times.dtype.kind and (times != test.times).any():
-            row = int(np.argmax(times != test.times))
+def _with_labels(test: Table, beside: Path, columns: dict[str, str | None]) -> Table:
+    """The test half with the labels of a file beside it, whose times must be its own."""
+    if test.labels is not None:
+        problem = f"labels are here and in {beside.name}"
+        raise DataError(problem, file=test.path, hint="Take one of them out")
+    labels, times = reading.read_labels(beside, **columns)
+    both = times is not None and test.times is not None and times.shape == test.times.shape
+    if both and times.dtype.kind == test.times.dtype.kind:
+        for row in np.flatnonzero(times != test.times).tolist():
             problem = f"the time is not that of the same row of {test.path.name}"
             raise DataError(problem, file=beside, row=row)
-        test = replace(test, labels=labels)
-    if "train_label" in parts:
-        train = replace(train, labels=reading.read_labels(parts["train_label"], **columns)[0])
-    return train, test
+    return replace(test, labels=labels)
 
 
 def join(train: Table, test: Table, label_path: Path, dataset: str, entity: str) -> Series:
-    """The series of two halves: gaps filled, what was found or mended told in its notes.
-
-    Raises `DataError` where they hold other channels, and for what `Series.checked` refuses.
-    """
+    """The series of two halves with the same channels; notes tell what was found or mended."""
     expected, channels = train.channels or (), test.channels or ()
     if channels != expected:
-        lacking = [name for name in expected if name not in channels]
-        extra = [name for name in channels if name not in expected]
-        problem = "the channels of the training half in another order"
-        if lacking or extra:  # of hundreds, some say enough
-            problem = f"other channels than in training: lacking {lacking[:5]}, extra {extra[:5]}"
+        lacking = [name for name in expected if name not in channels][:5]  # of hundreds some do
+        extra = [name for name in channels if name not in expected][:5]
+        problem = f"other channels than in training: lacking {lacking}, extra {extra}"
+        if not lacking and not extra:
+            problem = "the channels of the training half in another order"
         hint = "Both halves must hold the same channels in the same order"
         raise DataError(problem, file=test.path, hint=hint)
     notes, values = train.notes + test.notes, {}
@@ -162,13 +146,7 @@ def join(train: Table, test: Table, label_path: Path, dataset: str, entity: str)
         notes += filled
     if train.times is not None and train.rows_per_day is None:
         notes += (f"{train.path.name}: times are numbers of an unknown unit: no figures per day",)
-    return Series.checked(
-        dataset=dataset,
-        entity=entity,
-        **values,
-        labels=test.labels,
-        channels=train.channels,
-        rows_per_day=train.rows_per_day,
-        notes=notes,
-        files={"train": train.path, "test": test.path, "labels": label_path},
-    )
+    values |= {"labels": test.labels, "rows_per_day": train.rows_per_day, "notes": notes}
+    files = {"train": train.path, "test": test.path, "labels": label_path}
+    known = {"channels": train.channels, "files": files}
+    return Series.checked(dataset=dataset, entity=entity, **values, **known)

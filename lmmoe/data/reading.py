@@ -1,8 +1,4 @@
-"""Reading single files: text, Parquet and arrays; every failure is a `DataError`.
-
-`read_table` sorts the columns of somebody's own file by what they are: times, labels, row numbers.
-What is left are the channels.
-"""
+"""Reading single files: text, Parquet and arrays; every failure is a `DataError`."""
 
 import csv
 import gzip
@@ -36,7 +32,7 @@ GAPS = ("", "na", "n/a", "nan", "null", "none")  # cells of a first line that ar
 # ISO 8601 first; where both fit, the month stands before the day, as pandas has it.
 DATES = ("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%Y/%m/%d")
 CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M:%S %p", " %I:%M %p")
-FORMATS = ("ISO8601", *(date + clock for date, clock in product(DATES, CLOCKS)))
+FORMATS = ("ISO8601", *map("".join, product(DATES, CLOCKS)))
 
 # A plain number this large can only be the time since 1970, in this many units a second:
 # as seconds 1e8 is the year 1973 and 1e11 the year 5138.
@@ -49,7 +45,7 @@ EPOCHS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3), (1e8, 1.0))
 def find(path: Path) -> Path:
     """The file ``path`` as it is or compressed (.xz, .gz); ``path`` itself where there is none."""
     files = (path.with_name(path.name + suffix) for suffix in ("", *OPENERS))
-    return next((file for file in files if file.is_file()), path)
+    return next(filter(Path.is_file, files), path)
 
 
 @contextmanager
@@ -64,9 +60,8 @@ def naming(path: Path) -> Iterator[None]:
     except pd.errors.EmptyDataError as error:
         raise DataError("the file is empty", file=path) from error
     except DAMAGE as error:  # pyarrow's errors are of these kinds, too
-        raise DataError(
-            f"cannot be read, truncated or damaged ({error})", file=path, hint="Get it again"
-        ) from error
+        problem = f"cannot be read, truncated or damaged ({error})"
+        raise DataError(problem, file=path, hint="Get it again") from error
 
 
 def open_text(path: Path) -> TextIO:
@@ -80,39 +75,29 @@ def first_rows(path: Path, count: int) -> list[list[str]]:
         return list(csv.reader(islice(file, count)))
 
 
-def read_frame(
-    path: Path, *, header: int | None = 0, skiprows: int = 0, **options: object
-) -> pd.DataFrame:
-    """Read comma-separated text as `pandas.read_csv` does, plain or compressed.
-
-    ``header`` is 0 where the first line (after ``skiprows`` lines) holds names, None where it does
-    not. Rows of unequal length raise as well: pandas pads the short ones without a word, and takes
-    the surplus of long ones for row names.
-    """
-    options = {"header": header, "skiprows": skiprows, "low_memory": False, **options}
+def read_frame(path: Path, *, header: int | None = 0, **options: object) -> pd.DataFrame:
+    """Read comma-separated text as `pandas.read_csv` does, but refuse rows of unequal length."""
+    failure = None
     with naming(path):
         try:
-            frame = pd.read_csv(path, **options)
-        except pd.errors.ParserError:
-            _check_even(path, header, skiprows, None)  # says which row, if that is the reason
-            raise
-        # A short row leaves its last cell empty, and only where the first row is long pandas takes
-        # row names: so the slow look at all rows is seldom needed.
-        _check_even(path, header, skiprows, None if frame.iloc[:, -1].isna().any() else 2)
-        return frame
-
-
-def _check_even(path: Path, header: int | None, skiprows: int, count: int | None) -> None:
-    """Raise where one of ``count`` rows has other than the first's number of cells."""
-    with open_text(path) as file:
-        cells = csv.reader(islice(file, skiprows, None))
-        rows = (row for row in cells if len(row) > 1 or "".join(row).strip())  # no blank lines
-        width = len(next(rows, []))
-        for number, row in enumerate(islice(rows, None if count is None else count - 1)):
-            if len(row) != width:
-                problem = f"rows of unequal length: {len(row)} cells, the first line has {width}"
-                hint, place = "A short last row means a truncated file", number + (header is None)
-                raise DataError(problem, file=path, row=place, hint=hint)
+            frame = pd.read_csv(path, header=header, low_memory=False, **options)
+        except pd.errors.ParserError as error:
+            failure = error
+        # Pandas pads a short row, whose last cell is then empty, and takes the surplus of a long
+        # first row for row names: the slow look at all rows is seldom needed.
+        count = None if failure or frame.iloc[:, -1].isna().any() else 2
+        with open_text(path) as file:
+            cells = csv.reader(islice(file, options.get("skiprows", 0), None))
+            rows = (row for row in cells if len(row) > 1 or "".join(row).strip())  # no blank lines
+            widths = [len(row) for row in islice(rows, count)]
+        for number, width in enumerate(widths, start=0 if header is None else -1):
+            if width != widths[0]:
+                problem = f"rows of unequal length: {width} cells, the first line has {widths[0]}"
+                hint = "A short last row means a truncated file"
+                raise DataError(problem, file=path, row=number, hint=hint)
+        if failure:
+            raise failure
+    return frame
 
 
 def read_npy(path: Path) -> np.ndarray:
@@ -147,13 +132,10 @@ def to_numbers(frame: pd.DataFrame, path: Path, *, fill: bool = False) -> Floats
 
     An empty cell is an error, too, unless ``fill`` leaves it as NaN for `fill_gaps`.
     """
-    for name, column in frame.items():
-        if column.dtype.kind in "mM":  # pandas would hand over nanoseconds
-            raise DataError("holds times, not numbers", file=path, column=name)
-        if column.dtype.kind not in "fiub":
-            numbers = pd.to_numeric(column, errors="coerce")
-            refuse(numbers.isna() & column.notna(), column, "{!r} is not a number", path)
-    values = frame.apply(pd.to_numeric).to_numpy(dtype=np.float64)
+    for name in frame.select_dtypes(["datetime", "datetimetz", "timedelta"]):  # else nanoseconds
+        raise DataError("holds times, not numbers", file=path, column=name)
+    values = frame.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
+    refuse(np.isnan(values) & frame.notna(), frame, "{!r} is not a number", path)
     refuse(np.isinf(values), frame, "the cell is infinite", path, "Mend or remove such rows")
     if not fill:
         hint = "In a folder of one's own, missing='fill' repeats the channel's last value"
@@ -169,10 +151,9 @@ def to_bits(column: pd.Series, path: Path) -> Bits:
 
 
 def fill_gaps(values: Floats, place: str) -> tuple[Floats, tuple[str, ...]]:
-    """Replace NaN by the channel's last value, at the start by its first; 0 where it has none.
+    """Replace NaN in ``(rows, channels)`` by the channel's last value, else its first, else 0.
 
-    ``values`` is ``(rows, channels)``. Also gives a note for ``Series.notes`` where there were
-    gaps; ``place`` names the file there.
+    Also gives a note for ``Series.notes`` where there were gaps; ``place`` names the file there.
     """
     holes = np.isnan(values)
     if not holes.any():
@@ -198,8 +179,9 @@ class Table:
 
     ``values`` is ``(t, c)`` with NaN for missing cells; ``channels`` are their names, None where
     the file has no header; ``labels`` is ``(t,)`` of 0/1 and ``times`` ``(t,)``, where there are
-    such columns; ``rows_per_day`` follows from the times, where their unit is known. ``time`` is
-    the name of the times' column, ``pattern`` how its dates are written (None for ISO 8601).
+    such columns, in UTC or plain numbers; ``rows_per_day`` follows from them, where their unit is
+    known. ``time`` is the name of their column, ``pattern`` how its dates are written (None for ISO
+    8601).
     """
 
     path: Path
@@ -223,22 +205,17 @@ def read_table(
     """
     frame, notes = _read_cells(path)
     times, time, pattern = _take_times(frame, time, path)
-    labels = None
-    if label is None or need_label or str(label) in map(str, frame.columns):
-        column = _pick(frame, label, LABELS, "label", path)
-        labels = None if column is None else to_bits(frame.pop(column), path)
+    absent = label is not None and not need_label and str(label) not in map(str, frame)
+    column = None if absent else _pick(frame, label, LABELS, "label", path)
+    labels = None if column is None else to_bits(frame.pop(column), path)
     if not len(frame.columns):
         raise DataError("no channel beside the time and the labels", file=path)
-    values = to_numbers(frame, path, fill=fill)
-    names = tuple(str(name) for name in frame.columns)
-    notes += tuple(
-        f"{path.name}: column {name!r} could be labels too, and is kept as a channel"
-        for name in names
-        if name.lower() in LABELS
-    )
+    values, names = to_numbers(frame, path, fill=fill), tuple(map(str, frame))
+    kept = "could be labels too, and is kept as a channel"
+    notes += [f"{path.name}: column {name!r} {kept}" for name in names if name.lower() in LABELS]
     per_day = None if times is None else _rows_per_day(times)
     channels = names if isinstance(frame.columns[0], str) else None  # numbers without a header
-    return Table(path, values, channels, labels, times, per_day, notes, time, pattern)
+    return Table(path, values, channels, labels, times, per_day, tuple(notes), time, pattern)
 
 
 def read_labels(path: Path, *, time: str | None, label: str | None) -> tuple[Bits, Times | None]:
@@ -252,11 +229,8 @@ def read_labels(path: Path, *, time: str | None, label: str | None) -> tuple[Bit
     return to_bits(frame[column], path), times
 
 
-def _read_cells(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The file as it is, names stripped of blanks; and a note where row numbers were dropped.
-
-    `DataError` where it holds no rows.
-    """
+def _read_cells(path: Path) -> tuple[pd.DataFrame, list[str]]:
+    """The file as it is, names stripped of blanks; and a note where row numbers were dropped."""
     if path.suffix.lower() == ".npy":
         array = read_npy(path)
         if array.ndim not in (1, 2):
@@ -264,52 +238,45 @@ def _read_cells(path: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
         frame = pd.DataFrame(array)
     elif path.suffix.lower() == ".parquet":
         with naming(path):
-            frame = pd.read_parquet(path)
-        frame.columns = [str(name) for name in frame.columns]
+            frame = pd.read_parquet(path).rename(columns=str)
         index = frame.index  # else numbers left over from an earlier selection
         dated = isinstance(index, pd.DatetimeIndex) or index.name is not None
         frame = frame.reset_index(names=index.name or "time", drop=not dated)
     else:
-        first = next((cells for cells in first_rows(path, 5) if any(cells)), [])
-        names = [cell.strip() for cell in first if cell.strip()]
-        if len(names) == 1 and re.search(r"[;\t]", names[0]):
-            hint = "Separate the cells by commas"
-            raise DataError(f"one column, {names[0]!r}", file=path, hint=hint)
-        header = None if _is_data(first) else 0
-        if header == 0 and len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise DataError("two columns of this name", file=path, column=twice)
-        # In a single column a blank line is a missing cell, not the gap between two rows.
-        frame = read_frame(path, header=header, skip_blank_lines=len(first) > 1)
+        frame = _read_text(path)
     if frame.empty:
         raise DataError("no data rows", file=path)
     frame = frame.rename(columns=lambda name: name.strip() if isinstance(name, str) else name)
     first = frame.iloc[:, 0]
     if first.name == "Unnamed: 0" and first.dtype.kind in "iu" and (np.diff(first) == 1).all():
         note = f"{path.name}: the first column has no name and counts the rows: dropped"
-        return frame.drop(columns=first.name), (note,)
-    return frame, ()
+        return frame.drop(columns=first.name), [note]
+    return frame, []
 
 
-def _is_data(cells: list[str]) -> bool:
-    """Whether a first line holds values: numbers, gaps, true or false, at first perhaps a date."""
-    if not cells:
-        return False
-    rest = cells[1:] if _is_date(cells[0]) else cells
-    if not cells[0].strip() and rest[1:] == [str(number) for number in range(len(rest) - 1)]:
-        return False  # the names that pandas gives to unnamed columns, above its row numbers
-    return any(_is_value(cell) for cell in rest) and all(_is_value(cell, GAPS) for cell in rest)
+def _read_text(path: Path) -> pd.DataFrame:
+    """A table as text, whose first line may hold names."""
+    first = next(filter(any, first_rows(path, 5)), [])
+    names = [cell.strip() for cell in first if cell.strip()]
+    if len(names) == 1 and re.search(r"[;\t]", names[0]):
+        raise DataError(f"one column, {names[0]!r}", file=path, hint="Separate the cells by commas")
+    # Numbers, gaps, true or false are data, after a date perhaps. But pandas gives numbers as names
+    # to unnamed columns, above its row numbers.
+    rest = first[1:] if first and _is_date(first[0]) else first
+    counted = first[:1] == [""] and rest[1:] == [str(number) for number in range(len(rest) - 1)]
+    data = any(map(_is_value, rest)) and all(_is_value(cell, GAPS) for cell in rest)
+    header = None if data and not counted else 0
+    for name in names if header == 0 else ():
+        if names.count(name) > 1:
+            raise DataError("two columns of this name", file=path, column=name)
+    # In a single column a blank line is a missing cell, not the gap between two rows.
+    return read_frame(path, header=header, skip_blank_lines=len(first) > 1)
 
 
 def _is_value(cell: str, gaps: tuple[str, ...] = ()) -> bool:
     text = cell.strip().lower()
-    if text in (*gaps, "true", "false"):
-        return True
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    known = (*gaps, "true", "false", "nan")
+    return text in known or bool(pd.notna(pd.to_numeric(text, errors="coerce")))
 
 
 def _pick(
@@ -318,9 +285,7 @@ def _pick(
     """The column ``name``, or the one with a known name; None where there is none of those."""
     if name is None:
         found = [column for column in frame if str(column).lower() in known]
-    else:
-        found = [column for column in frame if str(column) == str(name)]
-    if name is not None and not found:
+    elif not (found := [column for column in frame if str(column) == str(name)]):
         hint = f"Columns: {', '.join(map(str, frame.columns[:20]))}"
         raise DataError(f"no column {name!r} ({option})", file=path, hint=hint)
     if len(found) > 1:
@@ -335,12 +300,7 @@ def _pick(
 def _take_times(
     frame: pd.DataFrame, name: str | None, path: Path
 ) -> tuple[Times | None, str | None, str | None]:
-    """Take the time column out of the frame, in place: times, name, pattern; None without one.
-
-    The times ``(t,)`` are in UTC, or plain numbers; `DataError` unless each row is later. Dates are
-    ISO 8601, or written with the month or the day first, or with points. Times without a zone are
-    taken as UTC.
-    """
+    """Take the time column, which must rise, out of the frame: times, name, pattern of `Table`."""
     chosen = _pick(frame, name, TIMES, "time", path)
     if chosen is None:
         chosen = frame.columns[0]
@@ -364,15 +324,14 @@ def _parse_times(column: pd.Series) -> tuple[Times, str | None]:
         return column.to_numpy(dtype=np.int64), None  # nanoseconds since 1970 do not fit a float
     if column.dtype.kind in "fiu":
         return column.to_numpy(dtype=np.float64, na_value=np.nan), None
-    best = "ISO8601"
     if column.dtype.kind == "M":
-        times = pd.to_datetime(column, utc=True)
+        read = {"ISO8601": pd.to_datetime(column, utc=True)}
     else:
         text = column.astype("string").str.strip()
-        formats = next(map(_formats, text.dropna()), None) or [best]
+        formats = next(map(_formats, text.dropna()), None) or ["ISO8601"]
         read = {f: pd.to_datetime(text, format=f, utc=True, errors="coerce") for f in formats}
-        best, times = max(read.items(), key=lambda item: item[1].notna().sum())
-    return times.dt.tz_convert(None).to_numpy(), None if best == "ISO8601" else best
+    best = max(read, key=lambda f: read[f].notna().sum())
+    return read[best].dt.tz_convert(None).to_numpy(), None if best == "ISO8601" else best
 
 
 def _is_date(text: str) -> bool:
@@ -383,11 +342,8 @@ def _is_date(text: str) -> bool:
 
 def _formats(text: str) -> list[str]:
     """The formats in which this text is a time."""
-    return [
-        each
-        for each in FORMATS
-        if not pd.isna(pd.to_datetime(text, format=each, utc=True, errors="coerce"))
-    ]
+    parsed = (pd.to_datetime(text, format=f, utc=True, errors="coerce") for f in FORMATS)
+    return [each for each, time in zip(FORMATS, parsed, strict=True) if not pd.isna(time)]
 
 
 def _rows_per_day(times: Times) -> float | None:

@@ -33,8 +33,7 @@ class Series:
 
     Axes: t rows (time), c channels. ``train`` is ``(t_train, c)`` and ``test`` ``(t_test, c)``,
     raw values; ``labels`` is ``(t_test,)`` of 0/1, or None where nobody labelled the data.
-    ``notes`` say what a reader had to mend. Build one with `Series.checked`, which refuses what no
-    detector could use.
+    ``notes`` say what a reader had to mend. Build one with `Series.checked`.
     """
 
     dataset: str
@@ -60,9 +59,8 @@ class Series:
         files: dict[str, object] | None = None,
         **known: object,
     ) -> "Series":
-        """Build a series, or raise `DataError` saying which file, row and column is bad.
+        """Build a series, or raise `DataError` that names the one of ``files``, row and column.
 
-        ``files`` names the file behind each of ``train``, ``test`` and ``labels`` for the messages;
         ``known`` are the other attributes.
         """
         names = {part: f"{dataset}/{entity} ({part})" for part in ("train", "test", "labels")}
@@ -83,7 +81,7 @@ class Series:
         for array in (self.train, self.test, self.labels):
             if array is not None:
                 digest.update(repr(array.shape).encode())
-                digest.update(np.ascontiguousarray(array).data)
+                digest.update(array.data)  # contiguous, as `_matrix` made it
         return digest.hexdigest()[:12]
 
     @cached_property
@@ -116,13 +114,10 @@ def _matrix(values: npt.ArrayLike, file: str, channels: tuple[str, ...] | None) 
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         row, column = bad[0].tolist()
-        raise DataError(
-            f"{array[row, column]} is not a finite number ({len(bad)} such cells)",
-            file=file,
-            row=row,
-            column=channels[column] if channels else column,
-            hint="Fill or remove such cells; a folder of one's own can be read with missing='fill'",
-        )
+        problem = f"{array[row, column]} is not a finite number ({len(bad)} such cells)"
+        hint = "Fill or remove such cells; a folder of one's own can be read with missing='fill'"
+        column = channels[column] if channels else column
+        raise DataError(problem, file=file, row=row, column=column, hint=hint)
     array.flags.writeable = False
     return array
 

@@ -29,25 +29,17 @@ def find(name: str, root: Path) -> dict[str, dict[str, Path]]:
 
 def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
     """One machine: about 24,000 to 28,000 rows of 38 channels in each half, one row a minute."""
-    files = {part: parts[part] for part in ("train", "test", "labels")}
-    values = {
-        part: reading.to_numbers(reading.read_frame(path, header=None), path)
-        for part, path in files.items()
-    }
-    causes, path = None, parts["causes"]
+    known, path = {"files": dict(parts), "rows_per_day": 1440}, parts["causes"]
+    for part in ("train", "test", "labels"):
+        frame = reading.read_frame(parts[part], header=None)
+        known[part] = reading.to_numbers(frame, parts[part])
     if path.is_file():
         with reading.naming(path), reading.open_text(path) as file:
-            lines = file.read().split()
-        shape = values["test"].shape
-        causes = tuple(_cause(line, row, path, shape) for row, line in enumerate(lines))
-    return Series.checked(
-        dataset=dataset,
-        entity=entity,
-        **values | {"labels": values["labels"][:, 0]},
-        causes=causes,
-        rows_per_day=1440,
-        files=files,
-    )
+            lines = enumerate(file.read().split())
+        shape = known["test"].shape
+        known["causes"] = tuple(_cause(line, row, path, shape) for row, line in lines)
+    known["labels"] = known["labels"][:, 0]
+    return Series.checked(dataset=dataset, entity=entity, **known)
 
 
 def _cause(line: str, row: int, path: Path, shape: tuple[int, int]) -> Cause:
@@ -60,6 +52,6 @@ def _cause(line: str, row: int, path: Path, shape: tuple[int, int]) -> Cause:
         hint = "Expected start-end:channel,channel,..."
         raise DataError(f"cannot read {line!r}", file=path, row=row, hint=hint) from error
     if not 0 <= start < end <= shape[0] or not all(0 <= index < shape[1] for index in indices):
-        size = f"{shape[0]} rows and {shape[1]} channels of the test half"
-        raise DataError(f"{line!r} lies outside the {size}", file=path, row=row)
+        size = f"the {shape[0]} rows and {shape[1]} channels of the test half"
+        raise DataError(f"{line!r} lies outside {size}", file=path, row=row)
     return Cause(start, end, indices)

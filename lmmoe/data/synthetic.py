@@ -4,24 +4,22 @@ Four servers, 24 channels, one row a minute, no file needed. A few hidden factor
 traffic, memory, disk usage) drive the channels: days and nights, slow and fast wandering, bursts of
 2 or 3 minutes, periodic jobs, a disk that fills and is cleaned up at night. The test half goes on
 where the training half ends, drifts a little, and holds anomalies of six kinds. Two are loud
-(``spike``, ``shift``), one grows loud (``leak``), and three keep each value in its usual range, so
-that its size does not give them away. As in real incidents most kinds reach several channels at
-once, and the loud ones are restless: how far off a value is varies from row to row.
+(``spike``, ``shift``), one grows loud (``leak``), and three keep each value in its usual range. As
+in real incidents most kinds reach several channels at once, and how far off a value is varies from
+row to row.
 
 - ``spike``: 4 to 7 channels jump, by 3 to 6 standard deviations on average, for 3 to 6 rows.
 - ``shift``: 5 to 8 channels move to another level, by 1.5 to 3 standard deviations on average.
-- ``relation``: 6 or 7 channels (the machine's own or the service's) repeat a stretch of the
-  training half instead of following the load. Each of them, and the group for itself, looks normal.
+- ``relation``: 6 or 7 channels repeat a stretch of the training half instead of following the load.
 - ``duration``: a burst as they come and go in 2 or 3 rows, which goes on for 23 rows or more.
 - ``stuck``: 1 or 2 channels freeze at their last value.
-- ``leak``: 6 channels rise slowly, up to 3.5 to 5 standard deviations on average, and are back at
-  once when the process restarts.
+- ``leak``: 6 channels rise slowly, up to 3.5 to 5 standard deviations on average.
 
-It is no benchmark. It shows that a detector works and which kind of event it finds. Its sizes were
-set so that LightMMoE finds about half and the norm of a row a quarter (average precision): such
-numbers say nothing about real servers.
+It is no benchmark: sizes were set so that LightMMoE finds about half and the norm of a row a
+quarter (average precision), which says nothing about real servers.
 """
 
+import re
 from collections.abc import Mapping
 from itertools import accumulate
 from pathlib import Path
@@ -31,26 +29,36 @@ import numpy as np
 
 from lmmoe.data.series import Cause, Floats, Series
 
+Fault = tuple[str, int, int]  # kind, first row of the test half, row after the last
+
 DAY = 1440  # rows
 ROWS = 4000  # of a half
 HIGHEST = 0.9  # what a row of a burst may add to a factor
 
 
-class Server(NamedTuple):
-    """What a server is like; heights are in units of the load's daily range."""
-
-    peak: float  # hour of the highest load
-    swing: float  # height of the daily cycle
-    io: float  # weight of disk traffic
-    job: int  # minutes from one periodic job to the next; at most 15, so that 16 rows hold one
-    service: str  # what it calls its requests, failures, two delays and workers
-
-
+# Hour of the highest load, height of the daily cycle, weight of disk traffic, minutes from one
+# periodic job to the next (at most 15, so that 16 rows hold one); the server's words for requests,
+# failures, two delays and workers.
 SERVERS = {
-    "web-1": Server(20, 1.0, 0.7, 10, "requests responses_5xx latency_p50 latency_p99 workers"),
-    "db-1": Server(19, 0.9, 1.3, 5, "queries deadlocks query_p50 query_p99 sessions"),
-    "cache-1": Server(21, 1.1, 0.5, 15, "gets evictions lookup_p50 lookup_p99 clients"),
-    "batch-1": Server(3, 0.7, 1.2, 12, "tasks tasks_failed task_p50 task_p99 slots_busy"),
+    "web-1": (20, 1.0, 0.7, 10, "requests responses_5xx latency_p50 latency_p99 workers"),
+    "db-1": (19, 0.9, 1.3, 5, "queries deadlocks query_p50 query_p99 sessions"),
+    "cache-1": (21, 1.1, 0.5, 15, "gets evictions lookup_p50 lookup_p99 clients"),
+    "batch-1": (3, 0.7, 1.2, 12, "tasks tasks_failed task_p50 task_p99 slots_busy"),
+}
+# The anomalies: rows of the test half, end excluded.
+EVENTS = {
+    "web-1": """spike 299-305, shift 726-738, duration 828-855, stuck 922-933, stuck 1965-1979,
+        spike 2790-2794, shift 3057-3069, relation 3129-3159, duration 3285-3308, leak 3812-3854,
+        relation 3921-3948""",
+    "db-1": """stuck 163-174, spike 675-680, shift 740-754, leak 850-880, duration 1330-1353,
+        duration 1501-1526, spike 1683-1688, relation 1853-1880, relation 2001-2027,
+        relation 2070-2093, spike 2491-2496, shift 3117-3130, stuck 3325-3336""",
+    "cache-1": """spike 106-110, relation 1103-1126, leak 1557-1594, duration 2051-2075,
+        stuck 2203-2213, stuck 2741-2751, relation 2895-2913, duration 3002-3028, shift 3183-3197,
+        spike 3332-3335, shift 3668-3683""",
+    "batch-1": """stuck 203-216, leak 866-937, duration 1152-1179, spike 1260-1263, stuck 1303-1313,
+        spike 1362-1365, relation 1420-1440, spike 1623-1626, duration 1678-1705, shift 2365-2381,
+        relation 2459-2479, relation 2793-2811, shift 3445-3464""",
 }
 
 
@@ -94,23 +102,6 @@ CHANNELS = (
     Channel("release", 41, 0, {}, noise=0),
 )
 INDEX = {channel.name: i for i, channel in enumerate(CHANNELS)}
-STREAMS = ("noise", "bursts", "plan", "faults")
-
-# Shortest and longest event of each kind, both included: the others leave a leak its 30 rows.
-LENGTHS = {
-    "spike": (3, 6),
-    "shift": (12, 20),
-    "relation": (18, 30),
-    "duration": (23, 27),
-    "stuck": (10, 14),
-    "leak": (30, 80),
-}
-KINDS = tuple(LENGTHS)
-# What comes beyond one event of each kind: the short kinds more often, as faults do.
-MORE = ("relation", "duration", "spike", "shift", "stuck", "spike", "relation")
-QUIET = 100  # no event before this row of the test half: windows fill there
-GAP = 20  # normal rows after an event at least
-SHARE = 0.075  # of the rows may be anomalous; the leak, the longest event, takes what is left
 RESTLESS = 0.5  # sd, from row to row, of how far off a value is; as a share of the mean
 BLEND = 4  # rows over which a broken relation fades in and out, so that its edges are no jump
 
@@ -132,102 +123,57 @@ GROUPS = {
 FEW = {"spike": (4, 7), "shift": (5, 8), "stuck": (1, 2)}  # channels hit, of SINGLE
 
 
-class Fault(NamedTuple):
-    """One event: rows ``start`` to ``end`` (excluded) of the test half."""
-
-    kind: str
-    start: int
-    end: int
-
-
 def find(name: str, root: Path) -> dict[str, dict[str, Path]]:
     """The servers of the fleet, which have no files; ``name`` and ``root`` play no part."""
     return {entity: {} for entity in SERVERS}
 
 
 def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
-    """One server with the default seed: 4,000 rows of 24 channels in each half."""
-    return generate(entity)
+    """One server, the same everywhere: 4,000 rows of 24 channels in each half."""
+    words = re.findall(r"(\w+) (\d+)-(\d+)", EVENTS[entity])
+    faults = [(kind, int(start), int(end)) for kind, start, end in words]
+    work = _work(entity, faults)
+    values = _readings(entity, work, _random(entity, 0))
+    causes = _inject(values, faults, work, _random(entity, 3))
+    # Counts whole, nothing below 0 or above a limit; four decimals hide a libm's last bits.
+    whole = [channel.whole for channel in CHANNELS]
+    values = np.clip(values, 0, [channel.most for channel in CHANNELS])
+    values[:, whole] = np.round(values[:, whole])
+    values, labels = np.round(values, 4), np.zeros(ROWS, dtype=np.int8)
+    for _, start, end in faults:
+        labels[start:end] = 1
+    halves = {"train": values[:ROWS], "test": values[ROWS:], "labels": labels}
+    *_, words = SERVERS[entity]
+    channels = tuple(channel.name.format(*words.split()) for channel in CHANNELS)
+    known = {"channels": channels, "causes": causes, "rows_per_day": DAY}
+    return Series.checked(dataset=dataset, entity=entity, **halves, **known)
 
 
-def generate(entity: str, seed: int = 0) -> Series:
-    """One of the `SERVERS`, the same everywhere for the same seed (0 to 2^32 - 1)."""
-    faults = plan(entity, seed)
-    work = _work(entity, seed, faults)
-    values = _readings(SERVERS[entity], work, _random(entity, seed, "noise"))
-    train, clean = values[:ROWS], values[ROWS:]
-    test, causes = _inject(train, clean, faults, work, _random(entity, seed, "faults"))
-    labels = np.zeros(ROWS, dtype=np.int8)
-    for fault in faults:
-        labels[fault.start : fault.end] = 1
-    return Series.checked(
-        dataset="synthetic",
-        entity=entity,
-        train=_finish(train),
-        test=_finish(test),
-        labels=labels,
-        channels=tuple(c.name.format(*SERVERS[entity].service.split()) for c in CHANNELS),
-        causes=causes,
-        rows_per_day=DAY,
-    )
-
-
-def _random(entity: str, seed: int, part: str, number: int = 0) -> np.random.RandomState:
-    """A stream of its own for each part: more draws in one do not move another."""
-    key = [seed, list(SERVERS).index(entity), STREAMS.index(part), number]
+def _random(entity: str, part: int, number: int = 0) -> np.random.RandomState:
+    """A stream of its own for each part (2 once drew the events): draws in one move no other."""
     # Not default_rng: numpy's policy (NEP 19) freezes the stream of RandomState for good, while
     # that of Generator may change with any release, and this data set must not.
-    return np.random.RandomState(key)  # noqa: NPY002
+    return np.random.RandomState([0, list(SERVERS).index(entity), part, number])  # noqa: NPY002
 
 
-def _between(bounds: tuple[int, int], random: np.random.RandomState) -> int:
-    """A whole number, both ends included."""
-    return bounds[0] + int((bounds[1] - bounds[0] + 1) * random.random_sample())
+# --- normal operation ---
 
 
-# --- what happens when ---
-
-
-def plan(entity: str, seed: int = 0) -> list[Fault]:
-    """The events of `generate`: 10 to 13 in order of time, at least one of each kind."""
-    random = _random(entity, seed, "plan")
-    count = 10 + int(4 * random.random_sample())
-    kinds = KINDS + MORE[: count - len(KINDS)]
-    kinds = [kinds[i] for i in np.argsort(random.random_sample(count))]
-    lengths = [_between(LENGTHS[kind], random) for kind in kinds]
-    leak = kinds.index("leak")
-    others = sum(lengths) - lengths[leak]
-    lengths[leak] = min(lengths[leak], int(SHARE * ROWS - others))
-    free = ROWS - QUIET - sum(lengths) - GAP * count
-    faults, start = [], QUIET
-    offsets = (free * np.sort(random.random_sample(count))).astype(int)
-    for kind, length, gap in zip(kinds, lengths, np.diff(offsets, prepend=0), strict=True):
-        start += int(gap)
-        faults.append(Fault(kind, start, start + length))
-        start += length + GAP
-    return faults
-
-
-def _work(entity: str, seed: int, faults: list[Fault]) -> dict[str, Floats]:
-    """Bursts of extra work: what each row adds to a factor, ``(2 * ROWS,)``.
-
-    Normal bursts take 2 or 3 rows, and none touches an event. The burst of a duration event is as
-    any other but for its length, which its first rows do not tell.
-    """
+def _work(entity: str, faults: list[Fault]) -> dict[str, Floats]:
+    """What bursts of 2 or 3 rows, and those of duration events, add to a factor ``(2 * ROWS,)``."""
     work = {"load": np.zeros(2 * ROWS), "io": np.zeros(2 * ROWS)}
-    busy = {row for fault in faults for row in range(ROWS + fault.start, ROWS + fault.end)}
-    random, start = _random(entity, seed, "bursts"), 30
+    busy = {ROWS + row for _, start, end in faults for row in range(start, end)}
+    random, start = _random(entity, 1), 30
     while start < 2 * ROWS - 3:
         end = start + 2 + int(2 * random.random_sample())
         factor, heights = _burst(end - start, random)
         if busy.isdisjoint(range(start - 1, end + 1)):
             work[factor][start:end] = heights
         start = end + 100 + int(340 * random.random_sample())
-    for i, fault in enumerate(faults, start=1):
-        if fault.kind == "duration":
-            random = _random(entity, seed, "faults", i)
-            factor, heights = _burst(fault.end - fault.start, random)
-            work[factor][ROWS + fault.start : ROWS + fault.end] = heights
+    for number, (kind, start, end) in enumerate(faults, start=1):
+        if kind == "duration":
+            factor, heights = _burst(end - start, _random(entity, 3, number))
+            work[factor][ROWS + start : ROWS + end] = heights
     return work
 
 
@@ -237,24 +183,21 @@ def _burst(rows: int, random: np.random.RandomState) -> tuple[str, Floats]:
     return factor, HIGHEST * (0.25 + 0.75 * random.random_sample(rows))  # in fits and starts
 
 
-# --- normal operation ---
-
-
 def _factors(
-    server: Server, work: dict[str, Floats], random: np.random.RandomState
+    entity: str, work: dict[str, Floats], random: np.random.RandomState
 ) -> dict[str, Floats]:
     """The hidden causes of all readings, each ``(2 * ROWS,)``, of the order of 1."""
-    time = np.arange(2 * ROWS)
+    time, (peak, swing, weight, every, _) = np.arange(2 * ROWS), SERVERS[entity]
     shocks = random.standard_normal((2 * ROWS, 4))
     wander = _autoregress(shocks * [0.02, 0.03, 0.03, 0.008], [0.98, 0.6, 0.98, 0.998])
-    cycle = np.cos(2 * np.pi * (time / DAY - server.peak / 24))
+    cycle = np.cos(2 * np.pi * (time / DAY - peak / 24))
     # Flat days and nights: a group of channels that shows the other one is off, yet as loud.
     daily = 0.42 + 0.3 * cycle * (1.5 - 0.5 * cycle**2) + 0.06 * time / len(time)
-    lasting = np.maximum(server.swing * daily + wander[:, 0] + wander[:, 1], 0.02)
+    lasting = np.maximum(swing * daily + wander[:, 0] + wander[:, 1], 0.02)
     load = _add(lasting, work["load"])
-    job = (time % server.job < 2) * 0.15
+    job = (time % every < 2) * 0.15
     io = np.maximum(0.25 + 0.2 * load + wander[:, 2] + job, 0.02)
-    io = server.io * _add(io, work["io"])
+    io = weight * _add(io, work["io"])
     # Bursts are short requests: they hold no memory, connection or thread. Else a long burst would
     # drive what follows slowly out of its usual range, and need no clock to be found.
     smooth = lasting[0] + _autoregress((lasting - lasting[0])[:, None] * [0.3, 0.08], [0.7, 0.92])
@@ -273,19 +216,15 @@ def _factors(
 
 
 def _add(base: Floats, work: Floats) -> Floats:
-    """A factor ``(2 * ROWS,)`` with its bursts.
-
-    A burst in the test half is made smaller where it would go beyond the training half: a long one
-    is to stand out by its length alone.
-    """
+    """A factor with its bursts: in the test half none goes beyond the training half."""
     room = (base[:ROWS] + work[:ROWS]).max() - base
     room[:ROWS] = HIGHEST
-    return base + work * np.clip(room / HIGHEST, 0, 1)
+    return base + work * np.minimum(room / HIGHEST, 1)
 
 
-def _readings(server: Server, work: dict[str, Floats], random: np.random.RandomState) -> Floats:
+def _readings(entity: str, work: dict[str, Floats], random: np.random.RandomState) -> Floats:
     """All channels ``(2 * ROWS, c)`` without faults."""
-    factors = _factors(server, work, random)
+    factors = _factors(entity, work, random)
     total, width = 2 * ROWS, len(CHANNELS)
     spread = 0.8 + 0.4 * random.random_sample(width)  # no two servers have the same sizes
     steady = _autoregress(0.8 * random.standard_normal((total, width)), [0.6] * width)
@@ -303,19 +242,8 @@ def _readings(server: Server, work: dict[str, Floats], random: np.random.RandomS
     return values
 
 
-def _finish(values: Floats) -> Floats:
-    """Counts whole, nothing below 0 or above a limit; four decimals hide a libm's last bits."""
-    whole = [channel.whole for channel in CHANNELS]
-    values = np.clip(values, 0, [channel.most for channel in CHANNELS])
-    values[:, whole] = np.round(values[:, whole])
-    return np.round(values, 4)
-
-
 def _autoregress(shocks: Floats, keep: list[float]) -> Floats:
-    """First-order autoregression ``x[t] = keep * x[t-1] + shocks[t]`` per column, ``(t, k)``.
-
-    Also the exponential moving average, with ``(1 - keep)`` times the input as the shocks.
-    """
+    """First-order autoregression ``x[t] = keep * x[t-1] + shocks[t]`` per column, ``(t, k)``."""
     columns = zip(shocks.T, keep, strict=True)  # no lfilter: scipy.signal takes a second to import
     sums = [[*accumulate(one, lambda last, new, k=k: k * last + new)] for one, k in columns]
     return np.column_stack(sums)
@@ -325,42 +253,35 @@ def _autoregress(shocks: Floats, keep: list[float]) -> Floats:
 
 
 def _inject(
-    train: Floats,
-    test: Floats,
-    faults: list[Fault],
-    work: dict[str, Floats],
-    random: np.random.RandomState,
-) -> tuple[Floats, tuple[Cause, ...]]:
-    """The test half ``(t, c)`` with the faults in it, and the cause of each fault.
-
-    Duration events are in ``test`` already, for their burst in ``work`` reaches all channels that
-    follow it; here they only get their cause. ``train`` gives scales and the stretches to repeat.
-    """
-    test, sd = test.copy(), train.std(axis=0)
-    causes = []
-    for fault in faults:
-        if fault.kind == "duration":
-            moved = ("load", "queue") if work["load"][ROWS + fault.start] else ("io",)
+    values: Floats, faults: list[Fault], work: dict[str, Floats], random: np.random.RandomState
+) -> tuple[Cause, ...]:
+    """Put the faults into the test half of ``values (2 * ROWS, c)``; the cause of each."""
+    train, test = values[:ROWS], values[ROWS:]
+    sd, causes = train.std(axis=0), []
+    for kind, start, end in faults:
+        if kind == "duration":  # there already, in all channels that follow the work
+            moved = ("load", "queue") if work["load"][ROWS + start] else ("io",)
             pulls = [max(c.weights.get(factor, 0) for factor in moved) for c in CHANNELS]
             channels = tuple(i for i, pull in enumerate(pulls) if pull >= 0.4)
-        elif fault.kind in GROUPS:
-            groups = GROUPS[fault.kind]
-            names = groups[int(len(groups) * random.random_sample())].split()
+        elif kind in GROUPS:
+            names = GROUPS[kind][int(2 * random.random_sample())].split()
             channels = tuple(INDEX[name] for name in names)
         else:
             order = np.argsort(random.random_sample(len(SINGLE)))
-            hit = order[: _between(FEW[fault.kind], random)]
+            fewest, most = FEW[kind]
+            hit = order[: fewest + int((most - fewest + 1) * random.random_sample())]
             channels = tuple(sorted(SINGLE[i] for i in hit))
-        place = np.ix_(range(fault.start, fault.end), channels)
+        causes.append(Cause(start, end, channels))
+        place = np.ix_(range(start, end), channels)
         block, scale = test[place], sd[list(channels)]
-        if fault.kind == "relation":
+        if kind == "relation":
             test[place] = _repeat(block, train[:, channels])
-        elif fault.kind == "stuck":
-            test[place] = test[fault.start - 1, list(channels)]
-        elif fault.kind != "duration":
-            if fault.kind == "spike":
+        elif kind == "stuck":
+            test[place] = test[start - 1, list(channels)]
+        elif kind != "duration":
+            if kind == "spike":
                 step = 3 + 3 * random.random_sample(len(scale))
-            elif fault.kind == "leak":
+            elif kind == "leak":
                 step = np.linspace(0, 3.5 + 1.5 * random.random_sample(), len(block))[:, None]
             else:
                 size = 1.5 + 1.5 * random.random_sample(len(scale))
@@ -370,17 +291,13 @@ def _inject(
                 step = np.where(lowest < 0, size, sign * size)
             restless = 1 + RESTLESS * np.clip(random.standard_normal(block.shape), -2, 2)
             test[place] = block + scale * step * restless
-        causes.append(Cause(fault.start, fault.end, channels))
-    return test, tuple(causes)
+    return tuple(causes)
 
 
 def _repeat(block: Floats, train: Floats) -> Floats:
-    """A stretch of ``train (t_train, c)`` to stand in for ``block (t, c)``.
-
-    Of the stretches that lie 1.9 to 2.7 standard deviations off and hold no burst it takes the one
-    whose mean square z-score is nearest to the block's own: elsewhere, but as loud. Clipped to the
-    training range.
-    """
+    """A stretch of ``train (t_train, c)`` to stand in for ``block (t, c)``: elsewhere, as loud."""
+    # Of those 1.9 to 2.7 standard deviations off without a burst, the one with the mean square
+    # z-score nearest to the block's own.
     mean, sd = train.mean(axis=0), train.std(axis=0)
     known, own = (train - mean) / sd, (block - mean) / sd
     starts = np.arange(0, len(train) - len(block), 3)
@@ -392,5 +309,4 @@ def _repeat(block: Floats, train: Floats) -> Floats:
     start = starts[np.argmin(loudness + 100 * unfit)]
     fade = np.minimum(np.arange(1, len(block) + 1), np.arange(len(block), 0, -1)) / (BLEND + 1)
     weight = np.minimum(fade, 1)[:, None]
-    mixed = weight * train[start : start + len(block)] + (1 - weight) * block
-    return np.clip(mixed, train.min(axis=0), train.max(axis=0))
+    return weight * train[start : start + len(block)] + (1 - weight) * block

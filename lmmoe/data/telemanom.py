@@ -41,13 +41,12 @@ def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
     train, test = (reading.read_npy(parts[half]) for half in ("train", "test"))
     lines = reading.read_frame(parts["labels"], usecols=COLUMNS)
     labels = np.zeros(len(test), dtype=np.int8)
-    for row in np.flatnonzero(lines["chan_id"] == entity).tolist():
-        place = {"file": parts["labels"], "row": row}
-        text, count = lines.loc[row, ["anomaly_sequences", "num_values"]]
-        if count != len(test):
-            problem = f"{entity} has {len(test)} test rows, but its labels are for {count}"
-            raise DataError(problem, **place, column="num_values")
-        place["column"] = "anomaly_sequences"
+    for line in lines[lines["chan_id"] == entity].itertuples():
+        place = {"file": parts["labels"], "row": line.Index, "column": "num_values"}
+        if line.num_values != len(test):
+            problem = f"{len(test)} test rows, but its labels are for {line.num_values}"
+            raise DataError(f"{entity} has {problem}", **place)
+        place["column"], text = "anomaly_sequences", line.anomaly_sequences
         try:
             spans = [(int(first), int(last)) for first, last in json.loads(text)]
         except (TypeError, ValueError) as error:
@@ -58,6 +57,5 @@ def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
                 problem = f"[{first}, {last}] lies outside the {len(test)} test rows"
                 raise DataError(problem, **place)
             labels[first : last + 1] = 1
-    return Series.checked(
-        dataset=dataset, entity=entity, train=train, test=test, labels=labels, files=dict(parts)
-    )
+    values = {"train": train, "test": test, "labels": labels}
+    return Series.checked(dataset=dataset, entity=entity, **values, files=dict(parts))

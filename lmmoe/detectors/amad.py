@@ -1,24 +1,20 @@
 """AMAD: a multi-scale network and an isolation forest, with the study's mistakes or without."""
 
-import copy
 from functools import partial
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from lmmoe import training
 from lmmoe.detectors.base import Arrays
+from lmmoe.detectors.classical import IsolationForest
 from lmmoe.detectors.neural import Neural, absolute_and_squared, dense, drawn, prefixed
-from lmmoe.detectors.outliers import IsolationForest
 from lmmoe.detectors.scaling import Floats, moving_average, unit
 from lmmoe.mmoe import keep_mask
 from lmmoe.training import Learner
-
-SWITCHES = ("heads", "wrong_sign", "centred", "test_scaled")
 
 SCALES = (8, 16, 24, 48)  # values that a window is averaged to, one scale each
 FIRST, SECOND, OUT = 32, 16, 32  # units of a scale: of its convolutions, of its linear layer
@@ -34,16 +30,12 @@ class MultiScale(nn.Module):
     ReLU, padded with zeros; adaptive average pooling; a linear layer with ReLU and dropout. Beside
     them a softmax over rows, made of the channels' mean, and a sigmoid for each channel, made of
     the rows' mean, weigh the rows: m times the former plus 1 - m times the latter, m learned from 1
-    on, averaged over rows. Both meet in 32 features. Two sigmoid ``heads`` read them, which no loss
-    trains.
+    on, averaged over rows. Both meet in 32 features, which two untrained sigmoid ``heads`` read.
 
-    The study's definition leaves open: ReLU between the two layers of every pair, none after a
-    pair's second one, the convolutions' padding, that m and 1 - m sum to 1, that attention sees
-    rows after the layer norm. The channels' mean there is 0 until scale and shift have been
-    learned, so that the weights of rows start the same in every window.
-
-    The layer norm's scale and shift are a part of the weights that follow: ``s n + h`` times W is
-    ``[n, 1]`` times ``[s W; h W]``. Rows then need no gradient, as costly as the first convolution.
+    The study leaves open: ReLU between the two layers of every pair alone, the padding, that m and
+    1 - m sum to 1, that attention sees rows after the layer norm. The layer norm's scale and shift
+    are a part of the weights that follow: ``s n + h`` times W is ``[n, 1]`` times ``[s W; h W]``.
+    Rows then need no gradient, which is as costly as the first convolution.
     """
 
     def __init__(self, channels: int, window: int, generator: Generator) -> None:
@@ -146,8 +138,7 @@ class AMAD(Neural):
     `MultiScale` rebuilds the mean of a window's rows, per channel and in z-scores. An isolation
     forest learns what it rebuilds of the training windows, standardised. Training, by the study:
     windows every 6 rows, `absolute_and_squared` over each batch, AdamW, a cosine of 30 epochs
-    (after which the learning rate rises again), until the training loss has not fallen for
-    ``patience`` epochs; the best epoch's weights are kept. Other settings: `Neural`'s.
+    (after which the learning rate rises again). Other settings: `Neural`'s.
 
     Score of a row, whose window is padded on the left with zeros (the training mean): 0.6 times the
     mean over channels of its squared distance from the rebuilt mean; a moving average
@@ -159,10 +150,9 @@ class AMAD(Neural):
       normal rows; else 1 minus it.
     - ``centred``: the average is centred and sees a row ahead; else it is over the last three rows.
     - ``test_scaled``: the forest's part is scaled to 0..1 over the rows being scored, the sum too,
-      and what is above its 0.9 quantile there is multiplied by 1.2, and clipped at 1. A score then
-      depends on later rows, and a threshold set on some rows says nothing on others. Else the
-      training rows give the forest's range, and the sum stays as it is: scaling and raising it
-      would change no order, clipping only make ties.
+      and what is above its 0.9 quantile there is multiplied by 1.2, and clipped at 1; a score then
+      depends on later rows. Else the training rows give the forest's range, and the sum stays as
+      it is.
     """
 
     name = "AMAD"
@@ -186,18 +176,6 @@ class AMAD(Neural):
         """Fewest rows: two training windows."""
         return self.window + self.stride
 
-    def rescored(self, X: npt.ArrayLike, **switches: bool) -> Floats:
-        """Score rows ``(t, c)`` with some switches changed and the training as it is: ``(t,)``.
-
-        Raises as `decision_function`, and `ValueError` for what is no switch.
-        """
-        unknown = sorted(set(switches) - set(SWITCHES))
-        if unknown:
-            raise ValueError(f"no switch {unknown[0]!r}: there are {', '.join(SWITCHES)}")
-        other = copy.copy(self)
-        vars(other).update(switches)
-        return other.decision_function(X)
-
     def _build(self, channels: int, generator: Generator) -> MultiScale:
         return MultiScale(channels, self.window, generator)
 
@@ -212,7 +190,7 @@ class AMAD(Neural):
 
     def _fit(self, rows: Floats) -> None:
         super()._fit(rows)
-        windows, _ = training.examples(self._scaled(rows)[: self._cut(len(rows))], self.plan)
+        windows, _ = training.examples(self._scaled(rows)[: self._cut(len(rows))], self)
         means = torch.cat(list(training.outputs(self.network, windows)))
         self._forest = IsolationForest(held_out=0.0, seed=self.seed)
         self._forest.fit(means.cpu().double().numpy())

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
-from typing import Annotated, ClassVar, Literal, Self, get_type_hints
+from typing import Annotated, Literal, Self, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,6 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from lmmoe.detectors.scaling import Floats, Scaling
 from lmmoe.errors import DataError
 
-Bits = npt.NDArray[np.int_]
 Arrays = dict[str, np.ndarray]
 
 # Kinds of settings.
@@ -29,22 +28,21 @@ BLOCK = 2048  # windows at a time: 10 MB at 16 rows of 38 channels, which stays 
 class Detector:
     """A detector fitted on rows taken as normal; it takes raw rows and owns its scaling.
 
-    Axes: t rows, c channels. The contract is PyOD's, so that either's detectors run in the other's
-    harness. After ``fit``: ``decision_scores_`` ``(t,)``, the scores of the training rows;
-    ``threshold_``, their (1 - ``contamination``) quantile; ``labels_`` ``(t,)``, 1 above it.
+    Axes: t rows, c channels. The contract is PyOD's. After ``fit``: ``decision_scores_`` ``(t,)``
+    of the training rows; ``threshold_``, their (1 - ``contamination``) quantile; ``labels_``
+    ``(t,)``, 1 above it.
 
-    Settings are the annotated attributes that have a value, here and in subclasses: the default;
-    the annotation is checked. ``seed`` fixes all that is random (two runs on one machine give equal
-    bits); ``contamination`` is the share of training rows to flag (PyOD's 0.1 is high for a live
-    alarm). Where a subclass has them, a score looks at ``window`` rows up to its own or, for
-    forecasts, up to ``horizon`` rows before it; ``held_out`` is the share of rows at the end that
-    are scaled with the rest and then left out, for thresholds and to stop training, since scores of
-    learned rows are too low; the first ``unscored`` rows get the "lowest" score or, as in the
-    study, "zero" (``first_scores``).
+    Settings are annotated attributes with their defaults, here and in subclasses. ``seed`` fixes
+    all that is random (two runs on one machine give equal bits); ``contamination`` is the share of
+    training rows to flag. Where a subclass has them, a score looks at ``window`` rows up to its own
+    or, for forecasts, up to ``horizon`` rows before it; ``held_out`` is the share of rows at the
+    end that are scaled with the rest but not learned from, for thresholds and to stop training,
+    since scores of learned rows are too low; the first ``unscored`` rows get the "lowest" score or,
+    as in the study, "zero" (``first_scores``).
 
-    To add a detector, write a subclass with `_score_channels` or `_score_rows`, and `_learn` if it
-    learns more than its scaling; and a line in `lmmoe.detectors.PRESETS`. Raises `ValueError` for a
-    setting that does not exist, or a value of another type or out of range.
+    A new detector is a subclass with `_score_channels` or `_score_rows`, and `_learn` if it learns
+    more than its scaling. Raises `ValueError` for a setting that does not exist, or a value of
+    another type or out of range.
     """
 
     name = ""
@@ -52,11 +50,11 @@ class Detector:
     seeded = True  # False where the seed changes nothing: one run then stands for all
     savable = True  # False where what it learned is more than arrays
     rescales = False  # True where scores are scaled over the rows given: no threshold carries over
-    scaling: ClassVar[str] = "z-score"  # a rule of `Scaling.of`
-    held_out: ClassVar[float | None] = None  # None: it learns no more than its scaling
-    first_scores: ClassVar[str] = "lowest"
-    window: ClassVar[int] = 1
-    horizon: ClassVar[int] = 0
+    scaling = "z-score"  # a rule of `Scaling.of`
+    held_out = None  # None: it learns no more than its scaling
+    first_scores = "lowest"
+    window = 1
+    horizon = 0
 
     seed: int = 0
     contamination: Annotated[float, Field(gt=0, le=0.5)] = 0.1
@@ -66,7 +64,13 @@ class Detector:
         for name, value in settings.items():
             if name not in kinds:
                 raise ValueError(f"{self.name} has no setting {name!r}: it has {', '.join(kinds)}")
-            _check_value(name, value, kinds[name])
+            plain = value.item() if isinstance(value, np.generic) else value
+            try:
+                kinds[name].validate_python(plain)
+            except ValidationError as error:
+                # Of "a number or a list of them", the last says what is wrong with a list.
+                found = error.errors()[-1 if isinstance(plain, list) else 0]["msg"]
+                raise ValueError(f"{name}={value!r}: {found}") from error
         for name in kinds:
             setattr(self, name, settings.get(name, getattr(type(self), name)))
 
@@ -74,27 +78,23 @@ class Detector:
     @cache
     def setting_kinds(cls) -> dict[str, TypeAdapter]:
         """Types of the settings by name, those of the base classes first."""
-        hints = get_type_hints(cls, include_extras=True)
-        own = [vars(base).get("__annotations__", {}) for base in reversed(cls.__mro__)]
-        names = [name for each in own for name in each if "ClassVar" not in str(each[name])]
         strict = ConfigDict(strict=True)  # "yes" is no number
-        return {n: TypeAdapter(hints[n], config=strict) for n in names if hasattr(cls, n)}
+        hints = get_type_hints(cls, include_extras=True)
+        return {name: TypeAdapter(kind, config=strict) for name, kind in hints.items()}
 
     @property
     def settings(self) -> dict[str, object]:
         """All settings with their values, as given or by default."""
         return {name: getattr(self, name) for name in self.setting_kinds()}
 
-    # scikit-learn's signature
     def get_params(self, deep: bool = True) -> dict[str, object]:  # noqa: FBT001, FBT002
-        """The settings, under the name that scikit-learn and PyOD use."""
+        """The settings, by the name and the signature of scikit-learn and PyOD."""
         return self.settings
 
     def fit(self, X: npt.ArrayLike, y: object = None) -> Self:
         """Learn from training rows ``(t, c)``; ``y`` is ignored.
 
-        Raises `DataError` on rows that are not finite numbers, or too few; `RuntimeError` where
-        training diverges.
+        Raises `DataError` for bad or too few rows, `RuntimeError` where training diverges.
         """
         rows = self._rows(X)
         self.n_features_in_ = rows.shape[1]
@@ -108,8 +108,7 @@ class Detector:
     def decision_function(self, X: npt.ArrayLike) -> Floats:
         """Score consecutive rows ``(t, c)``: ``(t,)``, higher is more anomalous.
 
-        Raises `DataError` on rows that are not finite numbers, too few, or of other channels than
-        in training; `RuntimeError` before ``fit``.
+        Raises `DataError` for bad or too few rows or channels, `RuntimeError` before ``fit``.
         """
         rows = self._fitted_rows(X)
         with self._threads():
@@ -118,15 +117,14 @@ class Detector:
     def channel_scores(self, X: npt.ArrayLike) -> Floats:
         """How much each channel adds to each row's score, ``(t, c)``.
 
-        Raises `NotImplementedError` where the method has no such share, else as
-        `decision_function`.
+        Raises as `decision_function`, and `NotImplementedError` where there is no such share.
         """
         rows = self._fitted_rows(X)
         with self._threads():
             late = self._score_channels(rows)
         return np.concatenate([np.zeros((self.unscored, rows.shape[1])), late])
 
-    def predict(self, X: npt.ArrayLike) -> Bits:
+    def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.int_]:
         """1 where a row's score is above ``threshold_``, else 0, ``(t,)``; raises likewise."""
         return (self.decision_function(X) > self.threshold_).astype(int)
 
@@ -137,8 +135,7 @@ class Detector:
 
     @property
     def parameters(self) -> int:
-        """How many numbers were learned, without the scaling; `RuntimeError` before ``fit``."""
-        self._need_fit()
+        """How many numbers were learned by ``fit``, without the scaling."""
         return sum(array.size for array in self._learned.values())
 
     @property
@@ -188,10 +185,7 @@ class Detector:
         return nullcontext()
 
     def _cut(self, rows: int) -> int:
-        """How many of the training rows it learns from, beyond its scaling.
-
-        All, where fewer than `min_rows` would be left; 0, where it has no ``held_out``.
-        """
+        """How many training rows it learns from: all if few would be left, 0 if just a scaling."""
         if self.held_out is None:
             return 0
         cut = rows - int(self.held_out * rows)
@@ -205,6 +199,7 @@ class Detector:
         return np.concatenate([np.full(self.unscored, self._first_score(late)), late])
 
     def _rows(self, X: npt.ArrayLike) -> Floats:
+        """Check rows that somebody gave."""
         try:
             rows = np.asarray(X, dtype=np.float64, order="C")  # one layout, one result
         except (TypeError, ValueError) as error:
@@ -216,37 +211,17 @@ class Detector:
                 f"{len(rows)} rows are too few for {self.name}",
                 hint=f"It needs at least {self.min_rows}: give more rows or a shorter window",
             )
-        bad = np.argwhere(~np.isfinite(rows))
-        if len(bad):
-            row, column = (int(i) for i in bad[0])
+        for row, column in np.argwhere(~np.isfinite(rows)).tolist():
             raise DataError(f"{rows[row, column]} is not a finite number", row=row, column=column)
         return rows
 
     def _fitted_rows(self, X: npt.ArrayLike) -> Floats:
-        self._need_fit()
+        if not self.fitted:
+            raise RuntimeError(f"{self.name} has not been fitted: call fit first")
         rows, known = self._rows(X), self.n_features_in_
         if rows.shape[1] != known:
             raise DataError(f"{rows.shape[1]} channels, but {self.name} was fitted on {known}")
         return rows
-
-    def _need_fit(self) -> None:
-        if not self.fitted:
-            raise RuntimeError(f"{self.name} has not been fitted: call fit first")
-
-
-def _check_value(name: str, value: object, kind: TypeAdapter) -> None:
-    plain = value.item() if isinstance(value, np.generic) else value
-    try:
-        kind.validate_python(plain)
-    except ValidationError as error:
-        # Of "a number or a list of them", the last says what is wrong with a list.
-        found = error.errors()[-1 if isinstance(plain, list) else 0]
-        text = found["msg"].replace("Input should be", "expected")
-        text = text.replace("valid integer", "whole number").replace("valid number", "number")
-        text = text.replace("valid string", "text").replace("List should have", "expected")
-        if isinstance(plain, str) and found["type"] == "float_type":
-            text += " (YAML reads 1e-3 as text: write 0.001)"
-        raise ValueError(f"{name}={value!r}: {text}") from error
 
 
 def windows(rows: Floats, window: int) -> Floats:
@@ -256,10 +231,7 @@ def windows(rows: Floats, window: int) -> Floats:
 
 
 def blocks(rows: Floats, window: int) -> Iterator[Floats]:
-    """Give `windows` ``(n, w * c)`` in turn, some at a time, copied: products are quick on copies.
-
-    All of them at once would be ``w`` times as large as the rows.
-    """
+    """Give `windows` ``(n, w * c)`` in turn, some at a time, copied: all would fill the memory."""
     flat = windows(rows, window)
     for start in range(0, len(flat), BLOCK):
         yield flat[start : start + BLOCK].copy()

@@ -60,8 +60,7 @@ class L2MinMax(MTSExample):
     """Euclidean norm of the row after min-max scaling by the training rows.
 
     Source: Sarfraz et al., "Position: Quo Vadis, Unsupervised Time Series Anomaly Detection?"
-    (ICML 2024), baseline "L2-norm". A channel's score is its share in the squared norm. The range
-    is that of all training rows, so that thresholds from the last of them are a little low.
+    (ICML 2024), baseline "L2-norm". A channel's score is its share in the squared norm.
     """
 
     name = "L2 min-max"
@@ -75,7 +74,7 @@ class RangeDeviation(Detector):
     """How many channels of the row lie outside their range in the training rows learned from.
 
     Source: Sarfraz et al. (ICML 2024), baseline "sensor range deviation"; theirs is 1 where any
-    channel does, and sees no step of a constant channel that is shorter than 1 in its raw unit.
+    channel does.
     """
 
     name = "range deviation"
@@ -99,9 +98,9 @@ class RangeDeviation(Detector):
 class MovingAverage(Detector):
     """Forecast each row as the mean of the ``window`` rows before it; 1 repeats the last value.
 
-    Score: the mean over channels of the squared error in z-scores, as of the study's forecasters
-    (Hyndman and Athanasopoulos, "Forecasting: Principles and Practice", 3rd edition, section 5.2,
-    the naive method). Only the scaling is learned: ``held_out`` changes nothing.
+    Score: the mean over channels of the squared error in z-scores (Hyndman and Athanasopoulos,
+    "Forecasting: Principles and Practice", 3rd edition, section 5.2). Only the scaling is learned:
+    ``held_out`` changes nothing.
     """
 
     name = "moving average"
@@ -124,9 +123,8 @@ class SmartSimpleAD(Detector):
     Level (0.6) is the squared norm of the weighted z-scores, spread (0.25) their population
     variance in a centred window of 3 rows, change (0.15) the variance of the differences inside one
     of 7 rows, both summed over channels; windows are clipped at both ends. Each is scaled over the
-    rows that are scored, so a score depends on all of these. A channel weighs the root of its share
-    of the variance of the scaled training rows: all weigh the same, but for constant ones, which
-    weigh nothing. Source: the study's definition; equals its published results per machine on SMD.
+    rows that are scored. Channels that vary in training weigh the same, constant ones nothing.
+    Source: the study's definition; equals its published results per machine on SMD.
     """
 
     name = "SmartSimpleAD"
@@ -136,6 +134,7 @@ class SmartSimpleAD(Detector):
     parameters = 0  # weights tell which channels vary, no more
 
     def _learn(self, scaled: Floats) -> Arrays:
+        # The study's rule: the root of a channel's share of the variance of the scaled rows.
         variance = np.where(np.ptp(scaled, axis=0) > 0, scaled.var(axis=0), 0.0)
         if not variance.any():
             raise DataError(f"no channel varies in training, and {self.name} weighs by variance")

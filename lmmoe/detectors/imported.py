@@ -7,14 +7,13 @@ from contextlib import contextmanager
 from functools import cache
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from lmmoe.detectors.base import Arrays, Detector, Share
 from lmmoe.detectors.scaling import Floats
 
-OURS = ("contamination", "random_state")  # given by our own settings where the class takes them
 # What foreign code raises on data or settings that it cannot take.
 FOREIGN = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
@@ -26,8 +25,7 @@ class Imported(Detector):
     Nasrullah and Li, JMLR 2019): ``fit``, and a ``decision_function`` that is higher for more
     anomalous rows; ``decision_scores_`` after ``fit`` tells it from scikit-learn's classes, whose
     function has the opposite sign. Its constructor's arguments are settings here;
-    ``contamination`` and, as its ``random_state``, ``seed`` are passed on where it takes them. A
-    class that draws otherwise is not fixed by ``seed``.
+    ``contamination`` and, as its ``random_state``, ``seed`` are passed on where it takes them.
 
     Raises `ValueError` for a setting that the class refuses; `RuntimeError` where it fails on the
     rows, or where its scores are not one finite number per row.
@@ -35,17 +33,13 @@ class Imported(Detector):
 
     savable = False
     parameters = 0  # unknown
-    foreign: ClassVar[type]
+    foreign = object  # the class
 
     held_out: Share = 0.1
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 another package's settings
         ours = self.setting_kinds()
         self._given = {name: settings.pop(name) for name in list(settings) if name not in ours}
-        theirs = [name for name in _arguments(self.foreign) if name not in (*OURS, *ours)]
-        for name in sorted(self._given.keys() - set(theirs)):
-            known = ", ".join([*ours, *theirs])
-            raise ValueError(f"{self.name} has no setting {name!r}: it has {known}")
         super().__init__(**settings)
         self._make()  # a bad setting is told at once
 
@@ -55,10 +49,10 @@ class Imported(Detector):
         return super().settings | self._given
 
     def _make(self) -> Any:  # noqa: ANN401
-        ours, taken = (self.contamination, self.seed), _arguments(self.foreign)
-        shared = {name: value for name, value in zip(OURS, ours, strict=True) if name in taken}
+        ours = {"contamination": self.contamination, "random_state": self.seed}
+        taken = inspect.signature(self.foreign).parameters
         with _told(ValueError, f"{self.name} refuses its settings"):
-            return self.foreign(**self._given, **shared)
+            return self.foreign(**self._given, **{k: ours[k] for k in ours if k in taken})
 
     def _learn(self, scaled: Floats) -> Arrays:
         self._model = self._make()
@@ -108,17 +102,9 @@ def imported(path: str) -> type[Detector]:
     for method in ("fit", "decision_function"):
         if not callable(getattr(found, method, None)):
             raise ValueError(f"{path} is no detector: it has no method {method!r}")
-    seeded = "random_state" in _arguments(found)
+    seeded = "random_state" in inspect.signature(found).parameters
     members = {"foreign": found, "name": path, "seeded": seeded, "version": version(path)}
     return type(found.__name__, (Imported,), members | {"__module__": __name__})
-
-
-def _arguments(foreign: type) -> list[str]:
-    """Names of the constructor's arguments."""
-    taken = inspect.signature(foreign).parameters.values()
-    return [
-        each.name for each in taken if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
-    ]
 
 
 def version(path: str) -> str:
@@ -130,6 +116,5 @@ def version(path: str) -> str:
     names = metadata.packages_distributions().get(module.partition(".")[0], [])
     if names:
         return ", ".join(f"{name} {metadata.version(name)}" for name in sorted(set(names)))
-    file = getattr(import_module(module), "__file__", None)
-    text = Path(file).read_bytes() if file else b""
+    text = Path(import_module(module).__file__).read_bytes()
     return f"{module} {hashlib.sha256(text).hexdigest()[:10]}"

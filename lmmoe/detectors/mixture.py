@@ -1,6 +1,6 @@
 """Mixtures of experts that forecast a row: LightMMoE, CAD and HMMoE, one network; CAD as run."""
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import partial
 from typing import Annotated, Literal
 
@@ -15,24 +15,21 @@ from lmmoe.detectors.scaling import Floats
 from lmmoe.mmoe import Gate, MMoE, Settings
 from lmmoe.training import Learner
 
-State = dict[str, Tensor]
 Sizes = Whole | Annotated[list[Whole], Field(min_length=1)]  # units of one layer, or of several
 
 
 class Mixture(Forecaster):
     """A multi-gate mixture of experts; the defaults are LightMMoE's (232,390 parameters at 38 c).
 
-    Score of a row: the mean over channels of the squared error of its forecast, made ``horizon``
-    rows before. The network is `lmmoe.mmoe.MMoE`: ``experts`` of ``kernels``, ``hidden`` and
-    ``out`` units (a list where there are several layers), a ``tower`` for each channel (an empty
-    list: none), ``shared`` the share of the common ``gate``. ``clip`` bounds the gradient's norm
-    (0: no bound); ``plateau`` lowers the learning rate by 0.8 after 3 epochs without a lower
-    training loss; ``adaptive`` drops and splits experts after each epoch. The rest: `Neural`.
+    The network is `lmmoe.mmoe.MMoE`: ``experts`` of ``kernels``, ``hidden`` and ``out`` units (a
+    list where there are several layers), a ``tower`` for each channel (an empty list: none),
+    ``shared`` the share of the common ``gate``. ``clip`` bounds the gradient's norm (0: no bound);
+    ``plateau`` lowers the learning rate by 0.8 after 3 epochs without a lower training loss;
+    ``adaptive`` drops and splits experts after each epoch. The rest: `Neural`.
 
-    Presets (`lmmoe.detectors.PRESETS`): ``LightMMoE`` and ``HMMoE`` (3,081,743) as in the study's
-    program; ``CAD`` (465,182) as the study describes it, which is not what it ran (`CADAsRun`);
-    ``CAD-FSE23`` (1,106,598) as its paper sets it for SMD (ESEC/FSE 2023, section 4), on data as
-    published.
+    Presets: ``LightMMoE`` and ``HMMoE`` (3,081,743 parameters) as in the study's program; ``CAD``
+    (465,182) as the study describes it, which is not what it ran (`CADAsRun`); ``CAD-FSE23``
+    (1,106,598) as its paper sets it for SMD (ESEC/FSE 2023, section 4).
     """
 
     name = "LightMMoE"
@@ -61,15 +58,14 @@ class Mixture(Forecaster):
     def __init__(self, **settings: object) -> None:
         super().__init__(**settings)
         # What would do nothing, or fail, beside other settings.
-        softmax = self.gate in ("mixed", "learned")
+        softmax, series = self.gate in ("mixed", "learned"), self.expert == "series"
         if self.gate == "hierarchical" and self.experts % 2:
             raise ValueError(f"experts={self.experts}: a hierarchical gate needs an even number")
         if self.temperature and not softmax:
             raise ValueError(f"temperature: a gate of the kind {self.gate!r} has none")
-        if self.expert == "series" and len(_sizes(self.kernels)) > 1:
+        if series and len(_sizes(self.kernels)) > 1:
             raise ValueError(f"kernels={self.kernels}: series experts have one layer of kernels")
-        plain = self.expert == "window" and softmax and not self.normalise
-        if self.adaptive and not plain:
+        if self.adaptive and (series or not softmax or self.normalise):
             raise ValueError("adaptive: only with window experts, a softmax gate, no batch norm")
 
     def _build(self, channels: int, generator: Generator, experts: int | None = None) -> MMoE:
@@ -87,14 +83,13 @@ class Mixture(Forecaster):
             return mmoe_fast.Descent(network, criterion, generator=generator, **rates)
 
         def loss(windows: Tensor, target: Tensor) -> Tensor:
-            return criterion(learner.network(windows, generator), target)
+            return criterion(network(windows, generator), target)
 
         optimiser = training.adam(network, self.learning_rate, self.weight_decay)
         plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.8, patience=3)
         schedule = plateau if self.plateau else None
-        kind = partial(Adaptive, self, inputs, generator) if self.adaptive else training.Descent
-        learner = kind(network, loss, optimiser, clip=self.clip or None, schedule=schedule)
-        return learner
+        kind = partial(Adaptive, inputs, generator) if self.adaptive else training.Descent
+        return kind(network, loss, optimiser, clip=self.clip or None, schedule=schedule)
 
     def _forecasts(self, rows: Floats) -> Tensor:
         if not mmoe_fast.suits(self.network):
@@ -131,28 +126,19 @@ class Adaptive(training.Descent):
     """Drops and splits experts after each epoch; the optimiser then starts afresh."""
 
     def __init__(
-        self, made: Mixture, inputs: Tensor, generator: Generator, *given: object, **more: object
+        self, inputs: Tensor, generator: Generator, *given: object, **more: object
     ) -> None:
         super().__init__(*given, **more)
-        self.made, self.inputs, self.generator = made, inputs, generator
+        self.inputs, self.generator = inputs, generator
 
     def end_epoch(self, loss: float) -> None:
         """Judge the experts by their mean share on the training windows."""
         super().end_epoch(loss)
-        parts = training.outputs(self.network.gate, self.inputs)
-        shares = torch.stack([part.sum(dim=(0, 1)) for part in parts]).sum(dim=0)
-        shares /= self.inputs.shape[0] * self.inputs.shape[1]  # windows and channels
+        shares = torch.cat(list(training.outputs(self.network.gate, self.inputs))).mean(dim=(0, 1))
         experts = kept_and_split(shares)
-        if experts == list(range(len(shares))):
-            return
-        state = resized(self.network.state_dict(), experts, self.generator)
-        network = self.made._build(self.inputs.shape[1], torch.Generator(), len(experts))
-        network.load_state_dict(state)
-        self.network = network.to(self.inputs.device)
-        rate = self.optimiser.param_groups[0]["lr"]  # as the plateau left it
-        self.optimiser = training.adam(self.network, rate, self.made.weight_decay)
-        if self.schedule is not None:
-            self.schedule.optimizer = self.optimiser
+        if experts != list(range(len(shares))):
+            resize(self.network, experts, self.generator)
+            self.optimiser.state.clear()
 
 
 def kept_and_split(shares: Tensor) -> list[int]:
@@ -164,28 +150,22 @@ def kept_and_split(shares: Tensor) -> list[int]:
     return kept + busy[: max(0, MOST - len(kept))]
 
 
-def resized(state: State, experts: list[int], generator: Generator) -> State:
-    """Weights of a network whose experts are those of ``experts``, repeated ones with noise."""
-    count = len(state["experts.layers.weights.0"])
-    twice = [number for number, expert in enumerate(experts) if expert in experts[:number]]
-    # Which axis of a weight is the experts'; on some, their kernels stand side by side.
-    axes = {name: 0 for name in state if name.startswith("experts.")}
-    axes |= {"experts.conv": 1, "gate.weights.own": 1, "gate.weights.common": 0, "gate.bias": 0}
-    joined = ("experts.conv", "experts.conv_bias")
-    chosen = {}
-    for name, weight in state.items():
-        if name not in axes:
-            chosen[name] = weight
+def resize(network: MMoE, experts: list[int], generator: Generator) -> None:
+    """Let a network go on with these of its experts; of one that is named twice, with a copy."""
+    axes = {"experts.conv": 1, "gate.weights.own": 1, "gate.weights.common": 0, "gate.bias": 0}
+    for name, weight in network.named_parameters():
+        axis = axes.get(name, 0 if name.startswith("experts.") else None)
+        if axis is None:
             continue
-        axis = axes[name]
-        split = weight.unflatten(axis, (count, -1)) if name in joined else weight
-        split = split.index_select(axis, torch.tensor(experts, device=weight.device))
-        for number in twice:
-            place = split.select(axis, number)
-            noise = torch.randn(place.shape, generator=generator, device=place.device)
-            place += NOISE * weight.std(correction=0) * noise
-        chosen[name] = split.flatten(axis, axis + 1) if name in joined else split
-    return chosen
+        split = weight.detach().unflatten(axis, (network.experts.count, -1))
+        chosen = split.index_select(axis, torch.tensor(experts, device=weight.device))
+        for number, expert in enumerate(experts):
+            if expert in experts[:number]:
+                place = chosen.select(axis, number)
+                noise = torch.randn(place.shape, generator=generator, device=place.device)
+                place += NOISE * split.std(correction=0) * noise
+        weight.data, weight.grad = chosen.flatten(axis, axis + 1), None
+    network.experts.count = len(experts)
 
 
 # --- what gave the study's CAD scores ---
@@ -226,20 +206,15 @@ class FlatMixture(nn.Module):
 class CADAsRun(Forecaster):
     """The network that gave the study's CAD scores, which is not the CAD that it describes.
 
-    Neither convolutions nor a gate and a tower per channel: `FlatMixture`, 129,417 parameters at 38
-    channels and 16 rows, trained on ``examples`` windows drawn once. Other settings: `Neural`'s.
-    Where ``first_scores`` is "zero", as under the study's protocol, the first ``window`` rows get
-    what they got there: the mean of all later scores. This looks ahead.
+    Neither convolutions nor a gate and a tower per channel: `FlatMixture`, trained on ``examples``
+    windows drawn once. Where ``first_scores`` is "zero", as under the study's protocol, the first
+    ``window`` rows get what they got there: the mean of all later scores, which looks ahead.
     """
 
     name = "CAD-as-run"
 
     examples: Whole = 10_000
-
-    @property
-    def plan(self) -> training.Plan:
-        """How to train: on some of the windows only."""
-        return replace(super().plan, most=self.examples)
+    most = property(lambda self: self.examples)
 
     def _build(self, channels: int, generator: Generator) -> FlatMixture:
         return FlatMixture(channels, self.window, generator)

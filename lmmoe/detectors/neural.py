@@ -1,6 +1,7 @@
 """What the detectors share that train a network on windows, and the simplest of them."""
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Annotated
 
@@ -17,21 +18,19 @@ from lmmoe.training import Learner
 
 
 class Neural(Detector):
-    """A network that is trained on the windows of the scaled training rows.
+    """A network that is trained on the windows of the scaled training rows (`training.fit`).
 
-    Training: at most ``epochs`` (0: none) over all windows of ``window`` rows in batches of
-    ``batch``, at ``learning_rate``, stopped after ``patience`` epochs without gain. ``device`` is
-    any of torch's ("cpu", "cuda", "mps"). Networks of this size gain nothing from a second thread:
-    ``threads``, an attribute and no setting since no score depends on it, is 1.
+    ``device`` is any of torch's ("cpu", "cuda", "mps"). Networks of this size gain nothing from a
+    second thread: ``threads``, an attribute and no setting since no score depends on it, is 1.
 
     A subclass gives ``_build`` and how rows are scored; ``horizon`` 0 for one that rebuilds
-    windows, whose score begins with the first window's last row; and ``_learner``, if the network
-    is not trained by Adam on the mean squared error.
+    windows; and ``_learner``, if it is not trained by Adam on the mean squared error.
     """
 
-    horizon = 1
+    horizon = 1  # the target is so many rows after the window; 0: the window itself
     stride = 1  # rows from one training window to the next
     watch = "held out"  # or "training": whose loss patience is about
+    most = None  # learn from so many windows, drawn once; None: from all
     threads = 1
 
     held_out: Share = 0.1
@@ -55,11 +54,11 @@ class Neural(Detector):
 
         return training.Descent(network, loss, training.adam(network, self.learning_rate))
 
-    @property
-    def plan(self) -> training.Plan:
-        """The settings that `lmmoe.training` asks for."""
-        names = ("window", "epochs", "batch", "patience", "horizon", "stride", "watch")
-        return training.Plan(**{name: getattr(self, name) for name in names})
+    @torch.inference_mode()
+    def _on_windows(self, function: Callable[[Tensor], Tensor], rows: Floats) -> Floats:
+        """Apply a function of windows ``(n, c, w)`` to those of `_windows`, some at a time."""
+        parts = self._windows(rows).split(training.BATCH)
+        return torch.cat([function(part) for part in parts]).cpu().double().numpy()
 
     def _threads(self) -> AbstractContextManager:
         return training.threads(self.threads)
@@ -70,12 +69,11 @@ class Neural(Detector):
         network = network.to(self.device)
         generator = torch.Generator(self.device).manual_seed(self.seed)
         scaled, cut = self._scaled(rows), self._cut(len(rows))
-        inputs, _ = training.examples(scaled[:cut], self.plan)
-        context = self.window + self.horizon - 1  # of the first held-out row
+        inputs, _ = training.examples(scaled[:cut], self)
         learner = self._learner(network, inputs, generator)
+        context = self.window + self.horizon - 1  # of the first held-out row
         held_out = scaled[cut - context :] if cut < len(rows) else None
-        given = {"generator": generator, "title": self.name}
-        self.history = training.fit(learner, scaled[:cut], held_out, self.plan, **given)
+        self.history = training.fit(learner, scaled[:cut], held_out, self, generator)
         self.network = learner.network
 
     def _scaled(self, rows: Floats) -> Tensor:
@@ -89,7 +87,6 @@ class Neural(Detector):
     @property
     def parameters(self) -> int:
         """How many numbers the network learns."""
-        self._need_fit()
         return sum(weights.numel() for weights in self.network.parameters())
 
     def _state(self) -> Arrays:
@@ -103,10 +100,9 @@ class Neural(Detector):
         best_epoch = int(history.pop("best_epoch")[0])
         losses = {name: history[name].tolist() for name in ("training", "held_out")}
         self.history = training.History(**losses, best_epoch=best_epoch)
-        self.network = self._restored(state).to(self.device)
+        self.network = self._restored(state).to(self.device).eval()
         weights = prefixed(state, "network.")
         self.network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
-        self.network.eval()
 
     def _restored(self, state: Arrays) -> nn.Module:
         """Make the network whose weights ``state`` holds, before they are loaded."""
@@ -141,8 +137,7 @@ class Linear(Forecaster):
     """One linear layer from the flattened window to the next row, trained like LightMMoE.
 
     The question of "Are Transformers Effective for Time Series Forecasting?" (Zeng et al., AAAI
-    2023): how much of a network's result a linear map reaches. Here it sees all channels: 23,142
-    parameters at 38 channels. Settings: `Neural`'s, whose defaults are LightMMoE's.
+    2023): how much of a network's result a linear map reaches. Here it sees all channels.
     """
 
     name = "linear"
@@ -178,16 +173,10 @@ def draw(weights: nn.Parameter, fan_in: int, generator: Generator) -> nn.Paramet
 def absolute_and_squared(errors: Tensor) -> Tensor:
     """Mean absolute error plus mean squared error, the study's loss; ``errors`` of any shape.
 
-    Squared errors above the 0.9 quantile of all that are given (linear interpolation) count twice.
-    The quantile is a constant to the gradient.
+    Squared errors above the 0.9 quantile of all that are given count twice.
     """
     squared = errors.square()
     # Above the interpolated quantile lies what lies above the value below it.
     below = math.floor(0.9 * (errors.numel() - 1))
-    values = squared.detach().flatten()
-    if values.device.type == "cpu":  # NumPy's is ten times as fast as torch's there
-        limit = torch.from_numpy(np.partition(values.numpy(), below)[below : below + 1])
-    else:
-        limit = values.kthvalue(below + 1).values
-    high = squared.detach() > limit
+    high = squared.detach() > squared.detach().flatten().kthvalue(below + 1).values
     return (errors.abs() + squared * (high + 1.0)).mean()

@@ -20,9 +20,9 @@ UNFIT = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, 
 def save(made: Detector, path: str | Path, *, facts: dict[str, object] | None = None) -> Path:
     """Write a fitted detector: what it learned, and its settings.
 
-    The file holds numbers and text only; it is complete or not there. ``facts`` are plain values
-    that its users need (`lmmoe.live` keeps the channels' names there). Raises `RuntimeError` for a
-    detector that has not been fitted, `NotImplementedError` for one that cannot be written so.
+    The file is complete or not there. ``facts`` are plain values that its users need (`lmmoe.live`
+    keeps the channels' names there). Raises `RuntimeError` for a detector that has not been fitted,
+    `NotImplementedError` for one that is more than numbers and text.
     """
     if not made.savable:
         raise NotImplementedError(f"{made.name} holds objects that a file of numbers cannot keep")
@@ -42,10 +42,10 @@ def save(made: Detector, path: str | Path, *, facts: dict[str, object] | None = 
 
 
 def load(path: str | Path, *, device: str | None = None) -> Detector:
-    """Load what `save` wrote; it then scores bit for bit as before.
+    """Load what `save` wrote; it then scores bit for bit as before. Nothing in it is executed.
 
-    ``device`` replaces the one that the detector was fitted on, which may be absent here. Nothing
-    in the file is executed. Raises `DataError` for a damaged file or one of another kind.
+    ``device`` replaces the one that the detector was fitted on, which may be absent here. Raises
+    `DataError` for a damaged file or one of another kind.
     """
     arrays, head = read(path)
     try:
@@ -128,10 +128,7 @@ def facts(path: str | Path) -> dict[str, object] | None:
 
 
 def fingerprint(made: Detector) -> str:
-    """Sixteen hexadecimal digits that tell fitted detectors apart, by what they are and learned.
-
-    Where it was fitted does not count: a model on another device goes on as the same.
-    """
+    """Sixteen hexadecimal digits that tell fitted detectors apart, whatever their device is."""
     settings = {name: value for name, value in made.settings.items() if name != "device"}
     text = json.dumps([made.name, settings], default=np.generic.item)
     return _digest(made._state(), {"detector": text})[:16]

@@ -18,10 +18,9 @@ class Scaling:
 
     @classmethod
     def of(cls, rule: Literal["z-score", "min-max", "none"], rows: Floats) -> "Scaling":
-        """Learn from training rows ``(t, c)``.
+        """Learn from training rows ``(t, c)``; a channel that does not vary is divided by 1.
 
-        "z-score": their mean and population standard deviation; "min-max": their lowest value and
-        range; "none" leaves rows as they are. A channel that does not vary there is divided by 1.
+        "z-score": mean and population standard deviation; "min-max": lowest value and range.
         """
         low, high = rows.min(axis=0), rows.max(axis=0)
         if rule == "z-score":
@@ -51,8 +50,8 @@ def unit(values: Floats) -> Floats:
 def moving_average(values: Floats, weights: npt.ArrayLike, *, centred: bool = True) -> Floats:
     """Weighted moving average of values ``(t,)``; ``weights`` are symmetric, of odd length.
 
-    ``centred``: a value sees as far ahead as back. Otherwise it sees the past only, and what was
-    the value in the middle comes that much later. At the ends, the values that exist are averaged.
+    ``centred``: a value sees as far ahead as back; otherwise it sees the past only. At the ends,
+    the values that exist are averaged.
     """
     weights = np.asarray(weights, dtype=np.float64)
     start = len(weights) // 2 if centred else 0

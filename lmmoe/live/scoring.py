@@ -57,7 +57,7 @@ class Sliding:
     It costs as many rows of batch scoring as the detector looks back, and what its functions spend
     on a call; twice that with the channels' parts. That a row's score depends on no more than these
     rows is tried out when this is made. An exponentially weighted mean over the errors, which does
-    look further back, is carried on here (`lmmoe.detectors.linear`).
+    look further back, is carried on here (`lmmoe.detectors.classical`).
     """
 
     scaled = False  # rows are kept as they come

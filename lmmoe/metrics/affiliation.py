@@ -34,9 +34,8 @@ def affiliation(*, labels: npt.ArrayLike, alarms: npt.ArrayLike) -> Affiliation:
     there is none); the mean over the event, then over all events. All integrals are exact.
 
     Without any alarm precision and F1 are NaN. The floor is high: flagging every row gives recall
-    1 and a precision of (1 + p^2) / 2 in a zone of which the event is the share p, so that an F1
-    of 2/3 says nothing. Raises `ValueError` on bad input (`lmmoe.metrics.f1.checked`) and on
-    alarms that are not 0/1.
+    1 and a precision of (1 + p^2) / 2 in a zone of which the event is the share p. Raises
+    `ValueError` on bad input (`lmmoe.metrics.f1.checked`) and on alarms that are not 0/1.
     """
     labels, flags = checked(labels, alarms)
     for t in np.flatnonzero((flags != 0) & (flags != 1)):
@@ -60,83 +59,64 @@ def best_affiliation_f1(*, labels: npt.ArrayLike, scores: npt.ArrayLike) -> Best
 
 def _curves(labels: Bits, step: Integers, steps: int) -> tuple[Floats, Floats, Floats]:
     """Give precision, recall and F1 ``(steps,)`` where step k flags the rows with ``step <= k``."""
-    zones = _Zones(labels, step, steps)
-    precision = zones.precision()
-    rows = np.flatnonzero(labels)
-    event = np.repeat(np.arange(len(zones.left)), (zones.end - zones.start) // 2)
-    before, after = zones.nearest_outside()
-    size = zones.width * (zones.end - zones.start)
+    first, until = segments(labels)
+    # Each event's zone, start and end in half rows, where borders half-way are whole numbers.
+    borders = np.concatenate([[0], until[:-1] + first[1:], [2 * len(labels)]])
+    bounds = np.stack([borders[:-1], 2 * first, 2 * until, borders[1:]])
+    # The half rows that some step flags, and the zone and the step of each.
+    of_half = np.repeat(step, 2)
+    places = np.flatnonzero(of_half < steps)
+    zone = np.repeat(np.arange(len(first)), np.diff(borders))[places]
+    at, (left, start, end, right) = of_half[places], bounds[:, zone]
+    distance = np.maximum(0, np.maximum(start - places - 0.5, places + 0.5 - end))
+    # Within a half row this share is linear in the distance, so its middle gives the integral.
+    farther = np.maximum(0, start - left - distance) + np.maximum(0, right - end - distance)
+    share = np.where(distance == 0, 1, farther / (right - left))
+    sums, counts = np.zeros((2, len(first), steps))
+    np.add.at(sums, (zone, at), share)
+    np.add.at(counts, (zone, at), 1)
+    sums, counts = sums.cumsum(axis=1), counts.cumsum(axis=1)
+    holding = np.count_nonzero(counts, axis=0)
+    total = np.sum(sums / np.maximum(counts, 1), axis=0)
+    precision = np.where(holding > 0, total / np.maximum(holding, 1), np.nan)
+    # End of the last alarm before each event, start of the first one after it, or NONE.
+    before, after = np.full((2, len(first), steps), [[[-NONE]], [[NONE]]])
+    early, late = places < start, places >= end
+    np.maximum.at(before, (zone[early], at[early]), places[early] + 1)
+    np.minimum.at(after, (zone[late], at[late]), places[late])
+    before, after = np.maximum.accumulate(before, axis=1), np.minimum.accumulate(after, axis=1)
+    rows, event = np.flatnonzero(labels), np.repeat(np.arange(len(first)), until - first)
     recall = np.empty(steps)
     for k in range(steps):
         flagged = step[rows] <= k
-        lost = zones.lost(rows[flagged], event[flagged], before[:, k], after[:, k])
-        recall[k] = np.mean(1 - lost / size)  # 0 of an event whose zone holds no alarm
+        recall[k] = _recall(bounds, rows[flagged], event[flagged], before[:, k], after[:, k])
     return precision, recall, 2 * precision * recall / (precision + recall)
 
 
-class _Zones:
-    """Events and their zones, ``(n,)`` each, in half rows: borders half-way are whole numbers."""
-
-    def __init__(self, labels: Bits, step: Integers, steps: int) -> None:
-        start, end = segments(labels)
-        self.start, self.end = 2 * start, 2 * end
-        half_way = end[:-1] + start[1:]
-        self.left, self.right = np.append(0, half_way), np.append(half_way, 2 * len(labels))
-        self.width = self.right - self.left
-        # The half rows that some step flags, and the zone and the step of each.
-        of_half = np.repeat(step, 2)
-        used = of_half < steps
-        self.places, self.shape = np.flatnonzero(used), (len(start), steps)
-        self.cells = np.repeat(np.arange(len(start)), self.width)[used], of_half[used]
-
-    def precision(self) -> Floats:
-        """Mean over zones with alarms, at each step."""
-        zone, _ = self.cells
-        middle, start, end = self.places + 0.5, self.start[zone], self.end[zone]
-        distance = np.maximum(0, np.maximum(start - middle, middle - end))
-        # Within a half row this share is linear in the distance, so its middle gives the integral.
-        farther = np.maximum(0, start - self.left[zone] - distance)
-        farther += np.maximum(0, self.right[zone] - end - distance)
-        share = np.where(distance == 0, 1, farther / self.width[zone])
-        flat, size = np.ravel_multi_index(self.cells, self.shape), self.shape[0] * self.shape[1]
-        sums = np.bincount(flat, share, size).reshape(self.shape).cumsum(axis=1)
-        counts = np.bincount(flat, minlength=size).reshape(self.shape).cumsum(axis=1)
-        holding = np.count_nonzero(counts, axis=0)
-        total = np.sum(sums / np.maximum(counts, 1), axis=0)
-        return np.where(holding > 0, total / np.maximum(holding, 1), np.nan)
-
-    def nearest_outside(self) -> tuple[Integers, Integers]:
-        """End of the last alarm before each event, start of the first one after it, or NONE."""
-        before = np.full(self.shape, -NONE)  # (n, steps)
-        after = -before
-        (zone, at), places = self.cells, self.places
-        early, late = places < self.start[zone], places >= self.end[zone]
-        np.maximum.at(before, (zone[early], at[early]), places[early] + 1)
-        np.minimum.at(after, (zone[late], at[late]), places[late])
-        return np.maximum.accumulate(before, axis=1), np.minimum.accumulate(after, axis=1)
-
-    def lost(self, flagged: Integers, event: Integers, before: Integers, after: Integers) -> Floats:
-        """Recall lost to the gaps between alarms, times zone and event width, by event ``(n,)``."""
-        ends = np.cumsum(np.bincount(event, minlength=len(before)))
-        begins = np.append(0, ends[:-1])
-        # A gap lies between the end of one alarm and the start of the next one.
-        left = np.insert(2 * flagged + 2, begins, before)
-        right = np.insert(2 * flagged, ends, after)
-        zone = np.repeat(np.arange(len(before)), ends - begins + 1)
-        open_ = right > left
-        left, right, zone = left[open_], right[open_], zone[open_]
-        first, last = np.maximum(left, self.start[zone]), np.minimum(right, self.end[zone])
-        # The first part is nearer to the alarm on its left, the rest to that on its right.
-        middle = np.clip((left + right) / 2, first, last)
-        # Where one of the two is missing its part is empty: any finite place does.
-        left, right = np.maximum(left, self.left[zone]), np.minimum(right, self.right[zone])
-        lost = _nearer(middle - left, self.right[zone] - left)
-        lost -= _nearer(first - left, self.right[zone] - left)
-        lost += _nearer(right - middle, right - self.left[zone])
-        lost -= _nearer(right - last, right - self.left[zone])
-        lost = np.bincount(zone, lost, len(before))
-        silent = (before == -NONE) & (after == NONE) & (begins == ends)
-        return np.where(silent, self.width * (self.end - self.start), lost)
+def _recall(
+    bounds: Integers, flagged: Integers, event: Integers, before: Integers, after: Integers
+) -> float:
+    """Mean over events, of which these rows are flagged, less what gaps between alarms lose."""
+    ends = np.cumsum(np.bincount(event, minlength=len(before)))
+    begins = np.append(0, ends[:-1])
+    # A gap lies between the end of one alarm and the start of the next one.
+    left = np.insert(2 * flagged + 2, begins, before)
+    right = np.insert(2 * flagged, ends, after)
+    zone = np.repeat(np.arange(len(before)), ends - begins + 1)
+    open_ = right > left
+    left, right, zone = left[open_], right[open_], zone[open_]
+    zone_left, start, end, zone_right = bounds[:, zone]
+    first, last = np.maximum(left, start), np.minimum(right, end)
+    # The first part is nearer to the alarm on its left, the rest to that on its right.
+    middle = np.clip((left + right) / 2, first, last)
+    # Where one of the two is missing its part is empty: any finite place does.
+    left, right = np.maximum(left, zone_left), np.minimum(right, zone_right)
+    lost = _nearer(middle - left, zone_right - left) - _nearer(first - left, zone_right - left)
+    lost += _nearer(right - middle, right - zone_left) - _nearer(right - last, right - zone_left)
+    size = (bounds[3] - bounds[0]) * (bounds[2] - bounds[1])
+    lost = np.bincount(zone, lost, len(before))
+    silent = (before == -NONE) & (after == NONE) & (begins == ends)  # no alarm in the zone
+    return np.mean(np.where(silent, 0, 1 - lost / size))
 
 
 def _nearer(distance: Floats, room: Floats) -> Floats:
@@ -145,5 +125,4 @@ def _nearer(distance: Floats, room: Floats) -> Floats:
     A point at distance u from the alarm has u of the zone on the alarm's side and min(u, room - u)
     on the other, where ``room`` is the zone's width from the alarm on.
     """
-    beyond = np.maximum(0, distance - room / 2)
-    return distance**2 - beyond**2
+    return distance**2 - np.maximum(0, distance - room / 2) ** 2

@@ -32,15 +32,14 @@ def alarms(
 ) -> Alarms:
     """Judge one threshold: rows with ``score > threshold`` are flagged.
 
-    Flagged rows with fewer than 10 unflagged ones between them are one alarm, which reaches from
-    its first to its last row. It is false if no row of that stretch belongs to an event. Days are
-    all rows, events included, divided by ``rows_per_day``; without it the figure per day is NaN.
-    Raises `ValueError` on bad input (`lmmoe.metrics.f1.checked`).
+    Flagged rows with fewer than 10 unflagged ones between them are one alarm, from its first to its
+    last row. It is false if no row of that stretch belongs to an event. Days are all rows, divided
+    by ``rows_per_day``. Raises `ValueError` on bad input (`lmmoe.metrics.f1.checked`).
     """
     labels, scores = checked(labels, scores)
     if math.isnan(threshold):
         raise ValueError("threshold=nan: a number is needed")
-    if rows_per_day is not None and not (rows_per_day > 0 and math.isfinite(rows_per_day)):
+    if rows_per_day is not None and not 0 < rows_per_day < math.inf:
         raise ValueError(f"rows_per_day={rows_per_day}: None or a number above 0 is needed")
     start, end = segments(labels)
     flagged = np.flatnonzero(scores > threshold)

@@ -32,10 +32,8 @@ def diagnosis(
     """
     blame = np.asarray(blame)
     if blame.ndim != 2 or len(blame) != len(causes):
-        raise ValueError(
-            f"blame of shape {blame.shape} for the causes of {len(causes)} events: "
-            "(events, channels) is needed"
-        )
+        problem = f"blame of shape {blame.shape} for the causes of {len(causes)} events"
+        raise ValueError(f"{problem}: (events, channels) is needed")
     if blame.dtype.kind not in "biuf" or not np.isfinite(blame).all():
         raise ValueError("blame must be finite numbers")
     if not 0 < percent < float("inf"):
@@ -43,13 +41,11 @@ def diagnosis(
     for event, channels in enumerate(causes):
         if len(set(channels)) < len(channels):
             raise ValueError(f"event {event} names a channel twice: {tuple(channels)}")
-        for channel in channels:
-            if not 0 <= channel < blame.shape[1]:
-                raise ValueError(f"event {event}: no channel {channel} among {blame.shape[1]}")
+        if unknown := set(channels) - set(range(blame.shape[1])):
+            raise ValueError(f"event {event}: no channel {min(unknown)} among {blame.shape[1]}")
     pairs = zip(blame, map(list, causes), strict=True)
     values = [_of_event(row, channels, percent) for row, channels in pairs if channels]
-    means = np.mean(values, axis=0) if values else (float("nan"), float("nan"))
-    return Diagnosis(*map(float, means))
+    return Diagnosis(*map(float, np.mean(values or [[np.nan, np.nan]], axis=0)))
 
 
 def _of_event(blame: npt.NDArray, channels: list[int], percent: float) -> tuple[float, float]:

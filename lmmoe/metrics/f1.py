@@ -1,7 +1,7 @@
 """Best F1 over all thresholds, ROC AUC, average precision; `checked`, the input of all metrics."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,27 +10,29 @@ from lmmoe.segments import segments
 
 Floats = npt.NDArray[np.float64]
 Bits = npt.NDArray[np.bool_]
-Adjustment = Literal["point", "raw", "log", "squeeze", "sqrt"]
+
+
+def numbers(values: npt.ArrayLike, name: str) -> Floats:
+    """Return finite numbers ``(t,)``, at least one, or raise `ValueError` saying what is wrong."""
+    values = np.asarray(values)
+    if values.ndim != 1 or not values.size or values.dtype.kind not in "biuf":
+        problem = f"{name}s of shape {values.shape} and type {values.dtype}"
+        raise ValueError(f"{problem}: a vector of numbers is needed")
+    for t in np.flatnonzero(~np.isfinite(values)):
+        raise ValueError(f"{name} {float(values[t])} at row {t} is not a finite number")
+    return values.astype(np.float64, copy=False)
 
 
 def checked(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Bits, Floats]:
     """Return labels and scores as ``(t,)`` arrays, or raise `ValueError` saying what is wrong."""
-    labels, scores = np.asarray(labels), np.asarray(scores)
-    if labels.ndim != 1 or labels.shape != scores.shape:
-        raise ValueError(
-            f"labels of shape {labels.shape} and scores of shape {scores.shape}: "
-            "both must be vectors of one length"
-        )
-    if labels.dtype.kind not in "biuf" or scores.dtype.kind not in "biuf":
-        raise ValueError(f"labels are {labels.dtype} and scores {scores.dtype}: numbers are needed")
+    labels, scores = numbers(labels, "label"), numbers(scores, "score")
+    if len(labels) != len(scores):
+        raise ValueError(f"{len(labels)} labels for {len(scores)} scores")
     for t in np.flatnonzero((labels != 0) & (labels != 1)):
         raise ValueError(f"label {labels[t]} at row {t} is neither 0 nor 1 (were they swapped?)")
-    for t in np.flatnonzero(~np.isfinite(scores)):
-        raise ValueError(f"score {float(scores[t])} at row {t} is not a finite number")
-    if labels.all() or not labels.any():
-        kind = "an anomaly" if labels.all() else "normal"
-        raise ValueError(f"every row is {kind}: the metric needs normal rows and anomalies")
-    return labels.astype(bool, copy=False), scores.astype(np.float64, copy=False)
+    if labels.min() == labels.max():
+        raise ValueError("every row has the same label: the metric needs normal rows and anomalies")
+    return labels.astype(bool), scores
 
 
 def roc_auc(*, labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
@@ -75,7 +77,7 @@ def best_f1(
     *,
     labels: npt.ArrayLike,
     scores: npt.ArrayLike,
-    adjust: Adjustment | None = None,
+    adjust: str | None = None,
     delay: int | None = None,
 ) -> BestF1:
     """Find the threshold with the highest F1 on these labels: an upper bound, not a forecast.
@@ -84,11 +86,11 @@ def best_f1(
     al., WWW 2018): a whole event gets its highest score, and counts with the weight that
     `ADJUSTMENTS` gives to its n rows: "point" or "raw" n, "squeeze" 1, "log" floor(log3(n + 3)),
     "sqrt" floor(sqrt n); a normal row counts 1. ``delay=k`` lets only the first k rows of an event
-    raise its score (k-delay; Ren et al., KDD 2019). A random score reaches about 0.78 under
-    "point" on SMD: never show an adjusted number without one.
+    raise its score (k-delay; Ren et al., KDD 2019). Random scores reach about 0.78 under "point" on
+    SMD: never show an adjusted number without them.
 
-    Thresholds are the distinct scores, tied ones enter together; of equal F1s the highest threshold
-    is returned. One sort, O(t log t). Raises `ValueError` on bad input (`checked`).
+    Thresholds are the distinct scores; of equal F1s the highest threshold is returned. O(t log t).
+    Raises `ValueError` on bad input (`checked`).
     """
     return best_f1s(labels=labels, scores=scores, adjust=[adjust], delay=delay)[adjust]
 
@@ -97,9 +99,9 @@ def best_f1s(
     *,
     labels: npt.ArrayLike,
     scores: npt.ArrayLike,
-    adjust: Sequence[Adjustment | None],
+    adjust: Sequence[str | None],
     delay: int | None = None,
-) -> dict[Adjustment | None, BestF1]:
+) -> dict[str | None, BestF1]:
     """Give `best_f1` under each of several adjustments, by adjustment, from one sort."""
     labels, scores = checked(labels, scores)
     for kind in adjust:
@@ -122,15 +124,11 @@ def best_f1s(
     return found
 
 
-def _log3(lengths: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
-    """Give floor(log3(n + 3)), counted in powers of 3 because the logarithm of 243 is inexact."""
-    return np.searchsorted(3 ** np.arange(1, 40, dtype=np.int64), lengths + 3, side="right")
-
-
+POWERS = 3 ** np.arange(1, 40, dtype=np.int64)  # counted, for the logarithm of 243 is inexact
 ADJUSTMENTS = {
     "point": lambda lengths: lengths,
     "raw": lambda lengths: lengths,
-    "log": _log3,
+    "log": lambda lengths: np.searchsorted(POWERS, lengths + 3, side="right"),
     "squeeze": np.ones_like,
     "sqrt": lambda lengths: np.floor(np.sqrt(lengths)),
 }

@@ -22,9 +22,8 @@ def pa_k(*, labels: npt.ArrayLike, scores: npt.ArrayLike) -> PAK:
     Kim et al., "Towards a Rigorous Evaluation of Time-Series Anomaly Detection", AAAI 2022: an
     event counts as flagged as a whole where strictly more than K % of its rows are. K = 0 is point
     adjustment, K = 100 the plain best F1; each K has the best threshold on these labels. The area
-    is the trapezoid rule's over K / 100. It still flatters: show random scores beside it.
-
-    O(t log t) for all K together. Raises `ValueError` on bad input (`lmmoe.metrics.f1.checked`).
+    is the trapezoid rule's over K / 100. O(t log t) for all K together. Raises `ValueError` on bad
+    input (`lmmoe.metrics.f1.checked`).
     """
     labels, scores = checked(labels, scores)
     # From here on scores are places among the distinct scores of events, 0 the highest: every

@@ -10,22 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from lmmoe.metrics.alarms import APART
-from lmmoe.metrics.f1 import Floats
+from lmmoe.metrics.f1 import Floats, numbers
 
 FEWEST_EXCESSES = 10  # our choice: with fewer, the two fitted numbers say nothing
 
 
 def checked_calibration(calibration: npt.ArrayLike) -> Floats:
     """Return calibration scores as a ``(t,)`` array, or raise `ValueError` saying what is wrong."""
-    scores = np.asarray(calibration)
-    if scores.ndim != 1 or not scores.size or scores.dtype.kind not in "biuf":
-        raise ValueError(
-            f"calibration of shape {scores.shape} and type {scores.dtype}: "
-            "a vector of at least one number is needed"
-        )
-    for t in np.flatnonzero(~np.isfinite(scores)):
-        raise ValueError(f"calibration score {scores[t]} at row {t} is not finite")
-    return scores.astype(np.float64, copy=False)
+    return numbers(calibration, "calibration score")
 
 
 def quantile(calibration: npt.ArrayLike, share: float) -> float:
@@ -40,13 +32,13 @@ def alarm_budget(calibration: npt.ArrayLike, rows_per_day: float, *, per_day: fl
 
     That is the lowest calibration score such that at it and at every higher one the number of
     alarms (as `lmmoe.metrics.alarms` counts them) is at most ``per_day`` times the days that the
-    rows span. (Very low ones keep to the budget as well: alarms grow together.) Alarms are whole:
-    1.98 days allow one. Where none is allowed, the highest score is given, which flags no row.
+    rows span. (Very low ones keep to the budget as well: alarms grow together.) Alarms are whole.
+    Where none is allowed, the highest score is given, which flags no row.
     """
     scores = checked_calibration(calibration)
-    if not (rows_per_day > 0 and math.isfinite(rows_per_day)):
+    if not 0 < rows_per_day < math.inf:
         raise ValueError(f"rows_per_day={rows_per_day}: a number above 0 is needed")
-    if not (per_day >= 0 and math.isfinite(per_day)):
+    if not 0 <= per_day < math.inf:
         raise ValueError(f"per_day={per_day}: a number from 0 on is needed")
     budget = per_day * len(scores) / rows_per_day + 1e-9  # 0.29 * 100 is a little under 29
     # Row i begins an alarm where its score is above the threshold and no recent one is.
@@ -65,11 +57,9 @@ def pot(calibration: npt.ArrayLike, *, level: float = 0.98, q: float = 1e-4) -> 
 
     Siffer et al., "Anomaly Detection in Streams with Extreme Value Theory", KDD 2017, section 3:
     a generalised Pareto distribution (shape g, scale s) is fitted to the N excesses over t, the
-    ``level`` quantile of the n scores; the threshold is t + s / g ((q n / N)^-g - 1). Maximum
-    likelihood (`fit_pareto`). Level and q are one choice for all data, made beforehand.
-
-    With fewer than 10 excesses (few rows, or many tied at the top) there is no tail to fit, and
-    the highest calibration score is given. Where fewer than a share q exceed t, t is given.
+    ``level`` quantile of the n scores; the threshold is t + s / g ((q n / N)^-g - 1). Level and q
+    are one choice for all data, made beforehand. With fewer than 10 excesses there is no tail to
+    fit: the highest calibration score is given. Where fewer than a share q exceed t, t is given.
     """
     scores = checked_calibration(calibration)
     if not (0 < level < 1 and 0 < q < 1):

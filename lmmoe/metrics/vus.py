@@ -43,11 +43,7 @@ def vus(*, labels: npt.ArrayLike, scores: npt.ArrayLike, window: int) -> VUS:
 
 
 class _Surface:
-    """Counts by threshold step, shared by all widths.
-
-    ``step[i]`` is the first of the 250 thresholds (from the highest down) that flags row i, so
-    every count at all thresholds is a bincount over steps and a cumulative sum.
-    """
+    """Counts by the first of the 250 thresholds that flags a row, shared by all widths."""
 
     def __init__(self, labels: Bits, scores: Floats, reach: int) -> None:
         self.rows, self.positives = len(scores), np.count_nonzero(labels)

@@ -1,7 +1,8 @@
 """The study's printed claims, each held against results: ``published/claims.csv``, evaluated.
 
-A line of the file says what is printed and, in `Claim`'s last columns, how it is tested. A query is
-arithmetic over printed numbers (by a claim's id) and over what stands between backquotes:
+A line of the file says what is printed and, in its last columns (`study.printed`), how it is
+tested. A query is arithmetic over printed numbers (by a claim's id) and over what stands between
+backquotes:
 
 ==================================  ============================================================
 ``point_f1 LightMMoE experts=1``    average of a score of ours, in percent; settings if not its own
@@ -29,45 +30,35 @@ import pandas as pd
 
 from lmmoe import paths
 from lmmoe.report import store, study
-from lmmoe.report.names import VERDICTS
+from lmmoe.report.evaluation import SPENT
+from lmmoe.report.names import BETTER, CONTRADICTED, REPRODUCED, UNTESTABLE, VERDICTS, WORSE
 from lmmoe.report.study import Number, printed
 
-REPRODUCED, BETTER, WORSE, CONTRADICTED, UNTESTABLE = VERDICTS
-# How a claim calls a score: our column (point-adjusted, a share of 1), and the study's own file's.
+# How a claim calls a score of ours.
 SCORES = {
-    "point_f1": ("point_f1_pa", "point_f1"),
-    "point_precision": ("point_precision_pa", "point_precision"),
-    "point_recall": ("point_recall_pa", "point_recall"),
-    "event_f1_log": ("event_f1_pa_log", "event_log_f1"),
-    "event_f1_squeeze": ("event_f1_pa_squeeze", "event_squeeze_f1"),
+    "point_f1": "point_f1_pa",
+    "point_precision": "point_precision_pa",
+    "point_recall": "point_recall_pa",
+    "event_f1_log": "event_f1_pa_log",
+    "event_f1_squeeze": "event_f1_pa_squeeze",
 }
-UNITLESS = ("text", "count", "ratio", "rank")  # units that are not written behind a number
+# What claims are held against, and where it is published: folder and file.
+TABLES = {
+    "rows": ("smd", "runs"),
+    "ablation": ("ablation", "runs"),
+    "efficiency": ("smd", "efficiency"),
+    "compressed": ("smd", "compression"),
+    "generalisation": ("smd", "generalisation"),
+}
 CLOSE = 1e-9  # numbers nearer than this are equal: sums of printed decimals are not exact
 
+Run = tuple[str, str]  # a detector, and its settings as JSON
 _QUOTED = re.compile(r"`([^`]+)`")
 
 
-def calculate(query: str, values: dict[str, float | np.ndarray]) -> float | np.ndarray:
-    """Evaluate a query: arithmetic over ``values`` (by quoted text) and printed numbers (by id)."""
-    quoted = list(dict.fromkeys(_QUOTED.findall(query)))
-    names = printed()["number"].to_dict()
-    names |= {f"quoted_{n}": values[text] for n, text in enumerate(quoted)}
-    plain = _QUOTED.sub(lambda found: f"quoted_{quoted.index(found[1])}", query)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return pd.eval(plain, local_dict=names, engine="python")
-
-
-class Scored(NamedTuple):
-    """What stands quoted in a query about scores: one number ``made`` of averages over machines."""
-
-    metrics: tuple[str, ...]
-    runs: tuple[tuple[str, str], ...]  # (detector, settings); the first is the one in question
-    made: Callable[[list[float]], float]
-
-    def of(self, average: Callable[[str, tuple[str, str]], float]) -> float:
-        """Make the number, in percent, where ``average`` gives that of a metric and a run."""
-        found = [np.mean([average(metric, run) for metric in self.metrics]) for run in self.runs]
-        return float(self.made(found))
+def calculate(query: str, values: pd.DataFrame) -> float | pd.Series:
+    """Evaluate a query: arithmetic over columns of values (quoted) and printed numbers (by id)."""
+    return values.eval(query, resolvers=[printed()["number"].to_dict()], engine="python")
 
 
 class Found(NamedTuple):
@@ -88,54 +79,51 @@ class Found(NamedTuple):
 class Evidence:
     """What claims are held against; tables that are missing make claims untestable, not wrong.
 
-    ``rows`` are tables of runs (`experiment.table`), of which those under the protocol ``study`` on
-    SMD count. Of ``measured``, ``efficiency`` has what was measured by ``detector``, ``compressed``
-    smaller models with their ``base``, ``kind`` and ``method``, ``generalisation`` forecast errors
-    on rows that were ``seen`` in training and ``unseen`` ones.
+    Of `TABLES`, ``rows`` and ``ablation`` are runs (`experiment.table`), of which those under the
+    protocol ``study`` on SMD count, ``efficiency`` has what was measured by ``detector``,
+    ``compressed`` smaller models with their ``base``, ``kind`` and ``method``, ``generalisation``
+    forecast errors on rows that were ``seen`` in training and ``unseen`` ones.
     """
 
-    def __init__(self, *rows: pd.DataFrame, **measured: pd.DataFrame) -> None:
-        self.runs = study.Runs(*rows)
-        self.tables = {
-            name: table[table["error"].isna()] if "error" in table else table
-            for name, table in measured.items()
-        }
+    def __init__(self, **tables: pd.DataFrame) -> None:
+        self.tables = {name: tables.get(name, pd.DataFrame()) for name in TABLES}
+        self.runs = study.Runs(self.tables["rows"], self.tables["ablation"])
 
     def find(self, query: str, whole: frozenset[str]) -> Found:
         """Evaluate a query on those machines of ``whole`` that all its runs have in common."""
-        terms = {text: self._scored(text) for text in _QUOTED.findall(query)}
-        scored = {text: one for text, one in terms.items() if one}
-        asked = [(m, run) for one in scored.values() for m in one.metrics for run in one.runs]
-        tables = [self.runs.by_seed(name, SCORES[m][0], given) for m, (name, given) in asked]
+        terms, asked = list(dict.fromkeys(_QUOTED.findall(query))), []
+
+        def noted(metric: str, run: Run) -> float:
+            asked.append((metric, run))
+            return math.nan
+
+        scored = [text for text in terms if self._scored(text, noted) is not None]
+        tables = [self.runs.by_seed(name, SCORES[m], given) for m, (name, given) in asked]
         common = whole.intersection(*(table.index for table in tables))
-        numbers = {
-            text: self._score(one, common) if one else self._measured(text)
-            for text, one in terms.items()
-        }
+        numbers = [
+            self._score(text, common) if text in scored else self._measured(text) for text in terms
+        ]
         # Each moved by its spread, one at a time: the effects add up as those of independent ones.
-        values = {text: np.full(1 + len(terms), one.value) for text, one in numbers.items()}
-        for n, (text, one) in enumerate(numbers.items(), start=1):
-            values[text][n] += one.spread
+        moved = np.vstack([np.zeros(len(terms)), np.diag([one.spread for one in numbers])])
+        values = pd.DataFrame([one.value for one in numbers] + moved, columns=terms)
         made = np.atleast_1d(calculate(query, values))
         spread = float(np.sqrt(((made[1:] - made[0]) ** 2).sum()))
-        machines = frozenset[str]().union(*(one.machines for one in numbers.values()))
+        machines = frozenset().union(*(one.machines for one in numbers))
         found = Found(Number(float(made[0]), spread, machines))
         if not asked:
             return found
-        column = SCORES[asked[0][0]][1]
+        column = SCORES[asked[0][0]]
         moves = study.averages(column, common) - study.averages(column, whole)
         relatives = {run: study.relative(*run) for _, run in asked}
         if None in relatives.values():  # at most as far as any average of the study moves
             return found._replace(doubt=float(moves.abs().max()))
 
         def theirs(chosen: frozenset[str]) -> float:
-            def average(metric: str, run: tuple[str, str]) -> float:
-                return study.averages(SCORES[metric][1], chosen).get(relatives[run], math.nan)
+            def average(metric: str, run: Run) -> float:
+                return study.averages(SCORES[metric], chosen).get(relatives[run], math.nan)
 
-            others = {text: one.value for text, one in numbers.items()}
-            return float(
-                calculate(query, others | {text: one.of(average) for text, one in scored.items()})
-            )
+            replaced = {text: self._scored(text, average) for text in scored}
+            return float(calculate(query, values.head(1).assign(**replaced)).iloc[0])
 
         exact = all(given == "{}" and name not in study.RELATIVES for name, given in relatives)
         kin = moves.reindex(study.KIN)  # no gap moves by more
@@ -146,80 +134,73 @@ class Evidence:
             doubt=0.0 if exact else float(kin.max(skipna=False) - kin.min(skipna=False)),
         )
 
-    def _scored(self, text: str) -> Scored | None:
-        """Read what is quoted; None where it is not about scores."""
+    def _scored(self, text: str, average: Callable[[str, Run], float]) -> float | None:
+        """Make what is quoted of averages of a metric and a run; None if it is not about scores."""
         kind, _, rest = text.partition(" ")
         if kind in SCORES:
-            return Scored((kind,), (_run(rest),), lambda found: found[0])
+            return average(kind, _run(rest))
         metrics, _, rest = rest.partition(" ")
         if kind == "rank":
-            names = tuple(_run(name) for name in re.split(" of |, ", rest))
-            metrics = tuple(metrics.split("+"))
-            return Scored(metrics, names, lambda found: 1 + sum(v > found[0] for v in found[1:]))
+            runs = [_run(name) for name in re.split(" of |, ", rest)]
+            found = [np.mean([average(m, run) for m in metrics.split("+")]) for run in runs]
+            return 1 + sum(value > found[0] for value in found[1:])
         if kind not in ("best", "lead"):
             return None
         setting, _, default = rest.partition("=")
-        values = {"{}": float(default)}
         light = self.runs.rows[self.runs.rows["detector"] == "LightMMoE"]
-        for given in sorted(set(light["settings"])):
-            one = json.loads(given)
-            if set(one) == {setting} and isinstance(one[setting], int | float):
-                values[given] = one[setting]
+        values = {"{}": float(default)}
+        for text in sorted(set(light["settings"])):
+            if [*json.loads(text)] == [setting]:
+                values[text] = json.loads(text)[setting]
+        found = {text: average(metrics, ("LightMMoE", text)) for text in values}
+        best = max(found, key=found.get)
+        if len(found) == 1:  # of a setting with one value none is the best
+            return math.nan
+        return values[best] if kind == "best" else found[best] - found["{}"]
 
-        def made(found: list[float]) -> float:
-            if len(found) == 1:  # of a setting with one value none is the best
-                return math.nan
-            best = list(values.values())[int(np.argmax(found))]
-            return best if kind == "best" else max(found) - found[0]
-
-        return Scored((metrics,), tuple(("LightMMoE", given) for given in values), made)
-
-    def _score(self, scored: Scored, common: frozenset[str]) -> Number:
+    def _score(self, text: str, common: frozenset[str]) -> Number:
         """Give our number for what is quoted; NaN where a run is missing."""
-        if not common:
-            return Number()
         spreads = [0.0]
 
-        def average(metric: str, run: tuple[str, str]) -> float:
-            found = self.runs.average(run[0], SCORES[metric][0], common, run[1])
+        def average(metric: str, run: Run) -> float:
+            found = self.runs.average(run[0], SCORES[metric], common, run[1])
             spreads.append(found.spread)
             return found.value
 
-        return Number(scored.of(average), float(np.nanmax(spreads)), common)
+        value = float(self._scored(text, average)) if common else math.nan
+        return Number(value, float(np.nanmax(spreads)), common)
 
     def _measured(self, text: str) -> Number:
         """Give our number for what is quoted and is no score."""
         kind, _, rest = text.partition(" ")
-        names = rest.split(" / ")
-        if kind == "parameters":
-            return Number(self.runs.parameters(rest))
-        if kind in ("train_seconds", "score_seconds"):
-            return self.runs.seconds(kind, *names)
+        if kind == "parameters":  # the same on all machines
+            return Number(self.runs.cost(kind, rest).value)
+        if kind in SPENT:
+            return self.runs.cost(kind, *rest.split(" / "))
         if kind == "kept":
             return self._kept(*rest.split(" "))
         if kind == "overfit":
-            return self._overfit(*names)
-        table = self.tables.get("efficiency", pd.DataFrame())
+            return self._overfit(*rest.split(" / "))
+        table = self.tables["efficiency"]
         if kind not in table:
             return Number()
-        chosen = table.loc[table["detector"] == rest, kind]
-        return Number(float(pd.to_numeric(chosen).median()))
+        return Number(float(table.loc[table["detector"] == rest, kind].astype(float).median()))
 
     def _kept(self, column: str, kind: str) -> Number:
         """Divide HMMoE's smallest model of a kind, trained on if it was pruned, by HMMoE."""
-        table = self.tables.get("compressed", pd.DataFrame())
+        table = self.tables["compressed"]
         if column not in table:
             return Number()
-        whole = table[table["method"] == "HMMoE"].set_index("entity")[column]
-        chosen = table["base"].isin(["HMMoE", ""]) | table["base"].isna()  # random has none
-        chosen &= (table["kind"] == kind) | (table["method"] == kind)
-        table = table[chosen & ~table["method"].str.contains("not trained")]
-        if table.empty:
+        table = table[(table["base"] == "HMMoE") | (table["method"] == kind)]
+        made = table[(table["kind"] == kind) | (table["method"] == kind)]
+        made = made[~made["method"].str.contains("not trained")]
+        if made.empty:
             return Number()
-        sizes = table.groupby("method", sort=False)["parameters"].mean().fillna(0)
-        mine = table[table["method"] == sizes.idxmin()].set_index("entity")[column]
-        value = float(mine.mean() / whole.reindex(mine.index).mean())
-        return Number(value, machines=frozenset(mine.index))
+        smallest = made.groupby("method", sort=False)["parameters"].mean().idxmin()
+        values = table.pivot(index="entity", columns="method", values=column)
+        values = values[[smallest, "HMMoE"]].dropna(subset=smallest)
+        mine, whole = values.mean()
+        return Number(float(mine / whole), machines=frozenset(values.index))
 
     def _overfit(self, name: str, smaller: str) -> Number:
         """Ratio of forecast errors: that on unseen rows, or the inverse of that on seen ones.
@@ -227,22 +208,22 @@ class Evidence:
         The lower of the two: above 1 only for a network that overfits, which has the lower error on
         rows that it learned from and the higher one on others. Medians over machines.
         """
-        table = self.tables.get("generalisation", pd.DataFrame())
+        table = self.tables["generalisation"]
         if not {name, smaller} <= set(table.get("detector", ())):
             return Number()
-        table = table[table["settings"] == "{}"].set_index(["entity", "detector"])
-        errors = table[["seen", "unseen"]].unstack("detector")
+        table = table[table["settings"] == "{}"]
+        errors = table.pivot(index="entity", columns="detector", values=["seen", "unseen"])
         ratios = errors.xs(name, axis=1, level=1) / errors.xs(smaller, axis=1, level=1)
         seen, unseen = ratios.dropna().median()
         return Number(min(1 / seen, unseen), machines=frozenset(ratios.dropna().index))
 
 
-def _run(text: str) -> tuple[str, str]:
-    """Read "LightMMoE experts=1 tower=[]": the detector, and its settings as JSON."""
-    words = text.split(" ")
-    pairs = [word.split("=") for word in words if "=" in word]
-    settings = {key: value if value.isalpha() else json.loads(value) for key, value in pairs}
-    return " ".join(word for word in words if "=" not in word), study.spelled(json.dumps(settings))
+def _run(text: str) -> Run:
+    """Read "LightMMoE experts=1 tower=[]"."""
+    name, *pairs = re.split(r" (?=\w+=)", text)
+    given = dict(pair.split("=") for pair in pairs)
+    given = {key: text if text.isalpha() else json.loads(text) for key, text in given.items()}
+    return name, study.spelled(json.dumps(given))
 
 
 def judged(claim: pd.Series, evidence: Evidence) -> tuple[float, str, dict[str, float]]:
@@ -262,14 +243,14 @@ def judged(claim: pd.Series, evidence: Evidence) -> tuple[float, str, dict[str, 
     ours, doubt = tested.ours, tested.doubt
     theirs = tested.study if tested.own else math.nan
     if claim["study"]:
-        theirs = float(calculate(claim["study"], {}))
+        theirs = float(calculate(claim["study"], pd.DataFrame()))
     value, spread = ours.value, ours.spread
     if not math.isnan(tested.study):
         value += tested.study - tested.same
     if claim["forecast"] and tested.own and ours.machines < whole:
         value, spread = theirs, 0.0
-    low, high = claim["low"], claim["high"]
-    printed_so = low - CLOSE <= theirs <= high + CLOSE
+    low, high = claim["low"] - CLOSE, claim["high"] + CLOSE
+    printed_so = low <= theirs <= high
     if math.isfinite(low) and math.isfinite(high):  # a bound has no slack
         middle = (low + high) / 2 if test else claim["number"]
         middle = theirs if tested.own and printed_so else middle
@@ -277,8 +258,7 @@ def judged(claim: pd.Series, evidence: Evidence) -> tuple[float, str, dict[str, 
     facts = {"same": tested.same, "study": theirs, "tested": value, "doubt": doubt}
     facts |= {"slack": 2 * spread, "machines": len(ours.machines), "fleet": len(whole)}
     if metric := next((name for name in SCORES if name in claim["query"]), None):
-        facts["chance"] = evidence.runs.average("random", SCORES[metric][0], ours.machines).value
-    low, high = low - CLOSE, high + CLOSE
+        facts["chance"] = evidence.runs.average("random", SCORES[metric], ours.machines).value
     if not (math.isnan(theirs) or printed_so or claim["forecast"]):
         verdict = CONTRADICTED
     elif test == "none" or math.isnan(value):
@@ -293,7 +273,7 @@ def judged(claim: pd.Series, evidence: Evidence) -> tuple[float, str, dict[str, 
 
 
 def judgement(claim: pd.Series, evidence: Evidence) -> pd.Series:
-    """Judge one claim: a line of `audit`.
+    """Judge one claim: a line of `audit_at_hand`.
 
     In its reason ``{same}`` and other facts of `judged`, or ``{`query`}``, become numbers.
     """
@@ -303,7 +283,7 @@ def judgement(claim: pd.Series, evidence: Evidence) -> pd.Series:
 
     def number(found: re.Match[str]) -> str:
         if "`" in found[1]:
-            return shown_number(evidence.find(found[1], study.machines()).ours.value)
+            facts[found[1]] = evidence.find(found[1], study.machines()).ours.value
         return shown_number(facts[found[1]])
 
     reason = re.sub(r"\{([^}]+)\}", number, claim["reason"])
@@ -311,61 +291,38 @@ def judgement(claim: pd.Series, evidence: Evidence) -> pd.Series:
     return pd.concat([claim[:"query"], pd.Series(line)])
 
 
-def audit(*rows: pd.DataFrame, **measured: pd.DataFrame) -> pd.DataFrame:
-    """Hold every printed claim against `Evidence`: one line per claim, always all of them.
-
-    Columns: those of ``claims.csv`` up to ``query``, ``measured`` (our number in the claim's unit,
-    NaN where there is none), ``verdict`` (one of `VERDICTS`) and ``reason``.
-    """
-    evidence = Evidence(*rows, **measured)
-    lines = [judgement(claim, evidence) for _, claim in printed().iterrows()]
-    return pd.DataFrame(lines).reset_index(drop=True)
-
-
 def audit_at_hand(dataset: str, **measured: pd.DataFrame) -> pd.DataFrame:
     """Audit what a report on SMD measured; for other data, read the audit published on SMD.
 
-    ``measured`` are ``rows`` and the tables of `Evidence`; what a notebook did not measure itself
-    is taken from ``figures/smd``, so that all notebooks of its report judge a claim alike.
+    ``measured`` are tables of `TABLES`; what a notebook did not measure itself is taken from
+    ``figures/smd``, so that all notebooks of its report judge a claim alike. One line per claim,
+    always all: the columns of ``claims.csv`` up to ``query``, ``measured`` (our number in the
+    claim's unit, NaN where there is none), ``verdict`` (one of `VERDICTS`) and ``reason``.
     """
     folder = paths.figures("smd")
     if dataset != "smd" and (folder / "claims.csv").is_file():
         table = pd.read_csv(folder / "claims.csv", dtype=str, keep_default_na=False)
         return table.assign(measured=pd.to_numeric(table["measured"]))
-    stems = {"rows": "runs", "compressed": "compression"}
-    for name in ("rows", "efficiency", "compressed", "generalisation"):
+    for name, (place, stem) in TABLES.items():
         if not len(measured.get(name, ())):
-            measured[name] = store.read(folder / f"{stems.get(name, name)}.csv")
-    ablation = store.read(paths.figures("ablation") / "runs.csv")
-    return audit(measured.pop("rows"), ablation, **measured)
-
-
-def chance(rows: pd.DataFrame) -> dict[str, float]:
-    """What random scores reach on the machines at hand, in percent, by the claims' metric.
-
-    Without a run of them a metric is missing: no adjusted number should then be shown.
-    """
-    ours, whole = study.Runs(rows), study.machines()
-    found = {m: ours.average("random", column, whole).value for m, (column, _) in SCORES.items()}
-    return {metric: value for metric, value in found.items() if not math.isnan(value)}
+            measured[name] = store.read(paths.figures(place) / f"{stem}.csv")
+    evidence = Evidence(**measured)
+    lines = [judgement(claim, evidence) for _, claim in printed().iterrows()]
+    return pd.DataFrame(lines).reset_index(drop=True)
 
 
 def summary(audit: pd.DataFrame) -> pd.DataFrame:
     """Count claims by document (rows, "all" last) and verdict (columns, always all)."""
-    table = pd.crosstab(audit["document"], audit["verdict"])
-    table = table.reindex(audit["document"].unique(), columns=list(VERDICTS), fill_value=0)
-    table.loc["all"] = table.sum()
-    return table.rename_axis(index="document", columns=None)
+    table = pd.crosstab(audit["document"], audit["verdict"], margins=True, margins_name="all")
+    order = [*audit["document"].unique(), "all"]
+    table = table.reindex(order, columns=list(VERDICTS), fill_value=0)
+    return table.rename_axis(columns=None)
 
 
 def shown(audit: pd.DataFrame) -> pd.DataFrame:
-    """Choose what people read of an audit: claim, printed, ours, verdict and reason, by id."""
-    scope = (" (" + audit["scope"] + ")").where(audit["scope"] != "-", "")
-    unit = (" " + audit["unit"]).where(~audit["unit"].isin(UNITLESS), "")
-    ours = [shown_number(value) if math.isfinite(value) else "" for value in audit["measured"]]
-    words = {"claim": audit["subject"] + ": " + audit["metric"] + scope}
-    words |= {"printed": audit["value"] + unit, "ours": ours}
-    return audit.assign(**words).set_index("id")[[*words, "verdict", "reason"]]
+    """Choose what people read of an audit, by id."""
+    names = ["subject", "metric", "scope", "value", "unit", "measured", "verdict", "reason"]
+    return audit.set_index("id")[names].rename(columns={"value": "printed", "measured": "ours"})
 
 
 def shown_number(value: float) -> str:

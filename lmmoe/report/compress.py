@@ -1,24 +1,24 @@
 """Smaller models of the same detector: what they keep of its quality, and what they gain.
 
 Pruning cuts kernels, hidden units and experts out of a fitted network, distillation trains a small
-network on a large one's forecasts; int8 is `lmmoe.report.export`'s. `METHODS` lists what is
-compared, `table` measures it on a profile's entities, `kept_shares` sets it against the base.
+network on a large one's forecasts; int8 is `lmmoe.report.export`'s. `published/smaller.csv` lists
+the methods, `table` measures them on a profile's entities, `kept_shares` divides by the base's.
 """
 
-import copy
+import json
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
-from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor
 
 from lmmoe import training
-from lmmoe.data.series import Floats, Series
+from lmmoe.data.series import Floats
 from lmmoe.detectors import Detector, detector
 from lmmoe.detectors.mixture import Mixture
 from lmmoe.errors import DataError
@@ -32,56 +32,67 @@ from lmmoe.report.profile import Profile
 
 VERSION = 1  # raise it when what this module measures changes
 LARGE, SMALL = "HMMoE", "LightMMoE"
-CONTROLS = ("MTSExample", "random")
 TURNS, ROWS = 5, 1000  # of the timing
 PROTOCOL = "study"  # the large detector trains for minutes, and has been run under this one
-# One machine of each group of SMD; of other data the first entity, the large detector trained
-# briefly (on the embedded data in large batches), so that the way is shown in seconds.
-CHOSEN = {"smd": ("machine-1-1", "machine-2-1", "machine-3-2")}
-QUALITY = ("average_precision", "best_f1", "point_f1_pa", "event_f1_pa_log", "event_f1_pa_squeeze")
-COLUMNS = ("dataset", "entity", "protocol", "base", "kind", "method", "parameters", "bytes")
-COLUMNS += (*QUALITY, "score_us", "speed", "device", "error")
-State = dict[str, Tensor]
-
-# --- pruning ---
+# One machine of each group of SMD; of other data the first entity, and fewer methods, since the
+# large detector is trained briefly there, so that the way is shown in seconds.
+CHOSEN = ("machine-1-1", "machine-2-1", "machine-3-2")
+QUALITY = ("average_precision", "point_f1_pa")
+COLUMNS = ("key", "dataset", "entity", "protocol", "base", "kind", "method", "parameters", "bytes")
+COLUMNS += (*QUALITY, "speed", "device", "error")
 
 
-def pruned(
-    made: Mixture, rows: npt.ArrayLike, *, kernels: float = 1, hidden: float = 1, experts: float = 1
-) -> tuple[dict[str, object], State]:
-    """Cut a fitted network down to shares, above 0, of its kernels, hidden units and experts.
+def pruned(made: Mixture, rows: Floats, *, epochs: int = 1, **shares: float) -> Mixture:
+    """Cut a fitted network down to shares, above 0, of its ``kernels``, ``hidden`` and ``experts``.
 
     The rule is magnitude (Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017, section
     3.1): of each layer the units go whose incoming weights have the smallest sum of absolute
     values, as many in every expert. Experts go by their mean share in the gate on raw training
-    ``rows`` ``(t, c)``, the least used first. At least one unit of a layer stays. Gives the smaller
-    detector's settings, and the state of its network (for `torch.nn.Module.load_state_dict`).
-    Raises `DataError` for networks of other experts or gates than the study's.
+    ``rows`` ``(t, c)``, the least used first. At least one unit of a layer stays. The smaller
+    network is then trained on these rows for more ``epochs``. Raises `DataError` for networks of
+    other experts or gates than the study's.
     """
     network = made.network
     if not (isinstance(network.experts, WindowExperts) and isinstance(network.gate, SoftmaxGate)):
         raise DataError(f"{made.name} with these settings cannot be pruned: other experts or gate")
-    state = {name: part.detach().clone() for name, part in network.state_dict().items()}
-    count = len(state["experts.layers.weights.0"])
+    state = {name: part.clone() for name, part in network.state_dict().items()}
     # The first convolution holds its experts side by side in the last axis; here they come first.
     side = [name for name in state if name.startswith(("experts.conv", "experts.norm."))]
     for name in side:
-        state[name] = state[name].unflatten(-1, (count, -1)).movedim(-2, 0)
-    if experts < 1:
-        used = torch.from_numpy(made.gate_weights(rows)).mean(dim=(0, 1))
-        stay = _highest(used, experts)
-        for name in state:
-            if name.startswith("experts.") or name == "gate.bias":
-                state[name] = state[name].index_select(0, stay)
-            elif name in ("gate.weights.own", "gate.weights.common"):
-                state[name] = state[name].index_select(-2, stay)
-    sizes = _cut_units(state, kernels, hidden)
+        state[name] = state[name].unflatten(-1, (network.experts.count, -1)).movedim(-2, 0)
+    used = torch.from_numpy(made.gate_weights(rows)).mean(dim=(0, 1))
+    stay = _highest(used, shares.get("experts", 1))
+    for name, part in state.items():
+        if name.startswith(("experts.", "gate.")) and part.ndim:
+            state[name] = part.index_select(0 if name.startswith("experts.") else -2, stay)
+    sizes = _cut_units(state, network.experts, shares) | {"experts": len(stay)}
     for name in side:
         state[name] = state[name].movedim(0, -2).flatten(-2)
-    settings = made.settings | {"experts": len(state["experts.layers.weights.0"])}
-    for name, size in sizes.items():
-        settings[name] = size if isinstance(settings[name], list) else size[0]
-    return settings, state
+    small = detector(made.name, **made.settings | sizes | {"epochs": epochs})
+    network = small._build(made.n_features_in_, torch.Generator())
+    network.load_state_dict(state)
+    small._build = lambda *_: network  # in place of one with new weights
+    return small.fit(rows)
+
+
+def _cut_units(state: dict, experts: WindowExperts, shares: dict) -> dict[str, list[int]]:
+    """Cut convolutions and hidden layers of ``state``, in place; give the sizes that are left."""
+    layers = [("kernels", "experts.conv", "experts.norm.")]
+    for n in range(len(experts.deeper)):
+        layers.append(("kernels", *(f"experts.deeper{x}.{n}" for x in ("", "_biases", "_norms"))))
+    for n in range(len(experts.layers.weights)):
+        layers.append(("hidden", *(f"experts.layers.{x}.{n}" for x in ("weights", "biases"))))
+    sizes = {"kernels": [], "hidden": []}
+    for (kind, *parts), (_, after, *_) in pairwise(layers):
+        stay = _highest(state[parts[0]].abs().sum(dim=1), shares.get(kind, 1))  # (e, units')
+        # The first dense layer takes each channel's kernels side by side: (e, c, units, out).
+        grouped = state[after].unflatten(1, (-1, state[parts[0]].shape[-1]))
+        state[after] = grouped.take_along_dim(stay[:, None, :, None], dim=2).flatten(1, 2)
+        for name in [name for name in state if name.startswith(tuple(parts))]:
+            places = stay.view(len(stay), *[1] * (state[name].ndim - 2), -1)
+            state[name] = state[name].take_along_dim(places, dim=-1)
+        sizes[kind].append(stay.shape[-1])
+    return sizes
 
 
 def _highest(values: Tensor, share: float) -> Tensor:
@@ -90,59 +101,13 @@ def _highest(values: Tensor, share: float) -> Tensor:
     return values.topk(count, dim=-1).indices.sort(dim=-1).values
 
 
-def _cut_units(state: State, kernels: float, hidden: float) -> dict[str, list[int]]:
-    """Cut convolutions and hidden layers of ``state``, experts first in each part, in place.
-
-    Gives the sizes that are left. What the experts' last layer gives out stays.
-    """
-    # Each layer's weights (e, units in, units out), and what else has an entry for each unit.
-    chain = {"experts.conv": [n for n in state if n.startswith(("experts.norm.", "experts.conv_"))]}
-    for name in [name for name in state if name.startswith("experts.deeper.")]:
-        number = name.rpartition(".")[2]
-        norms = [part for part in state if part.startswith(f"experts.deeper_norms.{number}.")]
-        chain[name] = [f"experts.deeper_biases.{number}", *norms]
-    convolutions = len(chain)
-    for name in [name for name in state if name.startswith("experts.layers.weights.")]:
-        chain[name] = [name.replace("weights", "biases")]
-    names = list(chain)
-    for place, (name, after) in enumerate(zip(names, names[1:], strict=False)):
-        units, share = state[name].shape[-1], kernels if place < convolutions else hidden
-        stay = _highest(state[name].abs().sum(dim=1), share)  # (e, units')
-        for part in (name, *chain[name]):
-            places = stay.view(len(stay), *[1] * (state[part].ndim - 2), -1)
-            state[part] = state[part].take_along_dim(places, dim=-1)
-        # The first dense layer takes each channel's kernels side by side: (e, c, units, out).
-        grouped = state[after].unflatten(1, (-1, units))
-        state[after] = grouped.take_along_dim(stay[:, None, :, None], dim=2).flatten(1, 2)
-    left = [state[name].shape[-1] for name in names]
-    return {"kernels": left[:convolutions], "hidden": left[convolutions:-1]}
-
-
-def continued(
-    like: Mixture, settings: dict[str, object], state: State, rows: npt.ArrayLike, *, epochs: int
-) -> Mixture:
-    """Fit a detector ``like`` another on raw rows ``(t, c)``, beginning with the weights ``state``.
-
-    It can be saved like any other. Raises as `lmmoe.detectors.Detector.fit` does.
-    """
-    made = detector(like.name, **(settings | {"epochs": epochs}))
-    network = made._build(np.shape(rows)[1], torch.Generator())
-    network.load_state_dict(state)
-    made._build = lambda *_: network  # in place of one with new weights
-    return made.fit(rows)
-
-
-# --- distillation ---
-
-
 class Student(Mixture):
     """A LightMMoE that learns from the truth and from a teacher's forecasts.
 
-    Distillation (Hinton, Vinyals & Dean, 2015) for forecasts: the loss is (1 - s) times the squared
-    error to the truth plus s times that to the teacher's forecast. Both have the gradient of the
-    squared error to the target (1 - s) truth + s forecast, so that is the target. Rows before the
-    teacher's first forecast have the truth alone. Training stops by the truth. Teacher and student
-    must have been fitted on the same rows, so that they scale alike.
+    Distillation (Hinton, Vinyals & Dean, 2015) for forecasts: (1 - s) times the squared error to
+    the truth plus s times that to the teacher's forecast has the gradient of the squared error to
+    the target (1 - s) truth + s forecast. Training stops by the truth. Both are fitted on the
+    same rows, so that they scale alike.
     """
 
     teacher = None  # a fitted `Mixture`; forgotten after training
@@ -158,214 +123,122 @@ class Student(Mixture):
         if self.teacher is None:
             return scaled
         goals = scaled.clone()
-        forecasts = self.teacher._forecasts(rows).to(goals.device)
-        goals[self.teacher.unscored :].lerp_(forecasts, self.share)
+        goals[self.teacher.unscored :].lerp_(self.teacher._forecasts(rows), self.share)
         return torch.cat([scaled, goals], dim=1)  # (t, 2 c)
 
     def _learner(
         self, network: torch.nn.Module, inputs: Tensor, generator: torch.Generator
     ) -> training.Learner:
         """Windows ``(b, 2 c, w)`` and targets ``(b, 2 c)`` hold truth, then goals."""
-        half = inputs.shape[1] // 2
-        inner = super()._learner(network, inputs[:, :half], generator)
+        truth, goals = slice(inputs.shape[1] // 2), slice(inputs.shape[1] // 2, None)
+        inner = super()._learner(network, inputs[:, truth], generator)
 
-        def step(windows: Tensor, target: Tensor) -> Tensor:
-            return inner.step(windows[:, :half].contiguous(), target[:, half:].contiguous())
+        def given(work: Callable, target: slice) -> Callable:
+            return lambda x, y: work(x[:, truth].contiguous(), y[:, target].contiguous())
 
-        def loss(windows: Tensor, target: Tensor) -> Tensor:
-            return inner.loss(windows[:, :half].contiguous(), target[:, :half].contiguous())
-
-        end = inner.end_epoch
-        return SimpleNamespace(network=inner.network, step=step, loss=loss, end_epoch=end)
-
-
-# --- methods ---
-
-
-def in_bfloat16(made: Mixture) -> Mixture:
-    """Copy a fitted forecaster; the copy's network runs in bfloat16, by PyTorch."""
-    made = copy.deepcopy(made)
-    made.network.to(torch.bfloat16)
-
-    def forecasts(rows: Floats) -> Tensor:
-        windows = made._windows(rows).to(torch.bfloat16)
-        return torch.cat(list(training.outputs(made.network, windows))).float()
-
-    made._forecasts = forecasts
-    return made
-
-
-class Method(NamedTuple):
-    """One line of the table: base, kind and name, and the settings of its way (`smaller`)."""
-
-    base: str
-    kind: str
-    name: str
-    settings: dict[str, object]
-
-
-THIN = "kernels, units 0.7, experts 0.75"
-THINNED = {"kernels": 0.7, "hidden": 0.7, "experts": 0.75}
-TINY = {"experts": 2, "kernels": 4, "hidden": 64, "out": 32, "tower": 8}  # "extremely light"
-_BOTH = (
-    ("pruning", "half of the kernels", {"kernels": 0.5}),
-    ("pruning", "half of the hidden units", {"hidden": 0.5}),
-    ("pruning", "half of the experts", {"experts": 0.5}),
-    ("pruning", f"{THIN}, not trained on", THINNED | {"epochs": 0}),
-    ("pruning", THIN, THINNED),
-    ("other arithmetic", "ONNX Runtime, float32", {}),
-    ("int8", "int8, dynamic", {}),
-    ("int8", "int8, static", {"calibrated": True}),
-)
-METHODS = (
-    Method(LARGE, "as it is", LARGE, {}),
-    *(Method(LARGE, *line) for line in _BOTH),
-    Method(LARGE, "distillation", "LightMMoE, taught by HMMoE", {}),
-    Method(LARGE, "distillation", "extremely light, taught by HMMoE", TINY),
-    Method(LARGE, "design", "LightMMoE in its place", {}),
-    Method(LARGE, "design", "extremely light in its place", TINY),
-    Method(SMALL, "as it is", SMALL, {}),
-    *(Method(SMALL, *line) for line in _BOTH),
-    Method(SMALL, "distillation", "extremely light, taught by LightMMoE", TINY),
-    Method(SMALL, "other arithmetic", "bfloat16", {}),
-)
-# What is shown of other data: a training of the large detector, which is brief there, is no base to
-# judge many ways by.
-FEW = tuple(
-    method
-    for method in METHODS
-    if not method.name.startswith("half")
-    and (method.base == SMALL or method.kind in ("as it is", "distillation", "design"))
-)
-
-
-def smaller(
-    method: Method, bases: dict[str, Mixture], rows: Floats, folder: Path
-) -> tuple[Detector | Runtime, int, int]:
-    """Make a base smaller: what scores raw rows, numbers learned, bytes without training scores.
-
-    ``bases`` are fitted on the raw ``rows`` ``(t, c)``; ONNX files are written to ``folder``. What
-    is pruned is trained on for an epoch, or ``epochs``. *Design* is LightMMoE in place of the base,
-    with other settings where given: the control of a student.
-    """
-    made, light, settings = bases[method.base], bases[SMALL], dict(method.settings)
-    if method.kind == "pruning":
-        epochs = settings.pop("epochs", 1)
-        made = continued(made, *pruned(made, rows, **settings), rows, epochs=epochs)
-    elif method.kind == "distillation":
-        teacher, made = made, Student(**(light.settings | settings))
-        made.teacher = teacher
-        made.fit(rows)
-    elif method.kind == "design":
-        made = detector(SMALL, **(light.settings | settings)).fit(rows) if settings else light
-    elif method.kind == "int8" or "ONNX" in method.name:
-        file = folder / f"{method.base}.onnx"
-        if not file.is_file():
-            write(made, file)
-        if method.kind == "int8":
-            given = rows if "calibrated" in settings else None
-            file = quantise(file, folder / f"{method.base} {method.name}.onnx", rows=given)
-        return Runtime(file), made.parameters, file.stat().st_size
-    arrays = made._state().items()
-    size = sum(array.nbytes for name, array in arrays if not name.startswith("history."))
-    if method.name == "bfloat16":
-        return in_bfloat16(made), made.parameters, size // 2
-    return made, made.parameters, size
-
-
-# --- measuring ---
+        steps = {"step": given(inner.step, goals), "loss": given(inner.loss, truth)}
+        return SimpleNamespace(network=inner.network, end_epoch=inner.end_epoch, **steps)
 
 
 def table(profile: Profile) -> pd.DataFrame:
-    """Measure every method on the chosen entities: a row each, `COLUMNS`, then the controls'.
-
-    What the published table knows is not measured again. A method that fails has ``error``.
-    """
+    """Measure every method on the chosen entities: a row each, `COLUMNS`."""
     keep, lines = store.Table(profile.profile, "compression"), []
-    chosen = CHOSEN.get(profile.dataset, ())
-    entities = [entity for entity in chosen if entity in profile.present] or profile.present[:1]
-    methods = METHODS if chosen else FEW
-    brief = {"epochs": 1} | ({"batch": 128} if profile.dataset == "synthetic" else {})
-    seed = profile.seeds[0]
+    methods = store.published("smaller", keep_default_na=False)
+    entities = [entity for entity in CHOSEN if entity in profile.present] or profile.present[:1]
+    settings = {LARGE: {}, SMALL: {}}
+    if profile.dataset != "smd":
+        methods = methods[methods["elsewhere"] == "yes"]
+        settings[LARGE] = {"epochs": 1} | ({"batch": 128} if profile.dataset == "synthetic" else {})
     for entity in each(entities, "compression", "entity"):
-        series = profile.load(entity)
-        runs = {LARGE: Run(series, LARGE, PROTOCOL, seed, {} if chosen else brief)}
-        runs[SMALL] = Run(series, SMALL, PROTOCOL, seed)
+        series, seed = profile.load(entity), profile.seeds[0]
+        runs = {name: Run(series, name, PROTOCOL, seed, settings[name]) for name in settings}
         shown = {"dataset": series.dataset, "entity": entity, "protocol": PROTOCOL}
         hidden = {"bases": {name: run.identity for name, run in runs.items()}}
-        hidden |= {"methods": [method.name for method in methods], "measured": VERSION}
-
-        def compute(series: Series = series, runs: dict[str, Run] = runs) -> list[store.Line]:
-            bases = {name: result(run).detector for name, run in runs.items()}
-            return measured(series, bases, methods, profile.vus_window, seed)
-
-        lines += keep.lines(shown, hidden, compute)
-    return pd.DataFrame(lines).reindex(columns=["key", *COLUMNS])
+        hidden |= {"methods": methods["method"].to_list(), "measured": VERSION}
+        lines += keep.lines(shown, hidden, partial(measured, runs, methods, profile.vus_window))
+    return pd.DataFrame(lines).reindex(columns=[*COLUMNS])
 
 
-def measured(
-    series: Series, bases: dict[str, Mixture], methods: tuple[Method, ...], window: int, seed: int
-) -> list[store.Line]:
-    """Measure methods on one entity: a line each, then the controls', with `COLUMNS`' names.
+def measured(runs: dict[str, Run], methods: pd.DataFrame, vus_window: int) -> list[store.Line]:
+    """Measure methods, lines of `published/smaller.csv`, on the entity of the bases' ``runs``.
 
-    ``bases`` are fitted on what the protocol `PROTOCOL` trains on. ``score_us`` is the processor
-    time of a row; ``speed`` the ratio of the base's to it, the median over turns in which every
+    ``speed`` is the base's processor time over the method's, the median over turns in which every
     scorer scores the same rows once. Other work on the machine then hits all alike.
     """
-    protocol, lines, scorers = PROTOCOLS[PROTOCOL], [], {}
+    bases = {name: result(run).detector for name, run in runs.items()}
+    series, protocol, lines, scorers = runs[SMALL].series, PROTOCOLS[PROTOCOL], [], {}
     rows, labels = protocol.train(series), protocol.labels(series)
-
-    def quality(scorer: Detector | Runtime) -> dict[str, float]:
-        values = evaluate(labels, scorer.decision_function(series.test), vus_window=window)
-        return {name: float(values[name]) for name in QUALITY}
-
     with TemporaryDirectory(prefix="lmmoe-") as folder:
-        for method in methods:
-            line = {"base": method.base, "kind": method.kind, "method": method.name}
+        for base, kind, name, settings, _ in methods.itertuples(index=False):
+            line = {"base": base, "kind": kind, "method": name, "device": cpu_name()}
             lines.append(line)
             try:
-                scorer, line["parameters"], line["bytes"] = smaller(
-                    method, bases, rows, Path(folder)
-                )
+                if kind == "control":
+                    scorer = protocol.detector(name, seed=bases[SMALL].seed).fit(rows)
+                    sizes = {"parameters": scorer.parameters}
+                else:
+                    work = bases[base], bases[SMALL], rows, Path(folder)
+                    scorer, sizes = smaller(kind, json.loads(settings), *work)
+                scores = scorer.decision_function(series.test)
             except FAILURES as error:  # one method that fails must not cost the others
                 line["error"] = f"{type(error).__name__}: {error}"
                 continue
-            scorers[method.base, method.name] = scorer
-            line |= quality(scorer)
-        given = series.test[:ROWS]
-        turns = pd.DataFrame(
-            {name: once(lambda s=s: s.decision_function(given))[0] for name, s in scorers.items()}
-            for _ in range(TURNS + 1)
-        )[1:]  # without the first turn, which loads what is loaded late
-    for line in lines:
-        if (own := turns.get((line["base"], line["method"]))) is not None:
-            line["score_us"] = 1e6 * float(own.median()) / len(given)
-            line["speed"] = float((turns[line["base"], line["base"]] / own).median())
-    for name in CONTROLS:
-        made = protocol.detector(name, seed=seed).fit(rows)
-        line = {"base": "", "kind": "control", "method": name, "parameters": made.parameters}
-        lines.append(line | quality(made))
-    return [line | {"device": cpu_name()} for line in lines]
+            values = evaluate(labels, scores, vus_window=vus_window)
+            line |= sizes | {metric: float(values[metric]) for metric in QUALITY}
+            if kind != "control":
+                scorers[base, name] = scorer, line
+    given = series.test[:ROWS]
+    turns = pd.DataFrame(
+        {name: once(lambda s=s: s.decision_function(given))[0] for name, (s, _) in scorers.items()}
+        for _ in range(TURNS + 1)
+    )[1:]  # without the first turn, which loads what is loaded late
+    for (base, name), (_, line) in scorers.items():
+        line["speed"] = float((turns[base, base] / turns[base, name]).median())
+    return lines
+
+
+def smaller(
+    kind: str, settings: dict, made: Mixture, light: Mixture, rows: Floats, folder: Path
+) -> tuple[Detector | Runtime, dict[str, int]]:
+    """Make a base smaller: what scores raw rows; its parameters, and bytes of them in a file.
+
+    ``made`` and ``light``, a LightMMoE, are fitted on the raw ``rows`` ``(t, c)``; ONNX files are
+    written to ``folder``. *Design* is a LightMMoE in place of the base, the control of a student.
+    """
+    if kind in ("int8", "other arithmetic"):
+        file = folder / f"{made.name}.onnx"
+        if not file.exists():
+            write(made, file)
+        if kind == "int8":
+            given = rows if "calibrated" in settings else None
+            file = quantise(file, folder / "int8.onnx", rows=given)
+        return Runtime(file), {"parameters": made.parameters, "bytes": file.stat().st_size}
+    if kind == "pruning":
+        made = pruned(made, rows, **settings)
+    elif kind == "distillation":
+        student = Student(**light.settings | settings)
+        student.teacher = made
+        made = student.fit(rows)
+    elif kind == "design":
+        made = Mixture(**light.settings | settings).fit(rows)
+    size = sum(a.nbytes for name, a in made._state().items() if not name.startswith("history."))
+    return made, {"parameters": made.parameters, "bytes": size}
 
 
 def kept_shares(compressed: pd.DataFrame) -> pd.DataFrame:
     """Divide each method's numbers by its base's: by method, from `table`.
 
-    ``parameters``, ``bytes`` and metrics become shares of the base's, ``speed`` a multiple. The
+    ``bytes`` and ``average_precision`` become shares of the base's, ``speed`` a multiple. The
     controls are there once for each base. Both are averaged over the method's entities first: a
     mean of ratios would be ruled by the entity on which the base finds least.
     """
-    good, parts = compressed[compressed["error"].isna()], []
-    numbers = ["parameters", "bytes", *QUALITY, "speed"]
-    for base in dict.fromkeys(good.loc[good["kind"] == "as it is", "base"]):
+    good, parts, numbers = compressed[compressed["error"].isna()], [], ["bytes", QUALITY[0]]
+    for base in good.loc[good["kind"] == "as it is", "base"].unique():
         own = good[(good["base"] == base) | (good["kind"] == "control")]
-        whole = own[own["method"] == base].set_index("entity")[numbers]
-        beside = whole.reindex(own["entity"]).set_axis(own.index).assign(method=own["method"])
-        methods = own.groupby("method", sort=False)
-        shares = methods[numbers].mean() / beside.groupby("method", sort=False)[numbers].mean()
-        shares["speed"] = methods["speed"].median()
-        shares.insert(0, "base", base)
-        shares.insert(1, "kind", methods["kind"].first())
-        shares.insert(2, "entities", methods["entity"].nunique())
-        parts.append(shares)
+        whole = own[own["method"] == base].set_index("entity")[numbers].add_suffix(" of base")
+        methods = own.join(whole, on="entity").groupby("method", sort=False)
+        means = methods.mean(numeric_only=True)
+        part = {"base": base, "kind": methods["kind"].first(), "speed": methods["speed"].median()}
+        part |= {name: means[name] / means[f"{name} of base"] for name in numbers}
+        parts.append(pd.DataFrame(part))
     return pd.concat(parts)

@@ -5,47 +5,25 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from lmmoe.metrics import (
-    alarm_budget,
-    alarms,
-    average_precision,
-    best_affiliation_f1,
-    best_f1,
-    best_f1s,
-    diagnosis,
-    pa_k,
-    pot,
-    quantile,
-    roc_auc,
-    vus,
-)
+from lmmoe import metrics
 from lmmoe.segments import runs
 
 VERSION = 1  # raise it when what this module measures changes
+PARTS = ("f1", "precision", "recall")
+EVENTS = ("log", "squeeze", "sqrt")  # how an event's length counts in Event F1
 # Columns that point adjustment flatters: a table that shows one shows random scores too.
 ADJUSTED = (
     "pa_k_area",
-    "point_f1_pa",
-    "point_precision_pa",
-    "point_recall_pa",
-    "event_f1_pa_log",
-    "event_f1_pa_squeeze",
-    "event_f1_pa_sqrt",
+    *(f"point_{part}_pa" for part in PARTS),
+    *(f"event_f1_pa_{name}" for name in EVENTS),
     "delay10_f1_pa",
 )
 RANKING = ("average_precision", "roc_auc", "best_f1", "vus_roc", "vus_pr", "best_affiliation_f1")
+BUDGET = ("f1", "events_found", "false_alarms_per_day", "delay")
 # At thresholds from calibration scores: no label has a say.
 LABEL_FREE = (
-    "quantile_f1",
-    "quantile_precision",
-    "quantile_recall",
-    "pot_f1",
-    "pot_precision",
-    "pot_recall",
-    "budget_f1",
-    "budget_events_found",
-    "budget_false_alarms_per_day",
-    "budget_delay",
+    *(f"{rule}_{part}" for rule in ("quantile", "pot") for part in PARTS),
+    *(f"budget_{part}" for part in BUDGET),
 )
 DIAGNOSIS = ("hit_rate_100", "hit_rate_150", "ndcg_100", "ndcg_150")
 COLUMNS = (*RANKING, *ADJUSTED, *LABEL_FREE, *DIAGNOSIS)
@@ -53,7 +31,6 @@ COLUMNS = (*RANKING, *ADJUSTED, *LABEL_FREE, *DIAGNOSIS)
 SPENT = ("train_seconds", "train_peak_mb", "score_seconds", "test_rows", "parameters")
 SHARE = 0.99  # of the calibration rows that the quantile threshold lets pass
 PER_DAY = 1.0  # alarms that the budget allows on the calibration rows
-PARTS = ("f1", "precision", "recall")
 DELAY = 10  # rows of an event that may raise its score, in delay10_f1_pa
 
 
@@ -70,45 +47,46 @@ def evaluate(
     """Give every metric of `COLUMNS` for one series of scores ``(t,)``.
 
     ``calibration`` are scores of training rows that the model was not fitted on; ``blame``
-    ``(events, c)`` and ``causes`` are what `lmmoe.metrics.diagnosis` takes.
-
-    What is not defined is NaN, so that no table shows a number for it: all but the diagnosis
-    without labels, or where these hold no event or nothing else; `LABEL_FREE` without calibration,
-    those of the budget without ``rows_per_day``; `DIAGNOSIS` without blame or causes. Bad input
-    raises `ValueError`, as the metrics say.
+    ``(events, c)`` and ``causes`` are what `lmmoe.metrics.diagnosis` takes. What is not defined is
+    NaN: all but the diagnosis without labels, or where these hold no event or nothing else;
+    `LABEL_FREE` without calibration, those of the budget without ``rows_per_day``; `DIAGNOSIS`
+    without blame or causes. Bad input raises `ValueError`, as the metrics say.
     """
     values = dict.fromkeys(COLUMNS, float("nan"))
     if blame is not None and causes is not None:
         for percent in (100, 150):
-            found = diagnosis(blame=blame, causes=causes, percent=percent)
+            found = metrics.diagnosis(blame=blame, causes=causes, percent=percent)
             values |= {f"hit_rate_{percent}": found.hit_rate, f"ndcg_{percent}": found.ndcg}
     if labels is None or np.unique(labels).tolist() in ([0], [1]):
         return values
     data = {"labels": labels, "scores": scores}
-    volume = vus(**data, window=vus_window)
-    f1s = best_f1s(**data, adjust=[None, "point", "log", "squeeze", "sqrt"])
-    values |= {f"event_f1_pa_{name}": f1s[name].f1 for name in ("log", "squeeze", "sqrt")}
-    values |= {f"point_{name}_pa": getattr(f1s["point"], name) for name in PARTS}
+    volume = metrics.vus(**data, window=vus_window)
+    f1s = metrics.best_f1s(**data, adjust=[None, "point", *EVENTS])
+    values |= {f"event_f1_pa_{name}": f1s[name].f1 for name in EVENTS}
+    values |= {f"point_{part}_pa": getattr(f1s["point"], part) for part in PARTS}
     values |= {
-        "average_precision": average_precision(**data),
-        "roc_auc": roc_auc(**data),
+        "average_precision": metrics.average_precision(**data),
+        "roc_auc": metrics.roc_auc(**data),
         "best_f1": f1s[None].f1,
         "vus_roc": volume.roc,
         "vus_pr": volume.pr,
-        "best_affiliation_f1": best_affiliation_f1(**data).f1,
-        "pa_k_area": pa_k(**data).area,
-        "delay10_f1_pa": best_f1(**data, adjust="point", delay=DELAY).f1,
+        "best_affiliation_f1": metrics.best_affiliation_f1(**data).f1,
+        "pa_k_area": metrics.pa_k(**data).area,
+        "delay10_f1_pa": metrics.best_f1(**data, adjust="point", delay=DELAY).f1,
     }
     if calibration is None:
         return values
-    for name, threshold in (("quantile", quantile(calibration, SHARE)), ("pot", pot(calibration))):
-        found = alarms(**data, threshold=threshold)
+    thresholds = {
+        "quantile": metrics.quantile(calibration, SHARE),
+        "pot": metrics.pot(calibration),
+    }
+    for name, threshold in thresholds.items():
+        found = metrics.alarms(**data, threshold=threshold)
         values |= {f"{name}_{part}": getattr(found, part) for part in PARTS}
     if rows_per_day is not None:
-        budget = alarm_budget(calibration, rows_per_day, per_day=PER_DAY)
-        found = alarms(**data, threshold=budget, rows_per_day=rows_per_day)
-        names = ("f1", "events_found", "false_alarms_per_day", "delay")
-        values |= {f"budget_{name}": getattr(found, name) for name in names}
+        threshold = metrics.alarm_budget(calibration, rows_per_day, per_day=PER_DAY)
+        found = metrics.alarms(**data, threshold=threshold, rows_per_day=rows_per_day)
+        values |= {f"budget_{part}": getattr(found, part) for part in BUDGET}
     return values
 
 
@@ -123,8 +101,8 @@ def events_found(
     At the budget's threshold, or at the quantile's where the rows of a day are not known.
     """
     if rows_per_day is None:
-        threshold = quantile(calibration, SHARE)
+        threshold = metrics.quantile(calibration, SHARE)
     else:
-        threshold = alarm_budget(calibration, rows_per_day, per_day=PER_DAY)
+        threshold = metrics.alarm_budget(calibration, rows_per_day, per_day=PER_DAY)
     flagged = np.asarray(scores) > threshold
     return np.array([flagged[start:end].any() for start, end in runs(labels)], dtype=bool)

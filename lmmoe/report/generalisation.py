@@ -20,48 +20,41 @@ COLUMNS = ("dataset", "entity", "detector", "settings", "seed", *NUMBERS, "error
 
 
 def table(profile: Profile) -> pd.DataFrame:
-    """Measure every forecaster that the profile runs, with its first seed: key and `COLUMNS`.
+    """Measure each forecaster of the profile with the first seed: key and `COLUMNS`.
 
     ``seen`` and ``unseen`` are mean squared errors over the rows that were learned from (CAD-as-run
     draws 10,000 windows of them) and over the later ones, as shares of what repeating the last
-    value gives there; NaN where these rows do not move. A detector that fails has ``error``. What
-    the published table knows is not measured again.
+    value gives there; NaN where these rows do not move.
     """
 
     def wanted(run: Run) -> bool:
         return run.protocol == "study" and run.detector in FORECASTERS
 
     def hidden(run: Run) -> dict[str, object]:
-        base = Run(run.series, BASE, run.protocol)
-        return {"base": base.key, "first": FIRST, "columns": COLUMNS}
+        base = Run(run.series, BASE, run.protocol).key
+        return {"base": base, "first": FIRST, "columns": COLUMNS}
 
     found = experiment.measurements(profile, "generalisation", wanted, hidden, _measured)
     return pd.DataFrame(found).reindex(columns=["key", *COLUMNS])
 
 
 def _measured(run: Run) -> list[dict[str, object]]:
-    protocol, rows = PROTOCOLS[run.protocol], run.series.train
-    learned, fitted = protocol.train(run.series), result(run).detector
+    protocol, rows, model = PROTOCOLS[run.protocol], run.series.train, result(run).detector
+    learned = protocol.train(run.series)
     base = protocol.detector(BASE).fit(learned).decision_function(rows)
-    errors, first, cut = fitted.decision_function(rows), fitted.unscored, len(learned)
-    line: dict[str, object] = {"parameters": fitted.parameters}
-    for name, part in (("seen", slice(max(FIRST, first), cut)), ("unseen", slice(cut, None))):
-        least = base[part].mean()
-        line[name] = float(errors[part].mean() / least) if least > 0 else np.nan
+    errors, line = model.decision_function(rows), {"parameters": model.parameters}
+    parts = slice(max(FIRST, model.unscored), len(learned)), slice(len(learned), None)
+    for name, part in zip(("seen", "unseen"), parts, strict=True):
+        line[name] = float(errors[part].mean() / (base[part].mean() or np.nan))
     return [line]
 
 
 def summary(measured: pd.DataFrame) -> pd.DataFrame:
     """Medians over the entities of all, by detector with its own settings, the smallest first.
 
-    Columns ``parameters``, ``seen``, ``unseen``, ``gap`` (unseen over learned) and ``entities``.
     A median, since on a machine whose load changed any forecast may be off by any factor.
     """
-    good = measured[measured["error"].isna() & (measured["settings"] == "{}")]
-    good = good.assign(gap=good["unseen"] / good["seen"]).dropna(subset=["seen", "unseen"])
-    counts = good.groupby("entity")["detector"].nunique()
-    good = good[good["entity"].isin(counts.index[counts == good["detector"].nunique()])]
-    groups = good.groupby("detector")
-    medians = groups[[*NUMBERS, "gap"]].median()
-    medians["entities"] = groups["entity"].nunique()
-    return medians.sort_values("parameters", kind="stable")
+    good = measured[measured["settings"] == "{}"].dropna(subset=["seen", "unseen"])
+    wide = good.pivot(index="entity", columns="detector", values=list(NUMBERS)).dropna()
+    table = wide.median().unstack(0).reindex(columns=list(NUMBERS))
+    return table.assign(entities=len(wide)).sort_values("parameters", kind="stable")

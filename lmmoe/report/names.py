@@ -65,45 +65,20 @@ COST_TITLES = {
     "score_seconds": "score (s)",
     "microseconds_per_row": "score a row (µs)",
     "train_peak_mb": "memory (MB)",
-    "parameters": "parameters",
-    "entities": "entities",
-    "seeds": "seeds",
-    "runs": "runs",
-    "failed": "failed",
-}
+} | {name: name for name in ("parameters", "entities", "seeds", "runs", "failed")}
 TEST_TITLES = {
     "average_precision_low": "from",
     "average_precision_high": "to",
-    "difference": "difference",
     "low": "from",
     "high": "to",
-    "wins": "wins",
-    "ties": "ties",
-    "losses": "losses",
-    "p": "p",
     "holm_p": "p (Holm)",
     "reference_seeds": "seeds of the reference",
-}
-LOWER_IS_BETTER = (
-    "budget_false_alarms_per_day",
-    "budget_delay",
-    "train_seconds",
-    "score_seconds",
-    "train_peak_mb",
-    "parameters",
-)
+} | {name: name for name in ("difference", "wins", "ties", "losses", "p")}
 
-# Ways to get a row's score, and models for a new machine.
-STEP = "live step"
-UNSEEN, SEEN, OWN = "one for all, machine unseen", "one for all, machine seen", "own model"
 # Of the study's claims.
-VERDICTS = (
-    "reproduced",
-    "better than claimed",
-    "worse than claimed",
-    "contradicted within the study",
-    "not testable here",
-)
+REPRODUCED, BETTER, WORSE = "reproduced", "better than claimed", "worse than claimed"
+CONTRADICTED, UNTESTABLE = "contradicted within the study", "not testable here"
+VERDICTS = (REPRODUCED, BETTER, WORSE, CONTRADICTED, UNTESTABLE)
 
 
 def title(detector: str) -> str:

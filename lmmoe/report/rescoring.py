@@ -44,9 +44,8 @@ def table(profile: Profile) -> pd.DataFrame:
     """
 
     def wanted(run: Run) -> bool:
-        labels = run.series.labels
-        known = run.detector in (*SQUARED, *ABSOLUTE, CHANCE)
-        return known and run.protocol == "ours" and labels is not None and len(set(labels)) == 2
+        known = run.detector in (*SQUARED, *ABSOLUTE, CHANCE) and run.protocol == "ours"
+        return known and run.series.labels is not None and len(set(run.series.labels)) == 2
 
     def hidden(run: Run) -> dict[str, object]:
         given = {"scorings": SCORINGS, "metrics": METRICS, "ewma": EWMA, "share": SHARE}
@@ -57,19 +56,15 @@ def table(profile: Profile) -> pd.DataFrame:
 
 
 def _measured(run: Run) -> list[dict[str, object]]:
-    found, lines = result(run), []
-    fitted = found.detector
-    how = {"squared": run.detector in SQUARED, "unscored": fitted.unscored}
-    test = scorings(fitted.channel_scores(run.series.test), **how) | {OWN: found.scores}
-    train = scorings(fitted.channel_scores(run.series.train), **how)
+    found, series, lines = result(run), run.series, []
+    how = {"squared": run.detector in SQUARED, "unscored": found.detector.unscored}
+    train = scorings(found.detector.channel_scores(series.train), **how) | {OWN: found.calibration}
+    test = scorings(found.detector.channel_scores(series.test), **how) | {OWN: found.scores}
     for name in SCORINGS:
-        data = {"labels": run.series.labels, "scores": test[name]}
-        flagged = np.nan
-        if found.calibration is not None:
-            held_out = train.get(name, found.calibration)[-len(found.calibration) :]
-            flagged = alarms(**data, threshold=quantile(held_out, SHARE)).f1
+        data = {"labels": series.labels, "scores": test[name]}
+        threshold = quantile(train[name][-len(found.calibration) :], SHARE)
         squeezed = best_f1(**data, adjust="squeeze").f1
-        values = (average_precision(**data), squeezed, flagged)
+        values = (average_precision(**data), squeezed, alarms(**data, threshold=threshold).f1)
         lines.append({"scoring": name} | dict(zip(METRICS, values, strict=True)))
     return lines
 
@@ -77,17 +72,12 @@ def _measured(run: Run) -> list[dict[str, object]]:
 def scorings(channels: Floats, *, squared: bool, unscored: int = 0) -> dict[str, Floats]:
     """Make scores ``(t,)`` of channel scores ``(t, c)``, by each of `SCORINGS` but its own.
 
-    The mean over channels of squared or of absolute errors, or of the highest absolute ones; each
-    also as an exponentially weighted mean (`lmmoe.detectors.scaling.ewma`), which waits for no
-    later row. Rows before ``unscored`` get the lowest score.
+    Smoothed ones wait for no later row. Rows before ``unscored`` get the lowest score.
     """
-    late = channels[unscored:]
-    absolute = np.sqrt(late) if squared else late
-    most = min(MOST, late.shape[1])
-    highest = np.partition(absolute, -most, axis=1)[:, -most:]
-    means = [part.mean(axis=1) for part in (absolute**2, absolute, highest)]
-    plain = dict(zip(KINDS, means, strict=True))
-    made = plain | {f"smoothed {kind}": ewma(one, EWMA) for kind, one in plain.items()}
+    absolute = np.sqrt(channels[unscored:]) if squared else channels[unscored:]
+    parts = (absolute**2, absolute, np.sort(absolute, axis=1)[:, -MOST:])
+    made = {kind: part.mean(axis=1) for kind, part in zip(KINDS, parts, strict=True)}
+    made |= {f"smoothed {kind}": ewma(scores, EWMA) for kind, scores in made.items()}
     return {name: np.concatenate([np.full(unscored, one.min()), one]) for name, one in made.items()}
 
 
@@ -99,11 +89,6 @@ def summary(measured: pd.DataFrame, metric: str = METRICS[0]) -> pd.DataFrame:
     """
     first = measured.groupby("detector")["settings"].transform("first")
     good = measured[measured["error"].isna() & (measured["settings"] == first)]
-    table = good.pivot_table(index="entity", columns=["detector", "scoring"], values=metric)
-    whole = table.notna().T.groupby(level="detector").all().T  # under every scoring
-    block = largest_block(whole.where(whole, np.nan).astype(float))
-    table = table.loc[block.index, table.columns.isin(list(block.columns), level="detector")]
-    if table.empty:
-        return pd.DataFrame(columns=list(SCORINGS))
-    means = table.mean().unstack("scoring").reindex(columns=list(SCORINGS))
+    wide = good.pivot(index="entity", columns=["detector", "scoring"], values=metric)
+    means = largest_block(wide).mean().unstack("scoring").reindex(columns=list(SCORINGS))
     return means.sort_values(OWN, ascending=False, kind="stable")

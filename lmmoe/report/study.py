@@ -1,7 +1,6 @@
-"""What the study printed, its own runs of SMD's 28 machines, and ours averaged as it averages."""
+"""Printed numbers beside ours: the study's claims and its own runs on SMD, other publications."""
 
 import json
-from collections.abc import Iterable
 from functools import cache
 from typing import NamedTuple
 
@@ -11,18 +10,21 @@ import pandas as pd
 from lmmoe.detectors import entry, names
 from lmmoe.report import store
 from lmmoe.report.evaluation import COLUMNS, SPENT
+from lmmoe.report.statistics import bootstrap_mean
+from lmmoe.report.tables import counts, entity_means
 
-MACHINE = r"machine-[123]-\d+"
+METRICS = ["point_f1_pa", "event_f1_pa_log", "event_f1_pa_squeeze"]  # what the study judges by
 THEIRS = {"CAD-as-run": "CAD"}  # the study's CAD scores come from other code than it describes
 # The study ran no such detector; how its averages move from some machines to all, this one tells.
 RELATIVES = {"CAD-FSE23": "CAD"}
 # MMoEs of the study: how much their gaps move says how far a relative may be off.
 KIN = ["LightMMoE", "HMMoE", "CAD"]
+NOT_RUN = ["OmniAnomaly"]  # the study cites results for it; one epoch takes minutes
 
 
 @cache
 def printed() -> pd.DataFrame:
-    """All claims by id: the columns of ``claims.csv``, and two made of them.
+    """All claims by id: the columns of ``published/claims.csv``, and two made of them.
 
     ``query`` gives our number; ``test`` another query whose number is tested instead, or "none"
     where ours cannot be compared; ``study`` what the study's own material gives, where its runs do
@@ -44,18 +46,14 @@ def printed() -> pd.DataFrame:
 
 @cache
 def results() -> pd.DataFrame:
-    """What the study's own runs gave, by (detector, machine): the columns of its file.
-
-    One seed, best threshold on the test labels of each machine, point-adjusted.
-    """
-    return store.published("study_results", index_col=["detector", "machine"])
+    """What the study's own runs gave, by (detector, entity): one seed, point-adjusted scores."""
+    return store.published("study_results", index_col=["detector", "entity"])
 
 
 def machines(scope: str = "") -> frozenset[str]:
     """Give the machines of one group ("machine-1"), or all 28."""
-    names = results().index.unique("machine")
     prefix = f"{scope}-" if scope.startswith("machine-") else ""
-    return frozenset(name for name in names if name.startswith(prefix))
+    return frozenset(name for name in results().index.unique("entity") if name.startswith(prefix))
 
 
 @cache
@@ -83,28 +81,6 @@ def group_average(table: pd.DataFrame | pd.Series) -> pd.Series | float:
     return table.groupby(groups(table)).mean().mean()
 
 
-def seed_deviation(table: pd.DataFrame) -> float:
-    """Standard deviation over seeds of the average, in percent; NaN without a second seed.
-
-    Every machine has a fit of its own, so the variance of the average is the sum of the machines'
-    variances over seeds, each by its squared weight in `group_average`. That pools all machines;
-    the deviation of two or three averages alone would be small or large by luck. A machine with
-    one seed counts with the mean variance of the others.
-    """
-    variances = table.var(axis=1)  # NaN for one seed
-    of = pd.Series(groups(table), index=table.index)
-    weights = 1 / (of.nunique() * of.map(of.value_counts()))
-    filled = variances.fillna(variances.mean())
-    return 100 * float(np.sqrt((weights**2 * filled).sum(skipna=False))) if len(table) else np.nan
-
-
-def spelled(settings: str) -> str:
-    """Write settings (JSON) in one way: keys sorted, 0 for 0.0."""
-    given = json.loads(settings)
-    whole = {k: int(v) for k, v in given.items() if isinstance(v, float) and v.is_integer()}
-    return json.dumps(given | whole, sort_keys=True)
-
-
 class Number(NamedTuple):
     """A number of ours and how sure it is."""
 
@@ -118,9 +94,9 @@ class Runs:
 
     def __init__(self, *tables: pd.DataFrame) -> None:
         given = [table for table in tables if len(table)] or [pd.DataFrame(dtype=object)]
-        names = ("dataset", "entity", "detector", "protocol", "seed", "settings")
-        rows = pd.concat(given, ignore_index=True).reindex(columns=[*names, *COLUMNS, *SPENT])
-        known = (rows["dataset"] == "smd") & rows["entity"].astype(str).str.fullmatch(MACHINE)
+        columns = ["dataset", "entity", "detector", "protocol", "seed", "settings"]
+        rows = pd.concat(given, ignore_index=True).reindex(columns=[*columns, *COLUMNS, *SPENT])
+        known = (rows["dataset"] == "smd") & rows["entity"].isin(machines())
         rows = rows[known & (rows["protocol"] == "study")]
         self.rows = rows.assign(settings=[spelled(text) for text in rows["settings"]])
         self.by_seed = cache(self._by_seed)  # many claims ask for the same
@@ -128,18 +104,16 @@ class Runs:
     def _by_seed(self, name: str, column: str, settings: str = "{}") -> pd.DataFrame:
         """Give one column: machines down, seeds across; failed runs are in neither."""
         rows = self.rows[(self.rows["detector"] == name) & (self.rows["settings"] == settings)]
-        rows = rows.assign(number=pd.to_numeric(rows[column])).dropna(subset="number")
-        return rows.pivot_table(index="entity", columns="seed", values="number")
+        rows = rows.astype({column: float})
+        return rows.pivot_table(index="entity", columns="seed", values=column)
 
-    def average(
-        self, name: str, column: str, chosen: Iterable[str], settings: str = "{}"
-    ) -> Number:
+    def average(self, name: str, column: str, chosen: frozenset, settings: str = "{}") -> Number:
         """Average a score over chosen machines, in percent, seeds first; NaN without a run.
 
         Where one seed was run, the spread is LightMMoE's.
         """
         table = self.by_seed(name, column, settings)
-        table = table[table.index.isin(list(chosen))].dropna(axis=1, how="all")
+        table = table[table.index.isin(chosen)].dropna(axis=1, how="all")
         if table.empty:
             return Number()
         spread = seed_deviation(table)
@@ -150,29 +124,100 @@ class Runs:
             spread = seed_deviation(light[light.index.isin(table.index)])
         return Number(100 * group_average(table.mean(axis=1)), spread, frozenset(table.index))
 
-    def parameters(self, name: str) -> float:
-        """How many numbers a detector learned; NaN where no run tells."""
-        counts = self.by_seed(name, "parameters").to_numpy(dtype=float)
-        return float(pd.Series(counts[counts > 0]).median())
-
-    def seconds(self, column: str, *names: str) -> Number:
+    def cost(self, column: str, *detectors: str) -> Number:
         """Median over machines of the mean over seeds, of one detector or the ratio of two.
 
-        A median, since other work beside it slows some runs down. The spread is that of the
-        detectors' medians over seeds; LightMMoE's where one seed was run.
+        A median, since other work beside it slows some runs down. The spread of a ratio is that of
+        the detectors' medians over seeds; LightMMoE's where one seed was run.
         """
-        tables = [self.by_seed(name, column) for name in names]
+        tables = [self.by_seed(name, column) for name in detectors]
         means = pd.concat([table.mean(axis=1) for table in tables], axis=1, join="inner")
-        means = means[(means > 0).all(axis=1)].astype(float)
-        found, spread = means.iloc[:, 0], 0.0
-        if len(names) == 2:
-            found, light = found / means.iloc[:, 1], self.by_seed("LightMMoE", column)
-            parts = [_relative_spread(table) or _relative_spread(light) for table in tables]
-            spread = found.median() * np.hypot(*parts)
-        return Number(float(found.median()), float(spread), frozenset(means.index))
+        found, machines = means.iloc[:, 0], frozenset(means.index)
+        if len(detectors) == 1:
+            return Number(float(found.median()), machines=machines)
+        value, light = float((found / means.iloc[:, 1]).median()), self.by_seed("LightMMoE", column)
+        parts = [_relative_spread(table) or _relative_spread(light) for table in tables]
+        return Number(value, value * float(np.hypot(*parts)), machines)
+
+
+def spelled(settings: str) -> str:
+    """Write settings (JSON) in one way: keys sorted, 4.0 for 4."""
+    return json.dumps(json.loads(settings, parse_int=float), sort_keys=True)
+
+
+def seed_deviation(table: pd.DataFrame) -> float:
+    """Standard deviation over seeds of the average, in percent; NaN without a second seed.
+
+    Every machine has a fit of its own, so the variance of the average is the sum of the machines'
+    variances over seeds, each by its squared weight in `group_average`. That pools all machines;
+    the deviation of two or three averages alone would be small or large by luck. A machine with
+    one seed counts with the mean variance of the others.
+    """
+    variances = table.var(axis=1)  # NaN for one seed
+    of = variances.fillna(variances.mean()).groupby(groups(table))
+    squares = of.mean() / of.size()  # of the groups' deviations; none without a machine
+    return 100 * float(np.sqrt(squares.mean(skipna=False) / max(1, len(squares))))
 
 
 def _relative_spread(table: pd.DataFrame) -> float:
     """Standard deviation over seeds of the median over machines, as a share; 0 for one seed."""
     medians = table.dropna().median()
     return float(np.nan_to_num(medians.std() / (medians.mean() or np.nan)))
+
+
+def by_machine(rows: pd.DataFrame) -> pd.DataFrame:
+    """Ours under the protocol ``study`` beside the study's own, one row per (detector, machine).
+
+    Only detectors that the study ran, and random scores, which have no partner; columns
+    of `METRICS`, theirs with ``_study``. Empty where the study knows none of the entities.
+    """
+    ours = entity_means(rows, "study")[METRICS]
+    both = ours.join(_theirs().add_suffix("_study")).reset_index()
+    known = both["point_f1_pa_study"].notna()
+    return both[known | (known.any() & (both["detector"] == "random"))]
+
+
+def study_headline(rows: pd.DataFrame) -> pd.DataFrame:
+    """The study's headline, the mean of the three groups' means, ours and theirs, same machines.
+
+    A machine on which all our runs failed counts on neither side. Random scores, which the study
+    did not run, have no partner; detectors of `NOT_RUN` have only the study's. ``entities`` and
+    ``seeds`` count what is behind ours.
+    """
+    ours, theirs = entity_means(rows, "study")[METRICS], _theirs()
+    absent = pd.MultiIndex.from_product([NOT_RUN, ours.index.unique("entity")])
+    absent = theirs[theirs.index.isin(absent)]
+    theirs = pd.concat([theirs.reindex(ours.index).where(ours.notna()), absent])
+    both = ours.join(theirs.add_suffix("_study"), how="outer")
+    table = group_average(both.unstack("detector")).unstack(0)
+    for metric in METRICS:
+        table[f"{metric}_difference"] = table[metric] - table[f"{metric}_study"]
+    ends = ("", "_study", "_difference")
+    behind = counts(rows, "study")[["entities", "seeds"]].reindex(table.index).fillna(0)
+    table = table[[metric + end for metric in METRICS for end in ends]].join(behind.astype(int))
+    return table.sort_values("point_f1_pa", ascending=False)
+
+
+def _theirs() -> pd.DataFrame:
+    """The study's results under our detectors' names, those of `THEIRS` beside their own."""
+    table = results()[METRICS]
+    copies = [table.loc[[theirs]].rename({theirs: ours}) for ours, theirs in THEIRS.items()]
+    return pd.concat([table, *copies])
+
+
+def others(rows: pd.DataFrame) -> pd.DataFrame:
+    """Hold ours against numbers on SMD from other publications (``published/others.csv``).
+
+    Columns ``source``, ``detector`` and ``metric`` under our names, ``value``, ``machines`` of 28,
+    ``ours``, its 95 % bootstrap interval over entities (``low``, ``high``; NaN for one), their
+    number (``entities``), and ``way``: what is known to differ from ours. Detectors without results
+    in ``rows`` are left out.
+    """
+    means = entity_means(rows, "ours").unstack("detector")
+    table = store.published("others")
+    pairs = zip(table["metric"], table["detector"], strict=True)
+    values = [means[one].dropna() if one in means else [] for one in pairs]
+    table[["ours", "low", "high"]] = [bootstrap_mean(one) for one in values]
+    table["entities"] = [len(one) for one in values]
+    table["way"] = table.pop("way")  # the longest stands last
+    return table[table["entities"] > 0].reset_index(drop=True)

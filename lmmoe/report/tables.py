@@ -1,6 +1,5 @@
 """Tables made from rows of runs: seeds are averaged first, then entities."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -8,8 +7,8 @@ import pandas as pd
 
 from lmmoe.data import Series
 from lmmoe.report.evaluation import ADJUSTED, COLUMNS, SPENT
-from lmmoe.report.names import COST_TITLES, LOWER_IS_BETTER, METRIC_TITLES, TEST_TITLES, title
-from lmmoe.report.statistics import bootstrap_mean, holm, largest_block, paired
+from lmmoe.report.names import COST_TITLES, METRIC_TITLES, TEST_TITLES, title
+from lmmoe.report.statistics import Paired, bootstrap_mean, holm, largest_block, paired
 
 # Not defined where nothing is flagged or found: a mean over the rest would reward silence.
 SILENT = ("quantile_precision", "pot_precision", "budget_delay")
@@ -35,24 +34,12 @@ HONEST = (
     "train_seconds",
     "microseconds_per_row",
     "point_f1_pa",
+    *("entities", "seeds", "failed"),
 )
-COMPARED = [
-    *("reference", "detector", "entities", "difference", "low", "high"),
-    *("wins", "ties", "losses", "p", "holm_p", "seeds", "reference_seeds"),
-]
-BLIND = ("random", "row index")  # they look at no data: what they find is chance
-DIGITS = dict.fromkeys((*METRIC_TITLES, *TEST_TITLES), 3) | {
-    "budget_false_alarms_per_day": 2,
-    "budget_delay": 1,
-    "train_seconds": 2,
-    "score_seconds": 2,
-    "microseconds_per_row": 1,
-    "train_peak_mb": 0,
-    "parameters": 0,
-}
-
-
-# --- means ---
+COMPARED = ["reference", "detector", *Paired._fields, "holm_p", "seeds", "reference_seeds"]
+REFERENCES = ("MTSExample", "PCA")  # of `significance`
+DIGITS = {"budget_false_alarms_per_day": 2, "train_seconds": 2}  # else 3
+DIGITS |= {"microseconds_per_row": 1, "parameters": 0}
 
 
 def entity_means(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
@@ -61,108 +48,79 @@ def entity_means(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
     return chosen.groupby(["detector", "entity"], sort=False)[[*COLUMNS, *SPENT]].mean()
 
 
-def detector_means(means: pd.DataFrame) -> pd.DataFrame:
-    """Average the entities of `entity_means`: mean metrics (`AVERAGED`), median costs.
-
-    A median, because other work on the machine makes a few runs several times slower.
-    """
-    detectors = means.groupby("detector", sort=False)
-    return detectors[AVERAGED].mean().join(detectors[list(SPENT)].median())
-
-
 def counts(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
     """What is behind each detector's means: ``entities``, ``seeds``, ``runs``, ``failed``.
 
     Entities and seeds count where a run has metrics or, without any labelled events, succeeded.
     """
     rows = rows[rows["protocol"] == protocol]
-    chosen = rows.groupby("detector", sort=False)
     measured = rows["average_precision"].notna()
-    good = rows[measured if measured.any() else rows["error"].isna()].groupby("detector")
-    table = chosen.size().to_frame("runs")
-    table["entities"] = good["entity"].nunique()
-    table["seeds"] = good["seed"].nunique()
-    table["failed"] = chosen["error"].count()
-    order = ["entities", "seeds", "runs", "failed"]
-    return table.reindex(columns=order).fillna(0).astype(int)
+    good = rows[measured if measured.any() else rows["error"].isna()]
+    table = good.groupby("detector")[["entity", "seed"]].nunique()
+    table = table.set_axis(["entities", "seeds"], axis=1)
+    runs = rows.groupby("detector")["error"].agg(runs="size", failed="count")
+    return table.join(runs, how="right").fillna(0).astype(int)
 
 
 def summary(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
     """Mean of every metric and median of every cost, one row per detector, best first.
 
-    ``entities`` and ``seeds`` count what is behind the means, ``runs`` all runs and ``failed``
-    those among them that are in no mean: a failure is never a zero.
+    A median, because other work on the machine makes a few runs several times slower. ``entities``
+    and ``seeds`` count what is behind the means, ``runs`` all runs and ``failed`` those among them
+    that are in no mean: a failure is never a zero.
     """
-    table = detector_means(entity_means(rows, protocol))
-    return table.join(counts(rows, protocol)).sort_values("average_precision", ascending=False)
+    detectors = entity_means(rows, protocol).groupby("detector", sort=False)
+    table = detectors[AVERAGED].mean().join(detectors[list(SPENT)].median())
+    table = table.join(counts(rows, protocol))
+    return table.sort_values("average_precision", ascending=False, kind="stable")
 
 
 def by_entity(rows: pd.DataFrame, protocol: str, metric: str) -> pd.DataFrame:
-    """One metric, seeds averaged: entities down, detectors across, best detector first."""
+    """One metric, seeds averaged: entities down, detectors across, highest mean first."""
     table = entity_means(rows, protocol)[metric].unstack("detector")
     table = table.loc[list(dict.fromkeys(rows.loc[rows["protocol"] == protocol, "entity"]))]
-    return table[table.mean().sort_values(ascending=metric in LOWER_IS_BETTER).index]
-
-
-# --- the main table ---
+    return table[table.mean().sort_values(ascending=False).index]
 
 
 def honest(rows: pd.DataFrame, protocol: str = "ours") -> pd.DataFrame:
-    """Make the main table: one row per detector, best average precision first.
+    """Make the main table: the columns `HONEST` of `summary`.
 
-    Means over entities (of costs, medians), seeds averaged before; ``average_precision_low`` and
-    ``_high`` bound its mean with 95 % bootstrap confidence. ``entities``, ``seeds`` and ``failed``
-    count what is behind a row: where detectors ran on different entities, compare them by
-    `significance`. Without random scores beside them, columns that point adjustment flatters are
-    left out.
+    ``average_precision_low`` and ``_high`` bound its mean with 95 % bootstrap confidence. Where
+    detectors ran on different entities, compare them by `significance`. Without random scores
+    beside them, columns that point adjustment flatters are left out.
     """
-    means = entity_means(rows, protocol)
-    table = detector_means(means)
-    groups = means["average_precision"].groupby("detector", sort=False)
-    bounds = {name: bootstrap_mean(values) for name, values in groups}
-    table["average_precision_low"] = pd.Series({name: one.low for name, one in bounds.items()})
-    table["average_precision_high"] = pd.Series({name: one.high for name, one in bounds.items()})
+    table, means = summary(rows, protocol), entity_means(rows, protocol)
+    groups = means["average_precision"].groupby("detector")
+    bounds = {name: bootstrap_mean(values)[1:] for name, values in groups}
+    ends = ["average_precision_low", "average_precision_high"]
+    table = table.join(pd.DataFrame.from_dict(bounds, "index", columns=ends))
     each = 1e6 * means["score_seconds"] / means["test_rows"]
-    table["microseconds_per_row"] = each.groupby("detector", sort=False).median()
-    behind = counts(rows, protocol)[["entities", "seeds", "failed"]]
-    table = table.reindex(columns=list(HONEST)).join(behind)
+    table["microseconds_per_row"] = each.groupby("detector").median()
     floored = "random" in table.index and table.loc["random", "average_precision"] >= 0
-    shown = [name for name in table if floored or name not in ADJUSTED]
-    return table[shown].sort_values("average_precision", ascending=False, kind="stable")
+    return table[[name for name in HONEST if floored or name not in ADJUSTED]]
 
 
-def significance(
-    rows: pd.DataFrame,
-    metric: str = "average_precision",
-    *,
-    protocol: str = "ours",
-    references: Sequence[str] = ("MTSExample", "PCA"),
-) -> pd.DataFrame:
-    """Compare every detector with the references, entity by entity, seeds averaged first.
+def significance(rows: pd.DataFrame, protocol: str = "ours") -> pd.DataFrame:
+    """Compare the average precision of every detector with `REFERENCES`, entity by entity.
 
-    One row per (reference, detector): ``difference`` is the mean of detector - reference over the
-    ``entities`` that both have, ``low`` and ``high`` its 95 % bootstrap interval; ``wins``,
-    ``ties`` and ``losses`` count entities; ``p`` is the exact Wilcoxon test's (never below 0.0625
-    with 5 entities or fewer, NaN with none), ``holm_p`` the same corrected for all comparisons of
-    this table. ``seeds`` and ``reference_seeds`` count the seeds behind the two. Two references are
-    compared once. References without rows are left out.
+    Seeds are averaged first. One row per (reference, detector): ``difference`` is the mean of
+    detector - reference over the ``entities`` that both have, ``low`` and ``high`` its 95 %
+    bootstrap interval; ``wins``, ``ties`` and ``losses`` count entities; ``p`` is the exact
+    Wilcoxon test's (never below 0.0625 with 5 entities or fewer, NaN with none), ``holm_p`` the
+    same corrected for all comparisons of this table. ``seeds`` and ``reference_seeds`` count the
+    seeds behind the two. References are compared once, and left out without rows.
     """
-    table = by_entity(rows, protocol, metric)
-    seeds = counts(rows, protocol)["seeds"]
-    known = [name for name in references if name in table]
-    lines = []
+    table = by_entity(rows, protocol, "average_precision")
+    seeds, lines = counts(rows, protocol)["seeds"], []
+    known = [name for name in REFERENCES if name in table]
     for position, reference in enumerate(known):
         for detector in table.columns.drop(known[: position + 1]):
-            better = metric not in LOWER_IS_BETTER
-            found = paired(table[detector], table[reference], higher_is_better=better)._asdict()
-            found |= {"reference": reference, "detector": detector, "entities": found["pairs"]}
-            lines.append(found | {"seeds": seeds[detector], "reference_seeds": seeds[reference]})
+            found = paired(table[detector], table[reference])
+            behind = (np.nan, seeds[detector], seeds[reference])
+            lines.append((reference, detector, *found, *behind))
     result = pd.DataFrame(lines, columns=COMPARED)
     result["holm_p"] = holm(result["p"])
     return result.set_index(["reference", "detector"])
-
-
-# --- events ---
 
 
 def found_events(
@@ -172,67 +130,38 @@ def found_events(
 
     ``fleet`` gives each entity's events as (first row, row after the last). Found means that an
     alarm of the budget lies in the event (`evaluation.events_found`), at a detector's lowest seed.
-    The index holds ``entity``, ``first row`` and ``rows``. Only entities and detectors without a
-    gap count (`statistics.largest_block`): failures and detectors without a threshold are left out.
-    Raises `ValueError` where a row tells of another number of events.
+    The index, ``rows``, holds the events' lengths. Only entities and detectors without a gap count
+    (`statistics.largest_block`): failures and detectors without a threshold are left out.
     """
-    names = ["entity", "first row", "rows"]
-    labelled = rows["entity"].map(lambda one: bool(fleet.get(one)))
-    chosen = rows[(rows["protocol"] == protocol) & labelled]
-    chosen = chosen[~chosen["found_events"].isin(["", math.nan])]
+    labelled = [entity for entity, events in fleet.items() if events]
+    chosen = rows[(rows["protocol"] == protocol) & rows["entity"].isin(labelled)]
+    chosen = chosen[~chosen["found_events"].isin(["", np.nan])]
     first = chosen.sort_values("seed", kind="stable").drop_duplicates(["detector", "entity"])
-    digits = first.pivot(index="entity", columns="detector", values="found_events")
-    block = largest_block(digits)
-    index, hits = [], {name: [] for name in block}
-    for entity in (one for one in fleet if one in block.index):
-        events = fleet[entity]
-        index += [(entity, start, end - start) for start, end in events]
-        for name, found in block.loc[entity].items():
-            if len(found) != len(events):
-                problem = f"{name} on {entity}: {len(found)} digits for {len(events)} events"
-                raise ValueError(problem)
-            hits[name] += [digit == "1" for digit in found]
-    if not index:
-        return pd.DataFrame(index=pd.MultiIndex.from_arrays([[]] * 3, names=names))
-    return pd.DataFrame(hits, index=pd.MultiIndex.from_tuples(index, names=names))
-
-
-def hard_events(found: pd.DataFrame) -> pd.DataFrame:
-    """List the events of `found_events` that nobody, or a single detector, finds: ``found by``.
-
-    Detectors that look at no data (`BLIND`) do not count.
-    """
-    able = found.drop(columns=list(BLIND), errors="ignore")
-    hard = able[able.sum(axis=1) <= 1]
-    by = [
-        next((title(name) for name in hard if line[name]), "nobody") for _, line in hard.iterrows()
-    ]
-    table = pd.DataFrame({"found by": by}, index=hard.index)
-    return table.sort_values("found by", key=lambda names: names != "nobody", kind="stable")
-
-
-# --- for people ---
+    digits = largest_block(first.pivot(index="entity", columns="detector", values="found_events"))
+    parts = [pd.DataFrame()]
+    for entity in (one for one in labelled if one in digits.index):
+        lengths = pd.Index([end - start for start, end in fleet[entity]], name="rows")
+        found = {name: np.array(list(text)) == "1" for name, text in digits.loc[entity].items()}
+        parts.append(pd.DataFrame(found, index=lengths))
+    return pd.concat(parts[1:] or parts)
 
 
 def described(fleet: list[Series]) -> pd.DataFrame:
     """What the data holds, one row per entity."""
-    lines = []
+    lines = {}
     for series in fleet:
-        lengths = np.array([end - start for start, end in series.events])
-        lines.append(
-            {
-                "entity": series.entity,
-                "train rows": len(series.train),
-                "test rows": len(series.test),
-                "channels": len(series.channels),
-                # Not std == 0: rounding gives a constant channel a deviation near 1e-17.
-                "constant in training": int((np.ptp(series.train, axis=0) == 0).sum()),
-                "events": len(lengths),
-                "median length": float(np.median(lengths)) if len(lengths) else np.nan,
-                "anomalous rows": np.nan if series.labels is None else series.labels.mean(),
-            }
-        )
-    return pd.DataFrame(lines).set_index("entity")
+        lengths = pd.Series([end - start for start, end in series.events], dtype=float)
+        lines[series.entity] = {
+            "train rows": len(series.train),
+            "test rows": len(series.test),
+            "channels": len(series.channels),
+            # Not std == 0: rounding gives a constant channel a deviation near 1e-17.
+            "constant in training": int((np.ptp(series.train, axis=0) == 0).sum()),
+            "events": len(lengths),
+            "median length": lengths.median(),
+            "anomalous rows": np.nan if series.labels is None else series.labels.mean(),
+        }
+    return pd.DataFrame(list(lines.values()), index=pd.Index(lines, name="entity"))
 
 
 def readable(table: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -243,8 +172,8 @@ def readable(table: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.Da
     """
     titles = METRIC_TITLES | COST_TITLES | TEST_TITLES
     known = table.dropna(axis=1, how="all")
-    shown = [name for name in (columns or table) if name in titles and name in known]
-    made = table[shown].round(DIGITS)
+    made = known[[name for name in (columns or table) if name in titles and name in known]]
+    made = made.round(dict.fromkeys(made, 3) | DIGITS)
     for name in ("p", "holm_p"):
         if name in made:
             rounded = table[name].map("{:.3f}".format).where(table[name] >= 0.001, "< 0.001")

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
@@ -11,26 +10,17 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lmmoe.report.names import METRIC_TITLES, colour, title
-from lmmoe.report.plots.style import (
-    canvas,
-    family_legend,
-    labelled_only,
-    log_scale,
-    named_ticks,
-    note,
-    styled,
-)
-from lmmoe.report.statistics import MeanRanks
+from lmmoe.report.names import METRIC_TITLES, colour
+from lmmoe.report.plots import style
+from lmmoe.report.plots.style import canvas, family_legend, labelled_only, named_ticks, styled
 
-MANY = 8  # from here on a picture is drawn narrower per detector
 CHANCE = {"color": colour("random"), "ls": ":", "lw": 1.2}
 BELOW = {"loc": "outside lower center"}
 
 
 def _rows(table: pd.DataFrame) -> tuple[Figure, Axes]:
     """A figure with a line for each detector of a table, named at the left."""
-    figure, ax = canvas(width=8, height=1.3 + (0.24 if len(table) > MANY else 0.42) * len(table))
+    figure, ax = canvas(width=8, height=max(2.5, 1.3 + 0.24 * len(table)))
     named_ticks(ax, list(table.index), fontsize=8)
     ax.set_ylim(-0.6, len(table) - 0.4)
     return figure, ax
@@ -84,8 +74,9 @@ def what_adjustment_hides(summary: pd.DataFrame) -> Figure:
         ax.plot([plain, adjusted], [level, level], color=colour(name), lw=2, alpha=0.4)
         ax.scatter(plain, level, color=colour(name), s=34, zorder=3)
         ax.scatter(adjusted, level, color="white", edgecolor=colour(name), s=34, zorder=3)
-        for value, side, nudge in ((plain, "right", -0.015), (adjusted, "left", 0.015)):
-            ax.text(value + nudge, level, f"{value:.2f}", ha=side, va="center", fontsize=7)
+        look = {"va": "center", "fontsize": 7}
+        ax.text(plain - 0.015, level, f"{plain:.2f}", ha="right", **look)
+        ax.text(adjusted + 0.015, level, f"{adjusted:.2f}", ha="left", **look)
     floor = _floor(ax, order["point_f1_pa"], "random scores, adjusted")
     ax.set(xlim=(-0.03, 1.08), xlabel="F1 at the best threshold")
     ax.set_title("effect of point adjustment (filled: plain, hollow: adjusted)")
@@ -101,76 +92,18 @@ def heatmap(by_entity: pd.DataFrame, metric: str) -> Figure:
     Grey: no result. The scale ends at 1, or at the highest value where a metric goes beyond.
     """
     table = pd.concat([by_entity, by_entity.mean().to_frame("mean").T])
-    many = table.shape[1] > MANY
-    size = {"width": 2.6 + (0.34 if many else 0.95) * table.shape[1]}
-    figure, ax = canvas(height=1.6 + 0.24 * len(table), **size)
+    figure, ax = canvas(width=2.6 + 0.34 * table.shape[1], height=1.6 + 0.24 * len(table))
     top = max(1.0, np.nanmax(table.to_numpy(dtype=float)))
-    texts = table.map("{:.2f}".format)
-    if many and top == 1:  # short of room
-        texts = texts.map(lambda text: text.removeprefix("0"))
-    look = {"annot": texts.to_numpy(), "fmt": "", "annot_kws": {"size": 6 if many else 7}}
+    texts = table.map(lambda value: f"{value:.2f}".removeprefix("0"))  # short of room
+    look = {"annot": texts.to_numpy(), "fmt": "", "annot_kws": {"size": 6}}
     sns.heatmap(table, ax=ax, cmap="crest", vmin=0, vmax=top, cbar=False, **look)
     ax.set_facecolor("#E0E0E0")
     ax.axhline(len(by_entity), color="white", lw=3)
     ax.tick_params(length=0, labelsize=7, axis="both")
-    named_ticks(ax, list(table), axis="x", start=0.5, rotation=90 if many else 0)
+    named_ticks(ax, list(table), axis="x", start=0.5, rotation=90)
     gaps = " (grey: no result)" if by_entity.isna().any(axis=None) else ""
     ax.set(title=f"{METRIC_TITLES[metric]} on each entity{gaps}", xlabel="", ylabel="")
     return figure
-
-
-@styled
-def critical_difference(ranks: MeanRanks) -> Figure:
-    """Mean ranks, and which of them are too near to tell apart (Demsar, JMLR 2006, figure 1).
-
-    A thick line joins detectors whose mean ranks lie closer than Nemenyi's critical difference.
-    """
-    means, critical = ranks.ranks, ranks.critical_difference
-    if not np.isfinite(critical):
-        return note("Fewer than two detectors or entities: there are no ranks to compare.")
-    count, half = len(means), -(-len(means) // 2)
-    groups = groups_within(means.to_numpy(), critical)
-    top = 0.9 + 0.3 * len(groups)  # lines of text below the axis that the groups need
-    figure, ax = canvas(width=9, height=1.5 + 0.2 * (half + top))
-    sides = (1 - 0.02 * count, count * 1.02)
-    ax.set(xlim=sides, ylim=(top + half, -3))
-    ax.axis("off")
-    ax.plot([1, count], [0, 0], color="black", lw=0.8)
-    for rank in range(1, count + 1, 1 if count <= 12 else 3):
-        ax.plot([rank, rank], [0, -0.25], color="black", lw=0.8)
-        ax.text(rank, -0.4, str(rank), ha="center", va="bottom", fontsize=7.5)
-    end = min(1 + critical, count)
-    ax.plot([1, end], [-1.9, -1.9], color="black", lw=1.2, marker="|")
-    ax.text((1 + end) / 2, -2.1, f"critical difference {critical:.2f}", ha="center", fontsize=7.5)
-    for level, (first, last) in enumerate(groups):
-        ends = means.iloc[first] - 0.002 * count, means.iloc[last] + 0.002 * count
-        ax.plot(ends, [0.6 + 0.3 * level] * 2, color="#333333", lw=2.5, solid_capstyle="butt")
-    for place, (name, rank) in enumerate(means.items()):
-        left = place < half  # the better half is named at the left, in a column
-        level = top + (place if left else count - 1 - place)
-        across = [rank, rank, sides[0] if left else sides[1]]
-        ax.plot(across, [0, level, level], color=colour(name), lw=0.8, alpha=0.8)
-        text = f"{title(name)}  {rank:.2f} " if left else f" {rank:.2f}  {title(name)}"
-        look = {"ha": "right" if left else "left", "va": "center", "fontsize": 7.5}
-        look |= {"color": colour(name), "weight": "bold" if name == "LightMMoE" else "normal"}
-        ax.text(0.0 if left else 1.0, level, text, transform=ax.get_yaxis_transform(), **look)
-    p = "< 0.001" if ranks.p < 0.001 else f"= {ranks.p:.3f}"
-    ax.set_title(f"mean ranks over {ranks.entities} entities (Friedman: p {p})", loc="center")
-    family_legend(figure, means.index, ncols=5, **BELOW)
-    return figure
-
-
-def groups_within(ranks: npt.NDArray[np.float64], critical: float) -> list[tuple[int, int]]:
-    """Find the longest stretches of sorted ranks ``(k,)`` that span less than ``critical``.
-
-    First and last position of each, those inside another and those of one detector left out.
-    """
-    lasts = np.searchsorted(ranks, ranks + critical, side="left") - 1
-    groups: list[tuple[int, int]] = []
-    for first, last in enumerate(lasts.tolist()):
-        if last > first and (not groups or last > groups[-1][1]):
-            groups.append((first, last))
-    return groups
 
 
 @styled
@@ -180,8 +113,8 @@ def events_found(found: pd.DataFrame) -> Figure:
     Detectors that find most stand on top, with their share at the right.
     """
     if found.empty:
-        return note("No events, or no detector to find them.")
-    lengths = found.index.get_level_values("rows").to_numpy()
+        return style.note("No events, or no detector to find them.")
+    lengths = found.index.to_numpy()
     names = list(found.mean().sort_values(ascending=False, kind="stable").index)
     # Equally long events: those that most detectors find come last.
     order = np.lexsort((found.sum(axis=1), lengths))
@@ -189,7 +122,7 @@ def events_found(found: pd.DataFrame) -> Figure:
     figure, (upper, ax) = canvas(2, sharex=True, **sizes)
     edges = np.arange(len(order) + 1) - 0.5
     upper.step(edges, lengths[[*order, order[-1]]], where="post", color="#37474F", lw=1)
-    log_scale(upper)
+    style.log_scale(upper)
     upper.set(ylabel="rows", title="which detector finds which event (right: share found)")
     picture = np.ones((len(names), len(order), 4))
     for level, name in enumerate(names):
@@ -216,7 +149,7 @@ def model_or_scoring(tables: Mapping[str, pd.DataFrame], own: str, shared: str) 
     its own scoring stands on top; the dotted line is random scores under theirs.
     """
     if any(table.empty for table in tables.values()):
-        return note("No model has errors on the entities of all.")
+        return style.note("No model has errors on the entities of all.")
     names = [name for name in next(iter(tables.values())).index[::-1] if name != "random"]
     size = {"height": 1.4 + 0.26 * len(names), "ncols": len(tables)}
     figure, axes = canvas(sharey=True, squeeze=False, **size)
@@ -233,65 +166,11 @@ def model_or_scoring(tables: Mapping[str, pd.DataFrame], own: str, shared: str) 
         ax.set(xlabel=METRIC_TITLES[metric], ylim=(-0.6, len(names) - 0.4))
         ax.grid(axis="x", alpha=0.25)
     named_ticks(axes[0, 0], names, fontsize=8)
-    ring = {"marker": "o", "ls": "", "ms": 5, "color": "#444444"}
+    dot = {"marker": "o", "ls": "", "color": "#444444"}
     more = [
-        Line2D([], [], label="its own scoring", markerfacecolor="white", **ring),
-        Line2D([], [], label=shared, **ring),
-        Line2D([], [], label="other scorings", **(ring | {"ms": 2.5, "color": "#999999"})),
+        Line2D([], [], ms=5, label="its own scoring", markerfacecolor="white", **dot),
+        Line2D([], [], ms=5, label=shared, **dot),
+        Line2D([], [], ms=2.5, label="other scorings", **dot),
     ]
     family_legend(figure, names, more=[*more, *floor], ncols=4, **BELOW)
-    return figure
-
-
-@styled
-def against_study(machines: pd.DataFrame) -> Figure:
-    """Our numbers against the study's own, machine by machine (`others.by_machine`)."""
-    if machines.empty:
-        return note("The study ran none of these entities.")
-    metrics = [column for column in machines if f"{column}_study" in machines]
-    figure, axes = canvas(height=3.9, ncols=len(metrics))
-    floor = {"color": colour("random"), "ls": "--", "label": "random scores, mean"}
-    for ax, metric in zip(axes, metrics, strict=True):
-        known = machines.dropna(subset=f"{metric}_study")
-        for name, part in known.groupby("detector"):
-            dots = {"s": 16, "alpha": 0.6, "lw": 0, "color": colour(name)}
-            ax.scatter(part[f"{metric}_study"], part[metric], **dots)
-        chance = machines.loc[machines["detector"] == "random", metric].mean()
-        ax.plot([0, 1], [0, 1], color="#999999", lw=0.8)
-        ax.axhline(chance, **floor)
-        low = min(known[[metric, f"{metric}_study"]].min().min(), chance) - 0.03
-        ax.set(xlim=(low, 1.02), ylim=(low, 1.02), aspect="equal")
-        ax.set(title=METRIC_TITLES[metric], xlabel="the study's run", ylabel="ours")
-    shown = [name for name in machines["detector"].unique() if name != "random"]
-    family_legend(figure, shown, more=[Line2D([], [], **floor)], ncols=4, **BELOW)
-    return figure
-
-
-@styled
-def errors_by_size(sizes: pd.DataFrame) -> Figure:
-    """Forecast errors of each network over its number of parameters (`generalisation.summary`).
-
-    A hollow mark is the error on learned rows, a full one that on later rows; the line between is
-    what a network loses on rows that it did not see.
-    """
-    if sizes.empty:
-        return note("No forecast errors: none was run under the study's protocol, or all failed.")
-    figure, ax = canvas(width=8, height=4)
-    for name, line in sizes.iterrows():
-        look, x = {"color": colour(name)}, line["parameters"]
-        ax.plot([x, x], [line["seen"], line["unseen"]], lw=1, **look)
-        ax.scatter(x, line["seen"], s=45, facecolors="white", edgecolors=look["color"], zorder=3)
-        ax.scatter(x, line["unseen"], s=45, zorder=3, **look)
-        place = (x, line[["seen", "unseen"]].max())
-        text = {"textcoords": "offset points", "ha": "center", "fontsize": 8}
-        ax.annotate(title(name), place, (0, 7), **text)
-    ax.axhline(1, color="#999999", ls="--", lw=1, zorder=1, label="the last value")
-    ring = {"s": 45, "edgecolors": "black", "label": "rows that it learned from"}
-    ax.scatter([], [], facecolors="white", **ring)
-    ax.scatter([], [], s=45, color="black", label="later rows of the training half")
-    ax.set_xscale("log")
-    ax.margins(x=0.15, y=0.15)
-    ax.set_ylim(bottom=0)
-    ax.set(xlabel="parameters (log scale)", ylabel="squared error, as a share of the last value's")
-    figure.legend(ncols=3, fontsize=8, **BELOW)
     return figure
