@@ -8,15 +8,15 @@ import shlex
 import sys
 from pathlib import Path
 
-from lmmoe.report import ablation, execute, profile
+from lmmoe.report import execute, profile
 
 FILE = config.get("params", "params/quick.yaml")
 PROFILE = profile.load(FILE)
 RESULTS = f"results/{PROFILE.profile}"
 FIGURES = f"figures/{PROFILE.profile}"
-# Each profile whose runs the report shows, with its file: its own, and those of the ablation.
-PROFILES = {PROFILE.profile: (FILE, PROFILE)}
-PROFILES |= {each.profile: (f"params/{each.profile}.yaml", each) for each in ablation.whole(PROFILE)}
+# Each profile that has runs of its own, with its file.
+PROFILES = {each.profile: (f"params/{each.profile}.yaml", each) for each in execute.with_runs(PROFILE)}
+PROFILES |= {PROFILE.profile: (FILE, PROFILE)}
 MODULE = execute.code_of_module()  # any change makes every job anew
 # Jobs die with Snakemake, even when it is killed: "exec" leaves no shell in between to outlive it.
 COMMAND = f"exec {shlex.quote(sys.executable)} -m lmmoe"

@@ -16,6 +16,8 @@ from lmmoe.errors import DataError
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status: 1 after an error, 130 after Ctrl-C."""
+    # Grammars of addresses take a second to compile; jsonschema checks notebooks without them.
+    sys.modules.setdefault("rfc3987_syntax", None)
     options = _parser().parse_args(argv)
     try:
         return options.run(options) or 0
@@ -35,8 +37,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def add(run: Callable, text: str, *arguments: tuple, about: str | None = None) -> None:
-        command = commands.add_parser(run.__name__[1:], help=text, description=about)
+    def add(run: Callable, text: str, *arguments: tuple) -> None:
+        command = commands.add_parser(run.__name__[1:], help=text, description=text)
         command.set_defaults(run=run)
         for name, meaning, *settings in arguments:
             command.add_argument(name, help=meaning, **dict(*settings))
@@ -47,49 +49,36 @@ def _parser() -> argparse.ArgumentParser:
     dataset = ("dataset", "which data set", {"choices": ["smd"]})
     only = ("--entity", "only this one; repeatable", {"action": "append", "metavar": "NAME"})
     url = ("--url", "a mirror: the address of the folder that holds ServerMachineDataset")
-    about = "Download a data set and verify it. An interrupted download is continued."
-    add(_fetch, "download a data set and verify it", dataset, root, only, url, about=about)
+    text = "download a data set and verify it; an interrupted download is continued"
+    add(_fetch, text, dataset, root, only, url)
     check = ("--check", "read every entity", flag)
-    about = "List the data sets under the data root; SMD is held against its published contents. "
-    about += "The exit status is 1 if something is wrong."
-    add(_data, "list the data sets that are there and check them", root, check, about=about)
-
+    add(_data, "list the data sets that are there and check them (status 1: wrong)", root, check)
     live.add(commands)
     model = ("model", "a file that `fit` wrote", {"type": Path})
     out = ("out", "the file to write (.onnx)", {"type": Path})
     int8 = ("--int8", "with weights of 8 bits", flag)
-    about = "Write a model of the MMoE family as an ONNX file, which takes raw rows."
-    add(_export, "write a fitted model as ONNX", model, out, int8, about=about)
+    add(_export, "write a fitted model as ONNX, which takes raw rows", model, out, int8)
 
-    params = ("params", "a profile: a file like params/smd.yaml")
+    params = ("params", "a profile: a file like params/smd.yaml", {"type": Path})
     cores = ("--cores", "jobs at a time", {"type": int, "default": os.cpu_count()})
     dry = ("--dry-run", "only tell what would run", flag)
     fresh = ("--fresh", "compute every run here, whatever is published", flag)
-    about = "Make a profile's tables, figures and page; what is up to date is kept."
-    add(_report, "make the whole report of a profile", params, cores, dry, fresh, about=about)
-
-    _add_jobs(add, params)
-    return parser
-
-
-def _add_jobs(add: Callable, params: tuple) -> None:
-    """The jobs that the report's workflow is made of, and its upkeep."""
+    text = "make a profile's tables, figures and page; what is up to date is kept"
+    add(_report, text, params, cores, dry, fresh)
+    # The jobs that the report's workflow is made of, and its upkeep.
     file, files = {"type": Path}, {"type": Path, "nargs": "+"}
-    entity = ("entity", "which entity")
-    out = ("out", "the table to write (.csv)", file)
+    entity, out = ("entity", "which entity"), ("out", "the file to write", file)
     log = ("--log", "write progress there, and to the terminal as lines", file)
     add(_run, "fit and score a profile's detectors on one entity", params, entity, out, log)
-    out = ("out", "the published table (.csv)", file)
     tables = ("tables", "tables that `run` wrote", files)
     add(_collect, "add tables of runs to a published one", out, tables)
     notebook = ("notebook", "the notebook to execute", file)
-    out = ("out", "the executed notebook to write", file)
     figures = ("--figures", "the folder for figures and tables", {"default": ""})
     one = ("--entity", "for a notebook about one entity")
     add(_notebook, "execute one notebook with a profile", params, notebook, out, figures, one)
-    out = ("out", "the page to write (.html)", file)
     add(_page, "join executed notebooks to one HTML page", params, out)
     add(_refresh, "execute the committed notebooks in place", ("notebooks", "the notebooks", files))
+    return parser
 
 
 def _fetch(options: argparse.Namespace) -> None:
@@ -139,7 +128,7 @@ def _report(options: argparse.Namespace) -> int:
     print(f"profile {chosen.profile}: {len(chosen.present)} entities of {chosen.dataset}")
     print(f"the page: {paths.results(chosen.profile) / 'report.html'}", flush=True)
     how = {"cores": options.cores, "dry_run": options.dry_run, "fresh": options.fresh}
-    return execute.start(Path(options.params), **how)
+    return execute.start(options.params, chosen, **how)
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -166,7 +155,7 @@ def _notebook(options: argparse.Namespace) -> None:
     from lmmoe.report import execute, measure
 
     measure.die_with_parent()
-    given = {"profile": str(Path(options.params).resolve()), "out": options.figures}
+    given = {"profile": str(options.params.resolve()), "out": options.figures}
     given |= {"entity": options.entity} if options.entity else {}
     execute.run(options.notebook, options.out, parameters=given)
 

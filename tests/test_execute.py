@@ -18,11 +18,9 @@ def run(tmp_path, monkeypatch):
     notebook.parent.mkdir()
 
     def start(*sources):
-        metadata = {
-            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
-        }
-        book = new_notebook(cells=list(map(new_code_cell, sources)), metadata=metadata)
-        nbformat.write(book, notebook)
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        cells = list(map(new_code_cell, sources))
+        nbformat.write(new_notebook(cells=cells, metadata={"kernelspec": kernel}), notebook)
         execute.run(notebook, out, parameters={"seeds": [3], "entity": "pump-1"})
 
     start.notebook, start.out = notebook, out

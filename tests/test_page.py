@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 from base64 import b64decode, b64encode
-from importlib import resources
 
 import nbformat
 import pandas as pd
@@ -175,21 +174,3 @@ def test_what_cannot_be_shown_is_named_and_the_old_page_stays(project):
     with pytest.raises(DataError, match=f"^{re.escape(str(one))}: no such notebook. Run it first"):
         build(project)
     assert out.read_text() == "old" and not list(out.parent.glob(".report*"))
-
-
-def luminance(colour):
-    """Relative luminance of ``#rrggbb``: WCAG 2.2, the definition of that name."""
-    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def test_text_stands_out_from_its_ground():
-    style = (resources.files("lmmoe.report") / "template" / "page.css").read_text("utf-8")
-    pairs = re.findall(r"--(\w+): light-dark\((#\w{6}), (#\w{6})\)", style)
-    for theme in (1, 2):
-        shades = {pair[0]: luminance(pair[theme]) for pair in pairs}
-        for ink in ("text", "quiet", "accent", "bad"):
-            for ground in ("paper", "tint"):
-                dim, bright = sorted((shades[ink], shades[ground]))
-                assert (bright + 0.05) / (dim + 0.05) >= 4.5, (ink, ground)  # WCAG 2.2, 1.4.3

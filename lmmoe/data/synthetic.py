@@ -21,6 +21,7 @@ quarter (average precision), which says nothing about real servers.
 
 import re
 from collections.abc import Mapping
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -243,10 +244,9 @@ def _readings(entity: str, work: dict[str, Floats], random: np.random.RandomStat
 
 def _autoregress(shocks: Floats, keep: list[float]) -> Floats:
     """First-order autoregression ``x[t] = keep * x[t-1] + shocks[t]`` per column, ``(t, k)``."""
-    from scipy.signal import lfilter  # takes a second to import
-
-    columns = zip(shocks.T, keep, strict=True)
-    return np.column_stack([lfilter([1.0], [1.0, -k], column) for column, k in columns])
+    columns = zip(shocks.T, keep, strict=True)  # no lfilter: scipy.signal takes a second to import
+    sums = [[*accumulate(one, lambda last, new, k=k: k * last + new)] for one, k in columns]
+    return np.column_stack(sums)
 
 
 # --- anomalies ---

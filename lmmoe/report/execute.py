@@ -8,26 +8,23 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lmmoe import paths
 from lmmoe.errors import DataError
-from lmmoe.report import ablation, experiment, store
-from lmmoe.report.profile import load
+from lmmoe.report.profile import Profile
 
-LOOK_AGAIN = 0.5  # seconds
+PAUSE = 0.5  # seconds between two looks at a log
+SOURCES = (".py", ".csv", ".mplstyle", ".j2", ".css", ".js")
 
 
-def start(params_file: Path, *, cores: int, dry_run: bool = False, fresh: bool = False) -> int:
+def start(file: Path, profile: Profile, *, cores: int, dry_run: bool, fresh: bool) -> int:
     """Become Snakemake on a checked profile; a second start beside a running one is refused.
 
-    ``fresh`` computes every run here instead of taking what holds from the published table.
-
-    The lock is held by the kernel for this process alone, so ``kill -9`` frees it: Snakemake's own
-    lock files would have to be removed by hand.
+    ``fresh`` computes every run here instead of taking what holds from the published table. The
+    lock is held by the kernel for this process alone, so that ``kill -9`` frees it, unlike
+    Snakemake's own.
     """
     home = paths.home()
     if not (home / "Snakefile").is_file():
@@ -38,51 +35,54 @@ def start(params_file: Path, *, cores: int, dry_run: bool = False, fresh: bool =
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise DataError(
-            "a report is being made here already", file=home, hint="Wait for it, or stop it"
-        ) from error
-    words = ["-m", "snakemake", "--cores", str(cores), "--nolock", "--rerun-incomplete"]
-    words += ["--quiet", "host", "reason", "--keep-going"]
-    words += ["--config", f"params={params_file.resolve()}"]
+        busy = "a report is being made here already"
+        raise DataError(busy, file=home, hint="Wait for it, or stop it") from error
+    if not dry_run:
+        _forget(profile, everything=fresh)
     if fresh:
         os.environ["LMMOE_FRESH"] = "1"
-    if not dry_run:
-        profile = load(params_file)
-        for each in (profile, *ablation.whole(profile)):
-            _forget(each.profile, everything=fresh)
     if os.environ.get("LMMOE_DATA"):  # jobs start in other folders
         os.environ["LMMOE_DATA"] = str(Path(os.environ["LMMOE_DATA"]).expanduser().resolve())
+    words = f"-m snakemake --cores {cores} --nolock --rerun-incomplete --keep-going".split()
+    words += ["--scheduler", "greedy", *(["--dry-run"] if dry_run else [])]  # the other is slow
+    words += ["--quiet", "host", "reason", "--config", f"params={file.resolve()}"]
     os.chdir(home)
-    os.execv(sys.executable, [sys.executable, *words, *(["--dry-run"] if dry_run else [])])
+    os.execv(sys.executable, [sys.executable, *words])
 
 
-def _forget(profile: str, *, everything: bool) -> None:
-    """Delete job tables that hold a run to try again; the cache keeps all scores.
+def with_runs(profile: Profile) -> list[Profile]:
+    """The profiles whose runs a report has jobs for: its own, on SMD those of the ablation, too."""
+    if profile.dataset != "smd":
+        return [profile]
+    from lmmoe.report import ablation  # imports torch for its settings
 
-    Bad data fails the same way until it changes; a lack of memory may have passed.
-    """
-    if everything:
-        shutil.rmtree(paths.results(profile) / "runs", ignore_errors=True)
-    for path in experiment.job_tables(profile):
-        errors = store.read(path, experiment.ALL)["error"].dropna()
-        if not errors.str.startswith(DataError.__name__).all():
-            path.unlink()
+    return [profile, *ablation.whole(profile)]
+
+
+def _forget(profile: Profile, *, everything: bool) -> None:
+    """Delete job tables with a run to try again: bad data stays bad, a lack of memory passes."""
+    from lmmoe.report import experiment, store  # pandas: nothing else here needs it
+
+    for each in with_runs(profile):
+        if everything:
+            shutil.rmtree(paths.results(each.profile) / "runs", ignore_errors=True)
+        for path in experiment.job_tables(each.profile):
+            errors = store.read(path, experiment.ALL)["error"].dropna()
+            if not errors.str.startswith(DataError.__name__).all():
+                path.unlink()
 
 
 def code_of_module() -> str:
     """Hash the files of lmmoe that a result may depend on."""
-    kinds = (".py", ".csv", ".mplstyle", ".j2", ".css", ".js")
-    home = paths.home()
-    found = sorted(path for path in (home / "lmmoe").rglob("*") if path.suffix in kinds)
-    parts = [str(path.relative_to(home)).encode() + path.read_bytes() for path in found]
-    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+    found = sorted(path for path in (paths.home() / "lmmoe").rglob("*") if path.suffix in SOURCES)
+    return hashlib.sha256(b"".join(path.read_bytes() for path in found)).hexdigest()
 
 
 def code_of(notebook: str | Path) -> str:
     """Hash a notebook's cells without their outputs: running it in place changes nothing."""
-    cells = json.loads(Path(notebook).read_bytes())["cells"]  # nbformat takes 2 s to import
-    text = "\n".join(f"{cell['cell_type']}\n{''.join(cell['source'])}" for cell in cells)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    cells = json.loads(Path(notebook).read_bytes())["cells"]
+    text = "".join("".join([cell["cell_type"], *cell["source"]]) for cell in cells)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def run(notebook: Path, out: Path, *, parameters: dict[str, object]) -> None:
@@ -92,82 +92,58 @@ def run(notebook: Path, out: Path, *, parameters: dict[str, object]) -> None:
     ``*.failed.ipynb``. Only a `DataError` leaves a notebook as far as it came: one bad entity must
     not cost the report of the others.
     """
-    papermill = _papermill()
     title = " ".join([notebook.stem, str(parameters.get("entity", ""))]).strip()
     log_progress(out.with_suffix(".log"), title)
     failed = out.with_name(f"{out.stem}.failed.ipynb")
-    with paths.replacing(out) as part, _sockets() as sockets:
-        try:
-            papermill.execute_notebook(
-                notebook,
-                part,
-                parameters=parameters,
-                cwd=notebook.parent,
-                kernel_name="python3",
-                progress_bar=False,
-                extra_arguments=["--log-level=ERROR"],  # the kernel's own, not the cells'
-                shutdown_kernel="immediate",
-                config=sockets,
-            )
-        except papermill.PapermillExecutionError as error:
+    with paths.replacing(out) as part:
+        if error := _execute(notebook, part, parameters=parameters):
             _say(title, f"{error.ename}: {error.evalue}")
             if error.ename != "DataError":  # bad input is a result, and the page shows it
-                part.rename(failed)
-                _say(title, f"failed; the notebook with the error is {failed}")
-                raise
+                _say(title, f"failed; the notebook with the error is {part.rename(failed)}")
+                raise error
     failed.unlink(missing_ok=True)
 
 
 def refresh(notebook: Path) -> None:
-    """Execute a notebook in place at its defaults, without what changes from run to run.
+    """Execute a notebook in place at its defaults, without times, paths and versions.
 
-    Times, paths and versions would make every run a difference; outputs and counts stay, since
-    nbval compares nothing in a notebook without them.
+    Outputs and counts stay: nbval compares nothing in a notebook without them.
     """
-    papermill = _papermill()
-    import nbformat
-
     os.environ["LMMOE_PROGRESS"] = "off"
-    with paths.replacing(notebook) as part, _sockets() as sockets:
-        papermill.execute_notebook(
-            notebook, part, cwd=notebook.parent, progress_bar=False, config=sockets
-        )
-        book = nbformat.read(part, as_version=4)
-        names = {"kernelspec": {"display_name": "Python 3", "language": "python"}}
-        names["kernelspec"]["name"] = "python3"
-        book.metadata = nbformat.from_dict(names | {"language_info": {"name": "python"}})
-        for cell in book.cells:
-            tags = cell.metadata.get("tags")
-            cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
-        nbformat.write(book, part)
+    with paths.replacing(notebook) as part:
+        if error := _execute(notebook, part):
+            raise error
+        book = json.loads(part.read_text(encoding="utf-8"))
+        kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+        book["metadata"] = {"kernelspec": kernel, "language_info": {"name": "python"}}
+        for cell in book["cells"]:
+            tags = cell["metadata"].get("tags")
+            cell["metadata"] = {"tags": tags} if tags else {}
+        text = json.dumps(book, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+        part.write_text(text, encoding="utf-8")
 
 
-def _papermill() -> object:
-    """Import papermill, but not the grammars of addresses, which compile for two seconds.
-
-    nbformat brings jsonschema, which does without this package where it is missing.
-    """
-    sys.modules.setdefault("rfc3987_syntax", None)
+def _execute(notebook: Path, out: Path, **how: object) -> Exception | None:
+    """Execute a notebook by papermill, and give its error where a cell fails."""
     import papermill
-
-    return papermill
-
-
-@contextmanager
-def _sockets() -> Iterator[object]:
-    """Give a kernel's settings to talk through files: another kernel may take a port before it."""
     from traitlets.config import Config
 
     with TemporaryDirectory(prefix="kernel-") as folder:
-        own = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
-        yield Config({"ConnectionFileMixin": own})
+        # Through files: another kernel may take a port before this one does.
+        sockets = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
+        try:
+            how |= {"kernel_name": "python3", "cwd": notebook.parent, "progress_bar": False}
+            how |= {"extra_arguments": ["--log-level=ERROR"]}  # the kernel's own, not the cells'
+            how |= {"shutdown_kernel": "immediate"}
+            config = Config({"ConnectionFileMixin": sockets})
+            papermill.execute_notebook(notebook, out, config=config, **how)
+        except papermill.PapermillExecutionError as error:
+            return error
+    return None
 
 
 def log_progress(log: Path, title: str) -> None:
-    """Send the progress bars of this process and its children to ``log``.
-
-    On a terminal they are shown as lines, too.
-    """
+    """Send progress bars of this process and its children to ``log``, and to a terminal."""
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("", encoding="utf-8")
     os.environ["LMMOE_PROGRESS"] = str(log.resolve())
@@ -176,16 +152,14 @@ def log_progress(log: Path, title: str) -> None:
 
 
 def _follow(log: Path, title: str) -> None:
-    """Copy what is appended to ``log`` to standard error."""
     with log.open(encoding="utf-8") as file:
         while True:
             if line := file.readline().strip():
                 _say(title, line)
             else:
-                time.sleep(LOOK_AGAIN)
+                time.sleep(PAUSE)
 
 
 def _say(title: str, text: str) -> None:
     """Print a line; in one write, so that lines of parallel jobs do not mix."""
     sys.stderr.write(f"  {title}: {text}\n")
-    sys.stderr.flush()

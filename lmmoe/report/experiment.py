@@ -6,13 +6,14 @@
 import json
 import platform
 import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
@@ -25,16 +26,12 @@ from lmmoe.detectors import Detector, detector, entry, saving
 from lmmoe.errors import DataError
 from lmmoe.report import evaluation, store
 from lmmoe.report.evaluation import COLUMNS, SPENT, evaluate, events_found
-from lmmoe.report.measure import measured
+from lmmoe.report.measure import each, measured
 from lmmoe.report.profile import Profile, detector_of
-from lmmoe.report.store import Line
 
 # What a run may fail with; a slip in the code (NameError and the like) is not among them.
 FAILURES = (ValueError, RuntimeError, MemoryError)
 MODEL = "model.safetensors"
-
-
-# --- protocols ---
 
 
 @dataclass(frozen=True)
@@ -83,19 +80,11 @@ def widened(labels: Bits, events: list[tuple[int, int]], margin: int) -> Bits:
 
 
 PROTOCOLS = {
-    "ours": Protocol("ours", train_share=1.0, margin=0, calibration=0.1),
+    "ours": Protocol("ours", 1.0, 0, calibration=0.1),
     # What the study's evaluation program does (an EasyTSAD configuration with margin [0, 5]); the
     # L2 norm then equals the study's own results on every machine.
-    "study": Protocol(
-        "study",
-        train_share=0.8,
-        margin=5,
-        settings={"held_out": 0.0, "first_scores": "zero"},
-    ),
+    "study": Protocol("study", 0.8, 5, settings={"held_out": 0.0, "first_scores": "zero"}),
 }
-
-
-# --- one run ---
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +98,7 @@ class Run:
     settings: dict[str, object] = field(default_factory=dict)
 
     @cached_property
-    def identity(self) -> Line:
+    def identity(self) -> store.Line:
         """What a result depends on, the first columns of its row."""
         return {
             "dataset": self.series.dataset,
@@ -133,9 +122,9 @@ class Run:
 class Result:
     """What fitting and scoring gave: ``scores`` ``(t,)`` of the test half, and what both cost.
 
-    ``calibration`` are the scores of training rows that the model was not fitted on; ``blame``
-    ``(events, c)`` are each event's channel scores, summed over its rows, for the events whose
-    causes are known. None where there are none.
+    ``calibration`` are scores of training rows that may set a threshold: None where the model
+    learned from them, or scales scores over the rows given. ``blame`` ``(events, c)`` are channel
+    scores, summed over each event whose causes are known; None where there are none.
     """
 
     folder: Path
@@ -156,27 +145,23 @@ class Result:
 def result(run: Run) -> Result:
     """Fit and score, or take what that gave from the cache."""
     folder = paths.cache() / run.key
-    try:
+    with suppress(OSError, ValueError):  # missing or damaged: computing mends it
         return kept(folder)
-    except (OSError, ValueError):  # missing, half-written or damaged: computing mends it
-        _compute(run, folder)
-        return kept(folder)
+    _compute(run, folder)
+    return kept(folder)
 
 
 def needed(run: Run) -> Result:
     """Give the result to a notebook that is about it; raises `DataError` where the run fails.
 
-    Such an error ends a notebook where it is, with the reason on the page, and nothing else: what
-    cannot be fitted to one entity must not cost the report of the others.
+    That ends the notebook where it is, with the reason on the page, and not the whole report.
     """
     try:
         return result(run)
-    except DataError:
-        raise
     except FAILURES as error:
+        reason = f"{run.detector} failed here ({type(error).__name__}: {error})"
         place = f"{run.series.dataset}/{run.series.entity}"
-        reason = f"{type(error).__name__}: {error}"
-        raise DataError(f"{run.detector} failed here ({reason})", file=place) from error
+        raise DataError(reason, file=place) from error
 
 
 def kept(folder: Path) -> Result:
@@ -184,15 +169,13 @@ def kept(folder: Path) -> Result:
 
     Of the model only the header is read, which knows how long the file must be.
     """
-    spent = json.loads((folder / "costs.json").read_text(encoding="utf-8"))  # written last
-    for name in spent.pop("files"):
-        if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder / name}: no such file")
-    if (folder / MODEL).is_file():
+    spent = json.loads((folder / "costs.json").read_text(encoding="utf-8"))
+    files = spent.pop("files")
+    if MODEL in files:
         saving.header(folder / MODEL)
-    optional = {name: folder / f"{name}.npy" for name in ("calibration", "blame")}
-    arrays = {n: read_npy(path) if path.is_file() else None for n, path in optional.items()}
-    return Result(folder, read_npy(folder / "scores.npy"), **arrays, costs=spent)
+    arrays = {name: f"{name}.npy" for name in ("scores", "calibration", "blame")}
+    arrays = {n: read_npy(folder / file) if file in files else None for n, file in arrays.items()}
+    return Result(folder, **arrays, costs=spent)
 
 
 def _compute(run: Run, folder: Path) -> None:
@@ -202,14 +185,18 @@ def _compute(run: Run, folder: Path) -> None:
     with measured() as training:
         made.fit(protocol.train(series))
     began = time.perf_counter()
-    scores = made.decision_function(series.test)
+    arrays = {"scores.npy": made.decision_function(series.test)}
     score_seconds = time.perf_counter() - began
-    arrays = {
-        "scores": scores,
-        "calibration": _calibration(made, protocol),
-        "blame": _blame(made, series),
-    }
-    given = {f"{name}.npy": array for name, array in arrays.items() if array is not None}
+    rows = len(made.decision_scores_)
+    learned_all = made._cut(rows) > rows - int(protocol.calibration * rows)
+    held_out = protocol.calibrating(made.decision_scores_)
+    if held_out is not None and not learned_all and not made.rescales:
+        arrays["calibration.npy"] = held_out
+    if series.causes:
+        with suppress(NotImplementedError):  # it has no channel scores
+            shares = made.channel_scores(series.test)
+            blame = [shares[cause.start : cause.end].sum(axis=0) for cause in series.causes]
+            arrays["blame.npy"] = np.array(blame)
     spent = {
         "train_seconds": training.seconds,
         "train_peak_mb": training.peak_mb,
@@ -217,67 +204,35 @@ def _compute(run: Run, folder: Path) -> None:
         "test_rows": len(series.test),
         "parameters": made.parameters,
         "host": f"{platform.system()} {platform.machine()}",
-        "files": [*given, *([MODEL] if made.savable else [])],
+        "files": [*arrays, *([MODEL] if made.savable else [])],
     }
-    _write(folder, made, given, spent)
+    _write(folder, made, arrays, spent)
 
 
-def _write(folder: Path, made: Detector, arrays: dict[str, Floats], spent: Line) -> None:
+def _write(folder: Path, made: Detector, arrays: dict[str, Floats], spent: store.Line) -> None:
     """Write a result whole: another process may compute the same at the same time."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
+    with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as part:
+        whole = Path(part, folder.name)
+        whole.mkdir()
         if made.savable:
-            saving.save(made, part / MODEL)
+            saving.save(made, whole / MODEL)
         for name, array in arrays.items():
-            np.save(part / name, array)
-        (part / "costs.json").write_text(json.dumps(spent), encoding="utf-8")
-        part.chmod(folder.parent.stat().st_mode)
+            np.save(whole / name, array)
+        (whole / "costs.json").write_text(json.dumps(spent), encoding="utf-8")
         try:
-            part.rename(folder)
-        except (
-            OSError
-        ):  # a result is there: another process was faster, or this mends a damaged one
-            try:
+            whole.rename(folder)
+        except OSError:  # one is there: of a process that was faster, or damaged
+            with suppress(OSError, ValueError):
                 kept(folder)
-            except (OSError, ValueError):
-                shutil.rmtree(folder, ignore_errors=True)
-                part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+                return
+            shutil.rmtree(folder)
+            whole.rename(folder)
 
-
-def _calibration(made: Detector, protocol: Protocol) -> Floats | None:
-    """Give the scores ``(n,)`` that may set a threshold.
-
-    None where the model learned from them, or scales scores over the rows given.
-    """
-    rows = len(made.decision_scores_)
-    learned_all = made._cut(rows) > rows - int(protocol.calibration * rows)
-    if learned_all or made.rescales:
-        return None
-    return protocol.calibrating(made.decision_scores_)
-
-
-def _blame(made: Detector, series: Series) -> Floats | None:
-    """Sum the channel scores over each event whose causes are known: ``(events, c)``.
-
-    None without such events, or where the detector has no channel scores.
-    """
-    if not series.causes:
-        return None
-    try:
-        shares = made.channel_scores(series.test)
-    except NotImplementedError:
-        return None
-    return np.array([shares[cause.start : cause.end].sum(axis=0) for cause in series.causes])
-
-
-# --- rows ---
 
 KIND = ("dataset", "entity", "detector", "protocol", "settings", "seed")
-IDENTITY = (*KIND, "data", "version", "torch")
-ALL = ("key", *IDENTITY, "metrics", "vus_window", *COLUMNS, "found_events", *SPENT, "host", "error")
+ALL = ("key", *KIND, "data", "version", "torch", "metrics", "vus_window", *COLUMNS)
+ALL = (*ALL, "found_events", *SPENT, "host", "error")
 
 
 def ordered(rows: pd.DataFrame) -> pd.DataFrame:
@@ -285,7 +240,7 @@ def ordered(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.reindex(columns=list(ALL))
 
 
-def row(run: Run, *, vus_window: int) -> Line:
+def row(run: Run, *, vus_window: int) -> store.Line:
     """Give the run's line of the table: identity, metrics, costs; on failure, ``error`` instead."""
     head = {"key": run.key} | run.identity | judged(run.series, vus_window)
     series = run.series
@@ -310,14 +265,10 @@ def row(run: Run, *, vus_window: int) -> Line:
         return head | {"error": f"{type(error).__name__}: {error}"}
 
 
-def judged(series: Series, vus_window: int) -> Line:
+def judged(series: Series, vus_window: int) -> store.Line:
     """What a row's metrics depend on besides its scores."""
-    parts = [
-        evaluation.VERSION,
-        ALL,  # a row from before the table had a column lacks it
-        series.rows_per_day,
-        [[*map(int, (one.start, one.end, *one.channels))] for one in series.causes or ()],
-    ]
+    causes = [[*map(int, (one.start, one.end, *one.channels))] for one in series.causes or ()]
+    parts = [evaluation.VERSION, ALL, series.rows_per_day, causes]  # old rows lack new columns
     return {"metrics": store.key(parts)[:10], "vus_window": vus_window}
 
 
@@ -330,26 +281,23 @@ def planned(profile: Profile, series: Series) -> Iterator[Run]:
 def table(profile: Profile, entities: list[str] | None = None) -> pd.DataFrame:
     """Give the rows of all runs of a profile, or of those on some entities.
 
-    Only what is missing is computed: rows that still hold are taken from the published table, of
-    these none that failed, and from the tables of this report's own jobs.
+    Rows that hold are taken from the published table, unless they failed, and from job tables.
     """
     entities = entities or profile.present
     published = store.read(paths.figures(profile.profile) / "runs.csv", ALL)
     tables = [] if store.fresh() else [published[published["error"].isna()]]
     tables += [store.read(file, ALL) for file in job_tables(profile.profile)]
-    judges = ["key", "metrics", "vus_window"]
-    known = {tuple(line[name] for name in judges): line for line in _lines(tables)}
-    rows = []
-    total = sum(len(profile.plan(entity)) for entity in entities)
+    lines = (line for known in tables for line in known.to_dict("records"))
+    known = {(line["key"], line["metrics"], line["vus_window"]): line for line in lines}
+    rows, total = [], sum(len(profile.plan(entity)) for entity in entities)
     with progress.bar(total, "runs", unit="run") as bar:
         for entity in entities:
             series = profile.load(entity)
-            judge = tuple(judged(series, profile.vus_window).values())
+            judge = judged(series, profile.vus_window).values()
             for run in planned(profile, series):
                 doing = f"{entity} {run.detector} {run.protocol} seed {run.seed}"
                 bar.set_postfix_str(doing, refresh=False)
-                old = known.get((run.key, *judge))
-                rows.append(old or row(run, vus_window=profile.vus_window))
+                rows.append(known.get((run.key, *judge)) or row(run, vus_window=profile.vus_window))
                 bar.update()
     return ordered(pd.DataFrame(rows))
 
@@ -357,11 +305,6 @@ def table(profile: Profile, entities: list[str] | None = None) -> pd.DataFrame:
 def job_tables(profile: str) -> list[Path]:
     """The tables that the jobs of this report wrote."""
     return sorted((paths.results(profile) / "runs").glob("[!.]*.csv"))
-
-
-def _lines(tables: Iterable[pd.DataFrame]) -> Iterator[Line]:
-    for rows in tables:
-        yield from rows.to_dict("records")
 
 
 def collect(rows: list[pd.DataFrame], path: Path) -> None:
@@ -372,33 +315,28 @@ def collect(rows: list[pd.DataFrame], path: Path) -> None:
     store.write(both, path)
 
 
-# --- measurements of runs ---
-
-
 def measurements(
     profile: Profile,
     name: str,
     wanted: Callable[[Run], bool],
-    hidden: Callable[[Run], Line],
-    measure: Callable[[Run], list[Line]],
-) -> list[Line]:
+    hidden: Callable[[Run], store.Line],
+    measure: Callable[[Run], list[store.Line]],
+) -> list[store.Line]:
     """Measure the runs of a profile that are wanted, with its first seed: lines of table ``name``.
 
     ``hidden`` says what a line depends on besides the run. A run that fails has one line with
-    ``error``, which is not kept: the next start tries again.
+    ``error``, and is tried again by the next start.
     """
     keep, found = store.Table(profile.profile, name), []
-    with progress.bar(len(profile.present), name, unit="entity") as bar:
-        for entity in profile.present:
-            for run in filter(wanted, planned(profile, profile.load(entity))):
-                if run.seed != profile.seeds[0]:
-                    continue
-                names = ("dataset", "entity", "detector", "settings", "seed")
-                shown = {each: run.identity[each] for each in names}
-                given = {"run": run.key} | hidden(run)
-                try:
-                    found += keep.lines(shown, given, lambda run=run: measure(run))
-                except FAILURES as error:
-                    found.append(shown | {"error": f"{type(error).__name__}: {error}"})
-            bar.update()
+    names = ("dataset", "entity", "detector", "settings", "seed")
+    for entity in each(profile.present, name, "entity"):
+        for run in filter(wanted, planned(profile, profile.load(entity))):
+            if run.seed != profile.seeds[0]:
+                continue
+            shown = {name: run.identity[name] for name in names}
+            given = {"run": run.key} | hidden(run)
+            try:
+                found += keep.lines(shown, given, lambda run=run: measure(run))
+            except FAILURES as error:
+                found.append(shown | {"error": f"{type(error).__name__}: {error}"})
     return found

@@ -34,7 +34,7 @@ INTERVAL = 0.01  # seconds between two looks at the memory: shorter peaks go uns
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
-LIBRARIES = ["pandas", "scipy.stats", "sklearn.decomposition", "sklearn.ensemble", "torch"]
+LIBRARIES = ["pandas", "scipy.stats", "sklearn.decomposition", "sklearn.ensemble", "torch._dynamo"]
 
 
 def each(items: list[str], title: str, unit: str) -> Iterator[str]:
@@ -107,9 +107,8 @@ def measured() -> Iterator[SimpleNamespace]:
 
 def _give_back() -> None:
     """Return freed memory to the system."""
-    if not gc.get_freeze_count():
-        gc.freeze()  # what the libraries hold need not be looked through, a fifth of a second
     gc.collect()
+    gc.freeze()  # what is left is mostly the libraries': it need not be looked through again
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
 

@@ -3,7 +3,7 @@
 import json
 import platform
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from io import BytesIO
 
 import pandas as pd
@@ -15,17 +15,13 @@ from lmmoe.report.measure import commit
 from lmmoe.report.plots import style
 from lmmoe.report.profile import Profile
 
-PACKAGES = (
-    *("lmmoe", "torch", "numpy", "pandas", "scikit-learn", "scipy"),
-    *("matplotlib", "papermill", "snakemake"),
-)
+PACKAGES = ("torch", "numpy", "pandas", "scikit-learn", "scipy", "matplotlib", "papermill")
 
 
 class Report:
     """Write tables and figures under ``out``, whole or not at all, and return them for display.
 
-    ``out`` counts from the project's root; empty, it is ``results/<profile>``, which git ignores,
-    so that playing with a notebook changes nothing that is published.
+    ``out`` counts from the project's root; empty, it is ``results/<profile>``, which git ignores.
     """
 
     def __init__(self, profile: Profile, out: str = "") -> None:
@@ -58,7 +54,7 @@ class Report:
             "commit": commit(),
             "python": platform.python_version(),
             "platform": platform.platform(),
-            "versions": {name: _version(name) for name in PACKAGES},
+            "versions": {name: version(name) for name in PACKAGES},
             "parameters": profile.model_dump(exclude_none=True),
             "data": dict(zip(rows["entity"], rows["data"], strict=True)),
             "seeds": sorted({int(seed) for seed in rows["seed"]}),
@@ -69,10 +65,3 @@ class Report:
         }
         with paths.replacing(self.folder / "provenance.json") as part:
             part.write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "not installed"

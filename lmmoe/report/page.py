@@ -1,7 +1,7 @@
 """The report as one HTML page: executed notebooks in a file that needs nothing beside it.
 
-nbconvert turns the cells into HTML by the templates in ``lmmoe/report/template``; here headings get
-unique ids, tables get boxes that scroll, and what would load or run something is dropped.
+nbconvert makes HTML by the templates in ``lmmoe/report/template``; here headings get unique ids,
+tables get boxes that scroll, and what would load or run something is dropped.
 """
 
 import hashlib
@@ -9,8 +9,6 @@ import json
 import re
 import unicodedata
 from base64 import b64encode
-from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 
 import nbformat
@@ -44,43 +42,37 @@ NUMBER = re.compile(
 )
 
 
-@dataclass
-class Section:
-    """One executed notebook on the page; ``others`` names notebooks that are only linked."""
-
-    text: str
-    id: str
-    body: BeautifulSoup
-    headings: list[Tag] = field(default_factory=list)
-    others: list[str] = field(default_factory=list)
-
-
 def build(profile: Profile, out: Path) -> None:
     """Write the page of a profile whose notebooks were executed.
 
     Notebook 02 is shown for the first entity; those of the others are linked. Raises `DataError`
     where a notebook is missing or damaged; ``out`` then stays as it was.
     """
-    results = paths.results(profile.profile)
-    exporter, sections = _exporter(), []
+    exporter = HTMLExporter(
+        config=Config({"NbConvertBase": {"display_data_priority": SHOWN}}),
+        template_name="base",
+        template_file="cells.html.j2",  # the project's own
+        extra_loaders=[DictLoader({"cells.html.j2": _template("cells.html.j2")})],
+        extra_template_basedirs=[],  # it does not look into the current folder
+        exclude_anchor_links=True,
+    )
+    results, sections = paths.results(profile.profile), []
     for name, text in SECTIONS.items():
-        per_entity = name == "02_training"
-        file = results / (f"{name}/{profile.present[0]}" if per_entity else name)
-        section = _section(text, file.with_name(f"{file.name}.ipynb"), exporter)
-        if per_entity:
-            section.others = [f"{name}/{entity}.ipynb" for entity in profile.present[1:]]
-        sections.append(section)
-    record = paths.figures(profile.profile) / "provenance.json"
-    facts = json.loads(record.read_text("utf-8"))
-    shown = {"profile": profile.profile, "data set": profile.dataset}
-    shown |= {name: str(facts[name]) for name in ("runs", "commit", "created")}
+        books = [f"{name}.ipynb"]
+        if name == "02_training":
+            books = [f"{name}/{entity}.ipynb" for entity in profile.present]
+        section = _section(text, results / books[0], exporter)
+        sections.append(section | {"others": books[1:]})
+    record = json.loads((paths.figures(profile.profile) / "provenance.json").read_text("utf-8"))
+    facts = {"profile": profile.profile, "data set": profile.dataset}
+    facts |= {name: str(record[name]) for name in ("runs", "commit", "created")}
     script = _template("page.js")
     digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     html = environment.from_string(_template("page.html.j2")).render(
         title=TITLE,
         subtitle="Synthetic data: generated." if profile.dataset == "synthetic" else "",
-        facts=shown,
+        facts=facts,
         sections=sections,
         style=Markup(_template("page.css")),
         script=Markup(script),
@@ -91,31 +83,19 @@ def build(profile: Profile, out: Path) -> None:
 
 
 def _template(name: str) -> str:
-    return (resources.files("lmmoe.report") / "template" / name).read_text(encoding="utf-8")
+    return (Path(__file__).parent / "template" / name).read_text(encoding="utf-8")
 
 
-def _exporter() -> HTMLExporter:
-    """An exporter with the project's own template, which does not look into the current folder."""
-    return HTMLExporter(
-        config=Config({"NbConvertBase": {"display_data_priority": SHOWN}}),
-        template_name="base",
-        template_file="cells.html.j2",
-        extra_loaders=[DictLoader({"cells.html.j2": _template("cells.html.j2")})],
-        extra_template_basedirs=[],
-        exclude_anchor_links=True,
-    )
-
-
-def _section(text: str, notebook: Path, exporter: HTMLExporter) -> Section:
+def _section(text: str, notebook: Path, exporter: HTMLExporter) -> dict[str, object]:
     """Render a notebook below a title that takes the place of its first heading."""
-    if not notebook.is_file():
-        raise DataError("no such notebook", file=notebook, hint="Run it first")
     try:
         node = nbformat.read(notebook, as_version=4)
+    except FileNotFoundError as error:
+        raise DataError("no such notebook", file=notebook, hint="Run it first") from error
     except (ValueError, AttributeError, nbformat.ValidationError) as error:
         raise DataError(f"not a whole notebook ({error})", file=notebook) from error
     body = BeautifulSoup(exporter.from_notebook_node(node)[0], "html.parser")
-    section = Section(text, _slug(text), body)
+    name, contents = _slug(text), []
     # pandas puts a style beside each table.
     for tag in [*body.find_all(DROPPED), *body.select("style[scoped]")]:
         tag.decompose()
@@ -123,9 +103,9 @@ def _section(text: str, notebook: Path, exporter: HTMLExporter) -> Section:
         first.decompose()
     for number, heading in enumerate(body.find_all(HEADINGS)):
         level = max(int(heading.name[1]), 2)
-        heading["id"] = f"{section.id}-{number}-{_slug(heading.get_text())}"
+        heading["id"] = f"{name}-{number}-{_slug(heading.get_text())}"
         heading.name = f"h{min(level + 1, 6)}"
-        section.headings += [heading] if level == 2 else []
+        contents += [heading] if level == 2 else []
     for image in body.find_all("img"):
         if not image["src"].startswith("data:"):
             raise DataError(f"the image {image['src']!r} is no output of a cell", file=notebook)
@@ -133,18 +113,20 @@ def _section(text: str, notebook: Path, exporter: HTMLExporter) -> Section:
             above = image.find_previous(HEADINGS)
             image["alt"] = f"Figure: {above.get_text() if above else text}"
     for table in body.find_all("table"):
-        _dress(table, body)
-    return section
+        _dress(table)
+        # Focusable, so that the arrow keys scroll it.
+        box = {"class": "scroll", "tabindex": "0", "role": "group", "aria-label": "Table"}
+        table.wrap(body.new_tag("div", attrs=box))
+    return {"text": text, "id": name, "body": body, "headings": contents}
 
 
 def _slug(text: str) -> str:
-    """The text in lower-case letters, digits and hyphens."""
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
 
 
-def _dress(table: Tag, body: BeautifulSoup) -> None:
-    """Mark cells that hold numbers or long texts, and put the table into a box that scrolls."""
+def _dress(table: Tag) -> None:
+    """Mark cells that hold numbers or long texts."""
     del table["border"]
     for cell in table.find_all("td"):
         text = cell.get_text(strip=True)
@@ -152,6 +134,3 @@ def _dress(table: Tag, body: BeautifulSoup) -> None:
             cell["class"] = ["num"]
         elif len(text) > LONG:
             cell["class"] = ["long"]
-    # Focusable, so that the arrow keys scroll it.
-    box = {"class": "scroll", "tabindex": "0", "role": "group", "aria-label": "Table"}
-    table.wrap(body.new_tag("div", attrs=box))

@@ -1,9 +1,8 @@
 """Profiles: the files in ``params/``, closed and typed. The defaults are the embedded run."""
 
-import json
 from itertools import chain, product
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -12,90 +11,65 @@ from lmmoe import data, detectors, paths
 from lmmoe.errors import DataError
 
 LABEL = " / "  # between a detector's name and what tells its settings from others
-
 Settings = dict[str, dict[str, Any]]
+CLOSED = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
 
 
 class Pass(BaseModel):
     """A part of a profile's runs: what is not named is taken whole."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    detectors: list[str] | None = Field(None, min_length=1)
+    model_config = CLOSED
+    detectors: list[str] | None = None
     without: list[str] = []
-    entities: list[str] | None = Field(None, min_length=1)
-    protocols: list[str] | None = Field(None, min_length=1)
-    seeds: list[int] | None = Field(None, min_length=1)
+    entities: list[str] | None = None
+    protocols: list[str] | None = None
+    seeds: list[int] | None = None
 
 
 class Profile(BaseModel):
     """What one report is made from."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    # Names the output folders.
-    profile: str = Field("quick", pattern=r"^\w[\w.-]*$")
-    # A name (smd, asd, ...) or the path of a folder with own data.
-    dataset: str = "synthetic"
-    # The folder that holds the data sets; empty: LMMOE_DATA.
-    root: str = ""
-    # Empty: all that are present.
-    entities: list[str] = []
-    # Options for own data (`lmmoe.data.own`).
-    reading: dict[str, Any] = {}
+    model_config = CLOSED
+    profile: str = Field("quick", pattern=r"^\w[\w.-]*$")  # names the output folders
+    dataset: str = "synthetic"  # a name (smd, asd, ...) or the path of a folder with own data
+    root: str = ""  # the folder that holds the data sets; empty: LMMOE_DATA
+    entities: list[str] = []  # empty: all that are present
+    reading: dict[str, Any] = {}  # options for own data (`lmmoe.data.own`)
     # Name: settings that differ from its defaults. "NAME / words" runs a detector a second time,
-    # with other settings.
-    detectors: Settings = Field(
-        {"LightMMoE": {}, "MTSExample": {}, "PCA": {}, "random": {}}, min_length=1
-    )
+    # with other settings. Random scores are added: no point-adjusted number means much without.
+    detectors: Settings = Field({"LightMMoE": {}, "MTSExample": {}, "PCA": {}}, min_length=1)
     protocols: list[Literal["ours", "study"]] = Field(["ours", "study"], min_length=1)
-    seeds: list[int] = Field([0], min_length=1)
-    # Empty: one with all; see `plan`.
-    passes: list[Pass] = []
-    # The widest buffer of VUS in rows; one for all data, fixed beforehand.
-    vus_window: int = Field(100, ge=0)
+    seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
+    passes: list[Pass] = []  # empty: one with all; see `plan`
+    vus_window: int = Field(100, ge=0)  # VUS's widest buffer in rows; one for all, fixed before
 
     @field_validator("detectors")
     @classmethod
-    def _with_random(cls, given: Settings) -> Settings:
-        """Check names and settings; add random scores.
-
-        A point-adjusted number means nothing without that of random scores.
-        """
-        first: dict[str, str] = {}
+    def _check_detectors(cls, given: Settings) -> Settings:
+        seen = []
         for name, settings in given.items():
+            run = detector_of(name), settings
             if "seed" in settings:
                 raise ValueError(f"{name}.seed: give 'seeds', which hold for all")
-            try:
-                detectors.detector(detector_of(name), **settings)
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from error
-            # The row of two labels for one run could not say which of them it is.
-            run = json.dumps([detector_of(name), settings], sort_keys=True, default=str)
-            if first.setdefault(run, name) != name:
-                raise ValueError(f"{name}: the same settings as {first[run]!r}")
+            if run in seen:  # a row could not say which of the two it is
+                raise ValueError(f"{name}: these settings stand there twice")
+            seen.append(run)
+            if settings or run[0] not in detectors.PRESETS:  # else no class needs to be imported
+                try:
+                    detectors.detector(run[0], **settings)
+                except ValueError as error:
+                    raise ValueError(f"{name}: {error}") from error
         return given | {"random": given.get("random", {})}
-
-    @field_validator("entities", "protocols", "seeds")
-    @classmethod
-    def _without_repetition(cls, given: list[Any]) -> list[Any]:
-        if len(set(given)) < len(given):
-            raise ValueError(f"{given}: an entry stands there twice")
-        if any(isinstance(each, int) and each < 0 for each in given):
-            raise ValueError(f"{given}: whole numbers from 0 on are needed")
-        return given
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         for number, each in enumerate(self.passes):
-            for key in ("detectors", "without", "entities", "protocols", "seeds"):
+            for key, values in each.model_dump(exclude_none=True).items():
                 known = getattr(self, "detectors" if key == "without" else key)
+                wrong = [value for value in values if value not in known]
                 # No entities named means all that are there, which `present` looks at.
-                for value in (getattr(each, key) or []) if known or key != "entities" else []:
-                    if value not in known:
-                        raise ValueError(
-                            f"passes[{number}].{key}: {value!r} is not among the profile's"
-                        )
+                if wrong and (known or key != "entities"):
+                    raise ValueError(f"passes[{number}].{key}: {wrong[0]!r} is not the profile's")
         data.check_options(self.dataset, self.reading)
         return self
 
@@ -108,7 +82,7 @@ class Profile(BaseModel):
         """
         found: dict[tuple[str, str, int], None] = {}
         for given in self.passes or [Pass()]:
-            if given.entities and entity not in given.entities:
+            if entity not in (given.entities or [entity]):
                 continue
             for name in dict.fromkeys([*(given.detectors or self.detectors), "random"]):
                 if name in given.without and name != "random":
@@ -126,12 +100,9 @@ class Profile(BaseModel):
         named = chain(self.entities, *(given.entities or [] for given in self.passes))
         missing = [entity for entity in dict.fromkeys(named) if entity not in there]
         if missing or not there:
-            raise DataError(
-                f"no {', '.join(missing) or 'entities'} of {name!r} here",
-                file=data.data_root(root),
-                hint=data.missing_hint(name),
-            )
-        return self.entities or there
+            lack = f"no {', '.join(missing) or 'entities'} of {name!r} here"
+            raise DataError(lack, file=data.data_root(root), hint=data.missing_hint(name))
+        return list(dict.fromkeys(self.entities)) or there
 
     def load(self, entity: str) -> data.Series:
         """Read one entity."""
@@ -164,24 +135,16 @@ def load(path: str | Path) -> Profile:
     Raises `DataError` for an unknown key, a wrong type or a bad value, each named.
     """
     path = paths.home() / path
-    values = _values(path)
-    if "base" in values:
-        base = path.parent / str(values.pop("base"))
-        given = _values(base)
-        if "base" in given:
-            raise DataError("a base with a base of its own", file=path, hint=f"See {base.name}")
-        given.pop("profile", None)  # it names the base's folders
-        values = given | values
+    values = {"profile": path.stem} | _values(path)
+    if base := values.pop("base", None):
+        values = _values(path.parent / str(base)) | values
     try:
-        return Profile(**({"profile": path.stem} | values))
+        return Profile.model_validate(values)
     except ValidationError as error:
         raise DataError("; ".join(map(_problem, error.errors())), file=path) from error
-    except ValueError as error:  # a DataError among them
-        raise DataError(str(error), file=path) from error
 
 
 def _problem(found: dict[str, Any]) -> str:
-    """Put one of pydantic's errors into a line: where, what, and the value."""
     place = ".".join(map(str, found["loc"]))
     if found["type"] == "extra_forbidden":
         return f"unknown key {place!r}, known: {', '.join(Profile.model_fields)}"
@@ -193,13 +156,12 @@ def _problem(found: dict[str, Any]) -> str:
 def _values(path: Path) -> dict[str, Any]:
     """The keys and values of a file."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}  # empty: all defaults
     except OSError as error:
         there = ", ".join(sorted(file.name for file in path.parent.glob("*.yaml")))
         raise DataError("no such profile", file=path, hint=f"There are {there}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataError(f"not YAML ({error})", file=path) from error
-    values = {} if values is None else values  # an empty file: all defaults
     if not isinstance(values, dict):
         raise DataError("expected lines of the form 'key: value'", file=path)
     return values

@@ -9,7 +9,6 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable
-from importlib.resources import files
 from pathlib import Path
 
 import pandas as pd
@@ -28,8 +27,7 @@ Line = dict[str, object]
 
 def key(identity: object) -> str:
     """Sixteen hexadecimal digits of what a result depends on, anything that JSON can hold."""
-    text = json.dumps(identity, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def read(path: Path, columns: Iterable[str] = ("key",)) -> pd.DataFrame:
@@ -44,8 +42,7 @@ def read(path: Path, columns: Iterable[str] = ("key",)) -> pd.DataFrame:
 
 def published(name: str, **how: object) -> pd.DataFrame:
     """Read ``published/NAME.csv`` of this package; ``how`` goes to pandas."""
-    with (files("lmmoe.report") / "published" / f"{name}.csv").open(encoding="utf-8") as file:
-        return pd.read_csv(file, **how)
+    return pd.read_csv(Path(__file__).parent / "published" / f"{name}.csv", **how)
 
 
 def write(table: pd.DataFrame, path: Path) -> None:
@@ -60,10 +57,10 @@ def cached(name: str, compute: Callable[[], dict]) -> dict:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # missing or damaged: measuring mends it
-        found = compute()
+        text = json.dumps(compute(), default=lambda number: number.item())  # NumPy's, too
         with paths.replacing(file) as part:
-            part.write_text(json.dumps(found), encoding="utf-8")
-        return found
+            part.write_text(text, encoding="utf-8")
+        return json.loads(text)
 
 
 def fresh() -> bool:
@@ -78,11 +75,9 @@ class Table:
     """
 
     def __init__(self, profile: str, name: str) -> None:
-        self.name = name
-        self.known: dict[str, list[Line]] = {}
-        if not fresh():
-            for line in read(paths.figures(profile) / f"{name}.csv").to_dict("records"):
-                self.known.setdefault(line["key"], []).append(line)
+        self.name, file = name, paths.figures(profile) / f"{name}.csv"
+        known = [] if fresh() else read(file).groupby("key", sort=False)
+        self.known = {key: lines.to_dict("records") for key, lines in known}
 
     def lines(self, shown: Line, hidden: Line, compute: Callable[[], list[Line]]) -> list[Line]:
         """Give lines by what is ``shown`` in their first columns and what is ``hidden`` in the key.
@@ -92,10 +87,5 @@ class Table:
         name = key({"table": self.name} | shown | hidden)
         if name in self.known:
             return self.known[name]
-        found = cached(name, lambda: {"lines": [plain(line) for line in compute()]})["lines"]
+        found = cached(name, lambda: {"lines": compute()})["lines"]
         return [{"key": name} | shown | line for line in found]
-
-
-def plain(values: Line) -> Line:
-    """Turn NumPy's numbers into Python's, so that they can be kept as JSON."""
-    return json.loads(json.dumps(values, default=lambda number: number.item()))

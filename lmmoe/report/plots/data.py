@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -26,11 +25,8 @@ def event_map(fleet: Sequence[Series]) -> Figure:
     left.invert_yaxis()
     left.set(title="labelled events in the test half", xlabel=time_axis(fleet[0], np.arange(1))[1])
     lengths = [end - start for series in fleet for start, end in series.events]
-    if lengths:
-        bins = np.geomspace(1, max(lengths) + 1, 20)
-        right.hist(lengths, bins=bins, color=EVENT, alpha=0.8)
-        right.set_xscale("log")
-    right.set(title="their lengths", xlabel="rows", ylabel="events")
+    right.hist(lengths, np.geomspace(1, max(lengths, default=1) + 1, 20), color=EVENT, alpha=0.8)
+    right.set(title="their lengths", xlabel="rows", ylabel="events", xscale="log")
     return figure
 
 
@@ -38,9 +34,8 @@ def event_map(fleet: Sequence[Series]) -> Figure:
 def closeup(series: Series, event: tuple[int, int], *, channels: Sequence[int]) -> Figure:
     """Some channels around one event, each in its own lane."""
     figure, axes, rows, time = lanes(series, event, channels, around=120)
-    causes = caused_by(series, event)
     for ax, channel in zip(axes, channels, strict=True):
-        shade = EVENT if channel in causes else "#37474F"
+        shade = EVENT if channel in caused_by(series, event) else "#37474F"
         ax.plot(time, series.test[rows, channel], color=shade)
     axes[0].set_title("around one event (shaded); red lines: channels named as its cause")
     return figure
@@ -72,26 +67,31 @@ def caused_by(series: Series, event: tuple[int, int]) -> set[int]:
 @styled
 def correlations(series: Series) -> Figure:
     """How the channels move together in training, ordered so that groups stand out."""
-    moving = np.flatnonzero(_moving(series))
+    moving = np.flatnonzero(np.ptp(series.train, axis=0))
     if not len(moving):
         return note(f"{series.entity}: no channel varies in training.")
     matrix = np.atleast_2d(np.corrcoef(series.train[:, moving].T))
     order = np.argsort(np.linalg.eigh(matrix)[1][:, -1])
-    names = [series.channels[moving[index]] for index in order]
+    names = [series.channels[index] for index in moving[order]]
     side = 2.2 + 0.13 * len(names)
     figure, ax = canvas(width=side + 1.5, height=side)
-    look = {"cmap": "vlag", "vmin": -1, "vmax": 1, "square": True}
-    look |= {"cbar_kws": {"label": "correlation", "shrink": 0.6}}
-    picture = matrix[np.ix_(order, order)]
-    sns.heatmap(picture, ax=ax, xticklabels=names, yticklabels=names, **look)
-    ax.tick_params(labelsize=6, length=0)
-    ax.set_title(f"{series.entity}: correlation of channels in training")
+    _heatmap(ax, matrix[np.ix_(order, order)], names, names, end=1, label="correlation")
+    ax.set(title=f"{series.entity}: correlation of channels in training", aspect="equal")
+    ax.tick_params(axis="x", rotation=90)
     return figure
 
 
-def _moving(series: Series) -> np.ndarray:
-    """Which channels vary in training; not by a deviation above 0, for rounding makes it 1e-17."""
-    return np.ptp(series.train, axis=0) > 0
+def _heatmap(
+    ax: Axes, values: Floats, rows: Sequence[str], columns: Sequence, *, end: float, label: str
+) -> None:
+    """Draw a matrix from -``end`` (blue) to ``end`` (red), its first row on top; NaN is grey."""
+    mesh = ax.pcolormesh(values, cmap="RdBu_r", vmin=-end, vmax=end)
+    ax.set_yticks(np.arange(len(rows)) + 0.5, rows)
+    ax.set_xticks(np.arange(len(columns)) + 0.5, columns)
+    ax.tick_params(labelsize=6, length=0)
+    ax.invert_yaxis()
+    ax.set_facecolor("#DDDDDD")
+    ax.figure.colorbar(mesh, ax=ax, label=label, shrink=0.6)
 
 
 @styled
@@ -100,14 +100,11 @@ def shifts(fleet: Sequence[Series]) -> Figure:
     widest = max(len(series.channels) for series in fleet)
     picture = np.full((len(fleet), widest), np.nan)
     for row, series in zip(picture, fleet, strict=True):
-        spread = np.where(_moving(series), series.train.std(axis=0), np.nan)
-        change = series.test.mean(axis=0) - series.train.mean(axis=0)
-        row[: len(change)] = change / spread
+        # A constant's deviation is not 0 but some 1e-17, by rounding.
+        spread = np.where(np.ptp(series.train, axis=0), series.train.std(axis=0), np.nan)
+        row[: len(spread)] = (series.test.mean(axis=0) - series.train.mean(axis=0)) / spread
     figure, ax = canvas(height=1.4 + 0.22 * len(fleet))
-    look = {"cmap": "vlag", "vmin": -3, "vmax": 3, "cbar_kws": {"label": "training deviations"}}
-    names = {"xticklabels": range(1, widest + 1), "yticklabels": [one.entity for one in fleet]}
-    sns.heatmap(picture, ax=ax, **look, **names)
-    ax.set_facecolor("#DDDDDD")
-    ax.tick_params(labelsize=7, length=0)
+    entities = [series.entity for series in fleet]
+    _heatmap(ax, picture, entities, range(1, widest + 1), end=3, label="training deviations")
     ax.set(title="from training to test: shift of each channel's mean", xlabel="channel")
     return figure

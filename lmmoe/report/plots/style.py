@@ -1,14 +1,13 @@
 """What all figures share: the style, the colours, axes that count days, shaded events."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
-from importlib.resources import as_file, files
+from pathlib import Path
 from typing import ParamSpec
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from adjustText import adjust_text
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -36,8 +35,8 @@ def styled(plot: Callable[P, Figure]) -> Callable[P, Figure]:
 
 def in_style() -> mpl.RcParams:
     """Give a context in which matplotlib draws and saves in the project's style."""
-    with as_file(files("lmmoe.report.plots") / "lmmoe.mplstyle") as path:
-        return mpl.rc_context(mpl.rc_params_from_file(path, use_default_template=False))
+    style = Path(__file__).with_name("lmmoe.mplstyle")
+    return mpl.rc_context(mpl.rc_params_from_file(style, use_default_template=False))
 
 
 def canvas(rows: int = 1, *, height: float, width: float = 10, **layout: object) -> tuple:
@@ -52,12 +51,8 @@ def canvas(rows: int = 1, *, height: float, width: float = 10, **layout: object)
 def family_legend(
     owner: Axes | Figure, detectors: Iterable[str], *, more: Sequence[Artist] = (), **where: object
 ) -> None:
-    """Name the families of the detectors shown, and what else has a label.
-
-    ``where`` goes to matplotlib's ``legend``.
-    """
-    present = {family(name) for name in detectors}
-    dots = {"marker": "o", "ls": "", "ms": 5}
+    """Name the families of the detectors shown; ``where`` goes to matplotlib's ``legend``."""
+    present, dots = {family(name) for name in detectors}, {"marker": "o", "ls": "", "ms": 5}
     shown = [Line2D([], [], color=FAMILIES[f], label=f, **dots) for f in FAMILIES if f in present]
     owner.legend(handles=[*shown, *more], **{"fontsize": 7} | where)
 
@@ -65,34 +60,25 @@ def family_legend(
 def named_ticks(
     ax: Axes, detectors: Sequence[str], *, axis: str = "y", start: float = 0, **look: object
 ) -> None:
-    """Name ticks from ``start`` on, one apart, after detectors, in their families' colours.
-
-    The study's subject is set in bold.
-    """
-    names = [title(name) for name in detectors]
-    set_ticks = ax.set_yticks if axis == "y" else ax.set_xticks
-    set_ticks(start + np.arange(len(names)), names, **look)
-    labels = ax.get_yticklabels() if axis == "y" else ax.get_xticklabels()
-    for label, name in zip(labels, detectors, strict=True):
-        label.set_color(colour(name))
-        label.set_fontweight("bold" if name == "LightMMoE" else "normal")
+    """Name ticks from ``start`` on, one apart, after detectors, in their families' colours."""
+    own = ax.yaxis if axis == "y" else ax.xaxis
+    own.set_ticks(start + np.arange(len(detectors)), list(map(title, detectors)), **look)
+    for label, name in zip(own.get_ticklabels(), detectors, strict=True):
+        label.set(color=colour(name), fontweight="bold" if name == "LightMMoE" else "normal")
 
 
-def log_scale(ax: Axes, axes: str = "y", ticks: Collection[float] | None = None) -> None:
-    """Make axes, such as "xy", logarithmic with few, short labels: 0.01, 256, 10k, 1M."""
+def log_scale(ax: Axes, axis: str = "y") -> None:
+    """Make an axis logarithmic with few, short labels: 0.01, 256, 10k, 1M."""
 
     def short(value: float, _: int) -> str:
         steps = int(np.clip(np.log10(value) // 3, 0, 4)) if value >= 1e4 else 0
         return f"{value / 1000**steps:,g}{['', 'k', 'M', 'G', 'T'][steps]}"
 
-    for name in axes:
-        ax.set(**{f"{name}scale": "log"})
-        own, (low, high) = getattr(ax, f"{name}axis"), getattr(ax, f"get_{name}lim")()
-        subs = (1.0,) if high > 100 * low else (1.0, 2.0, 5.0)
-        own.set(major_locator=LogLocator(numticks=5, subs=subs), minor_locator=NullLocator())
-        if ticks is not None:
-            own.set_ticks(ticks)
-        own.set(major_formatter=FuncFormatter(short), minor_formatter=NullFormatter())
+    ax.set(**{f"{axis}scale": "log"})
+    own, (low, high) = getattr(ax, f"{axis}axis"), getattr(ax, f"get_{axis}lim")()
+    subs = (1.0,) if high > 100 * low else (1.0, 2.0, 5.0)
+    own.set(major_locator=LogLocator(numticks=5, subs=subs), minor_locator=NullLocator())
+    own.set(major_formatter=FuncFormatter(short), minor_formatter=NullFormatter())
 
 
 def time_axis(series: Series, rows: np.ndarray) -> tuple[np.ndarray, str]:
@@ -103,8 +89,7 @@ def time_axis(series: Series, rows: np.ndarray) -> tuple[np.ndarray, str]:
 
 def shade_events(axes: Axes, series: Series, *, start: int = 0, stop: int | None = None) -> None:
     """Shade the labelled events between two rows of the test half."""
-    stop = len(series.test) if stop is None else stop
-    scale = series.rows_per_day or 1
+    stop, scale = stop or len(series.test), series.rows_per_day or 1
     for first, end in series.events:
         if end > start and first < stop:
             span = max(first, start) / scale, min(end, stop) / scale
@@ -116,8 +101,7 @@ def labelled_only(plot: Callable[P, Figure]) -> Callable[P, Figure]:
 
     @wraps(plot)
     def drawn(table: pd.DataFrame, *args: P.args, **kwargs: P.kwargs) -> Figure:
-        metrics = table[[name for name in table if name not in COST_TITLES]]
-        if metrics.notna().to_numpy().any():
+        if table.drop(columns=COST_TITLES, errors="ignore").notna().to_numpy().any():
             return plot(table, *args, **kwargs)
         return note("No labelled events: there is no quality to show.")
 
@@ -133,21 +117,19 @@ def note(text: str) -> Figure:
 
 
 def label_dots(ax: Axes, dots: dict[str, tuple[float, float]]) -> None:
-    """Write each detector's name near its dot (x, y), none over another or over a dot.
-
-    Call it last: it needs the axes' final limits and the figure's layout.
-    """
+    """Write each detector's name near its dot (x, y); last, for it needs the final layout."""
     if not dots:
         return
     ax.figure.draw_without_rendering()  # the layout engine sets the axes' place only now
+    look = {"fontsize": 7, "ha": "center", "va": "center"}
+    look["path_effects"] = [withStroke(linewidth=1.5, foreground="white")]
+    look["in_layout"] = False  # else the layout would move the axes once more
     labels = []
     for name, place in dots.items():
-        look = {"color": colour(name), "ha": "center", "va": "center"}
-        look["weight"] = "bold" if name == "LightMMoE" else "normal"
-        label = ax.text(*place, title(name), fontsize=7, **look)
-        label.set_path_effects([withStroke(linewidth=1.5, foreground="white")])
-        label.set_in_layout(False)  # else the layout would move the axes once more
-        labels.append(label)
+        weight = "bold" if name == "LightMMoE" else "normal"
+        labels.append(ax.text(*place, title(name), color=colour(name), weight=weight, **look))
+    from adjustText import adjust_text  # takes half a second to import
+
     x, y = zip(*dots.values(), strict=True)
     arrows = {"arrowstyle": "-", "lw": 0.4, "color": "#999999"}
     air = {"expand": (1.2, 1.9), "force_text": (0.2, 0.4), "min_arrow_len": 8}  # around a name

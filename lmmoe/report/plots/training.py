@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from lmmoe.data import Series
 from lmmoe.data.series import Floats
@@ -19,12 +18,12 @@ from lmmoe.training import History
 def learning_curve(history: History) -> Figure:
     """Errors after each epoch."""
     figure, ax = canvas(width=6, height=2.8)
-    epochs = np.arange(1, len(history.training) + 1)
+    epochs = range(1, len(history.training) + 1)
     ax.plot(epochs, history.training, "o-", color=colour("LightMMoE"), label="training, dropout on")
     if history.held_out:
         ax.plot(epochs, history.held_out, "s--", color="#009E73", label="held-out rows")
         ax.axvline(history.best_epoch, color="#999999", lw=0.8, ls=":", label="weights kept")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.locator_params(axis="x", integer=True)
     ax.set(xlabel="epoch", ylabel="mean squared error", title="learning (errors in z-scores)")
     ax.legend()
     return figure
@@ -36,9 +35,9 @@ def forecasts(
 ) -> Figure:
     """Forecast against truth around one event; ``forecast`` ``(t, c)``, NaN where there is none."""
     figure, axes, rows, time = lanes(series, event, channels, around=90)
+    look = {"color": colour("LightMMoE"), "ls": "--", "lw": 0.9}
     for ax, channel in zip(axes, channels, strict=True):
         ax.plot(time, series.test[rows, channel], color="#37474F", label="observed")
-        look = {"color": colour("LightMMoE"), "ls": "--", "lw": 0.9}
         ax.plot(time, forecast[rows, channel], label="forecast", **look)
     axes[0].legend(ncols=2, fontsize=7, loc="lower right", bbox_to_anchor=(1, 1))
     axes[0].set_title("the next row: forecast and observed")
@@ -73,13 +72,13 @@ def attribution(
     part = channel_scores[start:stop]
     share = part / np.maximum(part.sum(axis=1, keepdims=True), 1e-12)
     figure, ax = canvas(height=max(2.4, 0.9 + 0.12 * len(series.channels)))
-    time, unit = time_axis(series, np.array([start, stop]))
-    box = (float(time[0]), float(time[1]), len(series.channels) - 0.5, -0.5)
+    (first, last, *edges), unit = time_axis(series, np.array([start, stop, *event]))
+    box = (first, last, len(series.channels) - 0.5, -0.5)
     image = ax.imshow(share.T, cmap="magma_r", vmin=0, vmax=0.5, extent=box)
-    for edge in time_axis(series, np.array(event))[0]:
+    for edge in edges:
         ax.axvline(edge, color=EVENT, lw=1)
     causes = sorted(caused_by(series, event))
-    ax.plot([time[0]] * len(causes), causes, ">", color=EVENT, ms=4, clip_on=False)
+    ax.plot([first] * len(causes), causes, ">", color=EVENT, ms=4, clip_on=False)
     ax.set_yticks(range(len(series.channels)), series.channels, fontsize=6)
     ax.set(xlabel=unit, title="who causes the score (lines: the event; arrows: the named causes)")
     figure.colorbar(image, ax=ax, label="share of the row's score", shrink=0.7, pad=0.01)

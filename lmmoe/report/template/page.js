@@ -12,16 +12,6 @@ const remember = (...theme) => {
 };
 if (["light", "dark"].includes(remember())) root.dataset.theme = remember();
 
-// A link into a folded part opens it; not every browser does so by itself.
-const reveal = () => {
-  const target = document.getElementById(location.hash.slice(1));
-  let fold = target?.closest("details:not([open])");
-  if (!fold) return;
-  for (; fold; fold = fold.parentElement.closest("details")) fold.open = true;
-  target.scrollIntoView();
-};
-
-addEventListener("hashchange", reveal);
 addEventListener("DOMContentLoaded", () => {
   const button = document.getElementById("theme");
   const label = () => (button.textContent = dark() ? "Light theme" : "Dark theme");
@@ -32,10 +22,5 @@ addEventListener("DOMContentLoaded", () => {
     label();
   });
   system.addEventListener("change", label);
-  // A second click on the same link changes no address, and so is no hashchange.
-  document.addEventListener("click", (event) => {
-    if (event.target.closest("a[href^='#']")?.hash === location.hash) reveal();
-  });
   label();
-  reveal();
 });
