@@ -62,6 +62,12 @@ METRIC_TITLES = {
     "point_recall_pa": "Point recall (PA)",
     "point_f1_pa": "Point F1 (PA)",
 }
+# Under the alarm rule that is the default (`lmmoe.report.deployment`).
+OPERATORS = {
+    "announced": "events announced",
+    "false_alarms_per_day": "false alarms a day",
+    "share": "normal time in alarm",
+}
 COST_TITLES = {
     "train_seconds": "train (s)",
     "score_seconds": "score (s)",

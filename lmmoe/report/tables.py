@@ -7,7 +7,7 @@ import pandas as pd
 
 from lmmoe.data import Series
 from lmmoe.report.evaluation import ADJUSTED, COLUMNS, SPENT
-from lmmoe.report.names import COST_TITLES, METRIC_TITLES, TEST_TITLES, title
+from lmmoe.report.names import COST_TITLES, METRIC_TITLES, OPERATORS, TEST_TITLES, title
 from lmmoe.report.statistics import Paired, bootstrap_mean, holm, largest_block, paired
 
 # Not defined where nothing is flagged or found: a mean over the rest would reward silence.
@@ -170,7 +170,7 @@ def readable(table: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.Da
     ``columns`` chooses; without it, all that have a title and a value stand there. p-values become
     texts, so that a tiny one does not read as zero.
     """
-    titles = METRIC_TITLES | COST_TITLES | TEST_TITLES
+    titles = METRIC_TITLES | OPERATORS | COST_TITLES | TEST_TITLES
     known = table.dropna(axis=1, how="all")
     made = known[[name for name in (columns or table) if name in titles and name in known]]
     made = made.round(dict.fromkeys(made, 3) | DIGITS)
