@@ -48,7 +48,8 @@ def write(made: Detector, path: str | Path) -> Path:
     if not isinstance(made, Forecaster):
         problem = f"{made.name} cannot be exported: it does not forecast with a network"
         raise DataError(problem, hint="Export LightMMoE or another of its family")
-    made._need_fit()
+    if not made.fitted:
+        raise RuntimeError(f"{made.name} has not been fitted: there is nothing to export")
 
     class Scoring(nn.Module):
         """Scale pieces, forecast their last row, compare."""
