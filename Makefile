@@ -8,7 +8,7 @@ BIN := .venv/bin
 # kernel: more than there are cores slow each other down many times over.
 PARALLEL := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: report test lab notebooks readme bench soak lint clean
+.PHONY: report test lab notebooks bench soak lint clean
 
 report: .venv/ready  ## Make the report of PROFILE, a file in params/
 	$(BIN)/python -m lmmoe report params/$(PROFILE).yaml
@@ -23,9 +23,6 @@ lab: .venv/ready  ## Open the notebooks
 
 notebooks: .venv/ready  ## Execute the notebooks in place, as they are committed
 	$(BIN)/python -m lmmoe refresh notebooks/*.ipynb
-
-readme: .venv/ready  ## Write the README's tables and numbers from figures/smd
-	$(BIN)/python -m lmmoe readme
 
 bench: .venv/ready  ## Speed against yardsticks: minutes, on a machine without other work
 	$(BIN)/python -m benchmarks
