@@ -1,0 +1,113 @@
+"""ThreeViews taken apart: what each view and constant does, and whether a network adds to it."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from lmmoe.data.series import Floats
+from lmmoe.detectors import detector
+from lmmoe.detectors.scaling import ewma
+from lmmoe.detectors.three_views import FLOOR, SKIPPED, UNIT
+from lmmoe.metrics import average_precision
+from lmmoe.report.experiment import PROTOCOLS, Run, measurements, result
+from lmmoe.report.profile import Profile
+from lmmoe.report.statistics import paired
+
+OURS = "ThreeViews"
+VARIANTS: dict[str, dict[str, object]] = {
+    OURS: {},
+    "without A": {"views": "BC"},
+    "without B": {"views": "AC"},
+    "without C": {"views": "AB"},
+    "with D": {"views": "ABCD"},
+    "no slow means": {"half_life": 1e12},
+    "half-life 4 times": {"half_life": 5760.0},
+    "width 1": {"width": 1},
+    "width 16": {"width": 16},
+    "4 directions": {"components": 4},
+    "60 directions": {"components": 60},
+    "smoothing 0.2": {"smoothing": 0.2},
+    "no smoothing": {"smoothing": 1.0},
+}
+# Models whose errors take the place of view A's, and whether their channel scores are squares.
+MODELS = {"MTSExample": True, "last value": True, "linear": True, "PCA windows": False}
+MODELS |= {"LightMMoE": True, "CAD": True, "HMMoE": True, "LSTM-AE": True, "USAD": True}
+
+
+def variants(profile: Profile) -> pd.DataFrame:
+    """Judge `VARIANTS` on the labelled entities of a profile: `compared` with ThreeViews."""
+
+    def measure(run: Run) -> dict[str, float]:
+        train, test = PROTOCOLS["ours"].train(run.series), run.series.test
+        made = {name: detector(OURS, **given).fit(train) for name, given in VARIANTS.items()}
+        return {name: _judged(run, one.decision_function(test)) for name, one in made.items()}
+
+    return compared(_table(profile, "views", {OURS}, {"variants": VARIANTS}, measure))
+
+
+def of_models(profile: Profile) -> pd.DataFrame:
+    """Judge ThreeViews with the errors of each of `MODELS` in its view A: `compared` likewise.
+
+    The view is made as its own is: errors in units of their 99 % quantile in training, the mean
+    over channels, smoothed, and divided by its mean in training.
+    """
+
+    def measure(run: Run) -> dict[str, float]:
+        if run.detector == OURS:
+            return {OURS: _judged(run, result(run).scores)}
+        series, made = run.series, result(run).detector
+        halves = [made.channel_scores(rows) for rows in (series.train, series.test)]
+        errors = [np.sqrt(half) if MODELS[run.detector] else half for half in halves]
+        seen = slice(max(min(SKIPPED, len(series.train) // 4), made.unscored), None)
+        unit = np.maximum(np.quantile(errors[0][seen], UNIT, axis=0), FLOOR)
+        train, test = (ewma((part / unit).mean(axis=1), 0.5) for part in errors)
+        others = detector(OURS, views="BC").fit(PROTOCOLS["ours"].train(series))
+        rest = others.decision_function(series.test)
+        return {run.detector: _judged(run, rest + np.log1p(test / train[seen].mean()))}
+
+    return compared(_table(profile, "views_of_models", {OURS, *MODELS}, {}, measure))
+
+
+def _judged(run: Run, scores: Floats) -> float:
+    return average_precision(labels=run.series.labels, scores=scores)
+
+
+def _table(
+    profile: Profile,
+    name: str,
+    detectors: set[str],
+    hidden: dict[str, object],
+    measure: Callable[[Run], dict[str, float]],
+) -> pd.DataFrame:
+    """Measure the profile's runs of some detectors: entities down, average precision across."""
+
+    def wanted(run: Run) -> bool:
+        labels = run.series.labels
+        known = labels is not None and len(np.unique(labels)) == 2
+        return run.protocol == "ours" and run.detector in detectors and known
+
+    def lines(run: Run) -> list[dict[str, object]]:
+        return [{"variant": n, "average_precision": value} for n, value in measure(run).items()]
+
+    own = {"views": detector(OURS).version} | hidden
+    found = measurements(profile, name, wanted, lambda run: own, lines)
+    columns = ["key", "entity", "variant", "average_precision"]
+    return pd.DataFrame(found).reindex(columns=columns)
+
+
+def compared(rows: pd.DataFrame) -> pd.DataFrame:
+    """Compare variants with ThreeViews, entity by entity: its row first, then the others'.
+
+    Columns ``average_precision`` (mean), ``difference`` with its 95 % bootstrap interval ``low``
+    and ``high``, ``p`` (Wilcoxon) and ``entities``.
+    """
+    values = rows.dropna().pivot(index="entity", columns="variant", values="average_precision")
+    lines, order = {}, [OURS, *(name for name in dict.fromkeys(rows["variant"]) if name != OURS)]
+    for name in (name for name in order if name in values and OURS in values):
+        found = paired(values[name], values[OURS])
+        lines[name] = {"average_precision": values[name].mean(), "entities": found.entities}
+        if name != OURS:
+            ends = ("difference", "low", "high", "p")
+            lines[name] |= {end: getattr(found, end) for end in ends}
+    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("variant")

@@ -1,0 +1,55 @@
+"""ThreeViews taken apart: variants, and other models' errors in its first view."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from small import QUICK, TwoSeries, series
+
+from lmmoe.detectors import detector
+from lmmoe.metrics import average_precision
+from lmmoe.report import views
+
+NAMES = ("ThreeViews", "PCA windows", "MTSExample", "random")
+
+
+@pytest.fixture
+def profile(tmp_path, monkeypatch):
+    monkeypatch.setattr("lmmoe.paths.home", lambda: tmp_path)
+    given = {name: QUICK.get(name, {}) for name in NAMES}
+    return TwoSeries(profile="two", detectors=given, protocols=["ours"])
+
+
+def test_variants_are_compared_with_three_views(profile):
+    table = views.variants(profile)
+    assert list(table.index) == list(views.VARIANTS) and set(table["entities"]) == {2}
+    found = []
+    for entity in profile.present:
+        one = profile.load(entity)
+        made = [detector("ThreeViews", **given).fit(one.train) for given in ({}, {"views": "BC"})]
+        scores = [each.decision_function(one.test) for each in made]
+        found.append([average_precision(labels=one.labels, scores=each) for each in scores])
+    whole, less = np.mean(found, axis=0)
+    assert table.loc["ThreeViews", "average_precision"] == pytest.approx(whole)
+    assert table.loc["without A", "difference"] == pytest.approx(less - whole)
+    pd.testing.assert_frame_equal(views.variants(profile), table)  # from the cache
+
+
+def test_another_models_errors_take_the_place_of_the_first_view(profile, monkeypatch):
+    table, found = views.of_models(profile), []
+    assert list(table.index) == ["ThreeViews", "PCA windows", "MTSExample"]
+    for entity in profile.present:
+        one = profile.load(entity)
+        mean, deviation = one.train.mean(axis=0), one.train.std(axis=0)
+        train, test = (np.abs(rows - mean) / deviation for rows in (one.train, one.test))
+        unit = np.quantile(train[75:], 0.99, axis=0)
+        heights = [
+            pd.Series((part / unit).mean(axis=1)).ewm(alpha=0.5, adjust=False).mean()
+            for part in (train, test)
+        ]
+        rest = detector("ThreeViews", views="BC").fit(one.train).decision_function(one.test)
+        scores = rest + np.log(1 + heights[1] / heights[0][75:].mean())
+        found.append(average_precision(labels=one.labels, scores=scores))
+    assert table.loc["MTSExample", "average_precision"] == pytest.approx(np.mean(found))
+    blind = series(labels=None)
+    monkeypatch.setattr(TwoSeries, "load", lambda self, entity: blind)
+    assert views.of_models(profile).empty and views.variants(profile).empty
