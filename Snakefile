@@ -21,6 +21,7 @@ MODULE = execute.code_of_module()  # any change makes every job anew
 # Jobs die with Snakemake, even when it is killed: "exec" leaves no shell in between to outlive it.
 COMMAND = f"exec {shlex.quote(sys.executable)} -m lmmoe"
 NOTEBOOKS = [
+    "00_summary",
     "01_data_exploration",
     "03_ablation",
     "04_efficiency",
@@ -44,7 +45,7 @@ def notebook_inputs(wildcards):
     """What a notebook reads besides the data."""
     if wildcards.name == "01_data_exploration":
         return []
-    others = AFTER if wildcards.name == "05_comparison" else []
+    others = AFTER if wildcards.name in ("00_summary", "05_comparison") else []
     return [*COLLECTED, *(f"{RESULTS}/{name}.ipynb" for name in others)]
 
 

@@ -24,6 +24,7 @@ from lmmoe.report.profile import Profile
 
 TITLE = "Anomaly detection in multivariate time series"
 SECTIONS = {
+    "00_summary": "Summary",
     "01_data_exploration": "1. The data",
     "02_training": "2. One model, one entity",
     "03_ablation": "3. Ablation",

@@ -14,6 +14,8 @@ from lmmoe.report.names import METRIC_TITLES, colour
 from lmmoe.report.plots import style
 from lmmoe.report.plots.style import canvas, family_legend, labelled_only, named_ticks, styled
 
+# Okabe and Ito's colours, as names.VERDICTS; grey for what cannot be tested.
+VERDICT_COLOURS = ["#009E73", "#56B4E9", "#D55E00", "#CC79A7", "#BBBBBB"]
 CHANCE = {"color": colour("random"), "ls": ":", "lw": 1.2}
 BELOW = {"loc": "outside lower center"}
 
@@ -173,4 +175,16 @@ def model_or_scoring(tables: Mapping[str, pd.DataFrame], own: str, shared: str) 
         Line2D([], [], ms=2.5, label="other scorings", **dot),
     ]
     family_legend(figure, names, more=[*more, *floor], ncols=4, **BELOW)
+    return figure
+
+
+@styled
+def verdicts(counted: pd.Series) -> Figure:
+    """One bar of how many claims got which verdict (a row of `claims.summary`)."""
+    figure, ax = canvas(width=9, height=1.3)
+    left = counted.cumsum() - counted
+    bars = ax.barh([""] * len(counted), counted, left=left, color=VERDICT_COLOURS)
+    ax.bar_label(bars, counted.astype(str), label_type="center", fontsize=8)
+    ax.set(xlabel="claims", xlim=(0, counted.sum()))
+    figure.legend(bars, counted.index, ncols=len(counted), loc="outside upper center", fontsize=7)
     return figure

@@ -53,12 +53,13 @@ def costs(table: pd.DataFrame) -> Figure:
 
 @styled
 @style.labelled_only
-def quality_and_cost(table: pd.DataFrame, *, ahead: Collection[str] = ()) -> Figure:
+def quality_and_cost(table: pd.DataFrame, *, ahead: Collection[str] = (), mark: str = "") -> Figure:
     """Average precision of each detector against what it costs to train and to score.
 
     ``table`` has a row per detector with ``average_precision`` and the columns `QUALITY_AGAINST`.
     Detectors that look ``ahead`` are hollow: they cannot raise an alarm when it is due. The stepped
-    line is the Pareto front of the others: none of them left of it is as good.
+    line is the Pareto front of the others: none of them left of it is as good. One detector may be
+    marked by a ring.
     """
     many = len(table) > 8
     figure, axes = canvas(2, width=10 if many else 7.5, height=10.3 if many else 7.1)
@@ -76,6 +77,8 @@ def quality_and_cost(table: pd.DataFrame, *, ahead: Collection[str] = ()) -> Fig
         live, sizes = ~known.index.isin(ahead), np.where(known.index == "LightMMoE", 70, 32)
         fill = np.where(live, edges, "white")
         ax.scatter(x, y, sizes, facecolor=fill, edgecolor=edges, zorder=3)
+        chosen = known.index == mark
+        ax.scatter(x[chosen], y[chosen], 160, facecolor="none", edgecolor="black", lw=1.5)
         front = pareto(x[live], y[live])
         steps = [*front["cost"], 3 * x.max()], [*front["quality"], front["quality"].max()]
         ax.step(*steps, where="post", color="#BBBBBB", lw=1, zorder=1)

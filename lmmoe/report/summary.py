@@ -1,0 +1,78 @@
+"""The answer of a report: which detector to take, what stands beside it, and what it costs."""
+
+import numpy as np
+import pandas as pd
+
+from lmmoe.data import Series
+from lmmoe.data.series import Floats
+from lmmoe.detectors import entry
+from lmmoe.report.names import OPERATORS, title
+
+AP, ENDS = "average_precision", ("average_precision_low", "average_precision_high")
+CONTROLS = ("random", "row index", "untrained LightMMoE")  # nobody deploys them
+# Beside the recommended one and the next: the study's subject and its relatives, a yardstick that
+# learns nothing, and chance.
+BESIDE = ("LightMMoE", "CAD-as-run", "HMMoE", "MTSExample", "random")
+
+
+def ranked(honest: pd.DataFrame) -> pd.DataFrame:
+    """Rank what can be recommended, the best first; the one rule of all recommendations.
+
+    ``honest`` is `tables.honest` with the operators' columns (`deployment.summary`). Only detectors
+    with live alarms count, and no controls. Those whose mean average precision lies within the
+    95 % interval of the highest mean come first, by the share of events that they announce under
+    the alarm rule that is the default, then by the seconds of their training; then the others, by
+    average precision. Empty without labelled events.
+    """
+    able = honest[honest["announced"].notna() & ~honest.index.isin(CONTROLS)]
+    able = able.sort_values(AP, ascending=False, kind="stable")
+    if able.empty:
+        return able
+    as_good = able[AP] >= able[ENDS[0]].iloc[0]
+    order = ["announced", "train_seconds"]
+    first = able[as_good].sort_values(order, ascending=[False, True], kind="stable")
+    return pd.concat([first, able[~as_good]])
+
+
+def chosen(honest: pd.DataFrame) -> pd.DataFrame:
+    """Choose the rows of the summary: the recommended, the best of another kind, and `BESIDE`."""
+    order = list(ranked(honest).index)
+    others = [name for name in order if entry(name).cls is not entry(order[0]).cls]
+    names = dict.fromkeys([*order[:1], *others[:1], *BESIDE])
+    return honest.reindex([name for name in names if name in honest.index])
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """Write the rows of `chosen` for people: one column for average precision and its interval."""
+    ends = table[[AP, *ENDS]].map("{:.3f}".format)
+    made = pd.DataFrame(index=table.index)
+    made["average precision (95 %)"] = (
+        ends[AP] + " (" + ends[ENDS[0]] + " to " + ends[ENDS[1]] + ")"
+    )
+    formats = {"announced": "{:.0%}", "false_alarms_per_day": "{:.2f}", "share": "{:.1%}"}
+    for name, form in formats.items():
+        made[OPERATORS[name]] = table[name].map(form.format).where(table[name].notna(), "")
+    made["train (s)"] = table["train_seconds"].map("{:.3g}".format)
+    made["score a row (µs)"] = table["microseconds_per_row"].map("{:.3g}".format)
+    return made.rename(index=title)
+
+
+def unusual(series: Series, scores: Floats, channels: Floats, count: int = 5) -> pd.DataFrame:
+    """List the most unusual hours of rows nobody labelled, and their channels: ``count`` rows.
+
+    ``scores`` ``(t,)`` and ``channels`` ``(t, c)`` are of the test half. An hour is 60 rows where
+    the data do not say how many rows make a day.
+    """
+    rows = max(1, round((series.rows_per_day or 1440) / 24))
+    hours = np.arange(len(scores)) // rows
+    heights = pd.Series(scores).groupby(hours).mean().nlargest(count)
+    shares = pd.DataFrame(channels, columns=list(series.channels)).groupby(hours).sum()
+    lines = {}
+    for hour, height in heights.items():
+        names = shares.loc[hour].nlargest(3).index
+        lines[f"{series.entity}, row {hour * rows:,}"] = {
+            "mean score": height,
+            "times the median": height / np.median(scores),
+            "channels": ", ".join(names),
+        }
+    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("the hour from")

@@ -1,0 +1,50 @@
+"""The answer of a report: one rule, and what stands beside."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from drawing import drawn
+from small import series
+
+from lmmoe.report import names, summary
+from lmmoe.report.plots.comparison import verdicts
+
+COLUMNS = ["average_precision", *summary.ENDS, *names.OPERATORS, "train_seconds"]
+HONEST = pd.DataFrame(
+    {
+        "AMAD": [0.9, 0.8, 1.0, np.nan, np.nan, np.nan, 9],  # sees later rows
+        "untrained LightMMoE": [0.8, 0.7, 0.9, 0.9, 1, 0.01, 1],
+        "PCA windows EWMA": [0.6, 0.5, 0.7, 0.5, 1, 0.01, 2],  # the highest that can be taken
+        "PCA windows": [0.5, 0.4, 0.6, 0.6, 1, 0.01, 3],
+        "LightMMoE": [0.55, 0.4, 0.6, 0.6, 1, 0.01, 2],  # within the interval, announces most
+        "linear": [0.49, 0.4, 0.6, 0.99, 1, 0.01, 1],  # below it
+        "random": [0.05, 0.04, 0.06, 0.01, 1, 0.01, 0],
+    },
+    index=COLUMNS,
+).T.assign(microseconds_per_row=1.0)
+
+
+def test_the_rule_of_recommendation():
+    ranked = summary.ranked(HONEST)
+    assert list(ranked.index) == ["LightMMoE", "PCA windows", "PCA windows EWMA", "linear"]
+    assert list(summary.chosen(HONEST).index) == ["LightMMoE", "PCA windows", "random"]
+    shown = summary.readable(summary.chosen(HONEST))
+    assert shown.loc["LightMMoE"].tolist()[:2] == ["0.550 (0.400 to 0.600)", "60%"]
+    assert list(shown.index)[-1] == names.title("random")
+    assert summary.ranked(HONEST.assign(announced=np.nan)).empty  # nothing is labelled
+
+
+def test_unusual_hours_name_their_channels():
+    one, scores = series(rows_per_day=240.0), np.ones(300)
+    scores[120:130] = 5.0  # an hour is 10 rows
+    channels = np.full((300, 4), 0.25)
+    channels[120:130, 2] = 4.0
+    table = summary.unusual(one, scores, channels, count=2)
+    assert table.index[0] == "pump-1, row 120" and len(table) == 2
+    assert table.iloc[0]["channels"].startswith(one.channels[2])
+    assert table.iloc[0]["times the median"] == pytest.approx(5)
+
+
+def test_verdicts_are_one_bar():
+    counted = pd.Series([94, 40, 45, 21, 26], names.VERDICTS)
+    assert len(drawn(lambda: verdicts(counted)).axes[0].patches) == 5
