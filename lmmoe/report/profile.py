@@ -37,8 +37,10 @@ class Profile(BaseModel):
     reading: dict[str, Any] = {}  # options for own data (`lmmoe.data.own`)
     # Name: settings that differ from its defaults. "NAME / words" runs a detector a second time,
     # with other settings. Random scores are added: no point-adjusted number means much without.
-    detectors: Settings = Field({"LightMMoE": {}, "MTSExample": {}, "PCA": {}}, min_length=1)
-    protocols: list[Literal["ours", "study"]] = Field(["ours", "study"], min_length=1)
+    detectors: Settings = Field(
+        dict.fromkeys(("ThreeViews", "PCA windows EWMA", "LightMMoE", "MTSExample"), {}), min_length=1
+    )
+    protocols: list[Literal["ours", "study"]] = Field(["ours"], min_length=1)
     seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
     passes: list[Pass] = []  # empty: one with all; see `plan`
     vus_window: int = Field(100, ge=0)  # VUS's widest buffer in rows; one for all, fixed before
