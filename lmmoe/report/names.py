@@ -31,6 +31,11 @@ FAMILY_OF = {
 # They smooth with later rows, or scale or rank a row among all rows that are scored together.
 NON_CAUSAL = ("SmartSimpleAD", "AMAD", "MTSMixer", "MTSMixerLighter", "pyod.models.ecod.ECOD")
 
+# They train for half a minute an entity and more: tables that need their scores anew are without
+# them as yet.
+COSTLY = ("HMMoE", "AMAD", "AMAD-corrected", "MTSMixer", "MTSMixerLighter")
+COSTLY += ("LSTM-AE", "CAD-FSE23", "USAD")
+
 # What point adjustment flatters comes last.
 METRIC_TITLES = {
     "average_precision": "average precision",

@@ -38,7 +38,8 @@ class Profile(BaseModel):
     # Name: settings that differ from its defaults. "NAME / words" runs a detector a second time,
     # with other settings. Random scores are added: no point-adjusted number means much without.
     detectors: Settings = Field(
-        dict.fromkeys(("ThreeViews", "PCA windows EWMA", "LightMMoE", "MTSExample"), {}), min_length=1
+        dict.fromkeys(("ThreeViews", "PCA windows EWMA", "LightMMoE", "MTSExample"), {}),
+        min_length=1,
     )
     protocols: list[Literal["ours", "study"]] = Field(["ours"], min_length=1)
     seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
