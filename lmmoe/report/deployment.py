@@ -79,7 +79,8 @@ def alarms(profile: Profile) -> pd.DataFrame:
     """Count the alarms of detectors with a live score on every labelled entity: `COLUMNS`.
 
     A row for each of `RULES`, of the profile's first seed. Scores are the batch's, which live ones
-    equal. `names.COSTLY` are not counted as yet. Random scores are there too. Empty where a day's rows are not known.
+    equal. Random scores are there too, `names.COSTLY` not as yet. Empty where a day's rows are not
+    known.
     """
 
     def wanted(run: Run) -> bool:
