@@ -92,7 +92,7 @@ def test_a_profiles_streams_and_their_summary(monkeypatch):
     given = {name: QUICK.get(name, {}) for name in ("LightMMoE", "MTSExample", "SmartSimpleAD")}
     profile = TwoSeries(profile="none-such", detectors=given, protocols=["ours", "study"])
     table = deployment.alarms(profile)
-    assert len(table) == 2 * 2 * len(deployment.RULES) and set(table["rule"]) == {*deployment.RULES}
+    assert len(table) == 2 * 3 * len(deployment.RULES) and set(table["rule"]) == {*deployment.RULES}
     assert "SmartSimpleAD" not in set(table["detector"])  # sees later rows
     # One machine of one event in a day, found; the other of three in three days, none found.
     table = table.groupby("entity").head(1).assign(days=[1, 3], events=[1, 3], found=[1.0, 0])

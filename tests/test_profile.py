@@ -73,7 +73,7 @@ def test_slips_are_named_with_the_file(tmp_path):
 
 
 def test_a_plan_holds_every_run_once_and_what_comes_first_first():
-    given = {"detectors": {"MTSExample": {}}, "seeds": [3, 4]}
+    given = {"detectors": {"MTSExample": {}}, "protocols": ["ours", "study"], "seeds": [3, 4]}
     # The norm takes no seed, random scores do.
     whole = [("MTSExample", p, 3) for p in ("ours", "study")]
     whole += [("random", p, s) for p in ("ours", "study") for s in (3, 4)]

@@ -13,6 +13,7 @@ from lmmoe.errors import DataError
 LABEL = " / "  # between a detector's name and what tells its settings from others
 Settings = dict[str, dict[str, Any]]
 CLOSED = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
+DEFAULT = ("ThreeViews", "PCA windows EWMA", "LightMMoE", "MTSExample")
 
 
 class Pass(BaseModel):
@@ -37,10 +38,7 @@ class Profile(BaseModel):
     reading: dict[str, Any] = {}  # options for own data (`lmmoe.data.own`)
     # Name: settings that differ from its defaults. "NAME / words" runs a detector a second time,
     # with other settings. Random scores are added: no point-adjusted number means much without.
-    detectors: Settings = Field(
-        dict.fromkeys(("ThreeViews", "PCA windows EWMA", "LightMMoE", "MTSExample"), {}),
-        min_length=1,
-    )
+    detectors: Settings = Field(dict.fromkeys(DEFAULT, {}), min_length=1)
     protocols: list[Literal["ours", "study"]] = Field(["ours"], min_length=1)
     seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1)
     passes: list[Pass] = []  # empty: one with all; see `plan`
