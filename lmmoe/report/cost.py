@@ -20,7 +20,7 @@ from lmmoe.detectors import saving
 from lmmoe.report import measure, store
 from lmmoe.report.experiment import FAILURES, PROTOCOLS, Run
 from lmmoe.report.measure import per_row, repeated, rows_for
-from lmmoe.report.names import title
+from lmmoe.report.names import COST_TITLES, title
 from lmmoe.report.profile import Profile
 
 VERSION = 1  # raise it when what is measured changes
@@ -156,13 +156,9 @@ def fleet(
     return found.sort_values("a_year")
 
 
-TITLES = {
-    "parameters": "parameters",
+TITLES = COST_TITLES | {
     "multiply_adds": "multiply-adds a row",
-    "train_seconds": "train (s)",
-    "microseconds_per_row": "score a row (µs)",
     "latency_p50_ms": "one row alone (ms)",
-    "train_peak_mb": "memory, train (MB)",
     "learned_bytes": "learned (bytes)",
     "cores_row": "cores, row by row",
     "cores_batch": "cores, 256 rows a call",

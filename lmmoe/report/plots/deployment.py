@@ -1,17 +1,13 @@
 """Pictures of deployment: an alarm explained, and what smaller models keep."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from lmmoe.data import Series
+from lmmoe.report.deployment import Incident
 from lmmoe.report.names import colour, title
 from lmmoe.report.plots.style import EVENT, canvas, log_scale, shade_events, styled, time_axis
-
-if TYPE_CHECKING:
-    from lmmoe.report.deployment import Incident
 
 TRACES = 3  # channels drawn
 KINDS = {
@@ -26,7 +22,7 @@ KINDS = {
 
 
 @styled
-def alarm(found: "Incident", series: Series) -> Figure:
+def alarm(found: Incident, series: Series) -> Figure:
     """A day of scores with its alarms, and which channels opened one, observed and forecast.
 
     Above: score, threshold (dashed), labelled events (shaded), alarms (red). Below: shares of the
