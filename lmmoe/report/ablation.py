@@ -39,8 +39,7 @@ def plans(report: Profile) -> list[Profile]:
     """
     here = report.present
     if not report.profile == report.dataset == "smd":
-        names = ("profile", "dataset", "root", "reading", "vus_window")
-        given = {name: getattr(report, name) for name in names}
+        given = report.model_dump(include={"profile", "dataset", "root", "reading", "vus_window"})
         return [load(f"params/{SMALL}.yaml").model_copy(update=given | {"entities": here[:2]})]
     files = [load(f"params/{name}.yaml") for name in (WHOLE, *OTHER_DATA)]
     main, *others = (plan.model_copy(update={"root": report.root}) for plan in files)
@@ -72,10 +71,10 @@ def variants(plan: Profile) -> pd.DataFrame:
         if len(parts) not in (0, 2):
             raise ValueError(f"detectors.{label}: expected 'DETECTOR / GROUP / VARIANT'")
         group, variant = parts or (FULL if name == FULL else YARDSTICKS, name)
-        line = {"detector": name, "group": group, "variant": variant}
-        line["settings"] = json.dumps(settings, sort_keys=True)
-        lines[label] = line | {"claimed": variant in CLAIMED}
-    return pd.DataFrame.from_dict(lines, orient="index")
+        given = json.dumps(settings, sort_keys=True)
+        lines[label] = name, group, variant, given, variant in CLAIMED
+    columns = ["detector", "group", "variant", "settings", "claimed"]
+    return pd.DataFrame.from_dict(lines, orient="index", columns=columns)
 
 
 def described(plan: Profile) -> pd.DataFrame:
@@ -83,8 +82,7 @@ def described(plan: Profile) -> pd.DataFrame:
 
     The study gives no code of its variants, so that most definitions leave a choice.
     """
-    how = {"dtype": str, "keep_default_na": False, "index_col": "variant"}
-    words = store.published("variants", **how)
+    words = store.published("variants", dtype=str, keep_default_na=False, index_col="variant")
     known = variants(plan).set_index("variant")
     of = known["group"].where(~known.index.isin(words.index), known.index)
     return known[["settings"]].join(words.reindex(of).fillna("").set_axis(known.index))

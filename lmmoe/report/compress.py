@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lmmoe import training
 from lmmoe.data.series import Floats
-from lmmoe.detectors import Detector, detector
+from lmmoe.detectors import detector
 from lmmoe.detectors.mixture import Mixture
 from lmmoe.errors import DataError
 from lmmoe.mmoe import SoftmaxGate, WindowExperts
@@ -161,25 +161,24 @@ def measured(runs: dict[str, Run], methods: pd.DataFrame, vus_window: int) -> li
     bases = {name: result(run).detector for name, run in runs.items()}
     series, protocol, lines, scorers = runs[SMALL].series, PROTOCOLS[PROTOCOL], [], {}
     rows, labels = protocol.train(series), protocol.labels(series)
-    with TemporaryDirectory(prefix="lmmoe-") as folder:
-        for base, kind, name, settings, _ in methods.itertuples(index=False):
-            line = {"base": base, "kind": kind, "method": name, "device": cpu_name()}
-            lines.append(line)
-            try:
-                if kind == "control":
-                    scorer = protocol.detector(name, seed=bases[SMALL].seed).fit(rows)
-                    sizes = {"parameters": scorer.parameters}
-                else:
-                    work = bases[base], bases[SMALL], rows, Path(folder)
-                    scorer, sizes = smaller(kind, json.loads(settings), *work)
-                scores = scorer.decision_function(series.test)
-            except FAILURES as error:  # one method that fails must not cost the others
-                line["error"] = f"{type(error).__name__}: {error}"
-                continue
-            values = evaluate(labels, scores, vus_window=vus_window)
-            line |= sizes | {metric: float(values[metric]) for metric in QUALITY}
-            if kind != "control":
-                scorers[base, name] = scorer, line
+    for base, kind, name, settings, _ in methods.itertuples(index=False):
+        line = {"base": base, "kind": kind, "method": name, "device": cpu_name()}
+        lines.append(line)
+        try:
+            if kind == "control":
+                scorer = protocol.detector(name, seed=bases[SMALL].seed).fit(rows)
+                sizes = {"parameters": scorer.parameters}
+            else:
+                given = json.loads(settings)
+                scorer, sizes = smaller(kind, given, bases[base], bases[SMALL], rows)
+            scores = scorer.decision_function(series.test)
+        except FAILURES as error:  # one method that fails must not cost the others
+            line["error"] = f"{type(error).__name__}: {error}"
+            continue
+        values = evaluate(labels, scores, vus_window=vus_window)
+        line |= sizes | {metric: float(values[metric]) for metric in QUALITY}
+        if kind != "control":
+            scorers[base, name] = scorer, line
     given = series.test[:ROWS]
     turns = pd.DataFrame(
         {name: once(lambda s=s: s.decision_function(given))[0] for name, (s, _) in scorers.items()}
@@ -190,30 +189,25 @@ def measured(runs: dict[str, Run], methods: pd.DataFrame, vus_window: int) -> li
     return lines
 
 
-def smaller(
-    kind: str, settings: dict, made: Mixture, light: Mixture, rows: Floats, folder: Path
-) -> tuple[Detector | Runtime, dict[str, int]]:
+def smaller(kind: str, settings: dict, made: Mixture, light: Mixture, rows: Floats) -> tuple:
     """Make a base smaller: what scores raw rows; its parameters, and bytes of them in a file.
 
-    ``made`` and ``light``, a LightMMoE, are fitted on the raw ``rows`` ``(t, c)``; ONNX files are
-    written to ``folder``. *Design* is a LightMMoE in place of the base, the control of a student.
+    ``made`` and ``light``, a LightMMoE, are fitted on raw ``rows`` ``(t, c)``. *Design* is a
+    LightMMoE in place of the base, the control of a student.
     """
     if kind in ("int8", "other arithmetic"):
-        file = folder / f"{made.name}.onnx"
-        if not file.exists():
-            write(made, file)
-        if kind == "int8":
-            given = rows if "calibrated" in settings else None
-            file = quantise(file, folder / "int8.onnx", rows=given)
-        return Runtime(file), {"parameters": made.parameters, "bytes": file.stat().st_size}
+        with TemporaryDirectory(prefix="lmmoe-") as folder:
+            file = write(made, Path(folder, "made.onnx"))
+            if kind == "int8":
+                given = rows if "calibrated" in settings else None
+                file = quantise(file, Path(folder, "int8.onnx"), rows=given)
+            return Runtime(file), {"parameters": made.parameters, "bytes": file.stat().st_size}
     if kind == "pruning":
         made = pruned(made, rows, **settings)
-    elif kind == "distillation":
+    elif kind in ("distillation", "design"):
         student = Student(**light.settings | settings)
-        student.teacher = made
+        student.teacher = made if kind == "distillation" else None
         made = student.fit(rows)
-    elif kind == "design":
-        made = Mixture(**light.settings | settings).fit(rows)
     size = sum(a.nbytes for name, a in made._state().items() if not name.startswith("history."))
     return made, {"parameters": made.parameters, "bytes": size}
 

@@ -83,10 +83,9 @@ def quantise(path: str | Path, out: str | Path, *, rows: Floats | None = None) -
     """Write an int8 copy of what `write` wrote, by ONNX Runtime's own quantiser.
 
     The network's products are int8: *dynamic*, their inputs are scaled as they come; *static*,
-    their ranges are fixed beforehand, from raw training ``rows`` ``(t, c)``. Both follow Jacob et
-    al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
-    Inference", CVPR 2018, section 2. Raises `DataError` where a package is missing, the file is of
-    another kind, or the rows do not fit it.
+    their ranges are fixed beforehand, from raw training ``rows`` ``(t, c)`` (Jacob et al., CVPR
+    2018, section 2). Raises `DataError` where a package is missing, the file is of another kind, or
+    the rows do not fit it.
     """
     _need("onnx", "onnxruntime", "onnxscript")
     from onnxruntime import quantization

@@ -126,9 +126,7 @@ def outcome(panel: pd.DataFrame, pitfall: pd.Series) -> Outcome:
     return *means(ends), panel.shape[1]
 
 
-def measure(
-    profile: Profile, entities: list[str] | None = None
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, list[str]]:
+def measure(profile: Profile, entities: list[str] | None = None) -> tuple:
     """Make every pitfall with every detector of `DETECTORS` on the entities that have both labels.
 
     Gives ``gains``, ``settings``, ``floors`` and ``failures``: a run that fails is named there, and
@@ -191,17 +189,13 @@ def tables(numbers: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
             lines = pitfall[["number", "metric", "reported"]].to_dict()
             lines |= {"mistake": name, "detector": list(panels), "machines": made[0][2]}
             lines |= {"before": before[:, 0], "after": after[:, 0], "low": low, "high": high}
-            lines |= {"order_changes": turned(before[:, 1:], after[:, 1:]).mean()}
+            # Resamples in which two detectors change places; equal ones do not.
+            one, other = np.triu_indices(len(made), k=1)
+            apart = [np.round(end[one, 1:] - end[other, 1:], DIGITS) for end in (before, after)]
+            lines |= {"order_changes": (apart[0] * apart[1] < 0).any(axis=0).mean()}
             gains.append(pd.DataFrame(lines))
     made = pd.concat(gains, ignore_index=True) if gains else pd.DataFrame(columns=GAINS)
     made["gain"] = made["after"] - made["before"]
     made.loc[made["machines"] == 1, ["low", "high"]] = np.nan
     columns = ["mistake", "detector", "setting", "value"]
     return made[GAINS], pd.DataFrame(settings, columns=columns)
-
-
-def turned(before: Floats, after: Floats) -> npt.NDArray[np.bool_]:
-    """Tell of each resample whether two detectors (rows) change places, ``(r,)``; ties do not."""
-    one, other = np.triu_indices(len(before), k=1)
-    apart = np.round(before[one] - before[other], DIGITS)
-    return (apart * np.round(after[one] - after[other], DIGITS) < 0).any(axis=0)

@@ -46,11 +46,10 @@ def differences(table: pd.DataFrame) -> Figure:
         log_scale(right, "x")
     left.set_yticks(levels, [title(name) for name in known.index], fontsize=7.5)
     left.set_ylim(levels[-1] + 0.8, levels[0] - 2)
+    look = {"weight": "bold", "fontsize": 8, "ha": "right", "va": "center"}
+    look["transform"] = left.get_yaxis_transform()
     for group, level in pd.Series(levels, groups).groupby(level=0).first().items():
-        look = {"color": shades[group], "weight": "bold", "fontsize": 8, "ha": "right"}
-        left.text(
-            -0.01, level - 1, group, transform=left.get_yaxis_transform(), va="center", **look
-        )
+        left.text(-0.01, level - 1, group, color=shades[group], **look)
     behind = [
         f"{line.parameters:>10,.0f}{line.train_ratio:>7.2f}{line.entities:>7.0f} × {line.seeds:.0f}"
         for line in known.itertuples()
