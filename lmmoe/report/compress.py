@@ -169,8 +169,7 @@ def measured(runs: dict[str, Run], methods: pd.DataFrame, vus_window: int) -> li
                 scorer = protocol.detector(name, seed=bases[SMALL].seed).fit(rows)
                 sizes = {"parameters": scorer.parameters}
             else:
-                given = json.loads(settings)
-                scorer, sizes = smaller(kind, given, bases[base], bases[SMALL], rows)
+                scorer, sizes = smaller(kind, json.loads(settings), bases[base], bases[SMALL], rows)
             scores = scorer.decision_function(series.test)
         except FAILURES as error:  # one method that fails must not cost the others
             line["error"] = f"{type(error).__name__}: {error}"
@@ -204,10 +203,12 @@ def smaller(kind: str, settings: dict, made: Mixture, light: Mixture, rows: Floa
             return Runtime(file), {"parameters": made.parameters, "bytes": file.stat().st_size}
     if kind == "pruning":
         made = pruned(made, rows, **settings)
-    elif kind in ("distillation", "design"):
+    elif kind == "distillation":
         student = Student(**light.settings | settings)
-        student.teacher = made if kind == "distillation" else None
+        student.teacher = made
         made = student.fit(rows)
+    elif kind == "design":
+        made = Mixture(**light.settings | settings).fit(rows)
     size = sum(a.nbytes for name, a in made._state().items() if not name.startswith("history."))
     return made, {"parameters": made.parameters, "bytes": size}
 
