@@ -231,9 +231,6 @@ def test_command(light, tmp_path, capsys):
     size = (tmp_path / "m.onnx").stat().st_size
     assert f"m.onnx: written, {size:,} bytes" in capsys.readouterr().out
     assert size < 0.8 * light[1].stat().st_size
-    model = Model(detector("PCA").fit(rows())).save(tmp_path / "model.safetensors")
-    assert main(["export", str(model), str(tmp_path / "n.onnx")]) == 1
-    assert "PCA cannot be exported" in capsys.readouterr().err
 
 
 def test_scoring_a_file_needs_no_torch(light):

@@ -157,8 +157,6 @@ def table(profile, detectors, effort=SHORT, **given):
 def test_every_column_of_a_network(profile, tasks):
     line = table(profile, {"LightMMoE": LIGHT}).loc["LightMMoE"]
     assert line["parameters"] == make("LightMMoE").fit(series().train).parameters
-    convolved, experts = 4 * 2 * 2 * 8, 2 * (4 * 2 * 8 + 8 * 4)
-    assert line["multiply_adds"] == convolved + experts + 4 * 2 * (8 + 4) + 4 * (4 * 3 + 3)
     numbers = line.filter(regex="latency|seconds|rows_per").astype(float)
     assert (numbers > 0).all() and line["latency_p99_ms"] >= line["latency_p50_ms"]
     # What is learned: 4 bytes a weight, and a head; not the scores of the training rows.
@@ -196,15 +194,13 @@ def test_nothing_is_measured_twice_but_failures_are_tried_again(
     assert set(table(profile, three)["device"]) == {"another"}
 
 
-def test_a_quick_one_measures_few_on_a_typical_entity(profile, tasks, monkeypatch):
-    lengths = {"short": 100, "long": 300, "longer": 310, "longest": 320, "shorter": 90}
-    monkeypatch.setattr(Profile, "present", list(lengths))
-    monkeypatch.setattr(Profile, "load", lambda _, name: series(lengths[name], entity=name))
+def test_a_quick_one_measures_few(profile, tasks, monkeypatch):
+    monkeypatch.setattr(Profile, "load", lambda _, name: series(entity=name))
     many = ["row index", "MTSExample", "last value", "random"]
     found = table(profile, many, SHORT._replace(name="quick"))
-    assert list(found.index) == ["MTSExample", "random"] and set(found["entity"]) == {"long"}
-    found = table(profile, many, entity="short")
-    assert list(found.index) == many and set(found["score_rows"]) == {100}
+    assert list(found.index) == ["MTSExample", "random"] and set(found["entity"]) == {"pump-1"}
+    found = table(profile, many, entity="pump-2")
+    assert list(found.index) == many and set(found["entity"]) == {"pump-2"}
     # Published data are measured for long, all detectors of them.
     monkeypatch.setattr(cost, "_measured", lambda *given: [{}])
     for dataset, effort in {"own": "quick", "synthetic": "quick", "asd": "full"}.items():
@@ -234,7 +230,5 @@ def test_tables_and_pictures():
     assert shown.loc["LightMMoE", "train (s)"] == round(light["train_seconds"], 3)
     assert "cores, training" not in shown and "L2 norm (MTSExample)" in shown.index
     ax = drawn(lambda: pictures.costs(table)).axes[2]
-    calls = [len(line.get_xdata()) for line in ax.lines if line.get_marker() == "o"]
-    assert calls == [4] * 3  # of 1 to 4,096 rows, the first one filled
     rates = table.sort_values("train_seconds", ascending=False)["rows_per_second_1"]
     assert [dot.get_offsets()[0, 0] for dot in ax.collections] == rates.to_list()

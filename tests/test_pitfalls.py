@@ -9,7 +9,7 @@ import pytest
 from drawing import drawn
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small import LIGHT, failing, series
+from small import LIGHT, series
 
 from lmmoe.metrics import average_precision
 from lmmoe.report import pitfall_tables as tables
@@ -203,7 +203,6 @@ def test_there_are_twenty_and_each_says_what_it_must():
     for name, line in table.iterrows():
         assert callable(getattr(pitfalls, name.replace(" ", "_")))
         assert line["metric"] in COLUMNS and line["reported"] in {*COLUMNS, "f1"}
-        assert line["wrong"].endswith(".") and line["question"].endswith("?") and line["source"]
         assert bool(line["before"] and line["after"]) != (name in tables.COMPARED)
 
 
@@ -282,29 +281,21 @@ class Fleet(Profile):
 
 def test_every_pitfall_is_made_with_every_detector(small_runs):
     profile = Fleet(detectors=SETTINGS)
-    found = tables.measure(profile)
-    made = found.gains.set_index(["number", "detector"])
+    gains, tried, floors, failures = tables.measure(profile)
+    made = gains.set_index(["number", "detector"])
     assert list(made.index) == [(n, name) for n in range(1, 21) for name in DETECTORS]
     machines = made["machines"].groupby("number").first()
     assert machines.pop(19) == 1  # one of the good ones chose the settings for the other
     assert set(machines) == {2}
-    assert set(found.settings["mistake"]) == set(catalogue().query("axis != ''").index)
-    assert list(found.floors)[:3] == ["constant", "row index", "LightMMoE"]
-    assert found.floors.loc["ROC AUC", "constant"] == 0.5
-    assert any("LightMMoE on brief: DataError" in text for text in found.failures)
-    assert all(" on brief: " in text for text in found.failures)
+    assert set(tried["mistake"]) == set(catalogue().query("axis != ''").index)
+    assert list(floors)[:3] == ["constant", "row index", "LightMMoE"]
+    assert floors.loc["ROC AUC", "constant"] == 0.5
+    assert any("LightMMoE on brief: DataError" in text for text in failures)
+    assert all(" on brief: " in text for text in failures)
     both = [profile.load(name) for name in ("pump", "well 1")]
     runs = [Scored(Run(each, "random", seed=seed)) for each in both for seed in range(5)]
     expected = np.mean([run.average_precision for run in runs])
     assert made.loc[(15, "random"), "before"] == pytest.approx(expected)
-
-
-def test_a_detector_that_always_fails_costs_the_others_nothing(small_runs, monkeypatch):
-    monkeypatch.setattr(tables, "DETECTORS", ("MTSExample", "PCA"))
-    failing(monkeypatch, RuntimeError("no luck"))
-    gains, *_, failures = tables.measure(Fleet(detectors=SETTINGS), ["pump"])
-    assert failures == ["MTSExample on pump: RuntimeError: no luck"]
-    assert set(gains["detector"]) == {"PCA"}
 
 
 def made_up(by_title):
@@ -343,9 +334,6 @@ def test_gains_and_places_by_hand(made):
     # An entity that one detector lacks counts for none.
     assert gains.loc[10, "machines"].tolist() == [2, 2]
     assert gains.loc[(10, "LightMMoE"), "gain"] == 0  # the third entity had a gain
-    before = np.array([[0.1, 0.1, 0.2, 0.2, 0.1, 0.1], [0.2, 0.2, 0.1, 0.2, 0.2, 0.2]])
-    after = np.array([[0.3, 0.4, 0.3, 0.3, 0.3, 0.3 + 1e-12], [0.4, 0.3, 0.4, 0.4, 0.3, 0.3]])
-    assert tables.turned(before, after).tolist() == [False, True, True, False, False, False]
 
 
 def test_one_entity_has_no_interval_and_none_in_common_no_row():

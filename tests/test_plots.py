@@ -6,8 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawing import drawn
-from hypothesis import given
-from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from small import series, waves
@@ -188,15 +186,6 @@ def test_events_stand_shortest_first_and_the_best_detector_on_top():
     assert (shown < 1).any(axis=2).tolist() == [[False, True, True], [False, True, False]]
     assert words(ax.get_yticklabels()) == ["PCA", "random scores"]
     assert words(ax.texts) == ["67%", "33%"]
-
-
-@given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 5)), min_size=1, max_size=10))
-def test_the_front_holds_what_nothing_beats(dots):
-    costs, values = (pd.Series(part) for part in zip(*dots, strict=True))
-    better = itertools.product(dots, dots)
-    beaten = {one for one, (c, q) in better if c <= one[0] and q >= one[1] and (c, q) != one}
-    front = cost.pareto(costs, values).itertuples(index=False, name=None)
-    assert set(front) == {*dots} - beaten
 
 
 def test_who_looks_ahead_is_hollow_and_on_no_front():

@@ -10,20 +10,25 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from lmmoe import paths
-from lmmoe.errors import DataError
-from lmmoe.report import experiment, store, study
+from lmmoe import data, paths
+from lmmoe.report import experiment, store
 from lmmoe.report.experiment import Run
 from lmmoe.report.profile import LABEL, Profile, load
 from lmmoe.report.statistics import holm, paired
 
 FULL = "LightMMoE"
 YARDSTICKS = "yardsticks"  # the group of what is no variant
-
-# --- plans: which variants run where ---
-
 WHOLE, SMALL = "ablation", "ablation-quick"
 OTHER_DATA = ("ablation-asd", "ablation-synthetic")  # the same variants on other data
+# The variants that the study says something about.
+CLAIMED = {
+    *("1 expert", "2 experts", "8 experts", "mean (no gate)", "specific only (s = 0)"),
+    *("shared only (s = 1)", "no towers", "extremely light"),
+}
+LAST = "last value"
+FORECASTERS = (FULL, f"untrained {FULL}", LAST)  # their score is an error of a forecast
+DETECTION, FORECAST = "average_precision", "forecast_error"
+ENDS = ("difference", "low", "high")
 
 
 def plans(report: Profile) -> list[Profile]:
@@ -34,8 +39,7 @@ def plans(report: Profile) -> list[Profile]:
     """
     here = report.present
     if not report.profile == report.dataset == "smd":
-        names = ("profile", "dataset", "root", "reading", "vus_window")
-        given = {name: getattr(report, name) for name in names}
+        given = report.model_dump(include={"profile", "dataset", "root", "reading", "vus_window"})
         return [load(f"params/{SMALL}.yaml").model_copy(update=given | {"entities": here[:2]})]
     files = [load(f"params/{name}.yaml") for name in (WHOLE, *OTHER_DATA)]
     main, *others = (plan.model_copy(update={"root": report.root}) for plan in files)
@@ -50,22 +54,8 @@ def plans(report: Profile) -> list[Profile]:
 def whole(report: Profile) -> list[Profile]:
     """Give the plans in a report whose runs need jobs: not a small ablation, nor absent data."""
     main, *others = plans(report)
-    return [main, *filter(_present, others)] if others else []
-
-
-def _present(plan: Profile) -> bool:
-    with suppress(DataError):
-        return bool(plan.present)
-    return False
-
-
-# --- variants ---
-
-# The variants that the study says something about.
-CLAIMED = {
-    *("1 expert", "2 experts", "8 experts", "mean (no gate)", "specific only (s = 0)"),
-    *("shared only (s = 1)", "no towers", "extremely light"),
-}
+    there = [plan for plan in others if data.entities(*plan._place)]
+    return [main, *there] if others else []
 
 
 def variants(plan: Profile) -> pd.DataFrame:
@@ -81,10 +71,10 @@ def variants(plan: Profile) -> pd.DataFrame:
         if len(parts) not in (0, 2):
             raise ValueError(f"detectors.{label}: expected 'DETECTOR / GROUP / VARIANT'")
         group, variant = parts or (FULL if name == FULL else YARDSTICKS, name)
-        line = {"detector": name, "group": group, "variant": variant}
-        line["settings"] = json.dumps(settings, sort_keys=True)
-        lines[label] = line | {"claimed": variant in CLAIMED}
-    return pd.DataFrame.from_dict(lines, orient="index")
+        given = json.dumps(settings, sort_keys=True)
+        lines[label] = name, group, variant, given, variant in CLAIMED
+    columns = ["detector", "group", "variant", "settings", "claimed"]
+    return pd.DataFrame.from_dict(lines, orient="index", columns=columns)
 
 
 def described(plan: Profile) -> pd.DataFrame:
@@ -92,17 +82,10 @@ def described(plan: Profile) -> pd.DataFrame:
 
     The study gives no code of its variants, so that most definitions leave a choice.
     """
-    how = {"dtype": str, "keep_default_na": False, "index_col": "variant"}
-    words = store.published("variants", **how)
+    words = store.published("variants", dtype=str, keep_default_na=False, index_col="variant")
     known = variants(plan).set_index("variant")
     of = known["group"].where(~known.index.isin(words.index), known.index)
     return known[["settings"]].join(words.reindex(of).fillna("").set_axis(known.index))
-
-
-# --- forecasts: what the variants are trained for ---
-
-LAST = "last value"
-FORECASTERS = (FULL, f"untrained {FULL}", LAST)  # their score is an error of a forecast
 
 
 def forecast_errors(rows: pd.DataFrame, plan: Profile, *, publish: bool = False) -> pd.Series:
@@ -130,24 +113,16 @@ def forecast_errors(rows: pd.DataFrame, plan: Profile, *, publish: bool = False)
     return errors
 
 
-# --- tables ---
-
-DETECTION, FORECAST = "average_precision", "forecast_error"
-ADJUSTED = "point_f1_pa"  # as the study scores
-ENDS = ("difference", "low", "high")
-
-
 def by_variant(plan: Profile, rows: pd.DataFrame, errors: pd.Series) -> pd.DataFrame:
     """Make the main table: a row per variant, in the plan's order, yardsticks last.
 
     Means over the variant's own ``entities`` under the protocol ``ours``, seeds averaged first (of
-    ``parameters``, the median). Point F1 (PA) is under the study's protocol and averaged as it
-    averages, the mean of the groups' means. ``*_difference`` is the mean of variant - full model
-    over the entities of both, with its 95 % bootstrap interval in ``*_low`` and ``*_high``.
-    ``errors`` (`forecast_errors`) are averaged geometrically and compared by ``*_ratio``;
-    ``train_ratio`` is the median over the entities of both of the training times' ratio. ``p``
-    (Wilcoxon) is of average precision; ``holm_p`` is corrected within a family: the variants that
-    the study says something about (``claimed``), and all others.
+    ``parameters``, the median). ``*_difference`` is the mean of variant - full model over the
+    entities of both, with its 95 % bootstrap interval in ``*_low`` and ``*_high``. ``errors``
+    (`forecast_errors`) are averaged geometrically and compared by ``*_ratio``; ``train_ratio`` is
+    the median over the entities of both of the training times' ratio. ``p`` (Wilcoxon) is of
+    average precision; ``holm_p`` is corrected within a family: the variants that the study says
+    something about (``claimed``), and all others.
     """
     from lmmoe.report.tables import counts, entity_means  # slow: the workflow has no tables
 
@@ -156,18 +131,15 @@ def by_variant(plan: Profile, rows: pd.DataFrame, errors: pd.Series) -> pd.DataF
     rows = rows.merge(labels).drop(columns="detector").rename(columns={"label": "detector"})
     ours = rows[rows["protocol"] == "ours"]
     behind = counts(rows, "ours")[["entities", "seeds"]]
-    behind["failed"] = rows.groupby("detector")["error"].count()
     behind["parameters"] = ours.groupby("detector")["parameters"].median()
     seconds = ours.pivot_table("train_seconds", "entity", "detector", aggfunc="median")
     behind["train_ratio"] = seconds.div(seconds.get(FULL, np.nan), axis=0).median()
-    parts = [known[["group", "settings", "claimed"]], behind]
-    for metric, protocol in ((DETECTION, "ours"), (ADJUSTED, "study")):
-        values = entity_means(rows, protocol)[metric].unstack("detector")
-        parts.append(_compared(values.dropna(axis=1, how="all"), metric))
+    values = entity_means(rows, "ours")[DETECTION].unstack("detector").dropna(axis=1, how="all")
     logs = ours.assign(value=np.log(ours["key"].map(errors).astype(float)))
     logs = logs.pivot_table(index="entity", columns="detector", values="value")
-    ratio = {f"{FORECAST}_difference": f"{FORECAST}_ratio"}
-    parts.append(np.exp(_compared(logs, FORECAST)).rename(columns=ratio))
+    ratios = np.exp(_compared(logs, FORECAST).drop(columns="p"))
+    ratios = ratios.rename(columns={f"{FORECAST}_difference": f"{FORECAST}_ratio"})
+    parts = [known[["group", "settings", "claimed"]], behind, _compared(values, DETECTION), ratios]
     table = pd.concat(parts, axis=1).reindex(known.index)
     families = table[table["group"] != YARDSTICKS].groupby("claimed")
     table.insert(table.columns.get_loc("p") + 1, "holm_p", families["p"].transform(holm))
@@ -178,13 +150,11 @@ def _compared(values: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Each label's mean of ``values`` (entities, labels), and its difference to the full model."""
     lines = {}
     for label, own in values.items():
-        mean = study.group_average(own) if metric == ADJUSTED else own.mean()
         full = values[FULL] if FULL in values and label != FULL else own * np.nan
         found = paired(own, full)
-        lines[label] = [mean, found.difference, found.low, found.high, found.p]
+        lines[label] = [own.mean(), found.difference, found.low, found.high, found.p]
     columns = [metric, *(f"{metric}_{end}" for end in ENDS), "p"]
-    table = pd.DataFrame.from_dict(lines, orient="index", columns=columns, dtype=float)
-    return table if metric == DETECTION else table.drop(columns="p")
+    return pd.DataFrame.from_dict(lines, orient="index", columns=columns, dtype=float)
 
 
 def by_dataset(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:

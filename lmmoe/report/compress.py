@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lmmoe import training
 from lmmoe.data.series import Floats
-from lmmoe.detectors import Detector, detector
+from lmmoe.detectors import detector
 from lmmoe.detectors.mixture import Mixture
 from lmmoe.errors import DataError
 from lmmoe.mmoe import SoftmaxGate, WindowExperts
@@ -49,50 +49,44 @@ def pruned(made: Mixture, rows: Floats, *, epochs: int = 1, **shares: float) -> 
     3.1): of each layer the units go whose incoming weights have the smallest sum of absolute
     values, as many in every expert. Experts go by their mean share in the gate on raw training
     ``rows`` ``(t, c)``, the least used first. At least one unit of a layer stays. The smaller
-    network is then trained on these rows for more ``epochs``. Raises `DataError` for networks of
-    other experts or gates than the study's.
+    network is then trained on these rows for more ``epochs``. Raises `DataError` for other experts
+    or gates than the study's.
     """
-    network = made.network
-    if not (isinstance(network.experts, WindowExperts) and isinstance(network.gate, SoftmaxGate)):
+    gate, experts = made.network.gate, made.network.experts
+    if not (isinstance(experts, WindowExperts) and isinstance(gate, SoftmaxGate)):
         raise DataError(f"{made.name} with these settings cannot be pruned: other experts or gate")
-    state = {name: part.clone() for name, part in network.state_dict().items()}
+    state = {name: part.clone() for name, part in made.network.state_dict().items()}
     # The first convolution holds its experts side by side in the last axis; here they come first.
     side = [name for name in state if name.startswith(("experts.conv", "experts.norm."))]
     for name in side:
-        state[name] = state[name].unflatten(-1, (network.experts.count, -1)).movedim(-2, 0)
+        state[name] = state[name].unflatten(-1, (experts.count, -1)).movedim(-2, 0)
     used = torch.from_numpy(made.gate_weights(rows)).mean(dim=(0, 1))
     stay = _highest(used, shares.get("experts", 1))
     for name, part in state.items():
         if name.startswith(("experts.", "gate.")) and part.ndim:
             state[name] = part.index_select(0 if name.startswith("experts.") else -2, stay)
-    sizes = _cut_units(state, network.experts, shares) | {"experts": len(stay)}
-    for name in side:
-        state[name] = state[name].movedim(0, -2).flatten(-2)
-    small = detector(made.name, **made.settings | sizes | {"epochs": epochs})
-    network = small._build(made.n_features_in_, torch.Generator())
-    network.load_state_dict(state)
-    small._build = lambda *_: network  # in place of one with new weights
-    return small.fit(rows)
-
-
-def _cut_units(state: dict, experts: WindowExperts, shares: dict) -> dict[str, list[int]]:
-    """Cut convolutions and hidden layers of ``state``, in place; give the sizes that are left."""
     layers = [("kernels", "experts.conv", "experts.norm.")]
     for n in range(len(experts.deeper)):
         layers.append(("kernels", *(f"experts.deeper{x}.{n}" for x in ("", "_biases", "_norms"))))
     for n in range(len(experts.layers.weights)):
-        layers.append(("hidden", *(f"experts.layers.{x}.{n}" for x in ("weights", "biases"))))
-    sizes = {"kernels": [], "hidden": []}
+        layers.append(("hidden", f"experts.layers.weights.{n}", f"experts.layers.biases.{n}"))
+    sizes = {"kernels": [], "hidden": [], "experts": len(stay), "epochs": epochs}
     for (kind, *parts), (_, after, *_) in pairwise(layers):
-        stay = _highest(state[parts[0]].abs().sum(dim=1), shares.get(kind, 1))  # (e, units')
+        units = _highest(state[parts[0]].abs().sum(dim=1), shares.get(kind, 1))  # (e, units')
         # The first dense layer takes each channel's kernels side by side: (e, c, units, out).
         grouped = state[after].unflatten(1, (-1, state[parts[0]].shape[-1]))
-        state[after] = grouped.take_along_dim(stay[:, None, :, None], dim=2).flatten(1, 2)
+        state[after] = grouped.take_along_dim(units[:, None, :, None], dim=2).flatten(1, 2)
         for name in [name for name in state if name.startswith(tuple(parts))]:
-            places = stay.view(len(stay), *[1] * (state[name].ndim - 2), -1)
+            places = units.view(len(units), *[1] * (state[name].ndim - 2), -1)
             state[name] = state[name].take_along_dim(places, dim=-1)
-        sizes[kind].append(stay.shape[-1])
-    return sizes
+        sizes[kind].append(units.shape[-1])
+    for name in side:
+        state[name] = state[name].movedim(0, -2).flatten(-2)
+    small = detector(made.name, **made.settings | sizes)
+    network = small._build(made.n_features_in_, torch.Generator())
+    network.load_state_dict(state)
+    small._build = lambda *_: network  # in place of one with new weights
+    return small.fit(rows)
 
 
 def _highest(values: Tensor, share: float) -> Tensor:
@@ -104,10 +98,9 @@ def _highest(values: Tensor, share: float) -> Tensor:
 class Student(Mixture):
     """A LightMMoE that learns from the truth and from a teacher's forecasts.
 
-    Distillation (Hinton, Vinyals & Dean, 2015) for forecasts: (1 - s) times the squared error to
-    the truth plus s times that to the teacher's forecast has the gradient of the squared error to
-    the target (1 - s) truth + s forecast. Training stops by the truth. Both are fitted on the
-    same rows, so that they scale alike.
+    Distillation (Hinton, Vinyals & Dean, 2015) for forecasts: the weighted squared errors to the
+    truth and to the teacher's forecast have the gradient of that to their weighted mean. Training
+    stops by the truth. Both are fitted on the same rows, so that they scale alike.
     """
 
     teacher = None  # a fitted `Mixture`; forgotten after training
@@ -168,25 +161,23 @@ def measured(runs: dict[str, Run], methods: pd.DataFrame, vus_window: int) -> li
     bases = {name: result(run).detector for name, run in runs.items()}
     series, protocol, lines, scorers = runs[SMALL].series, PROTOCOLS[PROTOCOL], [], {}
     rows, labels = protocol.train(series), protocol.labels(series)
-    with TemporaryDirectory(prefix="lmmoe-") as folder:
-        for base, kind, name, settings, _ in methods.itertuples(index=False):
-            line = {"base": base, "kind": kind, "method": name, "device": cpu_name()}
-            lines.append(line)
-            try:
-                if kind == "control":
-                    scorer = protocol.detector(name, seed=bases[SMALL].seed).fit(rows)
-                    sizes = {"parameters": scorer.parameters}
-                else:
-                    work = bases[base], bases[SMALL], rows, Path(folder)
-                    scorer, sizes = smaller(kind, json.loads(settings), *work)
-                scores = scorer.decision_function(series.test)
-            except FAILURES as error:  # one method that fails must not cost the others
-                line["error"] = f"{type(error).__name__}: {error}"
-                continue
-            values = evaluate(labels, scores, vus_window=vus_window)
-            line |= sizes | {metric: float(values[metric]) for metric in QUALITY}
-            if kind != "control":
-                scorers[base, name] = scorer, line
+    for base, kind, name, settings, _ in methods.itertuples(index=False):
+        line = {"base": base, "kind": kind, "method": name, "device": cpu_name()}
+        lines.append(line)
+        try:
+            if kind == "control":
+                scorer = protocol.detector(name, seed=bases[SMALL].seed).fit(rows)
+                sizes = {"parameters": scorer.parameters}
+            else:
+                scorer, sizes = smaller(kind, json.loads(settings), bases[base], bases[SMALL], rows)
+            scores = scorer.decision_function(series.test)
+        except FAILURES as error:  # one method that fails must not cost the others
+            line["error"] = f"{type(error).__name__}: {error}"
+            continue
+        values = evaluate(labels, scores, vus_window=vus_window)
+        line |= sizes | {metric: float(values[metric]) for metric in QUALITY}
+        if kind != "control":
+            scorers[base, name] = scorer, line
     given = series.test[:ROWS]
     turns = pd.DataFrame(
         {name: once(lambda s=s: s.decision_function(given))[0] for name, (s, _) in scorers.items()}
@@ -197,22 +188,19 @@ def measured(runs: dict[str, Run], methods: pd.DataFrame, vus_window: int) -> li
     return lines
 
 
-def smaller(
-    kind: str, settings: dict, made: Mixture, light: Mixture, rows: Floats, folder: Path
-) -> tuple[Detector | Runtime, dict[str, int]]:
+def smaller(kind: str, settings: dict, made: Mixture, light: Mixture, rows: Floats) -> tuple:
     """Make a base smaller: what scores raw rows; its parameters, and bytes of them in a file.
 
-    ``made`` and ``light``, a LightMMoE, are fitted on the raw ``rows`` ``(t, c)``; ONNX files are
-    written to ``folder``. *Design* is a LightMMoE in place of the base, the control of a student.
+    ``made`` and ``light``, a LightMMoE, are fitted on raw ``rows`` ``(t, c)``. *Design* is a
+    LightMMoE in place of the base, the control of a student.
     """
     if kind in ("int8", "other arithmetic"):
-        file = folder / f"{made.name}.onnx"
-        if not file.exists():
-            write(made, file)
-        if kind == "int8":
-            given = rows if "calibrated" in settings else None
-            file = quantise(file, folder / "int8.onnx", rows=given)
-        return Runtime(file), {"parameters": made.parameters, "bytes": file.stat().st_size}
+        with TemporaryDirectory(prefix="lmmoe-") as folder:
+            file = write(made, Path(folder, "made.onnx"))
+            if kind == "int8":
+                given = rows if "calibrated" in settings else None
+                file = quantise(file, Path(folder, "int8.onnx"), rows=given)
+            return Runtime(file), {"parameters": made.parameters, "bytes": file.stat().st_size}
     if kind == "pruning":
         made = pruned(made, rows, **settings)
     elif kind == "distillation":
@@ -232,13 +220,13 @@ def kept_shares(compressed: pd.DataFrame) -> pd.DataFrame:
     controls are there once for each base. Both are averaged over the method's entities first: a
     mean of ratios would be ruled by the entity on which the base finds least.
     """
-    good, parts, numbers = compressed[compressed["error"].isna()], [], ["bytes", QUALITY[0]]
-    for base in good.loc[good["kind"] == "as it is", "base"].unique():
-        own = good[(good["base"] == base) | (good["kind"] == "control")]
-        whole = own[own["method"] == base].set_index("entity")[numbers].add_suffix(" of base")
-        methods = own.join(whole, on="entity").groupby("method", sort=False)
-        means = methods.mean(numeric_only=True)
-        part = {"base": base, "kind": methods["kind"].first(), "speed": methods["speed"].median()}
-        part |= {name: means[name] / means[f"{name} of base"] for name in numbers}
-        parts.append(pd.DataFrame(part))
-    return pd.concat(parts)
+    good, numbers = compressed[compressed["error"].isna()], ["bytes", QUALITY[0]]
+    bases, controls = good[good["kind"] == "as it is"], good[good["kind"] == "control"]
+    beside = [controls.assign(base=base) for base in bases["base"].unique()]
+    good = pd.concat([good.drop(index=controls.index), *beside])
+    whole = bases.set_index(["base", "entity"])[numbers].add_suffix(" of base")
+    methods = good.join(whole, on=["base", "entity"]).groupby(["base", "method"], sort=False)
+    means = methods.mean(numeric_only=True)
+    shares = pd.DataFrame({name: means[name] / means[f"{name} of base"] for name in numbers})
+    shares = shares.assign(kind=methods["kind"].first(), speed=methods["speed"].median())
+    return shares.reset_index("base")

@@ -20,7 +20,7 @@ from lmmoe.detectors import saving
 from lmmoe.report import measure, store
 from lmmoe.report.experiment import FAILURES, PROTOCOLS, Run
 from lmmoe.report.measure import per_row, repeated, rows_for
-from lmmoe.report.names import title
+from lmmoe.report.names import COST_TITLES, title
 from lmmoe.report.profile import Profile
 
 VERSION = 1  # raise it when what is measured changes
@@ -51,23 +51,19 @@ FULL = Effort("full", repeats=7, seconds=30.0, call_seconds=2.0)
 
 
 def table(profile: Profile, *, entity: str = "", effort: Effort | None = None) -> pd.DataFrame:
-    """Measure the profile's detectors on one entity: a row each with `COLUMNS`, by detector.
+    """Measure the profile's detectors on one entity, the first: a row each with `COLUMNS`.
 
-    The entity is the first with as many training rows as most, unless named. The ``effort`` is
-    `FULL` on published data, and `QUICK` on synthetic and on people's own: that one measures only
-    `FEW` of the detectors, or all where the profile has none of these. A detector that fails has
-    ``error`` and no numbers.
+    The ``effort`` is `FULL` on published data, and `QUICK` on synthetic and on people's own: that
+    one measures only `FEW` of the detectors, or all where the profile has none of these. A detector
+    that fails has ``error`` and no numbers.
     """
     published = profile.dataset in set(data.DATASETS) - {"synthetic"}
     effort = effort or (FULL if published else QUICK)
-    if not entity:
-        rows = pd.Series({name: len(profile.load(name).train) for name in profile.present})
-        entity = rows.index[rows >= rows.median()][0]
-    series, protocol = profile.load(entity), PROTOCOLS[profile.protocols[0]]
-    train, every = protocol.train(series), list(profile.detectors)
-    names = every if effort.name != QUICK.name else [name for name in every if name in FEW]
+    series, protocol = profile.load(entity or profile.present[0]), PROTOCOLS[profile.protocols[0]]
+    train, quick = protocol.train(series), effort.name == QUICK.name
+    names = [name for name in profile.detectors if name in FEW or not quick]
     keep, rows = store.Table(profile.profile, "efficiency"), []
-    for name in measure.each(names or every, "efficiency", "detector"):
+    for name in measure.each(names or [*profile.detectors], "efficiency", "detector"):
         run = Run(series, name, profile.protocols[0], profile.seeds[0], profile.detectors[name])
         head = run.identity | {"effort": effort.name, "measured": VERSION}
         make = partial(protocol.detector, name, seed=run.seed, **run.settings)
@@ -140,10 +136,9 @@ def fleet(
 ) -> pd.DataFrame:
     """Say how many cores keep up with a fleet, and what they cost a year: a row per detector.
 
-    A row of each machine ``every`` so many seconds; ``core_hour`` is the price of a processor core
-    for an hour. ``cores_row``: each row scored by a call of its own; ``cores_batch``: 256 rows by
-    one call; ``cores_training``: one training every ``retrain_days``. ``a_year`` adds training to
-    the first, ``a_year_batch`` to the second. ``models_gb`` is what all models take together.
+    A row of each machine ``every`` so many seconds; ``core_hour`` is the price of a core for an
+    hour. ``cores_row``, ``a_year``: each row scored by a call of its own; ``*_batch``: 256 rows by
+    one call; years with training, every ``retrain_days``. ``models_gb``: all models together.
     """
     found = pd.DataFrame(index=table.index)
     found["cores_row"] = machines / every / table["rows_per_second_1"]
@@ -156,13 +151,9 @@ def fleet(
     return found.sort_values("a_year")
 
 
-TITLES = {
-    "parameters": "parameters",
+TITLES = COST_TITLES | {
     "multiply_adds": "multiply-adds a row",
-    "train_seconds": "train (s)",
-    "microseconds_per_row": "score a row (µs)",
     "latency_p50_ms": "one row alone (ms)",
-    "train_peak_mb": "memory, train (MB)",
     "learned_bytes": "learned (bytes)",
     "cores_row": "cores, row by row",
     "cores_batch": "cores, 256 rows a call",

@@ -11,10 +11,7 @@ threshold of ``predict``. Needs the extra ``export``; scoring needs ``onnxruntim
 """
 
 import logging
-import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -70,7 +67,8 @@ def write(made: Detector, path: str | Path) -> Path:
     sample = torch.zeros(2, made.unscored + 1, made.n_features_in_, dtype=torch.float64)
     how = {"input_names": ["rows"], "output_names": ["score", "errors", "forecast"]}
     how |= {"dynamic_shapes": ({0: torch.export.Dim("pieces")},), "opset_version": OPSET}
-    with _quiet():
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # no advice
+    with warnings.catch_warnings(action="ignore"):
         program = torch.onnx.export(Scoring().cpu().eval(), (sample,), verbose=False, **how)
     facts = {"format": FORMAT, "detector": made.name, "channels": made.n_features_in_}
     facts |= {name: getattr(made, name) for name in ("window", "horizon", "first_scores")}
@@ -85,10 +83,9 @@ def quantise(path: str | Path, out: str | Path, *, rows: Floats | None = None) -
     """Write an int8 copy of what `write` wrote, by ONNX Runtime's own quantiser.
 
     The network's products are int8: *dynamic*, their inputs are scaled as they come; *static*,
-    their ranges are fixed beforehand, from raw training ``rows`` ``(t, c)``. Both follow Jacob et
-    al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
-    Inference", CVPR 2018, section 2. Raises `DataError` where a package is missing, the file is of
-    another kind, or the rows do not fit it.
+    their ranges are fixed beforehand, from raw training ``rows`` ``(t, c)`` (Jacob et al., CVPR
+    2018, section 2). Raises `DataError` where a package is missing, the file is of another kind, or
+    the rows do not fit it.
     """
     _need("onnx", "onnxruntime", "onnxscript")
     from onnxruntime import quantization
@@ -104,7 +101,7 @@ def quantise(path: str | Path, out: str | Path, *, rows: Floats | None = None) -
         calls = iter([{"rows": pieces[starts]}])
         how |= {"calibration_data_reader": SimpleNamespace(get_next=lambda: next(calls, None))}
         how |= {"quant_format": quantization.QuantFormat.QDQ, "activation_type": int8}
-    with TemporaryDirectory() as folder, paths.replacing(Path(out)) as part, _quiet():
+    with TemporaryDirectory() as folder, paths.replacing(Path(out)) as part:
         plain = Path(folder, "prepared.onnx")
         # Symbolic shapes fail on the open number of pieces; ONNX's own are enough.
         quant_pre_process(Path(path), plain, skip_symbolic_shape=True)
@@ -164,15 +161,3 @@ def _need(*packages: str) -> None:
     if missing := [name for name in packages if find_spec(name) is None]:
         problem = f"ONNX needs {', '.join(missing)}, not installed here"
         raise DataError(problem, hint="Install the extra: pip install -e .[export]")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the advice of exporter and quantiser."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with redirect_stdout(sys.stderr), warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        logging.disable(before)

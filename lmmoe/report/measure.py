@@ -84,7 +84,10 @@ def measured() -> Iterator[SimpleNamespace]:
     which slows nothing. What earlier work left behind is given back first (by glibc; elsewhere the
     peak of a second run in one process may be too low).
     """
-    _give_back()
+    gc.collect()
+    gc.freeze()  # what is left is mostly the libraries': it need not be looked through again
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
     done, process = threading.Event(), psutil.Process()
     start = process.memory_info().rss
     cost = SimpleNamespace(seconds=0.0, peak_mb=0.0)
@@ -103,14 +106,6 @@ def measured() -> Iterator[SimpleNamespace]:
         finally:
             cost.seconds = time.perf_counter() - began
             done.set()
-
-
-def _give_back() -> None:
-    """Return freed memory to the system."""
-    gc.collect()
-    gc.freeze()  # what is left is mostly the libraries': it need not be looked through again
-    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
-        trim(0)
 
 
 def cpu_name() -> str:
@@ -138,7 +133,7 @@ def per_row(made: Detector, rows: Floats) -> float:
     product, or where another package hides them.
     """
     from torch.backends import mkldnn
-    from torch.utils.flop_counter import FlopCounterMode, _FlopCounterMode
+    from torch.utils.flop_counter import FlopCounterMode
     from torch.utils.module_tracker import ModuleTracker
 
     from lmmoe.detectors.neural import Forecaster
@@ -157,13 +152,11 @@ def per_row(made: Detector, rows: Floats) -> float:
     # biases into its products.
     plain = isinstance(made, Forecaster)
     score = partial(Forecaster._forecasts, made) if plain else made.decision_function
-    counted, dispatch = [], _FlopCounterMode.__torch_dispatch__
+    counted = []
     for batch in (1, 65):
         with (
             # The tracker of modules fails where one gives out its weights as they are.
             patch.object(ModuleTracker, "_fw_post_hook", lambda *_: None),
-            # What stands around the counting loads a compiler first, for a second.
-            patch.object(_FlopCounterMode, "__torch_dispatch__", dispatch.__wrapped__),
             catch_warnings(action="ignore"),  # of settings for other devices
             mkldnn.flags(enabled=False),  # it makes one operation of a recurrent layer
             FlopCounterMode(display=False) as counter,

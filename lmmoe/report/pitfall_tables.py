@@ -2,18 +2,17 @@
 
 from collections.abc import Callable
 from functools import cache, partial
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lmmoe import progress
 from lmmoe.data.series import Floats, Series
 from lmmoe.detectors import entry
 from lmmoe.report import pitfalls, store
 from lmmoe.report.evaluation import ADJUSTED, RANKING, evaluate
 from lmmoe.report.experiment import FAILURES, Run
+from lmmoe.report.measure import each
 from lmmoe.report.names import METRIC_TITLES, title
 from lmmoe.report.pitfalls import LEVELS, RATES, Scored
 from lmmoe.report.profile import Profile
@@ -21,10 +20,9 @@ from lmmoe.report.statistics import DIGITS
 
 DETECTORS = ("LightMMoE", "MTSExample", "PCA", "random")
 SEEDS = 5  # at least, of whatever is random (Garg et al., TNNLS 2021)
-GAINS = [
-    *("number", "mistake", "group", "detector", "metric", "reported", "before", "after", "gain"),
-    *("machines", "low", "high", "order_changes"),
-]
+GAINS = (
+    "number mistake detector metric reported before after gain machines low high order_changes"
+).split()
 NUMBERS = ["mistake", "detector", "seed", "entity", "setting", "value"]
 # Before and after: means over all entities, then of each resample, (1 + r,); entities counted.
 Outcome = tuple[Floats, Floats, int]
@@ -128,39 +126,26 @@ def outcome(panel: pd.DataFrame, pitfall: pd.Series) -> Outcome:
     return *means(ends), panel.shape[1]
 
 
-class Measured(NamedTuple):
-    """What `measure` gives; without labelled events its tables have no rows.
-
-    ``gains`` has a row per pitfall and detector: ``before`` and ``after`` are means (seeds averaged
-    first) of ``metric`` and of what is ``reported`` in its place over the ``machines`` on which all
-    detectors have all numbers; ``low`` and ``high`` bound the ``gain`` with 95 % bootstrap
-    confidence (NaN with one machine); ``order_changes`` is the share of resamples in which at least
-    two detectors change places. ``settings`` has the means of pitfalls with an ``axis``; ``floors``
-    all metrics, also of scores that are all equal or the row's index.
-    """
-
-    gains: pd.DataFrame
-    settings: pd.DataFrame
-    floors: pd.DataFrame
-    failures: list[str]
-
-
-def measure(profile: Profile, entities: list[str] | None = None) -> Measured:
+def measure(profile: Profile, entities: list[str] | None = None) -> tuple:
     """Make every pitfall with every detector of `DETECTORS` on the entities that have both labels.
 
-    A run that fails is named under ``failures``, and leaves its entity out.
+    Gives ``gains``, ``settings``, ``floors`` and ``failures``: a run that fails is named there, and
+    leaves its entity out. ``gains`` has a row per pitfall and detector: ``before`` and ``after``
+    are means (seeds averaged first) of ``metric`` and of what is ``reported`` in its place over the
+    ``machines`` on which all detectors have all numbers; ``low`` and ``high`` bound the ``gain``
+    with 95 % bootstrap confidence (NaN with one machine); ``order_changes`` is the share of
+    resamples in which at least two detectors change places. ``settings`` has the means of pitfalls
+    with an ``axis``; ``floors`` all metrics, also of scores that are all equal or the row's index.
     """
-    chosen, failures, lines = entities or profile.present, [], []
-    with progress.bar(len(chosen), "pitfalls", unit="entity") as bar:
-        for series in map(profile.load, chosen):
-            if series.labels is not None and len(np.unique(series.labels)) == 2:
-                lines += _numbers(series, profile, failures)
-            bar.update()
+    failures, lines = [], []
+    for series in map(profile.load, each(entities or profile.present, "pitfalls", "entity")):
+        if series.labels is not None and len(np.unique(series.labels)) == 2:
+            lines += _numbers(series, profile, failures)
     numbers = pd.DataFrame(lines, columns=NUMBERS)
     floors = numbers[numbers["mistake"] == "floors"]
     floors = floors.pivot_table("value", "setting", "detector", sort=False)
     floors = floors.reindex([*RANKING, *ADJUSTED]).rename(index=METRIC_TITLES, columns=title)
-    return Measured(*tables(numbers), floors, list(dict.fromkeys(failures)))
+    return *tables(numbers), floors, list(dict.fromkeys(failures))
 
 
 def _numbers(series: Series, profile: Profile, failures: list[str]) -> list[tuple[object, ...]]:
@@ -185,7 +170,7 @@ def _numbers(series: Series, profile: Profile, failures: list[str]) -> list[tupl
 
 
 def tables(numbers: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Make ``gains`` and ``settings`` of `Measured` from the numbers of `measure`, a row each."""
+    """Make ``gains`` and ``settings`` of `measure` from its numbers, a row each."""
     gains, settings, index = [], [], ["detector", "setting", "seed", "entity"]
     for name, pitfall in catalogue().iterrows():
         own = numbers[numbers["mistake"] == name].set_index(index)["value"]
@@ -196,25 +181,21 @@ def tables(numbers: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         if pitfall["axis"]:
             for detector, panel in panels.items():
                 for setting, values in by_setting(panel).iterrows():
-                    settings.append((name, detector, setting, values.mean(), len(values)))
+                    settings.append((name, detector, setting, values.mean()))
         if pitfall["number"]:
             made = [outcome(panel, pitfall) for panel in panels.values()]
             before, after = (np.array([one[end] for one in made]) for end in (0, 1))
             low, high = np.nanquantile((after - before)[:, 1:], [0.025, 0.975], axis=1)
-            lines = pitfall[["number", "group", "metric", "reported"]].to_dict()
+            lines = pitfall[["number", "metric", "reported"]].to_dict()
             lines |= {"mistake": name, "detector": list(panels), "machines": made[0][2]}
             lines |= {"before": before[:, 0], "after": after[:, 0], "low": low, "high": high}
-            lines |= {"order_changes": turned(before[:, 1:], after[:, 1:]).mean()}
+            # Resamples in which two detectors change places; equal ones do not.
+            one, other = np.triu_indices(len(made), k=1)
+            apart = [np.round(end[one, 1:] - end[other, 1:], DIGITS) for end in (before, after)]
+            lines |= {"order_changes": (apart[0] * apart[1] < 0).any(axis=0).mean()}
             gains.append(pd.DataFrame(lines))
     made = pd.concat(gains, ignore_index=True) if gains else pd.DataFrame(columns=GAINS)
     made["gain"] = made["after"] - made["before"]
     made.loc[made["machines"] == 1, ["low", "high"]] = np.nan
-    columns = ["mistake", "detector", "setting", "value", "machines"]
+    columns = ["mistake", "detector", "setting", "value"]
     return made[GAINS], pd.DataFrame(settings, columns=columns)
-
-
-def turned(before: Floats, after: Floats) -> npt.NDArray[np.bool_]:
-    """Tell of each resample whether two detectors (rows) change places, ``(r,)``; ties do not."""
-    one, other = np.triu_indices(len(before), k=1)
-    apart = np.round(before[one] - before[other], DIGITS)
-    return (apart * np.round(after[one] - after[other], DIGITS) < 0).any(axis=0)

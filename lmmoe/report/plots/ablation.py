@@ -4,15 +4,14 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from lmmoe.report.names import title
-from lmmoe.report.plots.style import canvas, note, styled
+from lmmoe.report.plots.style import canvas, log_scale, note, styled
 
 # Okabe and Ito's colours, purple in place of their pale yellow, and grey.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7A5195", "#7F7F7F")
 UNSURE = "#B0B0B0"
-PLAIN = StrMethodFormatter("{x:g}")
 
 
 @styled
@@ -39,21 +38,18 @@ def differences(table: pd.DataFrame) -> Figure:
         ax.axvline(neutral, color="#333333", lw=0.8, ls=":")  # the full model
         ax.grid(axis="x", alpha=0.25)
         ax.tick_params(axis="y", length=0)
+        ax.xaxis.set(major_locator=MaxNLocator(5), major_formatter=StrMethodFormatter("{x:g}"))
     left.set(xlabel="average precision: variant - full model", title="detection (right: better)")
-    left.xaxis.set(major_locator=MaxNLocator(5), major_formatter=PLAIN)
     right.set(xlabel="forecast error: variant / full model", title="forecasting (left: better)")
-    if right.get_xlim()[0] > 0:
-        right.set_xscale("log")
-        low, high = right.get_xlim()
-        steps = LogLocator(subs=(1, 2, 5), numticks=20) if high > 6 * low else MaxNLocator(5)
-        right.xaxis.set(major_locator=steps, minor_locator=NullLocator(), major_formatter=PLAIN)
+    low, high = right.get_xlim()
+    if high > 6 * low > 0:
+        log_scale(right, "x")
     left.set_yticks(levels, [title(name) for name in known.index], fontsize=7.5)
     left.set_ylim(levels[-1] + 0.8, levels[0] - 2)
+    look = {"weight": "bold", "fontsize": 8, "ha": "right", "va": "center"}
+    look["transform"] = left.get_yaxis_transform()
     for group, level in pd.Series(levels, groups).groupby(level=0).first().items():
-        look = {"color": shades[group], "weight": "bold", "fontsize": 8, "ha": "right"}
-        left.text(
-            -0.01, level - 1, group, transform=left.get_yaxis_transform(), va="center", **look
-        )
+        left.text(-0.01, level - 1, group, color=shades[group], **look)
     behind = [
         f"{line.parameters:>10,.0f}{line.train_ratio:>7.2f}{line.entities:>7.0f} × {line.seeds:.0f}"
         for line in known.itertuples()

@@ -79,8 +79,9 @@ def quality_and_cost(table: pd.DataFrame, *, ahead: Collection[str] = (), mark: 
         ax.scatter(x, y, sizes, facecolor=fill, edgecolor=edges, zorder=3)
         chosen = known.index == mark
         ax.scatter(x[chosen], y[chosen], 160, facecolor="none", edgecolor="black", lw=1.5)
-        front = pareto(x[live], y[live])
-        steps = [*front["cost"], 3 * x.max()], [*front["quality"], front["quality"].max()]
+        dearer = x[live].sort_values()
+        best = y[dearer.index].cummax()
+        steps = [*dearer, 3 * x.max()], [*best, best.max()]
         ax.step(*steps, where="post", color="#BBBBBB", lw=1, zorder=1)
         ax.set(xscale="log", xlabel=label, ylabel=METRIC_TITLES["average_precision"])
         ax.margins(x=0.12, y=0.15)
@@ -90,14 +91,3 @@ def quality_and_cost(table: pd.DataFrame, *, ahead: Collection[str] = (), mark: 
     for ax, dots in places.items():
         label_dots(ax, dots)  # last: it needs the figure's final layout
     return figure
-
-
-def pareto(cost: pd.Series, quality: pd.Series) -> pd.DataFrame:
-    """Choose what nothing beats: dearer ones are here only where they are better.
-
-    Columns ``cost`` and ``quality``, cheapest first; of equal costs the best, of equal qualities
-    the cheapest.
-    """
-    dots = pd.DataFrame({"cost": cost, "quality": quality}).dropna()
-    dots = dots.sort_values(["cost", "quality"], ascending=[True, False], kind="stable")
-    return dots[~(dots["quality"] <= dots["quality"].cummax().shift())]

@@ -1,32 +1,20 @@
 """Pictures of deployment: an alarm explained, and what smaller models keep."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from lmmoe.data import Series
+from lmmoe.report.deployment import Incident
 from lmmoe.report.names import colour, title
+from lmmoe.report.plots.ablation import COLOURS
 from lmmoe.report.plots.style import EVENT, canvas, log_scale, shade_events, styled, time_axis
 
-if TYPE_CHECKING:
-    from lmmoe.report.deployment import Incident
-
 TRACES = 3  # channels drawn
-KINDS = {
-    "as it is": "#000000",
-    "pruning": "#D55E00",
-    "distillation": "#009E73",
-    "design": "#0072B2",
-    "int8": "#CC79A7",
-    "other arithmetic": "#56B4E9",
-    "control": "#7F7F7F",
-}
 
 
 @styled
-def alarm(found: "Incident", series: Series) -> Figure:
+def alarm(found: Incident, series: Series) -> Figure:
     """A day of scores with its alarms, and which channels opened one, observed and forecast.
 
     Above: score, threshold (dashed), labelled events (shaded), alarms (red). Below: shares of the
@@ -69,6 +57,7 @@ def compression(shares: pd.DataFrame) -> Figure:
     """
     blocks = {base: block[::-1] for base, block in shares.groupby("base", sort=False)}
     sizes = [len(block) for block in blocks.values()]
+    kinds = dict(zip(shares["kind"].unique(), COLOURS, strict=False))
     layout = {"squeeze": False, "sharey": "row", "height_ratios": sizes}
     figure, axes = canvas(len(sizes), height=1.2 + 0.25 * sum(sizes), ncols=3, **layout)
     for row, (base, block) in zip(axes, blocks.items(), strict=True):
@@ -77,14 +66,14 @@ def compression(shares: pd.DataFrame) -> Figure:
         panels[f"times the speed of {base}"] = block["speed"]
         for ax, (label, values) in zip(row, panels.items(), strict=True):
             ax.grid(axis="y", alpha=0.4)
-            ax.scatter(values, range(len(block)), color=block["kind"].map(KINDS), s=26, zorder=3)
+            ax.scatter(values, range(len(block)), color=block["kind"].map(kinds), s=26, zorder=3)
             ax.set_xlabel(label)
         row[0].set_yticks(range(len(block)), map(title, block.index), fontsize=7)
         row[1].axvline(100 * block.loc["random", "average_precision"], color="0.5", ls=":", lw=1)
         row[1].set_xlim(0, 108 * block["average_precision"].max())
         log_scale(row[0], "x")
         log_scale(row[2], "x")
-    for kind in filter(set(shares["kind"]).__contains__, KINDS):
-        row[0].scatter([], [], color=KINDS[kind], s=26, label=kind)
+    for kind, shade in kinds.items():
+        row[0].scatter([], [], color=shade, s=26, label=kind)
     figure.legend(loc="outside lower center", ncols=7, fontsize=8)
     return figure

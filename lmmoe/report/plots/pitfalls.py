@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from lmmoe.data.series import Floats, Series
 from lmmoe.metrics import alarms, best_f1
@@ -29,19 +28,13 @@ def ranking(gains: pd.DataFrame) -> Figure:
     for place, (name, part) in enumerate(gains.groupby("detector", sort=False)):
         part, levels = part.set_index("number").reindex(numbers), rows - 0.2 * place
         ax.hlines(levels, part["low"], part["high"], color=colour(name), lw=1, alpha=0.6)
-        ax.scatter(part["gain"], levels, color=colour(name), s=18, zorder=3)
+        ax.scatter(part["gain"], levels, color=colour(name), s=18, label=title(name), zorder=3)
     ax.set_yticks(rows - 0.3, [f"{name}  ({number})" for name, number in means.index])
     ax.set(title="what each pitfall gives", xlabel="gain: number after the pitfall - before")
     shares = ax.secondary_yaxis("right")
     shares.set_yticks(rows - 0.3, [f"{share:.0%}" for share in means["order_changes"]])
     shares.set_ylabel("order changes")
-    return _with_legend(figure, gains)
-
-
-def _with_legend(figure: Figure, table: pd.DataFrame) -> Figure:
-    names = table["detector"].unique()
-    dots = [Line2D([], [], color=colour(name), label=title(name), marker="o") for name in names]
-    figure.legend(handles=dots, loc="outside lower center", ncols=len(dots), fontsize=8)
+    figure.legend(loc="outside lower center", ncols=4, fontsize=8)
     return figure
 
 
@@ -58,7 +51,8 @@ def sweeps(settings: pd.DataFrame, pitfalls: pd.DataFrame) -> Figure:
         if sizes.isna().all():  # steps, not sizes
             sizes = part.groupby("detector").cumcount()
         for detector, line in part.assign(size=sizes).dropna().groupby("detector"):
-            ax.plot(line["size"], line["value"], color=colour(detector), marker="o", ms=3)
+            look = {"color": colour(detector), "label": title(detector), "marker": "o", "ms": 3}
+            ax.plot(line["size"], line["value"], **look)
         one_metric = about["metric"] == about["reported"]
         ax.set(ylabel=METRIC_TITLES[about["metric"]] if one_metric else "F1", ylim=(0, None))
         ax.set_title(f"{name} ({about['number']})", fontsize=9)
@@ -67,7 +61,9 @@ def sweeps(settings: pd.DataFrame, pitfalls: pd.DataFrame) -> Figure:
             style.log_scale(ax, "x")
     for ax in axes.flat[len(shown) :]:
         ax.axis("off")
-    return _with_legend(figure, settings)
+    lines = axes.flat[0].lines
+    figure.legend(handles=lines, loc="outside lower center", ncols=4, fontsize=8)
+    return figure
 
 
 @style.styled
