@@ -296,7 +296,7 @@ def test_a_level_that_stays_becomes_the_normal_one():
 def compare(fleet, streams, rows):
     """Step both and hold them against each other, row by row."""
     for number, row in enumerate(rows):
-        tick = fleet.step(row)
+        tick = fleet.tick(row)
         steps = [one.step(own) for one, own in zip(streams, row, strict=True)]
         found = np.array([step.score for step in steps])
         assert np.allclose(found, tick.scores, rtol=1e-5, atol=1e-5, equal_nan=True), number
@@ -330,7 +330,7 @@ def test_a_row_that_does_not_come_is_bridged_and_a_long_gap_starts_afresh():
     rows = data(3, 60)
     rows[20:23, 1] = rows[20:24, 2] = nan
     for number, row in enumerate(rows):
-        tick = fleet.step(row)
+        tick = fleet.tick(row)
         if number == 24:
             assert tick.events == {2: "ended"} and not fleet.alarms[2].open
             alone[2].restart()
@@ -351,12 +351,12 @@ def test_saved_at_any_row_a_fleet_goes_on_to_the_bit(tmp_path_factory, cut):
     options = {"threshold": "alarms:20", "accept_after": 15}
     whole, first, second = (live.Fleet(made, 3, **options) for _ in range(3))
     rows = data(3, 60, missing=0.1)
-    ticks = [whole.step(row) for row in rows]
+    ticks = [whole.tick(row) for row in rows]
     for row in rows[:cut]:
-        first.step(row)
+        first.tick(row)
     second.load(first.save(path))
     for row, tick in zip(rows[cut:], ticks[cut:], strict=True):
-        again = second.step(row)
+        again = second.tick(row)
         assert np.array_equal(again.scores, tick.scores, equal_nan=True)
         assert again.events == tick.events and again.why == tick.why
     assert second.alarms == whole.alarms

@@ -3,7 +3,6 @@
 import os
 from dataclasses import asdict
 from functools import cached_property
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Annotated, Literal
@@ -16,8 +15,6 @@ from pydantic.dataclasses import dataclass
 from lmmoe.data import reading
 from lmmoe.detectors import Detector, saving
 from lmmoe.detectors import detector as make
-from lmmoe.detectors.mixture import Mixture
-from lmmoe.detectors.three_views import ThreeViews
 from lmmoe.errors import DataError
 from lmmoe.live.alarms import DAY, Alarm, Units, checked_rule, threshold
 from lmmoe.live.scoring import Forecasting, Sliding, Viewing
@@ -110,9 +107,9 @@ class Model:
         made = self.detector
         if made.rescales:
             raise DataError(f"{made.name} has no live score: its scores depend on all rows given")
-        if isinstance(made, Mixture):
+        if hasattr(made, "gate_weights"):
             return Forecasting(made)
-        return Viewing(made) if isinstance(made, ThreeViews) else Sliding(made, self.facts)
+        return Viewing(made) if hasattr(made, "views") else Sliding(made, self.facts)
 
     def alarm(self, rule: str | float, rows_per_day: float | None = None) -> tuple[Units, Alarm]:
         """Give what a rule of `lmmoe.live.alarms` begins with, and the units of its scores.
@@ -203,21 +200,15 @@ def check_place(path: str | Path, kind: str, *inputs: str | Path | int) -> None:
     It cannot where ``path`` is one of ``inputs`` (paths, or numbers of open files), holds anything
     but such a file, or lies where nothing can be written. An empty file may be replaced.
     """
-    path = Path(path)
+    path, problem, mark = Path(path), "", MARKS[kind]
     try:
-        if any(path.exists() and os.path.exists(i) and os.path.samefile(path, i) for i in inputs):
+        if path.exists() and any(os.path.exists(i) and os.path.samefile(path, i) for i in inputs):
             problem = f"read and to be written at once: the {kind} would replace what is read"
-            raise DataError(problem, file=path, hint="Name another file")
-        ours = path.is_file() or not path.exists()
-        if path.is_file() and path.stat().st_size:
-            with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-                ours = content.find(MARKS[kind]) >= 0
-        if not ours:
+        elif path.exists() and not (path.is_file() and mark in (path.read_bytes() or mark)):
             problem = f"there, and no {kind} of lmmoe: not replaced"
-            raise DataError(problem, file=path, hint="Name another file, or remove this one")
         path.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=path.parent):
-            pass
+        TemporaryFile(dir=path.parent).close()
     except OSError as error:
         problem = f"the {kind} cannot be written there ({error.strerror or error})"
-        raise DataError(problem, file=path, hint="Name another file") from error
+    if problem:
+        raise DataError(problem, file=path, hint="Name another file")
