@@ -163,15 +163,13 @@ def _opened(path: str | Path, state: str | Path | None, options: dict[str, objec
     from lmmoe.live.model import Model
     from lmmoe.live.watch import Watch
 
-    model = Model.load(path)
-    made = Watch(model, tell=tell, **options)
+    made = Watch(Model.load(path), tell=tell, **options)
     try:
         if state is not None and Path(state).exists():
             made.load(state)
             tell(f"going on from {state}, after row {made.rows - 1}")
     except DataError as error:
         tell(f"{error}: starting afresh")
-        made = Watch(model, tell=tell, **options)
     return made
 
 
@@ -276,28 +274,25 @@ class Metrics:
 
         watch, alarm = self.watch, self.watch.stream.alarm
         latest = math.nan if watch.clock.latest is None else watch.clock.latest
-        for name, value, text in (
-            ("rows", watch.rows, "Rows read"),
-            ("rows_scored", watch.scored, "Rows with a score"),
-            ("alarms", watch.alarms, "Alarms opened"),
+        for family, name, text, value in (
+            (CounterMetricFamily, "rows", "Rows read", watch.rows),
+            (CounterMetricFamily, "rows_scored", "Rows with a score", watch.scored),
+            (CounterMetricFamily, "alarms", "Alarms opened", watch.alarms),
+            (CounterMetricFamily, "rows_skipped", "Rows left out, by reason", "skipped"),
+            (CounterMetricFamily, "rows_unscored", "Rows without a score, by reason", "unscored"),
+            (CounterMetricFamily, "mended", "Cells and columns not as they should be", "mended"),
+            (CounterMetricFamily, "events", "Gaps and the like", "events"),
+            (GaugeMetricFamily, "alarm_open", "1 in an alarm", alarm.open),
+            (GaugeMetricFamily, "threshold", "Score of alarm", watch.stream.threshold),
+            (GaugeMetricFamily, "latest_row_time", "Time of the latest row", latest),
         ):
-            yield CounterMetricFamily(f"lmmoe_{name}", text, value=value)
-        for name, kinds, text in (
-            ("rows_skipped", "skipped", "Rows left out, by reason"),
-            ("rows_unscored", "unscored", "Rows taken in without a score, by reason"),
-            ("mended", "mended", "Cells and columns not as they should be"),
-            ("events", "events", "Gaps and the like"),
-        ):
-            family = CounterMetricFamily(f"lmmoe_{name}", text, labels=["kind"])
-            for kind, count in dict(watch.counts[kinds]).items():
-                family.add_metric([kind], count)
-            yield family
-        for name, value, text in (
-            ("alarm_open", alarm.open, "1 in an alarm"),
-            ("threshold", watch.stream.threshold, "Score of alarm"),
-            ("latest_row_time", latest, "Of the latest row, seconds since 1970 where it is a date"),
-        ):
-            yield GaugeMetricFamily(f"lmmoe_{name}", text, value=value)
+            if not isinstance(value, str):
+                yield family(f"lmmoe_{name}", text, value=value)
+                continue
+            counted = family(f"lmmoe_{name}", text, labels=["kind"])
+            for kind, count in dict(watch.counts[value]).items():
+                counted.add_metric([kind], count)
+            yield counted
 
     def close(self) -> None:
         """Stop serving."""

@@ -124,17 +124,16 @@ class Viewing:
     def __init__(self, made: "ThreeViews") -> None:
         self.detector, learned = made, made._learned
         self.centre, self.spread = made._scaling.shift, made._scaling.scale
-        self.known = {name: part[..., None] for name, part in learned.items()}
         channels, self.carried = len(self.centre), len(self.STATE) + made.width
+        self.known = {name: part[:, None] for name, part in learned.items() if part.ndim == 1}
         begin = [np.broadcast_to(learned.get(name, 0.0), channels) for name in self.STATE]
-        self.begin = np.array(begin)[..., None]
-        directions = learned["directions"]
-        self.back = directions[:, -channels:].T.copy()
-        self.centred = self.back @ (directions @ self.known["mean"]) - self.known["mean"][-channels:]
+        self.begin, main, mean = np.array(begin)[..., None], learned["directions"], learned["mean"]
+        self.back = main[:, -channels:].T.copy()
+        self.centred = (self.back @ (main @ mean) - mean[-channels:])[:, None]
         # The directions as the ring's rows lie at each turn.
-        shape = directions.reshape(len(directions), made.width, channels)
-        turned = [np.roll(shape, turn + 1, axis=1) for turn in range(made.width)]
-        self.directions = [one.reshape(directions.shape) for one in turned]
+        parts = main.reshape(len(main), made.width, channels)
+        turned = [np.roll(parts, turn + 1, axis=1) for turn in range(made.width)]
+        self.directions = [one.reshape(main.shape) for one in turned]
 
     def judge(self, rows: Floats, carry: Floats, turn: int) -> Judged:
         """Score the last of the rows; bring ``carry`` up to date."""
