@@ -284,9 +284,9 @@ def test_a_level_that_stays_becomes_the_normal_one():
             100: "opened",
             179: "accepted",
         }
-        assert made.offset[0, [1, 2]] == pytest.approx([36] * 2, abs=3)
+        assert (made.centres - made.base)[0, [1, 2]] == pytest.approx([36] * 2, abs=3)
         # From then on, rows are scored as if the level had always been there.
-        batch = made.model.detector.decision_function(rows[100:] - made.offset)
+        batch = made.model.detector.decision_function(rows[100:] - (made.centres - made.base))
         assert near(scores(made, rows[300:]), batch[200:])
 
 

@@ -563,7 +563,7 @@ def test_fit_and_what_the_commands_refuse(tmp_path, capsys, monkeypatch):
     before = [table.read_bytes(), out.read_bytes()]
     same_file = "read and to be written at once"
     for words, message in (
-        (["fit", table, "-o", out, "--set", "a"], "is no setting"),
+        (["fit", table, "-o", out, "--set", "a"], "no setting"),
         (["fit", table, "-o", link], f"link.csv: {same_file}"),
         (["fit", out, "-o", table], "week.csv: there, and no model of lmmoe"),
         (["fit", table, "-o", table / "m"], "the model cannot be written there"),

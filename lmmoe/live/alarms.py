@@ -35,10 +35,10 @@ LEAST = 1e-6  # score: lower ones have no logarithm to speak of
 
 
 class Units(NamedTuple):
-    """How a score becomes one that levels are compared with: its distance from a common score.
+    """How a score becomes one that levels are compared with.
 
-    In the logarithm where scores are not sums of logarithms, and in units of the distance from the
-    median of the training scores to their 99 % quantile.
+    Its logarithm (itself, where it is a sum of logarithms) less the training scores' median, in
+    units of the distance from there to their 99 % quantile.
     """
 
     centre: float = 0.0
@@ -68,14 +68,14 @@ class Units(NamedTuple):
 class Alarm:
     """An alarm of one stream; scores come in `Units`.
 
-    It opens with a row above ``level``, by more than rounding, and ends with the ``quiet``-est row
-    in a row that is not above it (`APART` of them). A level of the rule "alarms" moves: each alarm
-    raises it by 0.1, and so does each hour in alarm; in every day it falls by 0.1 for each of the
-    ``per_day`` alarms, to 0 at the lowest. So alarms and hours in alarm are at most ``per_day`` a
-    day, but for what the level has risen, divided by 0.1; whatever the scores. There an alarm ends
-    after ten quiet minutes, and after an hour anyway: the level then goes a quarter of the way to a
-    score that is still above it, and an alarm that opens with the next row is still the same one.
-    The rule is this project's own.
+    It opens with a row above ``level``, by more than rounding, and ends with the `APART`-th row in
+    a row that is not above it. A level of the rule "alarms" moves: each alarm and each hour in
+    alarm raises it by 0.1, and it falls by 0.1 for each of the ``per_day`` alarms of a day, to 0 at
+    the lowest. So alarms and hours in alarm are at most ``per_day`` a day, but for what the level
+    has risen, divided by 0.1; whatever the scores. There an alarm ends after ten quiet minutes, and
+    after an hour anyway: the level then goes a quarter of the way to a score that is still above
+    it, and an alarm that opens with the next row is still the same one. The rule is this project's
+    own.
     """
 
     level: float
@@ -116,9 +116,8 @@ class Alarm:
 
     def level_at(self, row: int) -> float:
         """The level that a row's score is held against."""
-        if self.per_day is None:
-            return self.level
-        return max(0.0, self.level - self.fall * (row - self.at))
+        fallen = self.fall * (row - self.at)
+        return max(min(self.level, 0.0), self.level - fallen)
 
 
 def above(score: float, level: float) -> bool:
@@ -131,17 +130,15 @@ def episodes(scores: Floats, alarm: Alarm) -> Iterator[tuple[int, int, bool]]:
 
     Rows without a score (NaN) do not exist for an alarm.
     """
-    floor = -math.inf if alarm.per_day is None else 0.0  # up to it nothing opens
-    floor = min(floor, alarm.level)
-    new = True
-    for row in np.flatnonzero(~np.isnan(scores)).tolist():
-        score = float(scores[row])
-        if not alarm.open and score <= floor:
+    floor, new = alarm.level if alarm.per_day is None else 0.0, True  # up to it nothing opens
+    for row, score in enumerate(scores.tolist()):
+        if math.isnan(score) or (score <= floor and not alarm.open):
             continue
         event = alarm.step(score, row)
-        new = event == "opened" if event in ("opened", "still") else new
         if event == "ended":
             yield alarm.first, row + 1, new
+        elif event:
+            new = event == "opened"
     if alarm.open:
         yield alarm.first, len(scores), new
 

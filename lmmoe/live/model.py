@@ -30,22 +30,17 @@ MARKS = {"state": b"lmmoe live state", "model": b"lmmoe detector", "ONNX file": 
 class Facts:
     """What training rows were like: kept beside the model, in the same file.
 
-    ``channels`` are their names, ``named`` whether the data gave them; ``means`` and ``deviations``
-    (population, 1 for a channel that does not vary) of each channel, in its unit. ``step`` is the
-    median time from row to row: in seconds where times were dates (``dates``), else in the unit of
-    the time column; None without one. ``time`` is that column's name, None where it has none;
-    ``pattern`` how its dates are written, for `datetime.strptime`, None for ISO 8601.
-    ``rows_per_day`` is None where a day is not known.
+    What is not known is None.
     """
 
     channels: Annotated[tuple[str, ...], Field(min_length=1)]
     means: tuple[FiniteFloat, ...]
-    deviations: tuple[Positive, ...]
-    named: bool = False
-    step: Positive | None = None
+    deviations: tuple[Positive, ...]  # population's; 1 for a channel that does not vary
+    named: bool = False  # whether the data gave the channels' names
+    step: Positive | None = None  # median time from row to row, in seconds where times are dates
     dates: bool = False
-    time: str | None = None
-    pattern: str | None = None
+    time: str | None = None  # name of the time column
+    pattern: str | None = None  # how dates are written (`datetime.strptime`); None: ISO 8601, too
     rows_per_day: Positive | None = None
     rows: int = 0
 

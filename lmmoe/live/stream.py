@@ -24,22 +24,17 @@ STATE = "lmmoe live state 7"
 WARMING_UP = "warming up"  # why a row has no score that has too few rows before it
 ENOUGH = 0.5  # share of the channels that a row must have values of to be scored
 BRIDGE = 3  # missing rows in a row in whose place the last values pass; our choice
-ARRAYS = ("window", "held", "carry", "offset", "lifted", "seen", "gone", "since")  # of a state
+ARRAYS = ("window", "held", "carry", "centres", "lifted", "seen", "gone", "since")  # of a state
 
 
 class Step(NamedTuple):
-    """What a row of one stream came to.
-
-    ``score`` is NaN where the row has none, and ``why`` says why. ``event`` is "opened", "still",
-    "ended" or "accepted" in the row where an alarm does so. ``errors`` ``(c,)`` are each channel's
-    part in the score, None where there are none.
-    """
+    """What a row of one stream came to."""
 
     stream: int
-    score: float
-    event: str
-    why: str
-    errors: Floats | None
+    score: float  # NaN where there is none
+    event: str  # what an alarm does in this row: "opened", "still", "ended", "accepted"
+    why: str  # there is no score
+    errors: Floats | None  # each channel's part in the score (c,)
 
     @property
     def shares(self) -> Floats | None:
@@ -111,8 +106,8 @@ class Fleet:
         self.held = np.tile(self.base, (streams, 1))  # last value of each channel
         # By blocks of streams that are scored together, which so lie together in memory.
         self.carry = np.full((-(-streams // size), self.scorer.carried, channels, size), np.nan)
-        self.offset, self.lifted = np.zeros_like(self.held), np.zeros_like(self.held)
-        self.centres: Floats = self.base  # with the offsets, where a level was accepted
+        self.centres = self.held.copy()  # with the levels that were accepted
+        self.lifted = np.zeros_like(self.held)  # mean of the rows of an alarm
         self.seen, self.gone, self.since = (np.zeros(streams, dtype=np.int64) for _ in range(3))
 
     def tick(self, rows: npt.ArrayLike) -> Tick:
@@ -120,21 +115,19 @@ class Fleet:
         rows = np.asarray(rows, dtype=np.float64)
         if rows.shape != self.held.shape:
             raise ValueError(f"rows of shape {rows.shape}: expected {self.held.shape}")
-        missing, events, why = None, {}, {}
-        few = np.zeros(len(rows), dtype=bool)
+        missing, events, why, few = None, {}, {}, np.zeros(len(rows), dtype=bool)
         with np.errstate(over="ignore", invalid="ignore"):
             scaled = (rows - self.centres) / self.spread
             if not np.vdot(scaled, scaled) < self.scorer.far**2:  # too far out, or not a number
                 rows, scaled, missing = self._mended(rows)
-        if missing is not None or np.count_nonzero(self.gone):
-            events = self._after_gaps(missing)
         if missing is not None:
             few = missing.mean(axis=1) > 1 - ENOUGH
+        if missing is not None or np.count_nonzero(self.gone):
+            events = self._after_gaps(missing)
         self.rows += 1
-        self.held[:] = rows
+        self.held[:], self.missing = rows, missing
         scores, errors = self._judged(scaled, missing)
         scores[few] = math.nan
-        self.missing = missing
         values = self.units(scores)
         for number in np.flatnonzero(~(values <= self._levels())).tolist():
             alarm = self.alarms[number]
@@ -155,7 +148,7 @@ class Fleet:
         """Values ``(n,)`` up to which this row changes no alarm: `Alarm.level_at` of all."""
         levels, at = self.levels
         fallen = self.alarms[0].fall * (self.rows - 1 - at)
-        return np.maximum(levels - fallen, np.minimum(levels, 0)) if fallen.any() else levels
+        return np.maximum(levels - fallen, np.minimum(levels, 0))
 
     def _mended(self, rows: Floats) -> tuple[Floats, Floats, Bits | None]:
         """Fill what is missing with the last values, and cut what is too far out."""
@@ -219,14 +212,13 @@ class Fleet:
             self.since[number] *= alarm.cut == self.rows - 1  # it may go on with the next row
             return False
         self.since[number] += 1
-        before = self.lifted[number] if self.since[number] > 1 else 0
-        self.lifted[number] = before + (self.held[number] - before) / self.since[number]  # a mean
+        self.lifted[number] *= self.since[number] > 1
+        self.lifted[number] += (self.held[number] - self.lifted[number]) / self.since[number]
         if self.since[number] < self.accept_after:
             return False
-        change = self.lifted[number] - self.model.facts.means - self.offset[number]
-        self.window[:, :, number] -= change / self.spread
-        self.offset[number] += change
-        self.centres = self.base + self.offset
+        centre = self.base + self.lifted[number] - self.model.facts.means
+        self.window[:, :, number] -= (centre - self.centres[number]) / self.spread
+        self.centres[number] = centre
         self._forget(number)
         alarm.open, self.since[number] = False, 0
         return True
@@ -252,7 +244,7 @@ class Fleet:
         values = np.array([np.full(len(shares), np.nan), self.held[number]])
         if hasattr(made.detector, "forecasts"):
             latest = self._latest(slice(number, number + 1))[:, :, 0] * made.spread + made.centre
-            values[0] = made.detector.forecasts(latest)[-1] + self.offset[number]
+            values[0] = made.detector.forecasts(latest)[-1] + self.centres[number] - self.base
         if self.missing is not None:
             values[1, self.missing[number]] = np.nan
         known = np.where(np.isfinite(values), values, None).tolist()  # JSON has no NaN
@@ -286,7 +278,6 @@ class Fleet:
             raise DataError(f"the state is that of a stream, not of a {needed}", file=path)
         for name in ARRAYS:
             getattr(self, name)[...] = arrays[name]
-        self.centres = self.base + self.offset
         self.rows, self.turn = facts["rows"], facts["turn"]
         self.counts.clear()
         self.counts.update(facts["counts"])
