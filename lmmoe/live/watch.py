@@ -155,7 +155,7 @@ class Reader:
         lost = lost.intersection(self.columns)
         self.counts += {"new columns": len(new), "lost columns": len(lost)}
         self.columns = sorted(columns)
-        places = [names.index(name) if name in columns else -1 for name in self.channels]
+        places = [names.index(name) if name in names else -1 for name in self.channels]
         return Layout(names, places, time)
 
 
