@@ -356,13 +356,17 @@ def test_states_of_others_and_other_files_are_refused(tmp_path):
 
 @settings(deadline=None, max_examples=40)
 @given(st.data())
-def test_flipped_bits_of_states_are_refused(tmp_path_factory, data):
-    path = watch()[0].save(tmp_path_factory.mktemp("flipped") / "f.safetensors")
-    content = bytearray(path.read_bytes())
-    content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    path.write_bytes(content)
-    with pytest.raises(DataError, match="f.safetensors: "):
-        watch()[0].load(path)
+def test_flipped_bits_of_states_and_models_are_refused(tmp_path_factory, data):
+    folder = tmp_path_factory.mktemp("flipped")
+    made = watch()[0]
+    for save, load in ((made.save, made.load), (model("MTSExample").save, Model.load)):
+        content = bytearray(save(folder / "f.safetensors").read_bytes())
+        header = 8 + int.from_bytes(content[:8], "little")
+        place = data.draw(st.integers(header if load == Model.load else 0, len(content) - 1))
+        content[place] ^= 1 << data.draw(st.integers(0, 7))
+        (folder / "f.safetensors").write_bytes(content)
+        with pytest.raises(DataError, match="f.safetensors: "):
+            load(folder / "f.safetensors")
 
 
 # --- as a program in a pipe ---

@@ -30,12 +30,12 @@ MARKS = {"state": b"lmmoe live state", "model": b"lmmoe detector", "ONNX file": 
 class Facts:
     """What training rows were like: kept beside the model, in the same file.
 
-    What is not known is None.
+    What is not known is None or empty.
     """
 
     channels: Annotated[tuple[str, ...], Field(min_length=1)]
-    means: tuple[FiniteFloat, ...]
-    deviations: tuple[Positive, ...]  # population's; 1 for a channel that does not vary
+    means: tuple[FiniteFloat, ...] = ()
+    deviations: tuple[Positive, ...] = ()  # population's; 1 for a channel that does not vary
     named: bool = False  # whether the data gave the channels' names
     step: Positive | None = None  # median time from row to row, in seconds where times are dates
     dates: bool = False
@@ -46,7 +46,8 @@ class Facts:
 
     @model_validator(mode="after")
     def _go_together(self) -> "Facts":
-        if not len(set(self.channels)) == len(self.means) == len(self.deviations):
+        numbers = {len(self.means or self.channels), len(self.deviations or self.channels)}
+        if numbers != {len(set(self.channels))}:
             raise ValueError("channels, means and deviations differ in number, or a name is twice")
         return self
 
@@ -69,14 +70,15 @@ def _numbered(count: int) -> tuple[str, ...]:
 
 
 class Model:
-    """A fitted detector and the facts of its training rows; None where only its file is known."""
+    """A fitted detector and the facts of its training rows, as far as they are known."""
 
     def __init__(self, detector: Detector, facts: Facts | None = None) -> None:
         if not detector.fitted:
             raise RuntimeError(f"{detector.name} has not been fitted: call fit first")
-        self.detector, self.facts = detector, facts
-        self.channels = facts.channels if facts else _numbered(detector.n_features_in_)
-        if len(self.channels) != (count := detector.n_features_in_):
+        count = detector.n_features_in_
+        self.detector, self.facts = detector, facts or Facts(_numbered(count))
+        self.channels = self.facts.channels
+        if len(self.channels) != count:
             raise ValueError(f"facts of {len(self.channels)} channels for a detector of {count}")
 
     @cached_property
@@ -93,8 +95,8 @@ class Model:
         """
         made, rows = self.detector, len(self.detector.decision_scores_)
         first = rows - int(CALIBRATION * rows)
-        learned = made._cut(rows) if hasattr(made, "_cut") else 0
-        return None if made.rescales or learned > first else made.decision_scores_[first:]
+        unfit = made.rescales or made._cut(rows) > first
+        return None if unfit else made.decision_scores_[first:]
 
     @cached_property
     def scorer(self) -> Forecasting | Viewing | Sliding:
@@ -111,19 +113,18 @@ class Model:
 
         The facts know of days, too. Raises as `lmmoe.live.alarms.threshold`.
         """
-        known = self.facts.rows_per_day if self.facts else None
-        known, made = known if rows_per_day is None else rows_per_day, self.detector
+        known = self.facts.rows_per_day if rows_per_day is None else rows_per_day
         (word, value), level = checked_rule(rule), threshold(rule, self.calibration, known)
         if word != "alarms":
             return Units(), Alarm(level)
-        scores, daily = made.decision_scores_, DAY if known is None else known
-        logarithm = not getattr(made, "logarithmic", False)
-        units = Units.of(scores, logarithm=logarithm, rows_per_day=daily)
+        made, daily = self.detector, DAY if known is None else known
+        logarithm = not made.logarithmic
+        units = Units.of(made.decision_scores_, logarithm=logarithm, rows_per_day=daily)
         return units, Alarm(max(0.0, float(units(level))), value, DAY / daily)
 
     def save(self, path: str | Path) -> Path:
         """Write one file, as `lmmoe.save_detector` does, and which `lmmoe.load_detector` reads."""
-        return saving.save(self.detector, path, facts=asdict(self.facts) if self.facts else None)
+        return saving.save(self.detector, path, facts=asdict(self.facts))
 
     @classmethod
     def load(cls, path: str | Path) -> "Model":

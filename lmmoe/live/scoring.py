@@ -65,14 +65,14 @@ class Sliding:
     averaged = False  # missing cells are scored as filled
     block, dtype, carried = 512, np.float64, 1
 
-    def __init__(self, made: Detector, facts: "Facts | None") -> None:
+    def __init__(self, made: Detector, facts: "Facts") -> None:
         self.ewma, self.detector = getattr(made, "ewma", 0.0), copy.copy(made)
         if self.ewma:
             self.detector.ewma = 0.0
         self.context = self.detector.min_rows - 1
         channels = self.detector.n_features_in_
         self.centre, self.spread, self.far = np.zeros(channels), np.ones(channels), 1e150
-        if facts:
+        if facts.means:
             self.centre, self.spread = np.array(facts.means), np.array(facts.deviations)
             self.far = FAR
         try:

@@ -91,7 +91,7 @@ class Fleet:
     ) -> None:
         if accept_after is not None and accept_after < 2:
             raise DataError(f"accept_after={accept_after}: a number of rows from 2 on is needed")
-        if accept_after is not None and not model.facts:
+        if accept_after is not None and not model.facts.means:
             problem = "the model does not say the training means, which accept_after needs"
             raise DataError(problem, hint="Fit it with lmmoe.live.fit, or give facts")
         self.model, self.scorer, self.accept_after = model, model.scorer, accept_after

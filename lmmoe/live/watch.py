@@ -66,8 +66,8 @@ class Reader:
     def __init__(self, model: Model, time: str | None, counts: Counter[str]) -> None:
         facts, self.channels = model.facts, model.channels
         self.known, self.columns = frozenset(self.channels), list(self.channels)
-        self.named, self.pattern = (facts.named, facts.pattern) if facts else (False, None)
-        wanted, taken = time or (facts and facts.time), {name.lower() for name in self.channels}
+        self.named, self.pattern = facts.named, facts.pattern
+        wanted, taken = time or facts.time, {name.lower() for name in self.channels}
         # Names of the time column in small letters, the likeliest first.
         self.times = [wanted.lower()] if wanted else []
         self.times += [] if time else [name for name in TIMES if name not in taken]
@@ -137,13 +137,11 @@ class Reader:
         if last is not None and math.isfinite(last):  # nearly all rows: no need to look further
             return False
         words = [word for word in map(str.strip, cells) if word.lower() not in WORDS]
-        # A greeting before the rows is no header: there are too few cells in it.
-        enough = len(cells) >= max(len(self.channels), 1 + self.named)
-        most = 2 * len(self.known.intersection(words)) > len(self.known)
-        if not (most or (self.lines == 1 and enough)):
+        if not words or any(moment(one, self.pattern) or number(one) is not None for one in words):
             return False
-        dates = (moment(word, self.pattern) for word in words)
-        return bool(words) and not any(dates) and all(number(word) is None for word in words)
+        # A greeting before the rows is no header: there are too few cells in it.
+        enough = self.lines == 1 and len(cells) >= max(len(self.channels), 1 + self.named)
+        return enough or 2 * len(self.known.intersection(words)) > len(self.known)
 
     def _layout(self, names: list[str]) -> Layout:
         """Find the cells of channels and time; count the columns that have changed."""
@@ -283,7 +281,7 @@ class Watch:
         self.counts = {name: Counter() for name in ("skipped", "unscored", "events")}
         self.counts["mended"] = self.stream.counts
         self.reader = Reader(model, time, self.stream.counts)
-        self.timed = bool(time or step or (model.facts and model.facts.step))  # as is expected
+        self.timed = bool(time or step or model.facts.step)  # as is expected
         self.clock, self.step = Clock(step), step
         self.rows = self.alarms = 0
         self.pending: list[str] = []  # alarms, as lines, that nobody has taken yet
@@ -314,7 +312,7 @@ class Watch:
         """Follow the clock; tell whether the row is one to score."""
         facts = self.model.facts
         if self.clock.latest is None and row.time is not None and self.step is None:
-            self.clock.step = facts and facts.step
+            self.clock.step = facts.step
             if self.clock.step and facts.dates != self.reader.dates:
                 self.clock.step = None
                 here, there = ("dates", "numbers") if self.reader.dates else ("numbers", "dates")
