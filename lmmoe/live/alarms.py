@@ -1,9 +1,9 @@
 """When an alarm opens and ends, and levels set without labels.
 
-A rule is written as a word with a number: ``alarms:2`` (so many alarms and hours in alarm a day are
-paid for, `Alarm`), or a level that stays: ``budget:1`` (at most one alarm a day on the calibration
-rows, `lmmoe.metrics.alarm_budget`), ``quantile:0.99`` (`lmmoe.metrics.quantile`), ``pot:0.0001``
-(`lmmoe.metrics.pot`), or a number, such as ``12.5``. A word alone takes the number in `DEFAULTS`.
+A rule is a word with a number: ``alarms:2`` (so many alarms and hours in alarm a day are paid for,
+`Alarm`); or a level that stays: ``budget:1`` (at most one alarm a day on calibration rows),
+``quantile:0.99``, ``pot:0.0001`` (`lmmoe.metrics`), or a bare number. A word alone takes the number
+in `DEFAULTS`.
 """
 
 import math
@@ -92,8 +92,8 @@ class Alarm:
     def step(self, score: float, row: int) -> str:
         """Take a row's score: "opened", "still" or "ended" where that happens with it, else ""."""
         self.level, self.at = self.level_at(row), row
-        loud, event = above(score, self.level), ""
-        moves = self.per_day is not None
+        loud = score > self.level + ROUNDING * abs(self.level) + TINY
+        event, moves = "", self.per_day is not None
         if self.open:
             self.quiet = 0 if loud else self.quiet + 1
             self.last, self.peak = (row, max(self.peak, score)) if loud else (self.last, self.peak)
@@ -118,11 +118,6 @@ class Alarm:
         """The level that a row's score is held against."""
         fallen = self.fall * (row - self.at)
         return max(min(self.level, 0.0), self.level - fallen)
-
-
-def above(score: float, level: float) -> bool:
-    """Tell whether a live score is above a level by more than rounding."""
-    return score > level + ROUNDING * abs(level) + TINY
 
 
 def episodes(scores: Floats, alarm: Alarm) -> Iterator[tuple[int, int, bool]]:

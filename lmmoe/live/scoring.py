@@ -58,8 +58,8 @@ class Sliding:
     """Any other detector by its public functions, on the shortest piece that ends with the row.
 
     It costs as many rows of batch scoring as the detector looks back, twice that with the channels'
-    parts. That a row's score depends on no more than these rows is tried out when this is made. An
-    exponentially weighted mean over the errors, which does look further back, is carried on here.
+    parts. An exponentially weighted mean over the errors, which looks further back, is carried on
+    here. Raises `DataError` where a row's score depends on others than these.
     """
 
     averaged = False  # missing cells are scored as filled
@@ -80,7 +80,15 @@ class Sliding:
             self.shares = True
         except NotImplementedError:
             self.shares = False
-        self._try_out()
+        # Does a row's score change with rows that are not in its piece?
+        size, score = self.context + 1, self.detector.decision_function
+        noise = np.random.default_rng(0).normal(size=(3 * size + 2, channels))
+        rows = self.centre + self.spread * noise
+        alone = [score(rows[end - size : end])[-1] for end in range(len(rows) - 2, len(rows) + 1)]
+        if not np.allclose(score(rows)[-3:], alone, rtol=NEAR, atol=NEAR):
+            problem = f"what it gives a row depends on more than the {size} rows up to it"
+            hint = "Watch with a detector that scores each row by the rows before it"
+            raise DataError(f"{made.name} has no live score: {problem}", hint=hint)
 
     def judge(self, rows: Floats, carry: Floats, turn: int) -> Judged:
         """Score the last of the rows; ``carry`` is the weighted mean of the errors so far."""
@@ -93,20 +101,6 @@ class Sliding:
         smooth = self.ewma * errors + (1 - self.ewma) * carry[0]
         carry[0] = errors = np.where(np.isnan(smooth), errors, smooth)
         return errors.mean(axis=0), errors
-
-    def _try_out(self) -> None:
-        """Raise `DataError` where a row's score changes with rows that are not in its piece."""
-        size = self.context + 1
-        spread = np.random.default_rng(0).normal(size=(3 * size + 2, len(self.centre)))
-        rows, score = self.centre + self.spread * spread, self.detector.decision_function
-        whole = score(rows)[-3:]
-        alone = [score(rows[end - size : end])[-1] for end in range(len(rows) - 2, len(rows) + 1)]
-        if not np.allclose(whole, alone, rtol=NEAR, atol=NEAR):
-            raise DataError(
-                f"{self.detector.name} has no live score: what it gives a row depends on more than "
-                f"the {size} rows up to it",
-                hint="Watch with a detector that scores each row by the rows before it",
-            )
 
 
 class Viewing:

@@ -98,7 +98,7 @@ class Fleet:
         self.base, self.spread = self.scorer.centre, self.scorer.spread
         self.units, alarm = model.alarm(threshold, rows_per_day)
         self.alarms = [replace(alarm) for _ in range(streams)]
-        self.levels = np.full((2, streams), [[alarm.level], [0.0]])  # -inf in an alarm; their rows
+        self.levels, self.fall = np.full(streams, alarm.level), alarm.fall  # -inf in an alarm
         self.rows, self.turn, self.counts = 0, 0, Counter()  # turn: of the ring, bridged rows too
         self.missing: Bits | None = None  # of the latest rows (n, c)
         channels, size = len(self.base), min(self.scorer.block, streams)
@@ -128,8 +128,10 @@ class Fleet:
         self.held[:], self.missing = rows, missing
         scores, errors = self._judged(scaled, missing)
         scores[few] = math.nan
-        values = self.units(scores)
-        for number in np.flatnonzero(~(values <= self._levels())).tolist():
+        values, levels = self.units(scores), self.levels
+        # As `Alarm.level_at`: scores up to these levels change no alarm.
+        np.maximum(levels - self.fall, np.minimum(levels, 0), out=levels)
+        for number in np.flatnonzero(~(values <= levels)).tolist():
             alarm = self.alarms[number]
             if not math.isfinite(scores[number]):
                 scores[number] = math.nan
@@ -141,14 +143,8 @@ class Fleet:
                 events[number] = event
             if self.accept_after is not None and self._accepted(number):
                 events[number] = "accepted"
-            self.levels[:, number] = -math.inf if alarm.open else alarm.level, alarm.at
+            levels[number] = -math.inf if alarm.open else alarm.level
         return Tick(scores, events, why, errors)
-
-    def _levels(self) -> Floats:
-        """Values ``(n,)`` up to which this row changes no alarm: `Alarm.level_at` of all."""
-        levels, at = self.levels
-        fallen = self.alarms[0].fall * (self.rows - 1 - at)
-        return np.maximum(levels - fallen, np.minimum(levels, 0))
 
     def _mended(self, rows: Floats) -> tuple[Floats, Floats, Bits | None]:
         """Fill what is missing with the last values, and cut what is too far out."""
@@ -286,7 +282,7 @@ class Fleet:
             if now.per_day is None or now.per_day != known["per_day"]:
                 known |= {"level": now.level, "per_day": now.per_day}  # another rule is taken
             self.alarms[number] = alarm = Alarm(**known)
-            self.levels[:, number] = -math.inf if alarm.open else alarm.level, alarm.at
+            self.levels[number] = -math.inf if alarm.open else alarm.level_at(self.rows - 1)
         return facts
 
 

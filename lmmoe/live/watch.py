@@ -72,7 +72,7 @@ class Reader:
         self.times = [wanted.lower()] if wanted else []
         self.times += [] if time else [name for name in TIMES if name not in taken]
         self.counts, self.lines = counts, 0
-        self.dates: bool | None = None  # whether times are dates; the first one decides
+        self.dates: bool | None = None  # whether times are dates; if not known, the first decides
         self.header: Layout | None = None  # of comma-separated cells
         self.object: Layout | None = None  # of the latest row in JSON
 
@@ -255,10 +255,9 @@ class Watch:
     """Reads lines of rows and gives an alarm, as plain values, where one opens.
 
     ``time`` names the time column, ``step`` is the time from row to row in its unit (seconds for
-    dates), by default that of the training rows. ``top`` channels are named by an alarm. ``tell``
-    gets messages for the operator: the first of each kind of odd line, cell, time or gap, changed
-    columns, ends of alarms. Other options: `Stream`'s. Raises `DataError` for an option that cannot
-    be used.
+    dates); by default both are those of the training rows. ``top`` channels are named by an alarm.
+    ``tell`` gets messages for the operator: the first of each kind of fault, ends of alarms. Other
+    options: `Stream`'s. Raises `DataError` for an option that cannot be used.
 
     ``counts`` counts rows that were skipped or have no score, mended cells and columns, and events
     such as gaps, each by kind.
@@ -282,7 +281,9 @@ class Watch:
         self.counts["mended"] = self.stream.counts
         self.reader = Reader(model, time, self.stream.counts)
         self.timed = bool(time or step or model.facts.step)  # as is expected
-        self.clock, self.step = Clock(step), step
+        self.clock = Clock(step or model.facts.step)
+        if step is None and model.facts.step:
+            self.reader.dates = model.facts.dates
         self.rows = self.alarms = 0
         self.pending: list[str] = []  # alarms, as lines, that nobody has taken yet
 
@@ -310,13 +311,6 @@ class Watch:
 
     def _in_order(self, row: Row) -> bool:
         """Follow the clock; tell whether the row is one to score."""
-        facts = self.model.facts
-        if self.clock.latest is None and row.time is not None and self.step is None:
-            self.clock.step = facts.step
-            if self.clock.step and facts.dates != self.reader.dates:
-                self.clock.step = None
-                here, there = ("dates", "numbers") if self.reader.dates else ("numbers", "dates")
-                self.tell(f"times are {here}, in training {there}: gaps are seen with --step only")
         order, missing = self.clock.look(row.time)
         if order in (Order.REPEATED, Order.LATE, Order.SEEN):
             self._count("skipped", order, f"at {row.written}")
@@ -382,8 +376,7 @@ class Watch:
         self.rows, self.alarms, self.pending = own["rows"], own["alarms"], own["pending"]
         for name in ("skipped", "unscored", "events"):
             self.counts[name].update(own["counts"][name])
-        self.clock = Clock(**own["clock"])
-        self.clock.step = self.step or self.clock.step
+        self.clock = Clock(**own["clock"] | {"step": self.clock.step})
         self.clock.resumed = self.clock.latest is not None
         for name in READER:
             setattr(self.reader, name, own["reader"][name])
