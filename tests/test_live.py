@@ -182,12 +182,9 @@ def test_how_far_a_detector_looks_is_tried_not_believed():
 
 def test_every_kind_of_network_has_its_batch_score():
     for changes in (
-        {"horizon": 3},
-        {"gate": "attention"},
-        {"tower": []},
-        {"expert": "series"},
-        {"normalise": True},
-        {"window": 1},
+        {"horizon": 3, "gate": "attention"},
+        {"tower": [], "expert": "series"},
+        {"normalise": True, "window": 1},
     ):
         made = model("LightMMoE", **changes)
         assert isinstance(made.scorer, Forecasting)
@@ -237,9 +234,9 @@ def test_a_row_needs_values_in_half_of_its_channels_and_is_seen_as_filled_withou
 
 
 def test_a_huge_value_is_an_alarm_not_a_crash():
-    for name in ("LightMMoE", "HMMoE", "linear", "MTSExample", "PCA windows EWMA"):
+    for name in ("LightMMoE", "ThreeViews", "PCA windows EWMA"):
         for value in (-1e300, 1.7e308, 1e12):
-            made, rows = stream(name, threshold=1e6), TEST[:60].copy()
+            made, rows = stream(name, threshold=20.0), TEST[:60].copy()
             rows[40, 1] = value
             with np.errstate(over="raise", invalid="raise", divide="raise"):
                 steps = [made.step(row) for row in rows]

@@ -46,7 +46,7 @@ class Units(NamedTuple):
     logarithm: bool = False
 
     @classmethod
-    def of(cls, training: Floats, *, logarithm: bool, rows_per_day: float) -> "Units":
+    def of(cls, training: Floats, rows_per_day: float, *, logarithm: bool) -> "Units":
         """Take them from training scores ``(t,)``, less the first day or quarter of these."""
         scores = training[min(int(rows_per_day), len(training) // 4) :]
         scores = np.log(np.maximum(scores, LEAST)) if logarithm else scores

@@ -118,8 +118,7 @@ class Model:
         if word != "alarms":
             return Units(), Alarm(level)
         made, daily = self.detector, DAY if known is None else known
-        logarithm = not made.logarithmic
-        units = Units.of(made.decision_scores_, logarithm=logarithm, rows_per_day=daily)
+        units = Units.of(made.decision_scores_, daily, logarithm=not made.logarithmic)
         return units, Alarm(max(0.0, float(units(level))), value, DAY / daily)
 
     def save(self, path: str | Path) -> Path:

@@ -287,10 +287,10 @@ class Fleet:
 
 
 class Stream(Fleet):
-    """One stream, a fleet of one: raw rows ``(c,)`` in, each one's `Step` out.
+    """One stream, a fleet of one with its options: raw rows ``(c,)`` in, each one's `Step` out.
 
-    Options are those of `Fleet`. A row without any value is a row here: only times tell of rows
-    that did not come, and who has them calls `bridge` or `restart`.
+    A row without any value is a row here: who knows that rows did not come calls `bridge` or
+    `restart`.
     """
 
     longest_bridge = math.inf
