@@ -191,28 +191,19 @@ def stopping() -> Iterator[list[int]]:
 def lines(source: int, heard: list[int]) -> Iterator[bytes]:
     """Give the lines that arrive at a file descriptor, without their ends, until told to stop.
 
-    Empty ones are left out; of one longer than `LONGEST`, so many bytes and one are given. After a
-    request to stop, what has been read is still given, but for a line that has no end yet.
+    Empty ones are left out; one longer than `LONGEST` may be cut beyond it. After a request to
+    stop, what has been read is still given, but for a line that has no end yet.
     """
     from lmmoe.live.watch import LONGEST
 
-    left, cut = b"", False  # the line at hand; whether a part of it has been given already
-    while not heard:
+    left, piece = b"", b"\n"
+    while piece and not heard:
         if not select.select([source], [], [], PAUSE)[0]:
             continue
         piece = os.read(source, PIECE)
-        whole = (left + piece).split(b"\n")
-        left = whole.pop() if piece else b""
-        for line in whole:
-            if line and not cut:
-                yield line
-            cut = False
-        if not piece:
-            return
-        if len(left) > LONGEST:
-            if not cut:
-                yield left[: LONGEST + 1]
-            left, cut = b"", True
+        *whole, left = (left + piece).split(b"\n")
+        left = left[: LONGEST + 1]
+        yield from filter(None, whole if piece else [left])
 
 
 def deliver(watch: "Watch", sink: int, heard: list[int]) -> None:
