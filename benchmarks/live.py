@@ -204,9 +204,9 @@ def _many(given: Given, streams: int, turns: int) -> Iterator[Row]:
     ticks, turn = series.reshape(20, streams, -1), count()
     fleet = live.Fleet(model, streams)
     for _ in range(len(fleet.window)):
-        fleet.step(ticks[0])
+        fleet.tick(ticks[0])
     programs = {
-        "fleet": timed(lambda: fleet.step(ticks[next(turn) % 20])),
+        "fleet": timed(lambda: fleet.tick(ticks[next(turn) % 20])),
         "batch": timed(lambda: model.detector.decision_function(series[:streams])),
     }
     found = {name: each["seconds"] for name, each in in_turn(programs, turns).items()}

@@ -30,7 +30,7 @@ CHANNELS, STEP = 38, 60.0
 START = datetime(2024, 1, 1, tzinfo=UTC)
 NAMES = tuple(f"c{number}" for number in range(CHANNELS))
 WATCHED = ("LightMMoE", "PCA windows EWMA", "MTSExample")  # in the fuzz
-FINITE = ("window", "held", "offset")  # parts of a state
+FINITE = ("window", "held", "centres")  # parts of a state
 PAUSE = 2000  # rows between two savings of the state
 LOOKS = 100  # at the memory, and steps of the bar
 
@@ -143,7 +143,7 @@ class Fuzzer:
 
     def line(self) -> bytes:
         """Give a line: a row in one of its forms, in some of the cases changed afterwards."""
-        forms = [self._csv] * 8 + [self._json] * 8 + [self._list] * 2 + [self._header] * 2
+        forms = [self._csv] * 8 + [self._json] * 8 + [self._header] * 2
         made = self.rng.choice(forms)()
         for _ in range(self.rng.choice([0] * 7 + [1, 1, 4])):
             made = self.rng.choice(
@@ -182,9 +182,6 @@ class Fuzzer:
         names = [*NAMES, "new"] if self.rng.random() < 0.1 else NAMES
         row = {"time": self._time()} | dict(zip(names, self._cells(), strict=False))
         return json.dumps(row).encode()
-
-    def _list(self) -> bytes:
-        return json.dumps(self._cells()).encode()
 
     def _header(self) -> bytes:
         names = list(NAMES) + ["time", "label", "new", "c1"]

@@ -8,20 +8,12 @@ pipe, keeps its state and serves its counts.
 
 from importlib import import_module
 
-# Where each public name lives; looked up when first used, so that the command line starts quickly.
-_HOMES = {
-    "Facts": "model",
-    "Fleet": "stream",
-    "Model": "model",
-    "Stream": "stream",
-    "Watch": "watch",
-    "fit": "model",
-}
-
-__all__ = list(_HOMES)
+__all__ = ["Facts", "Fleet", "Model", "Stream", "Watch", "fit"]
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'lmmoe.live' has no attribute {name!r}")
-    return getattr(import_module(f"lmmoe.live.{_HOMES[name]}"), name)
+    # Looked up when first used, so that the command line starts quickly.
+    if name in __all__:
+        home = {"Fleet": "stream", "Stream": "stream", "Watch": "watch"}.get(name, "model")
+        return getattr(import_module(f"lmmoe.live.{home}"), name)
+    raise AttributeError(f"module 'lmmoe.live' has no attribute {name!r}")

@@ -1,9 +1,9 @@
 """When an alarm opens and ends, and levels set without labels.
 
-A rule is written as a word with a number: ``alarms:2`` (so many alarms and hours in alarm a day are
-paid for, `Alarm`), or a level that stays: ``budget:1`` (at most one alarm a day on the calibration
-rows, `lmmoe.metrics.alarm_budget`), ``quantile:0.99`` (`lmmoe.metrics.quantile`), ``pot:0.0001``
-(`lmmoe.metrics.pot`), or a number, such as ``12.5``. A word alone takes the number in `DEFAULTS`.
+A rule is a word with a number: ``alarms:2`` (so many alarms and hours in alarm a day are paid for,
+`Alarm`); or a level that stays: ``budget:1`` (at most one alarm a day on calibration rows),
+``quantile:0.99``, ``pot:0.0001`` (`lmmoe.metrics`), or a bare number. A word alone takes the number
+in `DEFAULTS`.
 """
 
 import math
@@ -35,10 +35,10 @@ LEAST = 1e-6  # score: lower ones have no logarithm to speak of
 
 
 class Units(NamedTuple):
-    """How a score becomes one that levels are compared with: its distance from a common score.
+    """How a score becomes one that levels are compared with.
 
-    In the logarithm where scores are not sums of logarithms, and in units of the distance from the
-    median of the training scores to their 99 % quantile.
+    Its logarithm (itself, where it is a sum of logarithms) less the training scores' median, in
+    units of the distance from there to their 99 % quantile.
     """
 
     centre: float = 0.0
@@ -46,7 +46,7 @@ class Units(NamedTuple):
     logarithm: bool = False
 
     @classmethod
-    def of(cls, training: Floats, *, logarithm: bool, rows_per_day: float) -> "Units":
+    def of(cls, training: Floats, rows_per_day: float, *, logarithm: bool) -> "Units":
         """Take them from training scores ``(t,)``, less the first day or quarter of these."""
         scores = training[min(int(rows_per_day), len(training) // 4) :]
         scores = np.log(np.maximum(scores, LEAST)) if logarithm else scores
@@ -68,14 +68,14 @@ class Units(NamedTuple):
 class Alarm:
     """An alarm of one stream; scores come in `Units`.
 
-    It opens with a row above ``level``, by more than rounding, and ends with the ``quiet``-est row
-    in a row that is not above it (`APART` of them). A level of the rule "alarms" moves: each alarm
-    raises it by 0.1, and so does each hour in alarm; in every day it falls by 0.1 for each of the
-    ``per_day`` alarms, to 0 at the lowest. So alarms and hours in alarm are at most ``per_day`` a
-    day, but for what the level has risen, divided by 0.1; whatever the scores. There an alarm ends
-    after ten quiet minutes, and after an hour anyway: the level then goes a quarter of the way to a
-    score that is still above it, and an alarm that opens with the next row is still the same one.
-    The rule is this project's own.
+    It opens with a row above ``level``, by more than rounding, and ends with the `APART`-th row in
+    a row that is not above it. A level of the rule "alarms" moves: each alarm and each hour in
+    alarm raises it by 0.1, and it falls by 0.1 for each of the ``per_day`` alarms of a day, to 0 at
+    the lowest. So alarms and hours in alarm are at most ``per_day`` a day, but for what the level
+    has risen, divided by 0.1; whatever the scores. There an alarm ends after ten quiet minutes, and
+    after an hour anyway: the level then goes a quarter of the way to a score that is still above
+    it, and an alarm that opens with the next row is still the same one. The rule is this project's
+    own.
     """
 
     level: float
@@ -92,8 +92,8 @@ class Alarm:
     def step(self, score: float, row: int) -> str:
         """Take a row's score: "opened", "still" or "ended" where that happens with it, else ""."""
         self.level, self.at = self.level_at(row), row
-        loud, event = above(score, self.level), ""
-        moves = self.per_day is not None
+        loud = score > self.level + ROUNDING * abs(self.level) + TINY
+        event, moves = "", self.per_day is not None
         if self.open:
             self.quiet = 0 if loud else self.quiet + 1
             self.last, self.peak = (row, max(self.peak, score)) if loud else (self.last, self.peak)
@@ -116,14 +116,8 @@ class Alarm:
 
     def level_at(self, row: int) -> float:
         """The level that a row's score is held against."""
-        if self.per_day is None:
-            return self.level
-        return max(0.0, self.level - self.fall * (row - self.at))
-
-
-def above(score: float, level: float) -> bool:
-    """Tell whether a live score is above a level by more than rounding."""
-    return score > level + ROUNDING * abs(level) + TINY
+        fallen = self.fall * (row - self.at)
+        return max(min(self.level, 0.0), self.level - fallen)
 
 
 def episodes(scores: Floats, alarm: Alarm) -> Iterator[tuple[int, int, bool]]:
@@ -131,17 +125,15 @@ def episodes(scores: Floats, alarm: Alarm) -> Iterator[tuple[int, int, bool]]:
 
     Rows without a score (NaN) do not exist for an alarm.
     """
-    floor = -math.inf if alarm.per_day is None else 0.0  # up to it nothing opens
-    floor = min(floor, alarm.level)
-    new = True
-    for row in np.flatnonzero(~np.isnan(scores)).tolist():
-        score = float(scores[row])
-        if not alarm.open and score <= floor:
+    floor, new = alarm.level if alarm.per_day is None else 0.0, True  # up to it nothing opens
+    for row, score in enumerate(scores.tolist()):
+        if math.isnan(score) or (score <= floor and not alarm.open):
             continue
         event = alarm.step(score, row)
-        new = event == "opened" if event in ("opened", "still") else new
         if event == "ended":
             yield alarm.first, row + 1, new
+        elif event:
+            new = event == "opened"
     if alarm.open:
         yield alarm.first, len(scores), new
 

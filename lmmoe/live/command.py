@@ -24,45 +24,45 @@ PIECE = 65_536  # bytes at a time
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add both commands; an option left out has the default of `lmmoe.live`."""
-    fit = commands.add_parser(
-        "fit",
-        help="fit a detector on a table of rows taken as normal",
-        description="Fit a detector on the rows of a CSV or Parquet file, and write a file that "
-        "'watch' takes.",
+    column, many = {"metavar": "COLUMN"}, {"action": "append", "default": [], "dest": "changes"}
+    alarms = {"dest": "threshold", "type": "alarms:{}".format, "metavar": "PER_DAY"}
+    both = (
+        ("--time", "the column of times", column),
+        ("--rows-per-day", "where no times tell it", {"type": float}),
     )
-    fit.add_argument("path", metavar="data", help="the table; lmmoe.data.own tells its layout")
-    fit.add_argument("-o", "--out", type=Path, required=True, help="the model (.safetensors)")
-    fit.add_argument("--detector", help="its name (default: LightMMoE)")
-    fit.add_argument("--seed", type=int, help="fixes all that is random (default: 0)")
-    some = {"action": "append", "default": [], "metavar": "NAME=VALUE"}
-    fit.add_argument("--set", **some, dest="changes", help="a setting; repeatable")
-    fit.add_argument("--label", metavar="COLUMN", help="the column of labels, which are left out")
-    fit.add_argument("--missing", choices=["error", "fill"], help="what to do about empty cells")
-    watch = commands.add_parser(
-        "watch",
-        help="read rows on standard input, write a JSON line per alarm",
-        description="Read rows (CSV with or without a header, or JSON lines) on standard input "
-        "and write one JSON line per alarm on standard output; all else is on standard error.",
+    fit = (
+        ("path", "the table, CSV or Parquet; lmmoe.data.own tells its layout", {"metavar": "data"}),
+        ("--out", "the model (.safetensors)", {"type": Path, "required": True}),
+        ("--detector", "its name (default: LightMMoE)", {}),
+        ("--seed", "fixes all that is random (default: 0)", {"type": int}),
+        ("--set", "a setting; repeatable", many | {"metavar": "NAME=VALUE"}),
+        ("--label", "the column of labels, which are left out", column),
+        ("--missing", "what to do about empty cells", {"choices": ["error", "fill"]}),
     )
-    watch.add_argument("path", metavar="model", help="a file that 'fit' wrote")
     rules = "in place of --alarms: budget:PER_DAY, quantile:SHARE, pot:RISK or a number"
-    how = {"dest": "threshold", "type": "alarms:{}".format, "metavar": "PER_DAY"}
-    watch.add_argument("--alarms", **how, help="alarms and hours in alarm allowed (default: 2)")
-    for option, kind, metavar, text in (
-        ("--threshold", str, "RULE", rules),
-        ("--accept-after", int, "ROWS", "take a level that stays as normal"),
-        ("--step", float, "TIME", "between rows, to see gaps"),
-        ("--top", int, "N", "channels to name (default: 5)"),
-        ("--state", Path, "FILE", "go on from this file, and keep it up to date"),
-        ("--save-every", int, "ROWS", "(default: 1000)"),
-        ("--metrics", int, "PORT", "serve counts to Prometheus (0: any free port)"),
-        ("--host", str, "ADDRESS", "for the metrics (default: 127.0.0.1)"),
+    watch = (
+        ("path", "a file that 'fit' wrote", {"metavar": "model"}),
+        ("--alarms", "alarms and hours in alarm allowed a day (default: 2)", alarms),
+        ("--threshold", rules, {"metavar": "RULE"}),
+        ("--accept-after", "take a level that stays so many rows as normal", {"type": int}),
+        ("--step", "time between rows, to see gaps", {"type": float}),
+        ("--top", "channels to name (default: 5)", {"type": int}),
+        ("--state", "go on from this file, and keep it up to date", {"type": Path}),
+        ("--save-every", "rows (default: 1000)", {"type": int}),
+        ("--metrics", "port that serves counts to Prometheus (0: any free)", {"type": int}),
+        ("--host", "address for the metrics (default: 127.0.0.1)", {}),
+    )
+    fits = "fit a detector on a table of rows taken as normal, and write a file that 'watch' takes"
+    watches = "read rows (CSV or JSON lines) on standard input, write a JSON line per alarm"
+    for name, run, text, arguments in (
+        ("fit", _fit, fits, fit + both),
+        ("watch", watch_pipe, watches, watch + both),
     ):
-        watch.add_argument(option, type=kind, metavar=metavar, help=text)
-    for parser, run in ((fit, _fit), (watch, watch_pipe)):
-        parser.add_argument("--time", metavar="COLUMN", help="the column of times")
-        parser.add_argument("--rows-per-day", type=float, help="where no times tell it")
+        parser = commands.add_parser(name, help=text, description=text)
         parser.set_defaults(run=partial(_run, run))
+        for flag, meaning, how in arguments:
+            flags = ("-o", flag) if flag == "--out" else (flag,)
+            parser.add_argument(*flags, help=meaning, **how)
 
 
 def _run(command: Callable[..., int], options: argparse.Namespace) -> int:
@@ -76,22 +76,16 @@ def _fit(path: str, out: Path, changes: list[str], **given: object) -> int:
     from lmmoe.live import model
     from lmmoe.live.alarms import DEFAULTS
 
-    settings = {}
     model.check_place(out, "model", path)
-    for text in changes:
-        try:
-            name, value = text.split("=", 1)
-            settings[name] = yaml.safe_load(value)
-        except (ValueError, yaml.YAMLError) as error:
-            hint = "Write NAME=VALUE, such as epochs=3"
-            raise DataError(f"{text!r} is no setting ({error})", hint=hint) from error
-    made, notes = model.fit(path, settings=settings, **given)
     try:
-        made.save(out)
-    except OSError as error:
-        raise DataError(f"the model cannot be written ({error})", file=out) from error
-    rows = len(made.detector.decision_scores_)
-    lines = [*notes, f"{made.detector.name}: {rows} rows of {len(made.channels)} channels"]
+        settings = {n: yaml.safe_load(v) for n, v in (text.split("=", 1) for text in changes)}
+    except (ValueError, yaml.YAMLError) as error:
+        hint = "Write NAME=VALUE, such as epochs=3"
+        raise DataError(f"--set {' '.join(changes)}: no setting ({error})", hint=hint) from error
+    made, notes = model.fit(path, settings=settings, **given)
+    made.save(out)
+    rows, channels = len(made.detector.decision_scores_), len(made.channels)
+    lines = [*notes, f"{made.detector.name}: {rows} rows of {channels} channels"]
     for rule, number in DEFAULTS.items():
         try:
             units, alarm = made.alarm(rule)
@@ -120,9 +114,9 @@ def watch_pipe(
 
     Both are file descriptors. What is for people goes to standard error. ``state`` is a file that
     the watch goes on from where it exists, and that is written every ``save_every`` rows and at the
-    end; a damaged one, or another model's, is told and replaced, any other file is refused. With
-    ``metrics``, a port (0: a free one, which is told), counts are served for Prometheus on
-    ``host``. Other options: `lmmoe.live.Watch`'s.
+    end; a damaged one, or another model's, is replaced, any other file is refused. With a port
+    ``metrics`` (0: a free one), counts are served for Prometheus. Other options: those of
+    `lmmoe.live.Watch`.
 
     Returns the exit status: 0 at the end of the rows or after SIGTERM, 130 after Ctrl-C, 1 where
     the alarms' reader is gone. Raises `DataError` for a model or an option that cannot be used.
@@ -163,15 +157,13 @@ def _opened(path: str | Path, state: str | Path | None, options: dict[str, objec
     from lmmoe.live.model import Model
     from lmmoe.live.watch import Watch
 
-    model = Model.load(path)
-    made = Watch(model, tell=tell, **options)
+    made = Watch(Model.load(path), tell=tell, **options)
     try:
         if state is not None and Path(state).exists():
             made.load(state)
             tell(f"going on from {state}, after row {made.rows - 1}")
     except DataError as error:
         tell(f"{error}: starting afresh")
-        made = Watch(model, tell=tell, **options)
     return made
 
 
@@ -199,28 +191,19 @@ def stopping() -> Iterator[list[int]]:
 def lines(source: int, heard: list[int]) -> Iterator[bytes]:
     """Give the lines that arrive at a file descriptor, without their ends, until told to stop.
 
-    Empty ones are left out; of one longer than `LONGEST`, so many bytes and one are given. After a
-    request to stop, what has been read is still given, but for a line that has no end yet.
+    Empty ones are left out; one longer than `LONGEST` may be cut beyond it. After a request to
+    stop, what has been read is still given, but for a line that has no end yet.
     """
     from lmmoe.live.watch import LONGEST
 
-    left, cut = b"", False  # the line at hand; whether a part of it has been given already
-    while not heard:
+    left, piece = b"", b"\n"
+    while piece and not heard:
         if not select.select([source], [], [], PAUSE)[0]:
             continue
         piece = os.read(source, PIECE)
-        whole = (left + piece).split(b"\n")
-        left = whole.pop() if piece else b""
-        for line in whole:
-            if line and not cut:
-                yield line
-            cut = False
-        if not piece:
-            return
-        if len(left) > LONGEST:
-            if not cut:
-                yield left[: LONGEST + 1]
-            left, cut = b"", True
+        *whole, left = (left + piece).split(b"\n")
+        left = left[: LONGEST + 1]
+        yield from filter(None, whole if piece else [left])
 
 
 def deliver(watch: "Watch", sink: int, heard: list[int]) -> None:
@@ -276,28 +259,25 @@ class Metrics:
 
         watch, alarm = self.watch, self.watch.stream.alarm
         latest = math.nan if watch.clock.latest is None else watch.clock.latest
-        for name, value, text in (
-            ("rows", watch.rows, "Rows read"),
-            ("rows_scored", watch.scored, "Rows with a score"),
-            ("alarms", watch.alarms, "Alarms opened"),
+        for family, name, text, value in (
+            (CounterMetricFamily, "rows", "Rows read", watch.rows),
+            (CounterMetricFamily, "rows_scored", "Rows with a score", watch.scored),
+            (CounterMetricFamily, "alarms", "Alarms opened", watch.alarms),
+            (CounterMetricFamily, "rows_skipped", "Rows left out, by reason", "skipped"),
+            (CounterMetricFamily, "rows_unscored", "Rows without a score, by reason", "unscored"),
+            (CounterMetricFamily, "mended", "Cells and columns not as they should be", "mended"),
+            (CounterMetricFamily, "events", "Gaps and the like", "events"),
+            (GaugeMetricFamily, "alarm_open", "1 in an alarm", alarm.open),
+            (GaugeMetricFamily, "threshold", "Score of alarm", watch.stream.threshold),
+            (GaugeMetricFamily, "latest_row_time", "Time of the latest row", latest),
         ):
-            yield CounterMetricFamily(f"lmmoe_{name}", text, value=value)
-        for name, kinds, text in (
-            ("rows_skipped", "skipped", "Rows left out, by reason"),
-            ("rows_unscored", "unscored", "Rows taken in without a score, by reason"),
-            ("mended", "mended", "Cells and columns not as they should be"),
-            ("events", "events", "Gaps and the like"),
-        ):
-            family = CounterMetricFamily(f"lmmoe_{name}", text, labels=["kind"])
-            for kind, count in dict(watch.counts[kinds]).items():
-                family.add_metric([kind], count)
-            yield family
-        for name, value, text in (
-            ("alarm_open", alarm.open, "1 in an alarm"),
-            ("threshold", watch.stream.threshold, "Score of alarm"),
-            ("latest_row_time", latest, "Of the latest row, seconds since 1970 where it is a date"),
-        ):
-            yield GaugeMetricFamily(f"lmmoe_{name}", text, value=value)
+            if not isinstance(value, str):
+                yield family(f"lmmoe_{name}", text, value=value)
+                continue
+            counted = family(f"lmmoe_{name}", text, labels=["kind"])
+            for kind, count in dict(watch.counts[value]).items():
+                counted.add_metric([kind], count)
+            yield counted
 
     def close(self) -> None:
         """Stop serving."""

@@ -3,7 +3,6 @@
 import os
 from dataclasses import asdict
 from functools import cached_property
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Annotated, Literal
@@ -16,8 +15,6 @@ from pydantic.dataclasses import dataclass
 from lmmoe.data import reading
 from lmmoe.detectors import Detector, saving
 from lmmoe.detectors import detector as make
-from lmmoe.detectors.mixture import Mixture
-from lmmoe.detectors.three_views import ThreeViews
 from lmmoe.errors import DataError
 from lmmoe.live.alarms import DAY, Alarm, Units, checked_rule, threshold
 from lmmoe.live.scoring import Forecasting, Sliding, Viewing
@@ -33,28 +30,24 @@ MARKS = {"state": b"lmmoe live state", "model": b"lmmoe detector", "ONNX file": 
 class Facts:
     """What training rows were like: kept beside the model, in the same file.
 
-    ``channels`` are their names, ``named`` whether the data gave them; ``means`` and ``deviations``
-    (population, 1 for a channel that does not vary) of each channel, in its unit. ``step`` is the
-    median time from row to row: in seconds where times were dates (``dates``), else in the unit of
-    the time column; None without one. ``time`` is that column's name, None where it has none;
-    ``pattern`` how its dates are written, for `datetime.strptime`, None for ISO 8601.
-    ``rows_per_day`` is None where a day is not known.
+    What is not known is None or empty.
     """
 
     channels: Annotated[tuple[str, ...], Field(min_length=1)]
-    means: tuple[FiniteFloat, ...]
-    deviations: tuple[Positive, ...]
-    named: bool = False
-    step: Positive | None = None
+    means: tuple[FiniteFloat, ...] = ()
+    deviations: tuple[Positive, ...] = ()  # population's; 1 for a channel that does not vary
+    named: bool = False  # whether the data gave the channels' names
+    step: Positive | None = None  # median time from row to row, in seconds where times are dates
     dates: bool = False
-    time: str | None = None
-    pattern: str | None = None
+    time: str | None = None  # name of the time column
+    pattern: str | None = None  # how dates are written (`datetime.strptime`); None: ISO 8601, too
     rows_per_day: Positive | None = None
     rows: int = 0
 
     @model_validator(mode="after")
     def _go_together(self) -> "Facts":
-        if not len(set(self.channels)) == len(self.means) == len(self.deviations):
+        numbers = {len(self.means or self.channels), len(self.deviations or self.channels)}
+        if numbers != {len(set(self.channels))}:
             raise ValueError("channels, means and deviations differ in number, or a name is twice")
         return self
 
@@ -77,14 +70,15 @@ def _numbered(count: int) -> tuple[str, ...]:
 
 
 class Model:
-    """A fitted detector and the facts of its training rows; None where only its file is known."""
+    """A fitted detector and the facts of its training rows, as far as they are known."""
 
     def __init__(self, detector: Detector, facts: Facts | None = None) -> None:
         if not detector.fitted:
             raise RuntimeError(f"{detector.name} has not been fitted: call fit first")
-        self.detector, self.facts = detector, facts
-        self.channels = facts.channels if facts else _numbered(detector.n_features_in_)
-        if len(self.channels) != (count := detector.n_features_in_):
+        count = detector.n_features_in_
+        self.detector, self.facts = detector, facts or Facts(_numbered(count))
+        self.channels = self.facts.channels
+        if len(self.channels) != count:
             raise ValueError(f"facts of {len(self.channels)} channels for a detector of {count}")
 
     @cached_property
@@ -101,8 +95,8 @@ class Model:
         """
         made, rows = self.detector, len(self.detector.decision_scores_)
         first = rows - int(CALIBRATION * rows)
-        learned = made._cut(rows) if hasattr(made, "_cut") else 0
-        return None if made.rescales or learned > first else made.decision_scores_[first:]
+        unfit = made.rescales or made._cut(rows) > first
+        return None if unfit else made.decision_scores_[first:]
 
     @cached_property
     def scorer(self) -> Forecasting | Viewing | Sliding:
@@ -110,28 +104,26 @@ class Model:
         made = self.detector
         if made.rescales:
             raise DataError(f"{made.name} has no live score: its scores depend on all rows given")
-        if isinstance(made, Mixture):
+        if hasattr(made, "gate_weights"):
             return Forecasting(made)
-        return Viewing(made) if isinstance(made, ThreeViews) else Sliding(made, self.facts)
+        return Viewing(made) if hasattr(made, "views") else Sliding(made, self.facts)
 
     def alarm(self, rule: str | float, rows_per_day: float | None = None) -> tuple[Units, Alarm]:
         """Give what a rule of `lmmoe.live.alarms` begins with, and the units of its scores.
 
         The facts know of days, too. Raises as `lmmoe.live.alarms.threshold`.
         """
-        known = self.facts.rows_per_day if self.facts else None
-        known, made = known if rows_per_day is None else rows_per_day, self.detector
+        known = self.facts.rows_per_day if rows_per_day is None else rows_per_day
         (word, value), level = checked_rule(rule), threshold(rule, self.calibration, known)
         if word != "alarms":
             return Units(), Alarm(level)
-        scores, daily = made.decision_scores_, DAY if known is None else known
-        logarithm = not getattr(made, "logarithmic", False)
-        units = Units.of(scores, logarithm=logarithm, rows_per_day=daily)
+        made, daily = self.detector, DAY if known is None else known
+        units = Units.of(made.decision_scores_, daily, logarithm=not made.logarithmic)
         return units, Alarm(max(0.0, float(units(level))), value, DAY / daily)
 
     def save(self, path: str | Path) -> Path:
         """Write one file, as `lmmoe.save_detector` does, and which `lmmoe.load_detector` reads."""
-        return saving.save(self.detector, path, facts=asdict(self.facts) if self.facts else None)
+        return saving.save(self.detector, path, facts=asdict(self.facts))
 
     @classmethod
     def load(cls, path: str | Path) -> "Model":
@@ -203,21 +195,15 @@ def check_place(path: str | Path, kind: str, *inputs: str | Path | int) -> None:
     It cannot where ``path`` is one of ``inputs`` (paths, or numbers of open files), holds anything
     but such a file, or lies where nothing can be written. An empty file may be replaced.
     """
-    path = Path(path)
+    path, problem, mark = Path(path), "", MARKS[kind]
     try:
-        if any(path.exists() and os.path.exists(i) and os.path.samefile(path, i) for i in inputs):
+        if path.exists() and any(os.path.exists(i) and os.path.samefile(path, i) for i in inputs):
             problem = f"read and to be written at once: the {kind} would replace what is read"
-            raise DataError(problem, file=path, hint="Name another file")
-        ours = path.is_file() or not path.exists()
-        if path.is_file() and path.stat().st_size:
-            with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
-                ours = content.find(MARKS[kind]) >= 0
-        if not ours:
+        elif path.exists() and not (path.is_file() and mark in (path.read_bytes() or mark)):
             problem = f"there, and no {kind} of lmmoe: not replaced"
-            raise DataError(problem, file=path, hint="Name another file, or remove this one")
         path.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=path.parent):
-            pass
+        TemporaryFile(dir=path.parent).close()
     except OSError as error:
         problem = f"the {kind} cannot be written there ({error.strerror or error})"
-        raise DataError(problem, file=path, hint="Name another file") from error
+    if problem:
+        raise DataError(problem, file=path, hint="Name another file")

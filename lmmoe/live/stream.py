@@ -20,26 +20,21 @@ from lmmoe.live.model import Model
 from lmmoe.live.scoring import Floats, Judged
 
 Bits = npt.NDArray[np.bool_]
-STATE = "lmmoe live state 6"
+STATE = "lmmoe live state 7"
 WARMING_UP = "warming up"  # why a row has no score that has too few rows before it
 ENOUGH = 0.5  # share of the channels that a row must have values of to be scored
 BRIDGE = 3  # missing rows in a row in whose place the last values pass; our choice
-ARRAYS = ("window", "held", "carry", "offset", "lifted", "seen", "gone", "since")  # of a state
+ARRAYS = ("window", "held", "carry", "centres", "lifted", "seen", "gone", "since")  # of a state
 
 
 class Step(NamedTuple):
-    """What a row of one stream came to.
-
-    ``score`` is NaN where the row has none, and ``why`` says why. ``event`` is "opened", "still",
-    "ended" or "accepted" in the row where an alarm does so. ``errors`` ``(c,)`` are each channel's
-    part in the score, None where there are none.
-    """
+    """What a row of one stream came to."""
 
     stream: int
-    score: float
-    event: str
-    why: str
-    errors: Floats | None
+    score: float  # NaN where there is none
+    event: str  # what an alarm does in this row: "opened", "still", "ended", "accepted"
+    why: str  # there is no score
+    errors: Floats | None  # each channel's part in the score (c,)
 
     @property
     def shares(self) -> Floats | None:
@@ -66,7 +61,7 @@ class Tick(NamedTuple):
 
 
 class Fleet:
-    """n streams of one model that keep step: every call takes a row of each.
+    """n streams of one model that keep step: every call of `tick` takes a row of each.
 
     Rows are scored as `decision_function` scores them in a batch; the first ones, as many as the
     detector looks back, have no score.
@@ -78,9 +73,9 @@ class Fleet:
     more than 3 of them the stream starts afresh.
 
     ``threshold`` is a rule (`lmmoe.live.alarms`). ``rows_per_day`` replaces that of the model's
-    facts. With ``accept_after``, a level that has kept one alarm open
-    for so many rows is taken as the new normal: the mean of these rows stands for the training mean
-    from then on, and the alarm ends.
+    facts. With ``accept_after``, a level that has kept one alarm open for so many rows is taken as
+    the new normal: the mean of these rows stands for the training mean from then on, and the alarm
+    ends.
     """
 
     longest_bridge: float = BRIDGE
@@ -96,65 +91,60 @@ class Fleet:
     ) -> None:
         if accept_after is not None and accept_after < 2:
             raise DataError(f"accept_after={accept_after}: a number of rows from 2 on is needed")
-        self.model, self.scorer, self.accept_after = model, model.scorer, accept_after
-        self.base, self.spread = self.scorer.centre, self.scorer.spread
-        if accept_after is not None and not model.facts:
+        if accept_after is not None and not model.facts.means:
             problem = "the model does not say the training means, which accept_after needs"
             raise DataError(problem, hint="Fit it with lmmoe.live.fit, or give facts")
-        self.means = np.array(model.facts.means) if accept_after is not None else self.base
+        self.model, self.scorer, self.accept_after = model, model.scorer, accept_after
+        self.base, self.spread = self.scorer.centre, self.scorer.spread
         self.units, alarm = model.alarm(threshold, rows_per_day)
         self.alarms = [replace(alarm) for _ in range(streams)]
-        self.levels = np.full((2, streams), [[alarm.level], [0.0]])  # -inf in an alarm; their rows
-        self.rows, self.counts, self.place = 0, Counter(), 0
+        self.levels, self.fall = np.full(streams, alarm.level), alarm.fall  # -inf in an alarm
+        self.rows, self.turn, self.counts = 0, 0, Counter()  # turn: of the ring, bridged rows too
         self.missing: Bits | None = None  # of the latest rows (n, c)
-        shape = (self.scorer.context + 1, len(self.base), streams)
-        self.window = np.zeros(shape, self.scorer.dtype)  # a ring, its oldest row at `place`
+        channels, size = len(self.base), min(self.scorer.block, streams)
+        self.window = np.zeros((self.scorer.context + 1, channels, streams), self.scorer.dtype)
         self.held = np.tile(self.base, (streams, 1))  # last value of each channel
-        self.carry = np.full((self.scorer.carried, *shape[1:]), np.nan)
-        self.offset, self.lifted = np.zeros_like(self.held), np.zeros_like(self.held)
-        self.centres: Floats = self.base  # with the offsets, where a level was accepted
+        # By blocks of streams that are scored together, which so lie together in memory.
+        self.carry = np.full((-(-streams // size), self.scorer.carried, channels, size), np.nan)
+        self.centres = self.held.copy()  # with the levels that were accepted
+        self.lifted = np.zeros_like(self.held)  # mean of the rows of an alarm
         self.seen, self.gone, self.since = (np.zeros(streams, dtype=np.int64) for _ in range(3))
 
-    def step(self, rows: npt.ArrayLike) -> Tick:
+    def tick(self, rows: npt.ArrayLike) -> Tick:
         """Take the next raw row of each stream ``(n, c)``; `ValueError` for another shape."""
         rows = np.asarray(rows, dtype=np.float64)
         if rows.shape != self.held.shape:
             raise ValueError(f"rows of shape {rows.shape}: expected {self.held.shape}")
-        missing, events, why = None, {}, {}
+        missing, events, why, few = None, {}, {}, np.zeros(len(rows), dtype=bool)
         with np.errstate(over="ignore", invalid="ignore"):
             scaled = (rows - self.centres) / self.spread
             if not np.vdot(scaled, scaled) < self.scorer.far**2:  # too far out, or not a number
                 rows, scaled, missing = self._mended(rows)
+        if missing is not None:
+            few = missing.mean(axis=1) > 1 - ENOUGH
         if missing is not None or np.count_nonzero(self.gone):
             events = self._after_gaps(missing)
         self.rows += 1
-        self.held[:] = rows
-        self._push(rows, scaled)
-        silent = warming = self.seen < len(self.window)
-        if missing is not None:
-            silent = warming | (missing.mean(axis=1) > 1 - ENOUGH)
-        scores, errors = self._judged(silent, missing)
-        self.missing = missing
-        values = self.units(scores)
-        for number in np.flatnonzero(~(values <= self._levels())).tolist():
+        self.held[:], self.missing = rows, missing
+        scores, errors = self._judged(scaled, missing)
+        scores[few] = math.nan
+        values, levels = self.units(scores), self.levels
+        # As `Alarm.level_at`: scores up to these levels change no alarm.
+        np.maximum(levels - self.fall, np.minimum(levels, 0), out=levels)
+        for number in np.flatnonzero(~(values <= levels)).tolist():
             alarm = self.alarms[number]
             if not math.isfinite(scores[number]):
                 scores[number] = math.nan
-                few = WARMING_UP if warming[number] else "too few values"
-                why[number] = few if silent[number] else "not a number"
+                why[number] = "too few values" if few[number] else "not a number"
+                if self.seen[number] < len(self.window):
+                    why[number] = WARMING_UP
                 continue
             if event := alarm.step(float(values[number]), self.rows - 1):
                 events[number] = event
             if self.accept_after is not None and self._accepted(number):
                 events[number] = "accepted"
-            self.levels[:, number] = -math.inf if alarm.open else alarm.level, alarm.at
+            levels[number] = -math.inf if alarm.open else alarm.level
         return Tick(scores, events, why, errors)
-
-    def _levels(self) -> Floats:
-        """Values ``(n,)`` up to which this row changes no alarm: `Alarm.level_at` of all."""
-        levels, at = self.levels
-        fallen = self.alarms[0].fall * (self.rows - 1 - at)
-        return np.maximum(levels - fallen, np.minimum(levels, 0)) if fallen.any() else levels
 
     def _mended(self, rows: Floats) -> tuple[Floats, Floats, Bits | None]:
         """Fill what is missing with the last values, and cut what is too far out."""
@@ -176,41 +166,40 @@ class Fleet:
         self.restart(back)
         return dict.fromkeys(ended, "ended")
 
-    def _push(self, rows: Floats, scaled: Floats) -> None:
-        unmoved = rows if self.centres is self.base else rows - self.offset
-        self.window[self.place] = (scaled if self.scorer.scaled else unmoved).T
-        self.place = (self.place + 1) % len(self.window)
-        self.seen += 1
-
     def _latest(self, part: slice) -> Floats:
         """Give the rows in the window ``(l + 1, c, n)``, oldest first."""
-        window = self.window[:, :, part]
-        if self.place == 0:
-            return window
-        return np.concatenate([window[self.place :], window[: self.place]])
+        window, oldest = self.window[:, :, part], self.turn % len(self.window)
+        return np.concatenate([window[oldest:], window[:oldest]]) if oldest else window
 
-    def _judged(self, silent: Bits, missing: Bits | None) -> Judged:
-        """Score the latest rows, block by block; NaN where ``silent``, or the score is none."""
-        quiet = np.count_nonzero(silent)  # much quicker than `any` for one stream
-        if quiet == len(silent):
-            return np.full(len(silent), np.nan), None
-        before = self.carry.copy() if quiet else None
-        size = self.scorer.block  # streams that are scored together
-        blocks = [slice(first, first + size) for first in range(0, len(silent), size)]
-        parts = [self.scorer.judge(self._latest(one), self.carry[..., one]) for one in blocks]
-        scores = np.concatenate([one for one, _ in parts])
-        parted = parts[0][1] is not None
-        errors = np.concatenate([one for _, one in parts], axis=-1) if parted else None
+    def _judged(self, scaled: Floats, missing: Bits | None) -> Judged:
+        """Take in rows ``(n, c)`` and score them, block by block; NaN where one warms up."""
+        self.window[self.turn % len(self.window)] = scaled.T
+        self.turn += 1
+        self.seen += 1
+        warming = np.flatnonzero(self.seen < len(self.window))
+        if len(warming) == len(scaled):
+            return np.full(len(scaled), np.nan), None
+        parts, size = [], self.carry.shape[-1]
+        for carry, first in zip(self.carry, range(0, len(scaled), size), strict=True):
+            rows = self._latest(slice(first, first + size))
+            parts.append(self.scorer.judge(rows, carry[..., : rows.shape[-1]], self.turn))
+        scores, errors = np.concatenate([one for one, _ in parts]), None
+        if parts[0][1] is not None:
+            errors = np.concatenate([one for _, one in parts], axis=-1)
         if missing is not None and errors is not None:
             errors[missing.T] = 0
-            if self.scorer.scaled:
-                some = missing.any(axis=1) & ~silent
-                sums = errors[:, some].sum(axis=0, dtype=np.float64)
-                scores[some] = sums / np.count_nonzero(~missing[some], axis=1)
-        if quiet:
-            self.carry[..., silent] = before[..., silent]
-            scores[silent] = np.nan
+            if self.scorer.averaged:
+                there = np.maximum(np.count_nonzero(~missing, axis=1), 1)
+                scores = errors.sum(axis=0, dtype=np.float64) / there
+        if len(warming):
+            scores[warming] = np.nan
+            self._forget(warming)
         return scores, errors
+
+    def _forget(self, numbers: npt.ArrayLike) -> None:
+        """Forget what is carried on for some streams."""
+        block, place = np.divmod(numbers, self.carry.shape[-1])
+        self.carry[block, :, :, place] = np.nan
 
     def _accepted(self, number: int) -> bool:
         """Follow the level of an open alarm; make it the normal one when it has stayed."""
@@ -219,29 +208,23 @@ class Fleet:
             self.since[number] *= alarm.cut == self.rows - 1  # it may go on with the next row
             return False
         self.since[number] += 1
-        before = self.lifted[number] if self.since[number] > 1 else 0
-        self.lifted[number] = before + (self.held[number] - before) / self.since[number]  # a mean
+        self.lifted[number] *= self.since[number] > 1
+        self.lifted[number] += (self.held[number] - self.lifted[number]) / self.since[number]
         if self.since[number] < self.accept_after:
             return False
-        change = self.lifted[number] - self.means - self.offset[number]
-        self.window[:, :, number] -= change / (self.spread if self.scorer.scaled else 1)
-        self.offset[number] += change
-        self.centres = self.base + self.offset
-        self.carry[..., number] = np.nan
+        centre = self.base + self.lifted[number] - self.model.facts.means
+        self.window[:, :, number] -= (centre - self.centres[number]) / self.spread
+        self.centres[number] = centre
+        self._forget(number)
         alarm.open, self.since[number] = False, 0
         return True
-
-    def bridge(self, rows: int) -> None:
-        """Let missing rows pass as if they had held the last values; they have no score."""
-        scaled = (self.held - self.centres) / self.spread
-        for _ in range(rows):
-            self._push(self.held, scaled)
 
     def restart(self, which: Bits | slice = slice(None)) -> None:
         """Forget the rows so far, as after a gap: the next ones have no score; alarms end."""
         self.seen[which] = self.since[which] = 0
-        self.carry[..., which] = np.nan
-        for number in np.arange(len(self.alarms))[which]:
+        numbers = np.arange(len(self.alarms))[which]
+        self._forget(numbers)
+        for number in numbers:
             self.alarms[number].open = False
 
     def explain(self, step: Step, top: int = 5) -> list[dict[str, object]]:
@@ -253,17 +236,15 @@ class Fleet:
         """
         if step.errors is None:
             return []
-        number, made = step.stream, self.scorer
-        values = np.full((2, len(step.errors)), np.nan)
+        number, made, shares = step.stream, self.scorer, step.shares
+        values = np.array([np.full(len(shares), np.nan), self.held[number]])
         if hasattr(made.detector, "forecasts"):
-            latest = self._latest(slice(number, number + 1))[:, :, 0]
-            latest = latest * made.spread + made.centre if made.scaled else latest
-            values[0] = made.detector.forecasts(latest)[-1] + self.offset[number]
-        values[1] = self.held[number]
+            latest = self._latest(slice(number, number + 1))[:, :, 0] * made.spread + made.centre
+            values[0] = made.detector.forecasts(latest)[-1] + self.centres[number] - self.base
         if self.missing is not None:
             values[1, self.missing[number]] = np.nan
         known = np.where(np.isfinite(values), values, None).tolist()  # JSON has no NaN
-        names, shares = ("channel", "share", "forecast", "observed"), step.shares
+        names = ("channel", "share", "forecast", "observed")
         rows = list(zip(self.model.channels, shares.tolist(), *known, strict=True))
         order = np.argsort(-shares, kind="stable")[:top]
         return [dict(zip(names, rows[place], strict=True)) for place in order if shares[place] > 0]
@@ -273,42 +254,43 @@ class Fleet:
 
         ``more`` are plain values that `load` gives back.
         """
-        facts = {name: getattr(self, name) for name in ("rows", "place", "counts")}
+        facts = {"rows": self.rows, "turn": self.turn, "counts": self.counts}
         facts["alarms"] = [asdict(alarm) for alarm in self.alarms]
         facts |= {"model": self.model.fingerprint, "streams": len(self.alarms)} | more
         arrays = {name: getattr(self, name) for name in ARRAYS}
         return saving.write(path, arrays, {"format": STATE, "facts": json.dumps(facts)})
 
-    def load(self, path: str | Path) -> dict[str, object]:
+    def load(self, path: str | Path, needed: str = "model") -> dict[str, object]:
         """Go on from what `save` wrote as if there had been no break; give all its plain values.
 
-        Raises `DataError` for a damaged file, one of another kind, and other models' state.
+        Raises `DataError`, and stays as it is, for a damaged file, one of another kind, one without
+        the value ``needed``, and other models' state.
         """
         arrays, head = saving.read(path, STATE)
         facts = json.loads(head["facts"])
         if (facts["model"], facts["streams"]) != (self.model.fingerprint, len(self.alarms)):
             raise DataError("the state is that of a stream with another model", file=path)
+        if needed not in facts:
+            raise DataError(f"the state is that of a stream, not of a {needed}", file=path)
         for name in ARRAYS:
             getattr(self, name)[...] = arrays[name]
-        self.centres = self.base + self.offset
-        self.rows, self.place = facts["rows"], facts["place"]
+        self.rows, self.turn = facts["rows"], facts["turn"]
         self.counts.clear()
         self.counts.update(facts["counts"])
-        for alarm, known in zip(self.alarms, facts["alarms"], strict=True):
-            if alarm.per_day is None or alarm.per_day != known["per_day"]:
-                known |= {"level": alarm.level, "per_day": alarm.per_day}  # another rule is taken
-            for name, value in known.items():
-                setattr(alarm, name, value)
-        self.levels[0] = [-math.inf if alarm.open else alarm.level for alarm in self.alarms]
-        self.levels[1] = [alarm.at for alarm in self.alarms]
+        for number, known in enumerate(facts["alarms"]):
+            now = self.alarms[number]
+            if now.per_day is None or now.per_day != known["per_day"]:
+                known |= {"level": now.level, "per_day": now.per_day}  # another rule is taken
+            self.alarms[number] = alarm = Alarm(**known)
+            self.levels[number] = -math.inf if alarm.open else alarm.level_at(self.rows - 1)
         return facts
 
 
 class Stream(Fleet):
-    """One stream, a fleet of one: raw rows ``(c,)`` in, each one's `Step` out.
+    """One stream, a fleet of one with its options: raw rows ``(c,)`` in, each one's `Step` out.
 
-    Options are those of `Fleet`. A row without any value is a row here: only times tell of rows
-    that did not come, and who has them calls `bridge` or `restart`.
+    A row without any value is a row here: who knows that rows did not come calls `bridge` or
+    `restart`.
     """
 
     longest_bridge = math.inf
@@ -318,7 +300,12 @@ class Stream(Fleet):
 
     def step(self, row: npt.ArrayLike) -> Step:
         """Take the next raw row ``(c,)``; `ValueError` for one of another length."""
-        return super().step(np.asarray(row, dtype=np.float64)[None]).of(0)
+        return self.tick(np.asarray(row, dtype=np.float64)[None]).of(0)
+
+    def bridge(self, rows: int) -> None:
+        """Let missing rows pass as if they had held the last values; they have no score."""
+        for _ in range(rows):
+            self._judged((self.held - self.centres) / self.spread, None)
 
     @property
     def alarm(self) -> Alarm:

@@ -24,9 +24,9 @@ from lmmoe.live.stream import BRIDGE, WARMING_UP, Stream
 
 LONGEST = 1_000_000  # bytes of a line; a longer one is no row
 SHOWN = 100  # characters of a time that are passed on
-TOLD = 20  # changes of columns that are told; more are counted
 WORDS = {"true": 1.0, "false": 0.0} | dict.fromkeys(GAPS, math.nan)
 PATIENCE = 5  # late rows in rising order after which the clock is taken to have been set back
+READER = ("lines", "dates", "columns", "header")  # of a reader, in a state
 FIRST = 10  # rows, one of which must have a time where times are to be expected
 
 
@@ -35,15 +35,11 @@ class Skipped(ValueError):
 
 
 class Row(NamedTuple):
-    """Values ``(c,)``, NaN where missing, and when they were taken.
-
-    ``time`` is a number as it was, or a date in seconds since 1970; None where there is none or it
-    cannot be read. ``written`` is what stood there.
-    """
+    """Values ``(c,)``, NaN where missing, and when they were taken."""
 
     values: npt.NDArray[np.float64]
-    time: float | None = None
-    written: str | float | None = None
+    time: float | None = None  # a number as it was, or a date in seconds since 1970
+    written: str | float | None = None  # what stood there
 
 
 class Layout(NamedTuple):
@@ -52,39 +48,31 @@ class Layout(NamedTuple):
     names: list[str]
     places: list[int]
     time: int | None
-    dates_only: bool  # of a time column that was found by its place
 
 
 class Reader:
     """Turns lines into rows of a model's channels.
 
-    A line that begins with ``{`` is a row by the channels' names, one that begins with ``[`` the
-    values in the model's order, any other comma-separated cells. Cells stand in the order of the
-    last header or, before there is one, in the model's; the time may stand before them. A header is
-    a line without a number or a date that names most channels, or the first one. Columns are
-    known by their names (those of times and labels are `lmmoe.data.own`'s): one that is no channel
-    is left out, a channel without one has no values.
+    A line that begins with ``{`` is a row by the channels' names, any other comma-separated cells.
+    Cells stand in the order of the last header or, before there is one, in the model's; the time
+    may stand before them. A header is a line without a number or a date that names most channels,
+    or the first one. Columns are known by their names (those of times and labels are
+    `lmmoe.data.own`'s): one that is no channel is left out, a channel without one has no values.
 
     ``time`` names the time column; without it, that is the training rows', or else one of a common
-    name. ``counts`` counts what was odd, ``tell`` gets a message about each change of the columns.
+    name. ``counts`` counts what was odd.
     """
 
-    def __init__(
-        self, model: Model, time: str | None, counts: Counter[str], tell: Callable[[str], None]
-    ) -> None:
+    def __init__(self, model: Model, time: str | None, counts: Counter[str]) -> None:
         facts, self.channels = model.facts, model.channels
-        self.known, self.columns = frozenset(self.channels), set(self.channels)
-        self.named, self.pattern = (facts.named, facts.pattern) if facts else (False, None)
-        self.given, wanted = time is not None, time or (facts and facts.time)
+        self.known, self.columns = frozenset(self.channels), list(self.channels)
+        self.named, self.pattern = facts.named, facts.pattern
+        wanted, taken = time or facts.time, {name.lower() for name in self.channels}
         # Names of the time column in small letters, the likeliest first.
         self.times = [wanted.lower()] if wanted else []
-        taken = {name.lower() for name in self.channels}
-        self.times += [] if self.given else [name for name in TIMES if name not in taken]
-        self.counts, self.tell, self.lines = counts, tell, 0
-        self.dates: bool | None = None  # whether times are dates; the first one decides
-        names, count = list(self.channels), len(self.channels)
-        self.bare = Layout(names, list(range(count)), None, dates_only=False)
-        self.timed = Layout(["", *names], list(range(1, count + 1)), 0, dates_only=False)
+        self.times += [] if time else [name for name in TIMES if name not in taken]
+        self.counts, self.lines = counts, 0
+        self.dates: bool | None = None  # whether times are dates; if not known, the first decides
         self.header: Layout | None = None  # of comma-separated cells
         self.object: Layout | None = None  # of the latest row in JSON
 
@@ -96,29 +84,32 @@ class Reader:
         if not text:
             return None
         self.lines += 1
-        if text[0] in "{[":
+        if text[0] == "{":
             try:
                 found = json.loads(text)
             except (ValueError, RecursionError) as error:
                 raise Skipped("not JSON", type(error).__name__) from error
-            if isinstance(found, list):
-                return self._row(None, found)
             names = list(found)
             if self.object is None or names != self.object.names:
-                self.object = self._layout(names, first=False)
+                self.object = self._layout(names)
             return self._row(self.object, list(found.values()))
         try:
             cells = next(csv.reader([text]))
         except csv.Error as error:
             raise Skipped("not CSV", str(error)) from error
         if self._is_header(cells):
-            self.header = self._layout([cell.strip() for cell in cells], first=True)
+            names = [cell.strip() for cell in cells]
+            if self.named or not self.known.isdisjoint(names):  # else the model knows of no names
+                self.header = self._layout(names)
             return None
         return self._row(self.header, cells)
 
     def _row(self, layout: Layout | None, cells: list) -> Row:
         """Take cells by a layout, or those of the channels in order, perhaps a time before them."""
-        layout = layout or (self.bare if len(cells) == len(self.channels) else self.timed)
+        if layout is None:
+            first = int(len(cells) != len(self.channels))
+            names = [*[""] * first, *self.channels]
+            layout = Layout(names, list(range(first, len(names))), 0 if first else None)
         if len(cells) != len(layout.names):
             detail = f"{len(cells)}, expected {len(layout.names)}"
             raise Skipped("wrong number of cells", detail)
@@ -135,7 +126,7 @@ class Reader:
             return Row(values)
         seconds, date = moment(time, self.pattern) or (None, None)
         written = time[:SHOWN] if isinstance(time, str) else seconds
-        if date is None or self.dates not in (None, date) or (layout.dates_only and not date):
+        if date is None or self.dates not in (None, date):
             self.counts["times not understood"] += 1
             return Row(values, None, written)
         self.dates = date
@@ -146,43 +137,24 @@ class Reader:
         if last is not None and math.isfinite(last):  # nearly all rows: no need to look further
             return False
         words = [word for word in map(str.strip, cells) if word.lower() not in WORDS]
-        # A greeting before the rows is no header: there are too few cells in it.
-        enough = len(cells) >= max(len(self.channels), 1 + self.named)
-        most = 2 * len(self.known.intersection(words)) > len(self.known)
-        if not (most or (self.lines == 1 and enough)):
+        if not words or any(moment(one, self.pattern) or number(one) is not None for one in words):
             return False
-        dates = (moment(word, self.pattern) for word in words)
-        return bool(words) and not any(dates) and all(number(word) is None for word in words)
+        # A greeting before the rows is no header: there are too few cells in it.
+        enough = self.lines == 1 and len(cells) >= max(len(self.channels), 1 + self.named)
+        return enough or 2 * len(self.known.intersection(words)) > len(self.known)
 
-    def _layout(self, names: list[str], *, first: bool) -> Layout:
-        """Find the cells of channels and time; count and tell where the columns have changed.
-
-        As `lmmoe.data.own` has it, the ``first`` column is the time if no other is, and it holds
-        dates.
-        """
+    def _layout(self, names: list[str]) -> Layout:
+        """Find the cells of channels and time; count the columns that have changed."""
         lower = [name.lower() for name in names]
         time = next((lower.index(name) for name in self.times if name in lower), None)
-        dates_only = first and time is None and not self.given and len(names) > 1
-        dates_only = dates_only and names[0] not in self.known and lower[0] not in LABELS
-        time = 0 if dates_only else time
-        rest = [n for n, name in enumerate(lower) if n != time and name not in LABELS]
-        if first and not self.named and self.known.isdisjoint(names):
-            # The model knows of no names: all columns in order.
-            if dates_only and len(rest) == len(self.channels) - 1:
-                return Layout(names, [0, *rest], None, dates_only=False)
-            if len(rest) == len(self.channels):
-                return Layout(names, rest, time, dates_only)
-        columns = {names[place] for place in rest}
-        for kind, those in (
-            ("new columns", columns - self.known - self.columns),
-            ("lost columns", self.known & self.columns - columns),
-        ):
-            self.counts += {kind: len(those)}
-            if those and self.counts[kind] <= TOLD:
-                self.tell(f"{kind}: {', '.join(sorted(map(repr, those))[:5])}")
-        self.columns = columns
+        others = [*LABELS, *([] if time is None else [lower[time]])]
+        columns = {name for name in names if name.lower() not in others}
+        new, lost = columns.difference(self.known, self.columns), self.known - columns
+        lost = lost.intersection(self.columns)
+        self.counts += {"new columns": len(new), "lost columns": len(lost)}
+        self.columns = sorted(columns)
         places = [names.index(name) if name in names else -1 for name in self.channels]
-        return Layout(names, places, time, dates_only)
+        return Layout(names, places, time)
 
 
 def number(cell: object) -> float | None:
@@ -283,10 +255,9 @@ class Watch:
     """Reads lines of rows and gives an alarm, as plain values, where one opens.
 
     ``time`` names the time column, ``step`` is the time from row to row in its unit (seconds for
-    dates), by default that of the training rows. ``top`` channels are named by an alarm. ``tell``
-    gets messages for the operator: the first of each kind of odd line, cell, time or gap, changed
-    columns, ends of alarms. Other options: `Stream`'s. Raises `DataError` for an option that cannot
-    be used.
+    dates); by default both are those of the training rows. ``top`` channels are named by an alarm.
+    ``tell`` gets messages for the operator: the first of each kind of fault, ends of alarms. Other
+    options: `Stream`'s. Raises `DataError` for an option that cannot be used.
 
     ``counts`` counts rows that were skipped or have no score, mended cells and columns, and events
     such as gaps, each by kind.
@@ -308,10 +279,11 @@ class Watch:
         self.stream = Stream(model, **options)
         self.counts = {name: Counter() for name in ("skipped", "unscored", "events")}
         self.counts["mended"] = self.stream.counts
-        self.reader = Reader(model, time, self.stream.counts, tell)
-        self.timed = bool(time or step or (model.facts and model.facts.step))  # as is expected
-        self.told = {"new columns", "lost columns"}  # kinds of what is mended
-        self.clock, self.step = Clock(step), step
+        self.reader = Reader(model, time, self.stream.counts)
+        self.timed = bool(time or step or model.facts.step)  # as is expected
+        self.clock = Clock(step or model.facts.step)
+        if step is None and model.facts.step:
+            self.reader.dates = model.facts.dates
         self.rows = self.alarms = 0
         self.pending: list[str] = []  # alarms, as lines, that nobody has taken yet
 
@@ -322,38 +294,29 @@ class Watch:
 
     def feed(self, line: bytes) -> dict[str, object] | None:
         """Take the next line; give the alarm that opens with it, if one does."""
+        mended, alarm = self.counts["mended"], None
+        told = len(mended)
         try:
             row = self.reader.read(line)
         except Skipped as skipped:
-            kind, detail = skipped.args
             self.rows += 1
-            self._count("skipped", kind, f"{kind} ({detail})")
+            self._count("skipped", *skipped.args)
             return None
-        if row is None:
-            return None
-        self.rows += 1
-        alarm = self._scored(row) if self._in_order(row) else None
-        for kind in self.counts["mended"]:
-            if kind not in self.told:
-                self.told.add(kind)
-                self._say(f"{kind}, at {row.written}; more of these are only counted")
+        if row is not None:
+            self.rows += 1
+            alarm = self._scored(row) if self._in_order(row) else None
+        for kind in list(mended)[told:]:
+            self._say(f"{kind}; more of these are only counted")
         return alarm
 
     def _in_order(self, row: Row) -> bool:
         """Follow the clock; tell whether the row is one to score."""
-        facts = self.model.facts
-        if self.clock.latest is None and row.time is not None and self.step is None:
-            self.clock.step = facts and facts.step
-            if self.clock.step and facts.dates != self.reader.dates:
-                self.clock.step = None
-                here, there = ("dates", "numbers") if self.reader.dates else ("numbers", "dates")
-                self.tell(f"times are {here}, in training {there}: gaps are seen with --step only")
         order, missing = self.clock.look(row.time)
         if order in (Order.REPEATED, Order.LATE, Order.SEEN):
-            self._count("skipped", order, f"{order}, at {row.written}")
+            self._count("skipped", order, f"at {row.written}")
             return False
         if order is not Order.NEXT:
-            self._count("events", order, f"{order}, {missing} rows missing before {row.written}")
+            self._count("events", order, f"{missing} rows missing before {row.written}")
         if order is Order.BRIDGED:
             self.stream.bridge(missing)
         elif order in (Order.GAP, Order.SET_BACK):
@@ -367,7 +330,7 @@ class Watch:
         if self.timed and self.stream.rows == FIRST and self.clock.latest is None:
             self.tell(f"none of the first {FIRST} rows has a time that can be read: no gap is seen")
         if step.why:
-            self._count("unscored", step.why, f"no score, {step.why}")
+            self._count("unscored", step.why, "no score")
         if step.event in ("ended", "accepted"):
             self._ended(step.event)
         if step.event != "opened":
@@ -391,7 +354,7 @@ class Watch:
         """Count an odd row, and tell of the first of its kind."""
         self.counts[name][str(kind)] += 1
         if self.counts[name][kind] == 1 and kind != WARMING_UP:
-            self._say(f"{detail}; more of these are only counted")
+            self._say(f"{kind} ({detail}); more of these are only counted")
 
     def _say(self, text: str) -> None:
         self.tell(f"row {self.rows - 1}: {text}")
@@ -403,30 +366,18 @@ class Watch:
 
     def save(self, path: str | Path) -> Path:
         """Write all that the next lines depend on besides model and options, as one file."""
-        reader = {"lines": self.reader.lines, "dates": self.reader.dates}
-        reader["columns"] = sorted(self.reader.columns)
-        reader["header"] = self.reader.header and self.reader.header.names
         own = {name: getattr(self, name) for name in ("rows", "alarms", "pending", "counts")}
-        own |= {"clock": asdict(self.clock), "reader": reader}
-        return self.stream.save(path, watch=own)
+        own["reader"] = {name: getattr(self.reader, name) for name in READER}
+        return self.stream.save(path, watch=own | {"clock": asdict(self.clock)})
 
     def load(self, path: str | Path) -> None:
-        """Go on from what `save` wrote; `DataError` where it is damaged or another model's.
-
-        After an error, make another watch: this one may have taken a part.
-        """
-        own = self.stream.load(path).get("watch")
-        if own is None:
-            raise DataError("the state is that of a stream, not of a watch", file=path)
-        reader = own["reader"]
+        """Go on from what `save` wrote; `DataError` where it is damaged or another model's."""
+        own = self.stream.load(path, "watch")["watch"]
         self.rows, self.alarms, self.pending = own["rows"], own["alarms"], own["pending"]
         for name in ("skipped", "unscored", "events"):
             self.counts[name].update(own["counts"][name])
-        self.told.update(self.stream.counts)
-        self.clock = Clock(**own["clock"])
-        self.clock.step = self.step or self.clock.step
+        self.clock = Clock(**own["clock"] | {"step": self.clock.step})
         self.clock.resumed = self.clock.latest is not None
-        self.reader.lines, self.reader.dates = reader["lines"], reader["dates"]
-        self.reader.columns = set(reader["columns"])
-        if reader["header"] is not None:
-            self.reader.header = self.reader._layout(reader["header"], first=True)
+        for name in READER:
+            setattr(self.reader, name, own["reader"][name])
+        self.reader.header = self.reader.header and Layout(*self.reader.header)
