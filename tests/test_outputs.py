@@ -74,7 +74,7 @@ def test_the_record_holds_what_makes_a_result_again(home):
     rows |= {"train_seconds": [1.0, 2.25, np.nan], "score_seconds": [0.5, 0.5, np.nan]}
     profile = Profile(seeds=[0, 1])
     report = Report(profile, "out")
-    report.provenance(profile, experiment.ordered(pd.DataFrame(rows)))
+    report.provenance(profile, pd.DataFrame(rows).reindex(columns=experiment.ALL))
     facts = json.loads((report.folder / "provenance.json").read_text(encoding="utf-8"))
     assert Profile(**facts["parameters"]) == profile
     assert facts["data"] == {"a": "id of a", "b": "id of b"}

@@ -96,7 +96,7 @@ def run(notebook: Path, out: Path, *, parameters: dict[str, object]) -> None:
     log_progress(out.with_suffix(".log"), title)
     failed = out.with_name(f"{out.stem}.failed.ipynb")
     with paths.replacing(out) as part:
-        if error := _execute(notebook, part, parameters=parameters):
+        if error := _execute(notebook, part, parameters):
             _say(title, f"{error.ename}: {error.evalue}")
             if error.ename != "DataError":  # bad input is a result, and the page shows it
                 _say(title, f"failed; the notebook with the error is {part.rename(failed)}")
@@ -104,26 +104,7 @@ def run(notebook: Path, out: Path, *, parameters: dict[str, object]) -> None:
     failed.unlink(missing_ok=True)
 
 
-def refresh(notebook: Path) -> None:
-    """Execute a notebook in place at its defaults, without times, paths and versions.
-
-    Outputs and counts stay: nbval compares nothing in a notebook without them.
-    """
-    os.environ["LMMOE_PROGRESS"] = "off"
-    with paths.replacing(notebook) as part:
-        if error := _execute(notebook, part):
-            raise error
-        book = json.loads(part.read_text(encoding="utf-8"))
-        kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-        book["metadata"] = {"kernelspec": kernel, "language_info": {"name": "python"}}
-        for cell in book["cells"]:
-            tags = cell["metadata"].get("tags")
-            cell["metadata"] = {"tags": tags} if tags else {}
-        text = json.dumps(book, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
-        part.write_text(text, encoding="utf-8")
-
-
-def _execute(notebook: Path, out: Path, **how: object) -> Exception | None:
+def _execute(notebook: Path, out: Path, parameters: dict[str, object]) -> Exception | None:
     """Execute a notebook by papermill, and give its error where a cell fails."""
     import papermill
     from traitlets.config import Config
@@ -132,11 +113,11 @@ def _execute(notebook: Path, out: Path, **how: object) -> Exception | None:
         # Through files: another kernel may take a port before this one does.
         sockets = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
         try:
-            how |= {"kernel_name": "python3", "cwd": notebook.parent, "progress_bar": False}
+            how = {"kernel_name": "python3", "cwd": notebook.parent, "progress_bar": False}
             how |= {"extra_arguments": ["--log-level=ERROR"]}  # the kernel's own, not the cells'
             how |= {"shutdown_kernel": "immediate"}
             config = Config({"ConnectionFileMixin": sockets})
-            papermill.execute_notebook(notebook, out, config=config, **how)
+            papermill.execute_notebook(notebook, out, parameters, config=config, **how)
         except papermill.PapermillExecutionError as error:
             return error
     return None
