@@ -42,7 +42,8 @@ SCORES = {
     "event_f1_log": "event_f1_pa_log",
     "event_f1_squeeze": "event_f1_pa_squeeze",
 }
-# What claims are held against, and where it is published: folder and file.
+# What claims are held against, and where it is published: folder and file. Runs count under the
+# protocol "study" on SMD.
 TABLES = {
     "rows": ("smd", "runs"),
     "ablation": ("ablation", "runs"),
@@ -77,13 +78,7 @@ class Found(NamedTuple):
 
 
 class Evidence:
-    """What claims are held against; tables that are missing make claims untestable, not wrong.
-
-    Of `TABLES`, ``rows`` and ``ablation`` are runs (`experiment.table`), of which those under the
-    protocol ``study`` on SMD count, ``efficiency`` has what was measured by ``detector``,
-    ``compressed`` smaller models with their ``base``, ``kind`` and ``method``, ``generalisation``
-    forecast errors on rows that were ``seen`` in training and ``unseen`` ones.
-    """
+    """Those of `TABLES` that are there; what is missing makes claims untestable, not wrong."""
 
     def __init__(self, **tables: pd.DataFrame) -> None:
         self.tables = {name: tables.get(name, pd.DataFrame()) for name in TABLES}
@@ -317,12 +312,6 @@ def summary(audit: pd.DataFrame) -> pd.DataFrame:
     order = [*audit["document"].unique(), "all"]
     table = table.reindex(order, columns=list(VERDICTS), fill_value=0)
     return table.rename_axis(columns=None)
-
-
-def shown(audit: pd.DataFrame) -> pd.DataFrame:
-    """Choose what people read of an audit, by id."""
-    names = ["subject", "metric", "scope", "value", "unit", "measured", "verdict", "reason"]
-    return audit.set_index("id")[names].rename(columns={"value": "printed", "measured": "ours"})
 
 
 def shown_number(value: float) -> str:

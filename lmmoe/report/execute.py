@@ -92,35 +92,27 @@ def run(notebook: Path, out: Path, *, parameters: dict[str, object]) -> None:
     ``*.failed.ipynb``. Only a `DataError` leaves a notebook as far as it came: one bad entity must
     not cost the report of the others.
     """
-    title = " ".join([notebook.stem, str(parameters.get("entity", ""))]).strip()
-    log_progress(out.with_suffix(".log"), title)
-    failed = out.with_name(f"{out.stem}.failed.ipynb")
-    with paths.replacing(out) as part:
-        if error := _execute(notebook, part, parameters):
-            _say(title, f"{error.ename}: {error.evalue}")
-            if error.ename != "DataError":  # bad input is a result, and the page shows it
-                _say(title, f"failed; the notebook with the error is {part.rename(failed)}")
-                raise error
-    failed.unlink(missing_ok=True)
-
-
-def _execute(notebook: Path, out: Path, parameters: dict[str, object]) -> Exception | None:
-    """Execute a notebook by papermill, and give its error where a cell fails."""
     import papermill
     from traitlets.config import Config
 
-    with TemporaryDirectory(prefix="kernel-") as folder:
+    title = " ".join([notebook.stem, str(parameters.get("entity", ""))]).strip()
+    log_progress(out.with_suffix(".log"), title)
+    failed = out.with_name(f"{out.stem}.failed.ipynb")
+    how = {"kernel_name": "python3", "cwd": notebook.parent, "progress_bar": False}
+    how |= {"shutdown_kernel": "immediate"}
+    how |= {"extra_arguments": ["--log-level=ERROR"]}  # the kernel's own, not the cells'
+    with paths.replacing(out) as part, TemporaryDirectory(prefix="kernel-") as folder:
         # Through files: another kernel may take a port before this one does.
         sockets = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
+        how["config"] = Config({"ConnectionFileMixin": sockets})
         try:
-            how = {"kernel_name": "python3", "cwd": notebook.parent, "progress_bar": False}
-            how |= {"extra_arguments": ["--log-level=ERROR"]}  # the kernel's own, not the cells'
-            how |= {"shutdown_kernel": "immediate"}
-            config = Config({"ConnectionFileMixin": sockets})
-            papermill.execute_notebook(notebook, out, parameters, config=config, **how)
+            papermill.execute_notebook(notebook, part, parameters, **how)
         except papermill.PapermillExecutionError as error:
-            return error
-    return None
+            _say(title, f"{error.ename}: {error.evalue}")
+            if error.ename != "DataError":  # bad input is a result, and the page shows it
+                _say(title, f"failed; the notebook with the error is {part.rename(failed)}")
+                raise
+    failed.unlink(missing_ok=True)
 
 
 def log_progress(log: Path, title: str) -> None:

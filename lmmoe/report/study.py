@@ -127,17 +127,15 @@ class Runs:
     def cost(self, column: str, *detectors: str) -> Number:
         """Median over machines of the mean over seeds, of one detector or the ratio of two.
 
-        A median, since other work beside it slows some runs down. The spread of a ratio is that of
-        the detectors' medians over seeds; LightMMoE's where one seed was run.
+        A median, since other work beside it slows some runs down. The spread is that of the
+        detectors' medians over seeds; LightMMoE's where one seed was run.
         """
         tables = [self.by_seed(name, column) for name in detectors]
         means = pd.concat([table.mean(axis=1) for table in tables], axis=1, join="inner")
-        found, machines = means.iloc[:, 0], frozenset(means.index)
-        if len(detectors) == 1:
-            return Number(float(found.median()), machines=machines)
-        value, light = float((found / means.iloc[:, 1]).median()), self.by_seed("LightMMoE", column)
-        parts = [_relative_spread(table) or _relative_spread(light) for table in tables]
-        return Number(value, value * float(np.hypot(*parts)), machines)
+        value = means.iloc[:, 0].div(means.iloc[:, 1] if len(tables) > 1 else 1).median()
+        light = _relative_spread(self.by_seed("LightMMoE", column))
+        spread = np.linalg.norm([_relative_spread(table) or light for table in tables])
+        return Number(float(value), float(value * spread), frozenset(means.index))
 
 
 def spelled(settings: str) -> str:
