@@ -48,11 +48,6 @@ def score_lanes(made, *_):
     return training.score_lanes(made, scores)
 
 
-def forecasts(made, event, channels):
-    forecast = np.vstack([made.test[:3] * NAN, made.test[:-3]])
-    return training.forecasts(made, forecast, event, channels=channels)
-
-
 def gates(made, event, _):
     shares = np.full((len(made.test) - 4, len(made.channels), 2), 0.5)
     return training.gates_over_time(made, shares, np.full(len(shares), 0.7), 0, event)
@@ -60,10 +55,11 @@ def gates(made, event, _):
 
 OF_SERIES = (  # from a series, an event and some channels
     lambda made, *_: data.event_map([made, series()]),
-    lambda made, event, channels: data.closeup(made, event, channels=channels),
+    lambda made, event, channels: data.closeup(
+        made, event, channels=channels, forecast=np.roll(made.test, 3, axis=0)
+    ),
     lambda made, *_: data.correlations(made),
     lambda made, *_: data.shifts([made, series()]),
-    forecasts,
     gates,
     score_lanes,
     lambda made, event, _: training.attribution(made, made.test**2, event),
@@ -173,7 +169,7 @@ def test_the_forest_stands_in_order_with_its_floor():
 def test_the_heatmap_shows_each_number_and_ends_with_the_mean():
     table = pd.DataFrame({"PCA": [0.5, 8.0], "random": [2.0, NAN]}, index=["x", "y"])
     [ax] = drawn(lambda: comparison.heatmap(table, "budget_delay")).axes
-    assert words(ax.texts) == [".50", "2.00", "8.00", "4.25", "2.00"]
+    assert words(ax.texts) == ["0.50", "2.00", "8.00", "4.25", "2.00"]
     mesh = ax.collections[0]
     assert mesh.get_clim() == (0, 8) and mesh.get_array().mask.sum() == 1
     assert words(ax.get_yticklabels()) == ["x", "y", "mean"]

@@ -168,8 +168,6 @@ class Evidence:
     def _measured(self, text: str) -> Number:
         """Give our number for what is quoted and is no score."""
         kind, _, rest = text.partition(" ")
-        if kind == "parameters":  # the same on all machines
-            return Number(self.runs.cost(kind, rest).value)
         if kind in SPENT:
             return self.runs.cost(kind, *rest.split(" / "))
         if kind == "kept":

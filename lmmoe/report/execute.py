@@ -15,7 +15,6 @@ from lmmoe import paths
 from lmmoe.errors import DataError
 from lmmoe.report.profile import Profile
 
-PAUSE = 0.5  # seconds between two looks at a log
 SOURCES = (".py", ".csv", ".mplstyle", ".j2", ".css", ".js")
 
 
@@ -130,7 +129,7 @@ def _follow(log: Path, title: str) -> None:
             if line := file.readline().strip():
                 _say(title, line)
             else:
-                time.sleep(PAUSE)
+                time.sleep(0.5)
 
 
 def _say(title: str, text: str) -> None:

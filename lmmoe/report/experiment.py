@@ -317,9 +317,8 @@ def measurements(
     keep, found = store.Table(profile.profile, name), []
     names = ("dataset", "entity", "detector", "settings", "seed")
     for entity in each(profile.present, name, "entity"):
-        for run in filter(wanted, planned(profile, profile.load(entity))):
-            if run.seed != profile.seeds[0]:
-                continue
+        runs = filter(wanted, planned(profile, profile.load(entity)))
+        for run in (run for run in runs if run.seed == profile.seeds[0]):
             shown = {name: run.identity[name] for name in names}
             given = {"run": run.key} | hidden(run)
             try:

@@ -93,8 +93,7 @@ def heatmap(by_entity: pd.DataFrame, metric: str) -> Figure:
     table = pd.concat([by_entity, by_entity.mean().to_frame("mean").T])
     figure, ax = canvas(width=2.6 + 0.34 * table.shape[1], height=1.6 + 0.24 * len(table))
     top = max(1.0, np.nanmax(table.to_numpy(dtype=float)))
-    texts = table.map(lambda value: f"{value:.2f}".removeprefix("0"))  # short of room
-    look = {"annot": texts.to_numpy(), "fmt": "", "annot_kws": {"size": 6}}
+    look = {"annot": True, "fmt": ".2f", "annot_kws": {"size": 6}}
     sns.heatmap(table, ax=ax, cmap="crest", vmin=0, vmax=top, cbar=False, **look)
     ax.set_facecolor("#E0E0E0")
     ax.axhline(len(by_entity), color="white", lw=3)

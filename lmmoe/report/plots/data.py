@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from lmmoe.data import Series
 from lmmoe.data.series import Floats
+from lmmoe.report.names import colour
 from lmmoe.report.plots.style import EVENT, canvas, note, shade_events, styled, time_axis
 
 
@@ -33,12 +34,20 @@ def event_map(fleet: Sequence[Series]) -> Figure:
 
 
 @styled
-def closeup(series: Series, event: tuple[int, int], *, channels: Sequence[int]) -> Figure:
-    """Some channels around one event, each in its own lane."""
+def closeup(
+    series: Series,
+    event: tuple[int, int],
+    *,
+    channels: Sequence[int],
+    forecast: Floats | None = None,
+) -> Figure:
+    """Some channels around one event, each in its own lane; dashed: a forecast ``(t, c)``."""
     figure, axes, rows, time = lanes(series, event, channels, around=120)
     for ax, channel in zip(axes, channels, strict=True):
         shade = EVENT if channel in caused_by(series, event) else "#37474F"
         ax.plot(time, series.test[rows, channel], color=shade)
+        if forecast is not None:
+            ax.plot(time, forecast[rows, channel], "--", color=colour("LightMMoE"), lw=0.9)
     axes[0].set_title("around one event (shaded); red lines: channels named as its cause")
     return figure
 

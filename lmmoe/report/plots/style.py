@@ -1,7 +1,7 @@
 """What all figures share: the style, the colours, axes that count days, shaded events."""
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import ParamSpec
 
@@ -20,23 +20,11 @@ from lmmoe.report.names import COST_TITLES, FAMILIES, colour, family, title
 
 EVENT = "#C62828"
 P = ParamSpec("P")
-
-
-def styled(plot: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draw a figure in the project's style, whatever the session's settings are."""
-
-    @wraps(plot)
-    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with in_style():
-            return plot(*args, **kwargs)
-
-    return drawn
-
-
-def in_style() -> mpl.RcParams:
-    """Give a context in which matplotlib draws and saves in the project's style."""
-    style = Path(__file__).with_name("lmmoe.mplstyle")
-    return mpl.rc_context(mpl.rc_params_from_file(style, use_default_template=False))
+STYLE = mpl.rc_params_from_file(
+    Path(__file__).with_name("lmmoe.mplstyle"), use_default_template=False
+)
+in_style = partial(mpl.rc_context, STYLE)  # a context to draw and save in the project's style
+styled = in_style()  # a decorator: draws a figure so, whatever the session's settings are
 
 
 def canvas(rows: int = 1, *, height: float, width: float = 10, **layout: object) -> tuple:
