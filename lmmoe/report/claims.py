@@ -23,6 +23,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -113,18 +114,17 @@ class Evidence:
         if None in relatives.values():  # at most as far as any average of the study moves
             return found._replace(doubt=float(moves.abs().max()))
 
-        def theirs(chosen: frozenset[str]) -> float:
-            def average(metric: str, run: Run) -> float:
-                return study.averages(SCORES[metric], chosen).get(relatives[run], math.nan)
+        def average(chosen: frozenset[str], metric: str, run: Run) -> float:
+            return study.averages(SCORES[metric], chosen).get(relatives[run], math.nan)
 
-            replaced = {text: self._scored(text, average) for text in scored}
-            return float(calculate(query, values.head(1).assign(**replaced)).iloc[0])
-
+        of = [partial(average, whole), partial(average, common)]
+        replaced = {text: [self._scored(text, one) for one in of] for text in scored}
+        theirs, same = calculate(query, values.iloc[[0, 0]].assign(**replaced)).tolist()
         exact = all(given == "{}" and name not in study.RELATIVES for name, given in relatives)
         kin = moves.reindex(study.KIN)  # no gap moves by more
         return found._replace(
-            study=theirs(whole),
-            same=theirs(common),
+            study=theirs,
+            same=same,
             own=exact and len(scored) == len(terms),
             doubt=0.0 if exact else float(kin.max(skipna=False) - kin.min(skipna=False)),
         )

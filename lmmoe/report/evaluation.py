@@ -76,10 +76,7 @@ def evaluate(
     }
     if calibration is None:
         return values
-    thresholds = {
-        "quantile": metrics.quantile(calibration, SHARE),
-        "pot": metrics.pot(calibration),
-    }
+    thresholds = {"quantile": metrics.quantile(calibration, SHARE), "pot": metrics.pot(calibration)}
     for name, threshold in thresholds.items():
         found = metrics.alarms(**data, threshold=threshold)
         values |= {f"{name}_{part}": getattr(found, part) for part in PARTS}

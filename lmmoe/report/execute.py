@@ -126,10 +126,9 @@ def log_progress(log: Path, title: str) -> None:
 def _follow(log: Path, title: str) -> None:
     with log.open(encoding="utf-8") as file:
         while True:
-            if line := file.readline().strip():
-                _say(title, line)
-            else:
-                time.sleep(0.5)
+            for line in file:
+                _say(title, line.strip())
+            time.sleep(0.5)
 
 
 def _say(title: str, text: str) -> None:

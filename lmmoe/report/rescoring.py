@@ -41,12 +41,11 @@ def table(profile: Profile) -> pd.DataFrame:
     A row per entity, detector and scoring of `SCORINGS`; a detector that fails has one with
     ``error``. Entities without an event, or without a normal row, have none.
     """
-    models, how = (*SQUARED, *ABSOLUTE, CHANCE), {"scorings": SCORINGS, "metrics": METRICS}
-    how |= {"ewma": EWMA, "share": SHARE}
+    how = {"scorings": SCORINGS, "metrics": METRICS, "ewma": EWMA, "share": SHARE}
     return experiment.measurements(
         profile,
         "rescoring",
-        wanted=lambda run: run.protocol == "ours" and run.detector in models,
+        wanted=lambda run: run.protocol == "ours" and run.detector in (*SQUARED, *ABSOLUTE, CHANCE),
         hidden=lambda run: how | {"squared": run.detector in SQUARED},
         measure=_measured,
     ).reindex(columns=COLUMNS)

@@ -19,7 +19,7 @@ class Paired(NamedTuple):
     """One detector against another on the ``entities`` for which both have values.
 
     ``difference`` is the mean of first - second, ``low`` and ``high`` bound it; ``wins`` counts
-    the entities on which the first is better; ``p`` is `wilcoxon_p`'s.
+    the entities on which the first is higher; ``p`` is `wilcoxon_p`'s.
     """
 
     entities: int
@@ -71,10 +71,7 @@ def wilcoxon_p(differences: npt.ArrayLike) -> float:
 
 
 def paired(first: npt.ArrayLike, second: npt.ArrayLike) -> Paired:
-    """Compare two detectors by their values ``(n,)`` on the same entities; NaN pairs are left out.
-
-    Higher values are better.
-    """
+    """Compare two detectors by values ``(n,)`` on the same entities; NaN pairs are left out."""
     differences = _known(np.subtract(first, second)).round(DIGITS)
     counts = [int((np.sign(differences) == sign).sum()) for sign in (1, 0, -1)]
     interval, p = bootstrap_mean(differences), wilcoxon_p(differences)

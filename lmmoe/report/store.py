@@ -58,10 +58,7 @@ def fresh() -> bool:
 
 
 class Table:
-    """Lines of one published table, ``figures/PROFILE/NAME.csv``, by what they depend on.
-
-    A line is taken from there (unless `fresh`), else from the cache, else computed.
-    """
+    """Lines of one table, ``figures/PROFILE/NAME.csv``: published, else cached, else computed."""
 
     def __init__(self, profile: str, name: str) -> None:
         self.name, file = name, paths.figures(profile) / f"{name}.csv"

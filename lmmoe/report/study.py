@@ -147,9 +147,8 @@ def seed_deviation(table: pd.DataFrame) -> float:
     """Standard deviation over seeds of the average, in percent; NaN without a second seed.
 
     Every machine has a fit of its own, so the variance of the average is the sum of the machines'
-    variances over seeds, each by its squared weight in `group_average`. That pools all machines;
-    the deviation of two or three averages alone would be small or large by luck. A machine with
-    one seed counts with the mean variance of the others.
+    variances over seeds, each by its squared weight in `group_average`: steadier than that of two
+    or three averages. A machine with one seed counts with the mean variance of the others.
     """
     variances = table.var(axis=1)  # NaN for one seed
     of = variances.fillna(variances.mean()).groupby(groups(table))
@@ -206,10 +205,9 @@ def _theirs() -> pd.DataFrame:
 def others(rows: pd.DataFrame) -> pd.DataFrame:
     """Hold ours against numbers on SMD from other publications (``published/others.csv``).
 
-    Columns ``source``, ``detector`` and ``metric`` under our names, ``value``, ``machines`` of 28,
-    ``ours``, its 95 % bootstrap interval over entities (``low``, ``high``; NaN for one), their
-    number (``entities``), and ``way``: what is known to differ from ours. Detectors without results
-    in ``rows`` are left out.
+    Columns ``source``, ``detector``, ``metric``, ``value``, ``machines`` of 28, ``ours``, its 95 %
+    bootstrap interval over the ``entities`` (``low``, ``high``; NaN for one), and ``way``: what is
+    known to differ from ours. Detectors without results in ``rows`` are left out.
     """
     means = entity_means(rows, "ours").unstack("detector")
     table = store.published("others")

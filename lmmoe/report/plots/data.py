@@ -35,11 +35,7 @@ def event_map(fleet: Sequence[Series]) -> Figure:
 
 @styled
 def closeup(
-    series: Series,
-    event: tuple[int, int],
-    *,
-    channels: Sequence[int],
-    forecast: Floats | None = None,
+    series: Series, event: tuple[int, int], channels: Sequence[int], forecast: Floats | None = None
 ) -> Figure:
     """Some channels around one event, each in its own lane; dashed: a forecast ``(t, c)``."""
     figure, axes, rows, time = lanes(series, event, channels, around=120)
