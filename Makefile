@@ -22,7 +22,7 @@ lab: .venv/ready  ## Open the notebooks
 	$(BIN)/jupyter lab notebooks
 
 notebooks: .venv/ready  ## Execute the notebooks in place, as they are committed
-	LMMOE_PROGRESS=off $(BIN)/jupyter nbconvert --execute --inplace --KernelManager.transport=ipc \
+	LMMOE_PROGRESS=off $(BIN)/jupyter nbconvert --execute --inplace \
 	--ClearMetadataPreprocessor.enabled=True --ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec \
 	--ClearMetadataPreprocessor.preserve_cell_metadata_mask=tags notebooks/*.ipynb
 
