@@ -22,7 +22,9 @@ lab: .venv/ready  ## Open the notebooks
 	$(BIN)/jupyter lab notebooks
 
 notebooks: .venv/ready  ## Execute the notebooks in place, as they are committed
-	$(BIN)/python -m lmmoe refresh notebooks/*.ipynb
+	LMMOE_PROGRESS=off $(BIN)/jupyter nbconvert --execute --inplace \
+	--ClearMetadataPreprocessor.enabled=True --ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec \
+	--ClearMetadataPreprocessor.preserve_cell_metadata_mask=tags notebooks/*.ipynb
 
 bench: .venv/ready  ## Speed against yardsticks: minutes, on a machine without other work
 	$(BIN)/python -m benchmarks

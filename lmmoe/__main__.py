@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     fresh = ("--fresh", "compute every run here, whatever is published", flag)
     text = "make a profile's tables, figures and page; what is up to date is kept"
     add(_report, text, params, cores, dry, fresh)
-    # The jobs that the report's workflow is made of, and its upkeep.
+    # The jobs that the report's workflow is made of.
     file, files = {"type": Path}, {"type": Path, "nargs": "+"}
     entity, out = ("entity", "which entity"), ("out", "the file to write", file)
     log = ("--log", "write progress there, and to the terminal as lines", file)
@@ -77,7 +77,6 @@ def _parser() -> argparse.ArgumentParser:
     one = ("--entity", "for a notebook about one entity")
     add(_notebook, "execute one notebook with a profile", params, notebook, out, figures, one)
     add(_page, "join executed notebooks to one HTML page", params, out)
-    add(_refresh, "execute the committed notebooks in place", ("notebooks", "the notebooks", files))
     return parser
 
 
@@ -164,13 +163,6 @@ def _page(options: argparse.Namespace) -> None:
     from lmmoe.report import page, profile
 
     page.build(profile.load(options.params), options.out)
-
-
-def _refresh(options: argparse.Namespace) -> None:
-    from lmmoe.report import execute
-
-    for notebook in options.notebooks:
-        execute.refresh(notebook)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def line(detector, entity, value, *, seed=0, protocol="ours", dataset="smd", **o
 
 
 def frame(*lines):
-    return experiment.ordered(pd.DataFrame(lines))
+    return pd.DataFrame(lines).reindex(columns=experiment.ALL)
 
 
 # Two seeds, two groups of machines, one failed run. By hand, with seeds averaged first:

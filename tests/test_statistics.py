@@ -18,21 +18,21 @@ NAN = math.nan
 def test_the_interval_by_hand():
     # Half of the resamples of two values hold both, a quarter only the one, a quarter the other.
     assert statistics.bootstrap_mean([0, 1]) == (0.5, 0.0, 1.0)
-    one = statistics.bootstrap_mean([0.3, NAN])
-    assert one.mean == 0.3 and math.isnan(one.low) and math.isnan(one.high)
+    mean, *ends = statistics.bootstrap_mean([0.3, NAN])
+    assert mean == 0.3 and all(map(math.isnan, ends))
     assert all(map(math.isnan, (*statistics.bootstrap_mean([NAN]), *statistics.bootstrap_mean([]))))
     # The mean of many values is normal.
     values = np.random.default_rng(0).normal(size=400)
-    found, half = statistics.bootstrap_mean(values), 1.96 * values.std() / 20
-    assert found.low == pytest.approx(values.mean() - half, abs=0.03 * half)
-    assert found.high == pytest.approx(values.mean() + half, abs=0.03 * half)
+    half = 1.96 * values.std() / 20
+    expected = [values.mean(), values.mean() - half, values.mean() + half]
+    assert statistics.bootstrap_mean(values) == pytest.approx(expected, abs=0.03 * half)
 
 
 @given(st.lists(st.floats(-5, 5), min_size=2, max_size=12))
 def test_the_interval_is_fixed_by_the_values(values):
     found = statistics.bootstrap_mean(values)
     assert found == statistics.bootstrap_mean([*values[::-1], NAN])
-    assert min(values) - 1e-12 <= found.low <= found.high <= max(values) + 1e-12
+    assert min(values) - 1e-12 <= found[1] <= found[2] <= max(values) + 1e-12
 
 
 def test_wilcoxon_by_hand():
@@ -63,13 +63,6 @@ def test_wilcoxon_against_all_signs(differences):
     expected = min(1, 2 * sum(one <= min(plus, total - plus) for one in sums) / len(sums))
     assert statistics.wilcoxon_p(differences) == pytest.approx(expected)
     assert statistics.wilcoxon_p([-d for d in differences]) == pytest.approx(expected)
-
-
-def test_wilcoxon_against_scipy():
-    for n in (3, 12, 40):
-        differences = np.random.default_rng(n).normal(0.3, size=n)
-        expected = stats.wilcoxon(differences, method="exact").pvalue
-        assert statistics.wilcoxon_p(differences) == pytest.approx(expected, rel=1e-9)
 
 
 def test_pairs_by_hand():

@@ -23,6 +23,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -42,7 +43,8 @@ SCORES = {
     "event_f1_log": "event_f1_pa_log",
     "event_f1_squeeze": "event_f1_pa_squeeze",
 }
-# What claims are held against, and where it is published: folder and file.
+# What claims are held against, and where it is published: folder and file. Runs count under the
+# protocol "study" on SMD.
 TABLES = {
     "rows": ("smd", "runs"),
     "ablation": ("ablation", "runs"),
@@ -77,13 +79,7 @@ class Found(NamedTuple):
 
 
 class Evidence:
-    """What claims are held against; tables that are missing make claims untestable, not wrong.
-
-    Of `TABLES`, ``rows`` and ``ablation`` are runs (`experiment.table`), of which those under the
-    protocol ``study`` on SMD count, ``efficiency`` has what was measured by ``detector``,
-    ``compressed`` smaller models with their ``base``, ``kind`` and ``method``, ``generalisation``
-    forecast errors on rows that were ``seen`` in training and ``unseen`` ones.
-    """
+    """Those of `TABLES` that are there; what is missing makes claims untestable, not wrong."""
 
     def __init__(self, **tables: pd.DataFrame) -> None:
         self.tables = {name: tables.get(name, pd.DataFrame()) for name in TABLES}
@@ -118,18 +114,17 @@ class Evidence:
         if None in relatives.values():  # at most as far as any average of the study moves
             return found._replace(doubt=float(moves.abs().max()))
 
-        def theirs(chosen: frozenset[str]) -> float:
-            def average(metric: str, run: Run) -> float:
-                return study.averages(SCORES[metric], chosen).get(relatives[run], math.nan)
+        def average(chosen: frozenset[str], metric: str, run: Run) -> float:
+            return study.averages(SCORES[metric], chosen).get(relatives[run], math.nan)
 
-            replaced = {text: self._scored(text, average) for text in scored}
-            return float(calculate(query, values.head(1).assign(**replaced)).iloc[0])
-
+        of = [partial(average, whole), partial(average, common)]
+        replaced = {text: [self._scored(text, one) for one in of] for text in scored}
+        theirs, same = calculate(query, values.iloc[[0, 0]].assign(**replaced)).tolist()
         exact = all(given == "{}" and name not in study.RELATIVES for name, given in relatives)
         kin = moves.reindex(study.KIN)  # no gap moves by more
         return found._replace(
-            study=theirs(whole),
-            same=theirs(common),
+            study=theirs,
+            same=same,
             own=exact and len(scored) == len(terms),
             doubt=0.0 if exact else float(kin.max(skipna=False) - kin.min(skipna=False)),
         )
@@ -173,8 +168,6 @@ class Evidence:
     def _measured(self, text: str) -> Number:
         """Give our number for what is quoted and is no score."""
         kind, _, rest = text.partition(" ")
-        if kind == "parameters":  # the same on all machines
-            return Number(self.runs.cost(kind, rest).value)
         if kind in SPENT:
             return self.runs.cost(kind, *rest.split(" / "))
         if kind == "kept":
@@ -317,12 +310,6 @@ def summary(audit: pd.DataFrame) -> pd.DataFrame:
     order = [*audit["document"].unique(), "all"]
     table = table.reindex(order, columns=list(VERDICTS), fill_value=0)
     return table.rename_axis(columns=None)
-
-
-def shown(audit: pd.DataFrame) -> pd.DataFrame:
-    """Choose what people read of an audit, by id."""
-    names = ["subject", "metric", "scope", "value", "unit", "measured", "verdict", "reason"]
-    return audit.set_index("id")[names].rename(columns={"value": "printed", "measured": "ours"})
 
 
 def shown_number(value: float) -> str:

@@ -76,10 +76,7 @@ def evaluate(
     }
     if calibration is None:
         return values
-    thresholds = {
-        "quantile": metrics.quantile(calibration, SHARE),
-        "pot": metrics.pot(calibration),
-    }
+    thresholds = {"quantile": metrics.quantile(calibration, SHARE), "pot": metrics.pot(calibration)}
     for name, threshold in thresholds.items():
         found = metrics.alarms(**data, threshold=threshold)
         values |= {f"{name}_{part}": getattr(found, part) for part in PARTS}
@@ -91,18 +88,21 @@ def evaluate(
 
 
 def events_found(
-    labels: npt.ArrayLike,
+    labels: npt.ArrayLike | None,
     scores: npt.ArrayLike,
-    calibration: npt.ArrayLike,
+    calibration: npt.ArrayLike | None,
     rows_per_day: float | None,
-) -> npt.NDArray[np.bool_]:
-    """Tell for each event of ``labels`` ``(t,)``, in time order, whether an alarm lies in it.
+) -> str:
+    """Give a digit for each event of ``labels`` ``(t,)``, in time order: 1 if an alarm lies in it.
 
-    At the budget's threshold, or at the quantile's where the rows of a day are not known.
+    At the budget's threshold, or at the quantile's where the rows of a day are not known; none
+    without labels or calibration.
     """
+    if labels is None or calibration is None:
+        return ""
     if rows_per_day is None:
         threshold = metrics.quantile(calibration, SHARE)
     else:
         threshold = metrics.alarm_budget(calibration, rows_per_day, per_day=PER_DAY)
     flagged = np.asarray(scores) > threshold
-    return np.array([flagged[start:end].any() for start, end in runs(labels)], dtype=bool)
+    return "".join(str(int(flagged[start:end].any())) for start, end in runs(labels))

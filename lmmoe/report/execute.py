@@ -15,7 +15,6 @@ from lmmoe import paths
 from lmmoe.errors import DataError
 from lmmoe.report.profile import Profile
 
-PAUSE = 0.5  # seconds between two looks at a log
 SOURCES = (".py", ".csv", ".mplstyle", ".j2", ".css", ".js")
 
 
@@ -92,54 +91,27 @@ def run(notebook: Path, out: Path, *, parameters: dict[str, object]) -> None:
     ``*.failed.ipynb``. Only a `DataError` leaves a notebook as far as it came: one bad entity must
     not cost the report of the others.
     """
-    title = " ".join([notebook.stem, str(parameters.get("entity", ""))]).strip()
-    log_progress(out.with_suffix(".log"), title)
-    failed = out.with_name(f"{out.stem}.failed.ipynb")
-    with paths.replacing(out) as part:
-        if error := _execute(notebook, part, parameters=parameters):
-            _say(title, f"{error.ename}: {error.evalue}")
-            if error.ename != "DataError":  # bad input is a result, and the page shows it
-                _say(title, f"failed; the notebook with the error is {part.rename(failed)}")
-                raise error
-    failed.unlink(missing_ok=True)
-
-
-def refresh(notebook: Path) -> None:
-    """Execute a notebook in place at its defaults, without times, paths and versions.
-
-    Outputs and counts stay: nbval compares nothing in a notebook without them.
-    """
-    os.environ["LMMOE_PROGRESS"] = "off"
-    with paths.replacing(notebook) as part:
-        if error := _execute(notebook, part):
-            raise error
-        book = json.loads(part.read_text(encoding="utf-8"))
-        kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-        book["metadata"] = {"kernelspec": kernel, "language_info": {"name": "python"}}
-        for cell in book["cells"]:
-            tags = cell["metadata"].get("tags")
-            cell["metadata"] = {"tags": tags} if tags else {}
-        text = json.dumps(book, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
-        part.write_text(text, encoding="utf-8")
-
-
-def _execute(notebook: Path, out: Path, **how: object) -> Exception | None:
-    """Execute a notebook by papermill, and give its error where a cell fails."""
     import papermill
     from traitlets.config import Config
 
-    with TemporaryDirectory(prefix="kernel-") as folder:
+    title = " ".join([notebook.stem, str(parameters.get("entity", ""))]).strip()
+    log_progress(out.with_suffix(".log"), title)
+    failed = out.with_name(f"{out.stem}.failed.ipynb")
+    how = {"kernel_name": "python3", "cwd": notebook.parent, "progress_bar": False}
+    how |= {"shutdown_kernel": "immediate"}
+    how |= {"extra_arguments": ["--log-level=ERROR"]}  # the kernel's own, not the cells'
+    with paths.replacing(out) as part, TemporaryDirectory(prefix="kernel-") as folder:
         # Through files: another kernel may take a port before this one does.
         sockets = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
+        how["config"] = Config({"ConnectionFileMixin": sockets})
         try:
-            how |= {"kernel_name": "python3", "cwd": notebook.parent, "progress_bar": False}
-            how |= {"extra_arguments": ["--log-level=ERROR"]}  # the kernel's own, not the cells'
-            how |= {"shutdown_kernel": "immediate"}
-            config = Config({"ConnectionFileMixin": sockets})
-            papermill.execute_notebook(notebook, out, config=config, **how)
+            papermill.execute_notebook(notebook, part, parameters, **how)
         except papermill.PapermillExecutionError as error:
-            return error
-    return None
+            _say(title, f"{error.ename}: {error.evalue}")
+            if error.ename != "DataError":  # bad input is a result, and the page shows it
+                _say(title, f"failed; the notebook with the error is {part.rename(failed)}")
+                raise
+    failed.unlink(missing_ok=True)
 
 
 def log_progress(log: Path, title: str) -> None:
@@ -154,10 +126,9 @@ def log_progress(log: Path, title: str) -> None:
 def _follow(log: Path, title: str) -> None:
     with log.open(encoding="utf-8") as file:
         while True:
-            if line := file.readline().strip():
-                _say(title, line)
-            else:
-                time.sleep(PAUSE)
+            for line in file:
+                _say(title, line.strip())
+            time.sleep(0.5)
 
 
 def _say(title: str, text: str) -> None:

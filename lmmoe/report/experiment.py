@@ -231,34 +231,21 @@ def _write(folder: Path, made: Detector, arrays: dict[str, Floats], spent: store
 
 
 KIND = ("dataset", "entity", "detector", "protocol", "settings", "seed")
-ALL = ("key", *KIND, "data", "version", "torch", "metrics", "vus_window", *COLUMNS)
-ALL = (*ALL, "found_events", *SPENT, "host", "error")
-
-
-def ordered(rows: pd.DataFrame) -> pd.DataFrame:
-    """Give a table of runs all its columns, in order."""
-    return rows.reindex(columns=list(ALL))
+ALL = ["key", *KIND, "data", "version", "torch", "metrics", "vus_window", *COLUMNS]
+ALL += ["found_events", *SPENT, "host", "error"]
 
 
 def row(run: Run, *, vus_window: int) -> store.Line:
     """Give the run's line of the table: identity, metrics, costs; on failure, ``error`` instead."""
-    head = {"key": run.key} | run.identity | judged(run.series, vus_window)
-    series = run.series
+    series, labels = run.series, PROTOCOLS[run.protocol].labels(run.series)
+    head = {"key": run.key} | run.identity | judged(series, vus_window)
+    causes = [cause.channels for cause in series.causes or ()] or None
     try:
-        found, labels = result(run), PROTOCOLS[run.protocol].labels(series)
-        values = evaluate(
-            labels,
-            found.scores,
-            vus_window=vus_window,
-            calibration=found.calibration,
-            rows_per_day=series.rows_per_day,
-            blame=found.blame,
-            causes=[cause.channels for cause in series.causes or ()] or None,
-        )
-        hits = ""  # a digit for each event, in time order: 1 where an alarm lies in it
-        if labels is not None and found.calibration is not None:
-            hit = events_found(labels, found.scores, found.calibration, series.rows_per_day)
-            hits = "".join("1" if each else "0" for each in hit)
+        found = result(run)
+        given = {"calibration": found.calibration, "rows_per_day": series.rows_per_day}
+        how = {"vus_window": vus_window, "blame": found.blame, "causes": causes}
+        values = evaluate(labels, found.scores, **given, **how)
+        hits = events_found(labels, found.scores, **given)
         return head | values | found.costs | {"found_events": hits}
     except FAILURES as error:
         # One detector that fails must not cost the others; the next start tries it again.
@@ -299,7 +286,7 @@ def table(profile: Profile, entities: list[str] | None = None) -> pd.DataFrame:
                 bar.set_postfix_str(doing, refresh=False)
                 rows.append(known.get((run.key, *judge)) or row(run, vus_window=profile.vus_window))
                 bar.update()
-    return ordered(pd.DataFrame(rows))
+    return pd.DataFrame(rows).reindex(columns=ALL)
 
 
 def job_tables(profile: str) -> list[Path]:
@@ -309,7 +296,7 @@ def job_tables(profile: str) -> list[Path]:
 
 def collect(rows: list[pd.DataFrame], path: Path) -> None:
     """Add rows to the table at ``path``; a newer row of the same run replaces the older."""
-    both = ordered(pd.concat([store.read(path), *rows]))
+    both = pd.concat([store.read(path), *rows]).reindex(columns=ALL)
     both = both.drop_duplicates([*KIND, "vus_window"], keep="last")
     both = both.sort_values(["detector", "protocol", "dataset", "seed", "entity"], kind="stable")
     store.write(both, path)
@@ -321,8 +308,8 @@ def measurements(
     wanted: Callable[[Run], bool],
     hidden: Callable[[Run], store.Line],
     measure: Callable[[Run], list[store.Line]],
-) -> list[store.Line]:
-    """Measure the runs of a profile that are wanted, with its first seed: lines of table ``name``.
+) -> pd.DataFrame:
+    """Measure the runs of a profile that are wanted, with its first seed: the table ``name``.
 
     ``hidden`` says what a line depends on besides the run. A run that fails has one line with
     ``error``, and is tried again by the next start.
@@ -330,13 +317,12 @@ def measurements(
     keep, found = store.Table(profile.profile, name), []
     names = ("dataset", "entity", "detector", "settings", "seed")
     for entity in each(profile.present, name, "entity"):
-        for run in filter(wanted, planned(profile, profile.load(entity))):
-            if run.seed != profile.seeds[0]:
-                continue
+        runs = filter(wanted, planned(profile, profile.load(entity)))
+        for run in (run for run in runs if run.seed == profile.seeds[0]):
             shown = {name: run.identity[name] for name in names}
             given = {"run": run.key} | hidden(run)
             try:
                 found += keep.lines(shown, given, lambda run=run: measure(run))
             except FAILURES as error:
                 found.append(shown | {"error": f"{type(error).__name__}: {error}"})
-    return found
+    return pd.DataFrame(found)

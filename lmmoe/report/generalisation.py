@@ -16,7 +16,7 @@ FORECASTERS = ("linear", "CAD-as-run", "LightMMoE", "CAD", "HMMoE")
 BASE = "last value"
 FIRST = 20  # rows that are left out at the start, more where a window is longer
 NUMBERS = ("parameters", "seen", "unseen")
-COLUMNS = ("dataset", "entity", "detector", "settings", "seed", *NUMBERS, "error")
+COLUMNS = ["dataset", "entity", "detector", "settings", "seed", *NUMBERS, "error"]
 
 
 def table(profile: Profile) -> pd.DataFrame:
@@ -26,16 +26,14 @@ def table(profile: Profile) -> pd.DataFrame:
     draws 10,000 windows of them) and over the later ones, as shares of what repeating the last
     value gives there; NaN where these rows do not move.
     """
-
-    def wanted(run: Run) -> bool:
-        return run.protocol == "study" and run.detector in FORECASTERS
-
-    def hidden(run: Run) -> dict[str, object]:
-        base = Run(run.series, BASE, run.protocol).key
-        return {"base": base, "first": FIRST, "columns": COLUMNS}
-
-    found = experiment.measurements(profile, "generalisation", wanted, hidden, _measured)
-    return pd.DataFrame(found).reindex(columns=["key", *COLUMNS])
+    how = {"first": FIRST, "columns": COLUMNS}
+    return experiment.measurements(
+        profile,
+        "generalisation",
+        wanted=lambda run: run.protocol == "study" and run.detector in FORECASTERS,
+        hidden=lambda run: how | {"base": Run(run.series, BASE, run.protocol).key},
+        measure=_measured,
+    ).reindex(columns=["key", *COLUMNS])
 
 
 def _measured(run: Run) -> list[dict[str, object]]:

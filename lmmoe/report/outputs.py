@@ -48,7 +48,6 @@ class Report:
 
     def provenance(self, profile: Profile, rows: pd.DataFrame) -> None:
         """Write ``provenance.json``: what a reader needs to get the same tables again."""
-        seconds = rows[["train_seconds", "score_seconds"]].sum()
         facts = {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "commit": commit(),
@@ -57,11 +56,9 @@ class Report:
             "versions": {name: version(name) for name in PACKAGES},
             "parameters": profile.model_dump(exclude_none=True),
             "data": dict(zip(rows["entity"], rows["data"], strict=True)),
-            "seeds": sorted({int(seed) for seed in rows["seed"]}),
             "detector_versions": dict(zip(rows["detector"], rows["version"], strict=True)),
             "runs": len(rows),
             "failed": int(rows["error"].notna().sum()),
-            "seconds": {name: round(float(value), 1) for name, value in seconds.items()},
         }
         with paths.replacing(self.folder / "provenance.json") as part:
             part.write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")

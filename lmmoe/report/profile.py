@@ -17,7 +17,7 @@ DEFAULT = ("ThreeViews", "PCA windows EWMA", "LightMMoE", "MTSExample")
 
 
 class Pass(BaseModel):
-    """A part of a profile's runs: what is not named is taken whole."""
+    """A part of a profile's runs: what is not named is taken whole, but for ``without``."""
 
     model_config = CLOSED
     detectors: list[str] | None = None
@@ -77,9 +77,8 @@ class Profile(BaseModel):
     def plan(self, entity: str) -> list[tuple[str, str, int]]:
         """Give detector, protocol and seed of each run on an entity, in the order of the passes.
 
-        Each pass narrows ``detectors`` (or leaves some out: ``without``), ``protocols``, ``seeds``
-        and ``entities``; no run comes twice. Random scores are in each. A detector without a
-        random part is run with the first seed alone.
+        No run comes twice. Random scores are in each pass. A detector without a random part is run
+        with the first seed alone.
         """
         found: dict[tuple[str, str, int], None] = {}
         for given in self.passes or [Pass()]:

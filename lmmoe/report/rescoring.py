@@ -32,31 +32,30 @@ KINDS = ("squares", "absolute errors", f"highest {MOST}")
 SCORINGS = (OWN, *KINDS, *(f"smoothed {kind}" for kind in KINDS))
 SHARED = "smoothed absolute errors"  # the scoring of "PCA windows EWMA", given to all
 METRICS = ("average_precision", "event_f1_pa_squeeze", "quantile_f1")
-COLUMNS = ("key", "dataset", "entity", "detector", "settings", "seed", "scoring", *METRICS, "error")
+COLUMNS = ["key", "dataset", "entity", "detector", "settings", "seed", "scoring", *METRICS, "error"]
 
 
 def table(profile: Profile) -> pd.DataFrame:
     """Judge every scoring of every model that the profile runs, with its first seed: `COLUMNS`.
 
     A row per entity, detector and scoring of `SCORINGS`; a detector that fails has one with
-    ``error``. Entities without an event, or without a normal row, have none. What the published
-    table knows is not measured again.
+    ``error``. Entities without an event, or without a normal row, have none.
     """
-
-    def wanted(run: Run) -> bool:
-        known = run.detector in (*SQUARED, *ABSOLUTE, CHANCE) and run.protocol == "ours"
-        return known and run.series.labels is not None and len(set(run.series.labels)) == 2
-
-    def hidden(run: Run) -> dict[str, object]:
-        given = {"scorings": SCORINGS, "metrics": METRICS, "ewma": EWMA, "share": SHARE}
-        return given | {"squared": run.detector in SQUARED}
-
-    found = experiment.measurements(profile, "rescoring", wanted, hidden, _measured)
-    return pd.DataFrame(found).reindex(columns=list(COLUMNS))
+    how = {"scorings": SCORINGS, "metrics": METRICS, "ewma": EWMA, "share": SHARE}
+    return experiment.measurements(
+        profile,
+        "rescoring",
+        wanted=lambda run: run.protocol == "ours" and run.detector in (*SQUARED, *ABSOLUTE, CHANCE),
+        hidden=lambda run: how | {"squared": run.detector in SQUARED},
+        measure=_measured,
+    ).reindex(columns=COLUMNS)
 
 
 def _measured(run: Run) -> list[dict[str, object]]:
-    found, series, lines = result(run), run.series, []
+    series, lines = run.series, []
+    if series.labels is None or len(set(series.labels)) < 2:
+        return lines
+    found = result(run)
     how = {"squared": run.detector in SQUARED, "unscored": found.detector.unscored}
     train = scorings(found.detector.channel_scores(series.train), **how) | {OWN: found.calibration}
     test = scorings(found.detector.channel_scores(series.test), **how) | {OWN: found.scores}

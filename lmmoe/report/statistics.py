@@ -15,19 +15,11 @@ import pandas as pd
 DIGITS = 9
 
 
-class Interval(NamedTuple):
-    """A mean and the ends of its bootstrap interval."""
-
-    mean: float
-    low: float
-    high: float
-
-
 class Paired(NamedTuple):
     """One detector against another on the ``entities`` for which both have values.
 
     ``difference`` is the mean of first - second, ``low`` and ``high`` bound it; ``wins`` counts
-    the entities on which the first is better; ``p`` is `wilcoxon_p`'s.
+    the entities on which the first is higher; ``p`` is `wilcoxon_p`'s.
     """
 
     entities: int
@@ -40,8 +32,8 @@ class Paired(NamedTuple):
     p: float
 
 
-def bootstrap_mean(values: npt.ArrayLike) -> Interval:
-    """Give the mean of values ``(n,)`` and its 95 % percentile bootstrap interval.
+def bootstrap_mean(values: npt.ArrayLike) -> tuple[float, float, float]:
+    """Give the mean of values ``(n,)`` and both ends of its 95 % percentile bootstrap interval.
 
     Entities are drawn with replacement, 10,000 times; the interval lies between quantiles of the
     means (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3). NaN values
@@ -50,10 +42,10 @@ def bootstrap_mean(values: npt.ArrayLike) -> Interval:
     """
     known = np.sort(_known(values))  # whatever the order of the entities
     if len(known) < 2:
-        return Interval(known.mean() if len(known) else np.nan, np.nan, np.nan)
+        return known.mean() if len(known) else np.nan, np.nan, np.nan
     drawn = np.random.default_rng(0).integers(len(known), size=(10_000, len(known)))
     low, high = np.quantile(known[drawn].mean(axis=1), [0.025, 0.975])
-    return Interval(float(known.mean()), float(low), float(high))
+    return float(known.mean()), float(low), float(high)
 
 
 def wilcoxon_p(differences: npt.ArrayLike) -> float:
@@ -79,10 +71,7 @@ def wilcoxon_p(differences: npt.ArrayLike) -> float:
 
 
 def paired(first: npt.ArrayLike, second: npt.ArrayLike) -> Paired:
-    """Compare two detectors by their values ``(n,)`` on the same entities; NaN pairs are left out.
-
-    Higher values are better.
-    """
+    """Compare two detectors by values ``(n,)`` on the same entities; NaN pairs are left out."""
     differences = _known(np.subtract(first, second)).round(DIGITS)
     counts = [int((np.sign(differences) == sign).sum()) for sign in (1, 0, -1)]
     interval, p = bootstrap_mean(differences), wilcoxon_p(differences)

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from lmmoe import paths
@@ -51,28 +52,13 @@ def write(table: pd.DataFrame, path: Path) -> None:
         table.to_csv(part, index=False, float_format="%.10g")
 
 
-def cached(name: str, compute: Callable[[], dict]) -> dict:
-    """Give the measurement ``name`` from the cache, or by ``compute``, which may raise."""
-    file = paths.cache() / "measured" / f"{name}.json"
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # missing or damaged: measuring mends it
-        text = json.dumps(compute(), default=lambda number: number.item())  # NumPy's, too
-        with paths.replacing(file) as part:
-            part.write_text(text, encoding="utf-8")
-        return json.loads(text)
-
-
 def fresh() -> bool:
     """Whether published tables are to be left alone: the variable ``LMMOE_FRESH`` is set."""
     return bool(os.environ.get("LMMOE_FRESH"))
 
 
 class Table:
-    """Lines of one published table, ``figures/PROFILE/NAME.csv``, by what they depend on.
-
-    A line is taken from there (unless `fresh`), else from the cache, else computed.
-    """
+    """Lines of one table, ``figures/PROFILE/NAME.csv``: published, else cached, else computed."""
 
     def __init__(self, profile: str, name: str) -> None:
         self.name, file = name, paths.figures(profile) / f"{name}.csv"
@@ -87,5 +73,12 @@ class Table:
         name = key({"table": self.name} | shown | hidden)
         if name in self.known:
             return self.known[name]
-        found = cached(name, lambda: {"lines": compute()})["lines"]
+        file = paths.cache() / "measured" / f"{name}.json"
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))["lines"]
+        except (OSError, ValueError):  # missing or damaged: measuring mends it
+            text = json.dumps({"lines": compute()}, default=np.generic.item)
+            with paths.replacing(file) as part:
+                part.write_text(text, encoding="utf-8")
+            found = json.loads(text)["lines"]
         return [{"key": name} | shown | line for line in found]

@@ -127,17 +127,15 @@ class Runs:
     def cost(self, column: str, *detectors: str) -> Number:
         """Median over machines of the mean over seeds, of one detector or the ratio of two.
 
-        A median, since other work beside it slows some runs down. The spread of a ratio is that of
-        the detectors' medians over seeds; LightMMoE's where one seed was run.
+        A median, since other work beside it slows some runs down. The spread is that of the
+        detectors' medians over seeds; LightMMoE's where one seed was run.
         """
         tables = [self.by_seed(name, column) for name in detectors]
         means = pd.concat([table.mean(axis=1) for table in tables], axis=1, join="inner")
-        found, machines = means.iloc[:, 0], frozenset(means.index)
-        if len(detectors) == 1:
-            return Number(float(found.median()), machines=machines)
-        value, light = float((found / means.iloc[:, 1]).median()), self.by_seed("LightMMoE", column)
-        parts = [_relative_spread(table) or _relative_spread(light) for table in tables]
-        return Number(value, value * float(np.hypot(*parts)), machines)
+        value = means.iloc[:, 0].div(means.iloc[:, 1] if len(tables) > 1 else 1).median()
+        light = _relative_spread(self.by_seed("LightMMoE", column))
+        spread = np.linalg.norm([_relative_spread(table) or light for table in tables])
+        return Number(float(value), float(value * spread), frozenset(means.index))
 
 
 def spelled(settings: str) -> str:
@@ -149,9 +147,8 @@ def seed_deviation(table: pd.DataFrame) -> float:
     """Standard deviation over seeds of the average, in percent; NaN without a second seed.
 
     Every machine has a fit of its own, so the variance of the average is the sum of the machines'
-    variances over seeds, each by its squared weight in `group_average`. That pools all machines;
-    the deviation of two or three averages alone would be small or large by luck. A machine with
-    one seed counts with the mean variance of the others.
+    variances over seeds, each by its squared weight in `group_average`: steadier than that of two
+    or three averages. A machine with one seed counts with the mean variance of the others.
     """
     variances = table.var(axis=1)  # NaN for one seed
     of = variances.fillna(variances.mean()).groupby(groups(table))
@@ -208,10 +205,9 @@ def _theirs() -> pd.DataFrame:
 def others(rows: pd.DataFrame) -> pd.DataFrame:
     """Hold ours against numbers on SMD from other publications (``published/others.csv``).
 
-    Columns ``source``, ``detector`` and ``metric`` under our names, ``value``, ``machines`` of 28,
-    ``ours``, its 95 % bootstrap interval over entities (``low``, ``high``; NaN for one), their
-    number (``entities``), and ``way``: what is known to differ from ours. Detectors without results
-    in ``rows`` are left out.
+    Columns ``source``, ``detector``, ``metric``, ``value``, ``machines`` of 28, ``ours``, its 95 %
+    bootstrap interval over the ``entities`` (``low``, ``high``; NaN for one), and ``way``: what is
+    known to differ from ours. Detectors without results in ``rows`` are left out.
     """
     means = entity_means(rows, "ours").unstack("detector")
     table = store.published("others")

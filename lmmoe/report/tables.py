@@ -16,24 +16,10 @@ AVERAGED = [name for name in COLUMNS if name not in SILENT]
 # Columns of the main table. Rankings first, then label-free alarms, diagnosis and costs; what point
 # adjustment flatters most stands last.
 HONEST = (
-    "average_precision",
-    "average_precision_low",
-    "average_precision_high",
-    "vus_pr",
-    "best_f1",
-    "quantile_f1",
-    "pot_f1",
-    "pa_k_area",
-    "event_f1_pa_squeeze",
-    "delay10_f1_pa",
-    "budget_events_found",
-    "budget_false_alarms_per_day",
-    "hit_rate_150",
-    "ndcg_150",
-    "parameters",
-    "train_seconds",
-    "microseconds_per_row",
-    "point_f1_pa",
+    *("average_precision", "average_precision_low", "average_precision_high", "vus_pr", "best_f1"),
+    *("quantile_f1", "pot_f1", "pa_k_area", "event_f1_pa_squeeze", "delay10_f1_pa"),
+    *("budget_events_found", "budget_false_alarms_per_day", "hit_rate_150", "ndcg_150"),
+    *("parameters", "train_seconds", "microseconds_per_row", "point_f1_pa"),
     *("entities", "seeds", "failed"),
 )
 COMPARED = ["reference", "detector", *Paired._fields, "holm_p", "seeds", "reference_seeds"]
@@ -65,9 +51,8 @@ def counts(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
 def summary(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
     """Mean of every metric and median of every cost, one row per detector, best first.
 
-    A median, because other work on the machine makes a few runs several times slower. ``entities``
-    and ``seeds`` count what is behind the means, ``runs`` all runs and ``failed`` those among them
-    that are in no mean: a failure is never a zero.
+    A median, because other work on the machine makes a few runs several times slower. Behind them
+    stand `counts`; failed runs are in no mean: a failure is never a zero.
     """
     detectors = entity_means(rows, protocol).groupby("detector", sort=False)
     table = detectors[AVERAGED].mean().join(detectors[list(SPENT)].median())
@@ -103,12 +88,10 @@ def honest(rows: pd.DataFrame, protocol: str = "ours") -> pd.DataFrame:
 def significance(rows: pd.DataFrame, protocol: str = "ours") -> pd.DataFrame:
     """Compare the average precision of every detector with `REFERENCES`, entity by entity.
 
-    Seeds are averaged first. One row per (reference, detector): ``difference`` is the mean of
-    detector - reference over the ``entities`` that both have, ``low`` and ``high`` its 95 %
-    bootstrap interval; ``wins``, ``ties`` and ``losses`` count entities; ``p`` is the exact
-    Wilcoxon test's (never below 0.0625 with 5 entities or fewer, NaN with none), ``holm_p`` the
-    same corrected for all comparisons of this table. ``seeds`` and ``reference_seeds`` count the
-    seeds behind the two. References are compared once, and left out without rows.
+    Seeds are averaged first. One row per (reference, detector): `statistics.Paired` of detector -
+    reference, and ``holm_p``, its p corrected for all comparisons of this table. ``seeds`` and
+    ``reference_seeds`` count the seeds behind the two. References are compared once, and left out
+    without rows.
     """
     table = by_entity(rows, protocol, "average_precision")
     seeds, lines = counts(rows, protocol)["seeds"], []
@@ -133,13 +116,12 @@ def found_events(
     The index, ``rows``, holds the events' lengths. Only entities and detectors without a gap count
     (`statistics.largest_block`): failures and detectors without a threshold are left out.
     """
-    labelled = [entity for entity, events in fleet.items() if events]
-    chosen = rows[(rows["protocol"] == protocol) & rows["entity"].isin(labelled)]
+    chosen = rows[(rows["protocol"] == protocol) & rows["entity"].isin(fleet)]
     chosen = chosen[~chosen["found_events"].isin(["", np.nan])]
     first = chosen.sort_values("seed", kind="stable").drop_duplicates(["detector", "entity"])
     digits = largest_block(first.pivot(index="entity", columns="detector", values="found_events"))
     parts = [pd.DataFrame()]
-    for entity in (one for one in labelled if one in digits.index):
+    for entity in filter(digits.index.__contains__, fleet):
         lengths = pd.Index([end - start for start, end in fleet[entity]], name="rows")
         found = {name: np.array(list(text)) == "1" for name, text in digits.loc[entity].items()}
         parts.append(pd.DataFrame(found, index=lengths))

@@ -17,7 +17,6 @@ from lmmoe.report.plots.style import canvas, family_legend, labelled_only, named
 # Okabe and Ito's colours, as names.VERDICTS; grey for what cannot be tested.
 VERDICT_COLOURS = ["#009E73", "#56B4E9", "#D55E00", "#CC79A7", "#BBBBBB"]
 CHANCE = {"color": colour("random"), "ls": ":", "lw": 1.2}
-BELOW = {"loc": "outside lower center"}
 
 
 def _rows(table: pd.DataFrame) -> tuple[Figure, Axes]:
@@ -58,7 +57,7 @@ def forest(honest: pd.DataFrame) -> Figure:
     ax.set_xlim(left=0)
     ax.grid(axis="x", alpha=0.25)
     ax.set_title("means and 95 % bootstrap intervals (right: mean, entities × seeds)")
-    family_legend(figure, order.index, more=floor, ncols=3, **BELOW)
+    family_legend(figure, order.index, more=floor, ncols=3)
     return figure
 
 
@@ -82,7 +81,7 @@ def what_adjustment_hides(summary: pd.DataFrame) -> Figure:
     floor = _floor(ax, order["point_f1_pa"], "random scores, adjusted")
     ax.set(xlim=(-0.03, 1.08), xlabel="F1 at the best threshold")
     ax.set_title("effect of point adjustment (filled: plain, hollow: adjusted)")
-    family_legend(figure, order.index, more=floor, ncols=3, **BELOW)
+    family_legend(figure, order.index, more=floor, ncols=3)
     return figure
 
 
@@ -96,8 +95,7 @@ def heatmap(by_entity: pd.DataFrame, metric: str) -> Figure:
     table = pd.concat([by_entity, by_entity.mean().to_frame("mean").T])
     figure, ax = canvas(width=2.6 + 0.34 * table.shape[1], height=1.6 + 0.24 * len(table))
     top = max(1.0, np.nanmax(table.to_numpy(dtype=float)))
-    texts = table.map(lambda value: f"{value:.2f}".removeprefix("0"))  # short of room
-    look = {"annot": texts.to_numpy(), "fmt": "", "annot_kws": {"size": 6}}
+    look = {"annot": True, "fmt": ".2f", "annot_kws": {"size": 6}}
     sns.heatmap(table, ax=ax, cmap="crest", vmin=0, vmax=top, cbar=False, **look)
     ax.set_facecolor("#E0E0E0")
     ax.axhline(len(by_entity), color="white", lw=3)
@@ -132,13 +130,11 @@ def events_found(found: pd.DataFrame) -> Figure:
         place = {"transform": ax.get_yaxis_transform(), "va": "center", "fontsize": 7}
         ax.text(1.005, level, f"{found[name].mean():.0%}", **place)
     ax.imshow(picture, aspect="auto", interpolation="nearest")
-    for level in range(1, len(names)):
-        ax.axhline(level - 0.5, color="#DDDDDD", lw=0.5)
     named_ticks(ax, names, fontsize=7)
     ax.tick_params(axis="y", length=0)
     ax.set_xticks([])
     ax.set_xlabel(f"labelled events: {len(order)}, shortest first (coloured: found)")
-    family_legend(figure, names, ncols=5, **BELOW)
+    family_legend(figure, names, ncols=5)
     return figure
 
 
@@ -174,7 +170,7 @@ def model_or_scoring(tables: Mapping[str, pd.DataFrame], own: str, shared: str) 
         Line2D([], [], ms=5, label=shared, **dot),
         Line2D([], [], ms=2.5, label="other scorings", **dot),
     ]
-    family_legend(figure, names, more=[*more, *floor], ncols=4, **BELOW)
+    family_legend(figure, names, more=[*more, *floor], ncols=4)
     return figure
 
 

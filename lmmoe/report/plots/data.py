@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lmmoe.data import Series
 from lmmoe.data.series import Floats
+from lmmoe.report.names import colour
 from lmmoe.report.plots.style import EVENT, canvas, note, shade_events, styled, time_axis
 
 
@@ -31,12 +34,16 @@ def event_map(fleet: Sequence[Series]) -> Figure:
 
 
 @styled
-def closeup(series: Series, event: tuple[int, int], *, channels: Sequence[int]) -> Figure:
-    """Some channels around one event, each in its own lane."""
+def closeup(
+    series: Series, event: tuple[int, int], channels: Sequence[int], forecast: Floats | None = None
+) -> Figure:
+    """Some channels around one event, each in its own lane; dashed: a forecast ``(t, c)``."""
     figure, axes, rows, time = lanes(series, event, channels, around=120)
     for ax, channel in zip(axes, channels, strict=True):
         shade = EVENT if channel in caused_by(series, event) else "#37474F"
         ax.plot(time, series.test[rows, channel], color=shade)
+        if forecast is not None:
+            ax.plot(time, forecast[rows, channel], "--", color=colour("LightMMoE"), lw=0.9)
     axes[0].set_title("around one event (shaded); red lines: channels named as its cause")
     return figure
 
@@ -72,39 +79,36 @@ def correlations(series: Series) -> Figure:
         return note(f"{series.entity}: no channel varies in training.")
     matrix = np.atleast_2d(np.corrcoef(series.train[:, moving].T))
     order = np.argsort(np.linalg.eigh(matrix)[1][:, -1])
-    names = [series.channels[index] for index in moving[order]]
+    names = [series.channels[index] for index in moving]
     side = 2.2 + 0.13 * len(names)
     figure, ax = canvas(width=side + 1.5, height=side)
-    _heatmap(ax, matrix[np.ix_(order, order)], names, names, end=1, label="correlation")
+    ordered = pd.DataFrame(matrix, names, names).iloc[order, order]
+    _heatmap(ax, ordered, end=1, label="correlation")
     ax.set(title=f"{series.entity}: correlation of channels in training", aspect="equal")
-    ax.tick_params(axis="x", rotation=90)
     return figure
 
 
-def _heatmap(
-    ax: Axes, values: Floats, rows: Sequence[str], columns: Sequence, *, end: float, label: str
-) -> None:
-    """Draw a matrix from -``end`` (blue) to ``end`` (red), its first row on top; NaN is grey."""
-    mesh = ax.pcolormesh(values, cmap="RdBu_r", vmin=-end, vmax=end)
-    ax.set_yticks(np.arange(len(rows)) + 0.5, rows)
-    ax.set_xticks(np.arange(len(columns)) + 0.5, columns)
+def _heatmap(ax: Axes, table: pd.DataFrame, *, end: float, label: str) -> None:
+    """Draw a table from -``end`` (blue) to ``end`` (red), NaN in grey."""
+    look = {"cmap": "RdBu_r", "vmin": -end, "vmax": end}
+    look["cbar_kws"] = {"label": label, "shrink": 0.6}
+    sns.heatmap(table, ax=ax, xticklabels=True, yticklabels=True, **look)
     ax.tick_params(labelsize=6, length=0)
-    ax.invert_yaxis()
     ax.set_facecolor("#DDDDDD")
-    ax.figure.colorbar(mesh, ax=ax, label=label, shrink=0.6)
 
 
 @styled
 def shifts(fleet: Sequence[Series]) -> Figure:
     """How far each channel's test mean lies from its training mean, in training deviations."""
-    widest = max(len(series.channels) for series in fleet)
-    picture = np.full((len(fleet), widest), np.nan)
-    for row, series in zip(picture, fleet, strict=True):
+    moves = []
+    for series in fleet:
         # A constant's deviation is not 0 but some 1e-17, by rounding.
         spread = np.where(np.ptp(series.train, axis=0), series.train.std(axis=0), np.nan)
-        row[: len(spread)] = (series.test.mean(axis=0) - series.train.mean(axis=0)) / spread
+        shift = series.test.mean(axis=0) - series.train.mean(axis=0)
+        moves.append(pd.Series(shift / spread, name=series.entity))
     figure, ax = canvas(height=1.4 + 0.22 * len(fleet))
-    entities = [series.entity for series in fleet]
-    _heatmap(ax, picture, entities, range(1, widest + 1), end=3, label="training deviations")
+    table = pd.DataFrame(moves)
+    table.columns += 1
+    _heatmap(ax, table, end=3, label="training deviations")
     ax.set(title="from training to test: shift of each channel's mean", xlabel="channel")
     return figure

@@ -1,7 +1,7 @@
 """What all figures share: the style, the colours, axes that count days, shaded events."""
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import ParamSpec
 
@@ -13,30 +13,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from lmmoe.data import Series
 from lmmoe.report.names import COST_TITLES, FAMILIES, colour, family, title
 
 EVENT = "#C62828"
 P = ParamSpec("P")
-
-
-def styled(plot: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draw a figure in the project's style, whatever the session's settings are."""
-
-    @wraps(plot)
-    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with in_style():
-            return plot(*args, **kwargs)
-
-    return drawn
-
-
-def in_style() -> mpl.RcParams:
-    """Give a context in which matplotlib draws and saves in the project's style."""
-    style = Path(__file__).with_name("lmmoe.mplstyle")
-    return mpl.rc_context(mpl.rc_params_from_file(style, use_default_template=False))
+STYLE = mpl.rc_params_from_file(
+    Path(__file__).with_name("lmmoe.mplstyle"), use_default_template=False
+)
+in_style = partial(mpl.rc_context, STYLE)  # a context to draw and save in the project's style
+styled = in_style()  # a decorator: draws a figure so, whatever the session's settings are
 
 
 def canvas(rows: int = 1, *, height: float, width: float = 10, **layout: object) -> tuple:
@@ -49,12 +37,13 @@ def canvas(rows: int = 1, *, height: float, width: float = 10, **layout: object)
 
 
 def family_legend(
-    owner: Axes | Figure, detectors: Iterable[str], *, more: Sequence[Artist] = (), **where: object
+    figure: Figure, detectors: Iterable[str], *, more: Sequence[Artist] = (), **how: object
 ) -> None:
-    """Name the families of the detectors shown; ``where`` goes to matplotlib's ``legend``."""
+    """Name the families of the detectors shown; ``how`` goes to matplotlib's ``legend``."""
     present, dots = {family(name) for name in detectors}, {"marker": "o", "ls": "", "ms": 5}
     shown = [Line2D([], [], color=FAMILIES[f], label=f, **dots) for f in FAMILIES if f in present]
-    owner.legend(handles=[*shown, *more], **{"fontsize": 7} | where)
+    how = {"loc": "outside lower center", "fontsize": 7} | how
+    figure.legend(handles=[*shown, *more], **how)
 
 
 def named_ticks(
@@ -68,17 +57,12 @@ def named_ticks(
 
 
 def log_scale(ax: Axes, axis: str = "y") -> None:
-    """Make an axis logarithmic with few, short labels: 0.01, 256, 10k, 1M."""
-
-    def short(value: float, _: int) -> str:
-        steps = int(np.clip(np.log10(value) // 3, 0, 4)) if value >= 1e4 else 0
-        return f"{value / 1000**steps:,g}{['', 'k', 'M', 'G', 'T'][steps]}"
-
+    """Make an axis logarithmic with few, short labels: 0.01, 256, 10,000, 1e+06."""
     ax.set(**{f"{axis}scale": "log"})
     own, (low, high) = getattr(ax, f"{axis}axis"), getattr(ax, f"get_{axis}lim")()
     subs = (1.0,) if high > 100 * low else (1.0, 2.0, 5.0)
     own.set(major_locator=LogLocator(numticks=5, subs=subs), minor_locator=NullLocator())
-    own.set(major_formatter=FuncFormatter(short), minor_formatter=NullFormatter())
+    own.set(major_formatter=StrMethodFormatter("{x:,g}"), minor_formatter=NullFormatter())
 
 
 def time_axis(series: Series, rows: np.ndarray) -> tuple[np.ndarray, str]:
@@ -118,16 +102,11 @@ def note(text: str) -> Figure:
 
 def label_dots(ax: Axes, dots: dict[str, tuple[float, float]]) -> None:
     """Write each detector's name near its dot (x, y); last, for it needs the final layout."""
-    if not dots:
-        return
     ax.figure.draw_without_rendering()  # the layout engine sets the axes' place only now
     look = {"fontsize": 7, "ha": "center", "va": "center"}
     look["path_effects"] = [withStroke(linewidth=1.5, foreground="white")]
     look["in_layout"] = False  # else the layout would move the axes once more
-    labels = []
-    for name, place in dots.items():
-        weight = "bold" if name == "LightMMoE" else "normal"
-        labels.append(ax.text(*place, title(name), color=colour(name), weight=weight, **look))
+    labels = [ax.text(*dots[name], title(name), color=colour(name), **look) for name in dots]
     from adjustText import adjust_text  # takes half a second to import
 
     x, y = zip(*dots.values(), strict=True)

@@ -1,7 +1,5 @@
 """Pictures of one fitted model."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -26,21 +24,6 @@ def learning_curve(history: History) -> Figure:
     ax.locator_params(axis="x", integer=True)
     ax.set(xlabel="epoch", ylabel="mean squared error", title="learning (errors in z-scores)")
     ax.legend()
-    return figure
-
-
-@styled
-def forecasts(
-    series: Series, forecast: Floats, event: tuple[int, int], *, channels: Sequence[int]
-) -> Figure:
-    """Forecast against truth around one event; ``forecast`` ``(t, c)``, NaN where there is none."""
-    figure, axes, rows, time = lanes(series, event, channels, around=90)
-    look = {"color": colour("LightMMoE"), "ls": "--", "lw": 0.9}
-    for ax, channel in zip(axes, channels, strict=True):
-        ax.plot(time, series.test[rows, channel], color="#37474F", label="observed")
-        ax.plot(time, forecast[rows, channel], label="forecast", **look)
-    axes[0].legend(ncols=2, fontsize=7, loc="lower right", bbox_to_anchor=(1, 1))
-    axes[0].set_title("the next row: forecast and observed")
     return figure
 
 
