@@ -93,17 +93,20 @@ def _fetch(options: argparse.Namespace) -> None:
 
 def _data(options: argparse.Namespace) -> int:
     from lmmoe import data
-    from lmmoe.data.fetch import inventory
 
-    root = data.data_root(options.root)
+    root, status = data.data_root(options.root), 0
     print(f"data root: {root}" + ("" if root.is_dir() else " (no such folder)"))
-    found = {name: inventory(name, root, check=options.check) for name in data.DATASETS}
-    for name, (lines, wrong) in found.items():
-        how = ": python -m lmmoe fetch smd" if name == "smd" else ""
-        told = [*lines, *(f"wrong: {problem}" for problem in wrong)] or [f"not here{how}"]
-        print(f"{name:<10} " + f"\n{'':<11}".join(told))
+    for name in data.DATASETS:
+        try:
+            found = data.entities(name, root)
+            print(f"{name:<10} {len(found)} entities" if found else f"{name:<10} not here")
+            for entity in found if options.check else ():
+                data.load(name, entity, root)
+        except DataError as error:
+            print(f"{name:<10} wrong: {error}")
+            status = 1
     print("\nThe layouts expected here are those of docs/own-data.md, 'Published data sets'.")
-    return int(any(wrong for _, wrong in found.values()))
+    return status
 
 
 def _export(options: argparse.Namespace) -> None:

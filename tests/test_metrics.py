@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmarks import metrics as loops
 from lmmoe.metrics import (
@@ -115,17 +114,6 @@ def test_f1s_equal_plain_loops(case, kinds, delay):
         for enough in (60, 10**30):  # more than any event has
             free = {"labels": labels, "scores": scores, "adjust": adjust or "point"}
             assert best_f1(**free, delay=enough) == best_f1(**free)
-
-
-# --- ROC AUC and average precision ---
-
-
-@FAST
-@given(naive.cases())
-def test_areas_are_scikit_learns(case):
-    given = {"labels": case[0], "scores": case[1]}
-    assert roc_auc(**given) == pytest.approx(roc_auc_score(*case), abs=1e-12)
-    assert average_precision(**given) == pytest.approx(average_precision_score(*case), abs=1e-12)
 
 
 # --- PA%K ---

@@ -16,10 +16,10 @@ from types import ModuleType
 
 from platformdirs import user_cache_path
 
-from lmmoe.data.series import Cause, Series, showcase
+from lmmoe.data.series import Cause, Series
 from lmmoe.errors import DataError
 
-__all__ = ["Cause", "Series", "data_root", "entities", "files", "load", "showcase"]
+__all__ = ["Cause", "Series", "data_root", "entities", "files", "load"]
 
 # Which module reads which data set; any other name is a path to somebody's own folder.
 DATASETS = {

@@ -1,6 +1,6 @@
-"""SMD from the repository that published it, and what of all data sets lies under the data root.
+"""SMD from the repository that published it.
 
-SMD's files are known by their git blob ids (``smd_blobs.csv``). A download is resumed, verified,
+Its files are known by their git blob ids (``smd_blobs.csv``). A download is resumed, verified,
 and never half there: it grows in a ``.part`` beside its place and is moved there when it is right.
 """
 
@@ -13,7 +13,6 @@ from pathlib import Path
 import pandas as pd
 import requests
 
-from lmmoe import data
 from lmmoe.data import reading, smd
 from lmmoe.errors import DataError
 from lmmoe.progress import bar
@@ -129,27 +128,3 @@ def _download(session: requests.Session, url: str, blob: str, target: Path) -> i
         part.unlink()
         if not have:  # else what an earlier run left was bad: once more, from nothing
             raise DataError(f"{problem}; nothing was kept of it", file=url)
-
-
-def inventory(name: str, root: Path, *, check: bool = False) -> tuple[list[str], list[str]]:
-    """Look at one data set under ``root``: what is there, line by line, and what is wrong with it.
-
-    ``check`` reads every entity. Both lists are empty where nothing is there.
-    """
-    try:
-        present = data.entities(name, root)
-        files = {file for entity in present for file in data.files(name, entity, root)}
-    except DataError as error:
-        return [], [str(error)]
-    size = sum(file.stat().st_size for file in files) / 1e6
-    count = f"{len(present)} {'entity' if len(present) == 1 else 'entities'}"
-    facts, wrong, rows = [f"{count}, {size:.1f} MB on disk"] if present else [], [], 0
-    for entity in present if check else ():
-        try:
-            series = data.load(name, entity, root)
-            rows += len(series.train) + len(series.test)
-        except DataError as error:
-            wrong.append(f"{entity}: {error}")
-    if present and check:
-        facts.append(f"{len(present) - len(wrong)} of {count} read without error, {rows:,} rows")
-    return facts, wrong

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lmmoe.data.series import Bits, Floats
+from lmmoe.data.series import MEND, Bits, Floats
 from lmmoe.errors import DataError
 
 Times = npt.NDArray[np.datetime64] | npt.NDArray[np.float64] | npt.NDArray[np.int64]
@@ -136,10 +136,8 @@ def to_numbers(frame: pd.DataFrame, path: Path, *, fill: bool = False) -> Floats
         raise DataError("holds times, not numbers", file=path, column=name)
     values = frame.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
     refuse(np.isnan(values) & frame.notna(), frame, "{!r} is not a number", path)
-    refuse(np.isinf(values), frame, "the cell is infinite", path, "Mend or remove such rows")
-    if not fill:
-        hint = "In a folder of one's own, missing='fill' repeats the channel's last value"
-        refuse(np.isnan(values), frame, "the cell is missing", path, hint)
+    bad = np.isinf(values) if fill else ~np.isfinite(values)
+    refuse(bad, frame, "{} is not a finite number", path, MEND)
     return values
 
 

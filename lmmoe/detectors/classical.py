@@ -44,10 +44,9 @@ class PCAWindows(Detector):
     """Rebuild each window of ``window`` z-scored rows from ``components`` main directions.
 
     Score of a row: the mean over channels of the absolute error in the last row of the window that
-    ends there. PCA as a detector: Shyu et al. (ICDM workshop 2003); of windows: Broomhead and King
-    (Physica D 1986). With ``ewma`` above 0, errors are smoothed from the first scored row on
-    (`lmmoe.detectors.scaling.ewma`). Channel scores are the (smoothed) absolute errors. 16 rows, 30
-    components and 0.2 were singled out by trials on SMD: they are no blind choice there.
+    ends there, smoothed by `lmmoe.detectors.scaling.ewma`. PCA as a detector: Shyu et al. (ICDM
+    workshop 2003); of windows: Broomhead and King (Physica D 1986). 16 rows, 30 components and an
+    ``ewma`` of 0.2 were singled out by trials on SMD: they are no blind choice there.
     """
 
     name = "PCA windows"
@@ -180,9 +179,8 @@ class NearestNeighbours(Detector):
 class KMeansAD(Detector):
     """Euclidean distance of the window that ends at the row to the nearest of ``clusters`` centres.
 
-    Source: KMeansAD, Yairi et al. (2001), as in Schmidl et al. (VLDB 2022), but a row has the
-    distance of one window, not the mean over all that hold it, so that the score is causal. A
-    channel's score is its squared distance to the centre over the window.
+    Source: KMeansAD, Yairi et al. (2001), as in Schmidl et al. (VLDB 2022), but causal: not the
+    mean over all windows that hold the row. A channel's score is its squared distance.
     """
 
     name = "k-means"
