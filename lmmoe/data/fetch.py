@@ -51,13 +51,12 @@ def fault(file: Path, blob: str) -> str:
 
 def fetch_smd(
     folder: Path, *, base_url: str = PUBLISHED, entities: Sequence[str] = ()
-) -> tuple[list[str], list[str], int]:
+) -> tuple[list[str], list[str]]:
     """Download SMD into ``folder``/SMD, all of it or the machines ``entities`` only.
 
     ``base_url`` is the address of the folder that holds ServerMachineDataset. Gives the files that
-    are new, those that were there with the published content, and how many bytes were received.
-    Raises `DataError`: at once where nobody answers or nothing can be written, else at the end with
-    all files that failed.
+    are new, and those that were there. Raises `DataError`: at once where nobody answers or nothing
+    can be written, else at the end with all files that failed.
     """
     blobs = published_blobs()
     machines = sorted({Path(path).stem for path in blobs} - {LICENCE})
@@ -66,7 +65,7 @@ def fetch_smd(
         raise DataError(f"SMD has no machine {', '.join(sorted(unknown))}", hint=hint)
     stems = {LICENCE, *(entities or machines)}
     wanted = {path: blob for path, blob in blobs.items() if Path(path).stem in stems}
-    new, present, failed, size = [], [], [], 0
+    new, present, failed = [], [], []
     with requests.Session() as session, bar(len(wanted), "fetch smd", unit=" files") as line:
         # Compressed transfer would make the bytes of a Range those of the compressed stream.
         session.headers["Accept-Encoding"] = "identity"
@@ -77,15 +76,14 @@ def fetch_smd(
                 if not fault(there, blob):
                     present.append(path)
                     continue
-                size += _download(session, f"{base_url.rstrip('/')}/{path}", blob, target)
+                _download(session, f"{base_url.rstrip('/')}/{path}", blob, target)
                 new.append(path)
                 if there != target:  # a compressed copy with other content
                     there.unlink()
             except DataError as error:
                 failed.append(str(error))
             except OSError as error:  # of the network or the disk: the other files would have it
-                where = "name a folder that holds SMD already or has room (--root, LMMOE_DATA)"
-                hint = f"Fill {folder / smd.FOLDER} by hand with the files as published, or {where}"
+                hint = f"Fill {folder / smd.FOLDER} by hand, or name another (--root, LMMOE_DATA)"
                 raise DataError(f"cannot be had ({error})", file=target, hint=hint) from error
             finally:
                 line.update()
@@ -93,13 +91,13 @@ def fetch_smd(
         problem = f"{len(failed)} of {len(wanted)} files could not be fetched:"
         hint = "\nThe others are there; run the same command again to try these once more"
         raise DataError("\n".join([problem, *failed]), hint=hint)
-    return new, present, size
+    return new, present
 
 
-def _download(session: requests.Session, url: str, blob: str, target: Path) -> int:
-    """Put a file with this content into its place; give the number of bytes received."""
+def _download(session: requests.Session, url: str, blob: str, target: Path) -> None:
+    """Put a file with this content into its place."""
     part = target.with_name(target.name + ".part")
-    failures = received = 0
+    failures = 0
     while True:
         have = part.stat().st_size if part.exists() else 0
         headers = {"Range": f"bytes={have}-"} if have else {}
@@ -110,7 +108,7 @@ def _download(session: requests.Session, url: str, blob: str, target: Path) -> i
                     part.parent.mkdir(parents=True, exist_ok=True)
                     with part.open("ab" if response.status_code == 206 else "wb") as file:
                         for chunk in response.iter_content(CHUNK):
-                            received += file.write(chunk)
+                            file.write(chunk)
         except requests.RequestException as error:
             bad_address = isinstance(error, ValueError)
             refused = error.response is not None and error.response.status_code not in PASSING
@@ -124,7 +122,7 @@ def _download(session: requests.Session, url: str, blob: str, target: Path) -> i
         problem = fault(part, blob)
         if not problem:
             part.replace(target)
-            return received
+            return
         part.unlink()
         if not have:  # else what an earlier run left was bad: once more, from nothing
             raise DataError(f"{problem}; nothing was kept of it", file=url)
