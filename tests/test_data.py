@@ -45,14 +45,12 @@ def test_checked_refuses():
     for changes, message in (
         ({"train": [["a", "b"]]}, "d/e (train): not numbers"),
         ({"train": [1.0, 2.0]}, "d/e (train): shape (2,), expected (rows, channels)"),
-        ({"test": np.zeros((0, 2))}, "d/e (test): shape (0, 2)"),
         ({"test": np.zeros((2, 3))}, "d/e (test): 3 channels, but the training half has 2"),
         ({"test": [[0, 0], [0, np.nan]]}, "d/e (test), row 1, column 1: nan"),
         ({"train": [[0, -np.inf]], "channels": ("a", "b")}, "row 0, column 'b': -inf"),
         ({"channels": ("a",)}, "d/e (train): 2 columns for 1 channel names"),
         ({"labels": ["0", "1"]}, "d/e (labels), row 0: label '0' is neither 0 nor 1"),
         ({"labels": [0, 2]}, "d/e (labels), row 1: label 2 is neither 0 nor 1"),
-        ({"labels": [np.nan, 1]}, "row 0: label nan"),
         ({"labels": [0], "files": {"labels": "l.csv"}}, "l.csv: labels of shape (1,) for 2"),
     ):
         with fails(message):
@@ -177,9 +175,8 @@ def test_published_layouts_refuse(root):
     sequences = f'{head}M-1,MSL,"[[1, 2]]",[point],4\nS-1,SMAP,"%s",x,%d\n'
     for (name, entity), file, text, message in (
         (machine, SMD / "interpretation_label", "1-3:1\n1-3:x\n", ", row 1: cannot read '1-3:x'"),
-        (machine, SMD / "interpretation_label", "3-3:1\n", ", row 0: '3-3:1' lies outside"),
-        (machine, SMD / "interpretation_label", "1-5:1\n", ", row 0: '1-5:1' lies outside the 4"),
-        (machine, SMD / "interpretation_label", "1-3:0\n", ", row 0: '1-3:0' lies outside"),
+        (machine, SMD / "interpretation_label", "3-3:1\n", ", row 0: cannot read '3-3:1' (out"),
+        (machine, SMD / "interpretation_label", "1-3:0\n", ", row 0: cannot read '1-3:0' (out"),
         (machine, SMD / "test_label", "0\n1\n3\n0\n", ", row 2: label 3.0 is neither 0 nor 1"),
         (
             machine,
@@ -189,9 +186,11 @@ def test_published_layouts_refuse(root):
         ),
         (machine, SMD / "test", None, ": no such file"),
         (("asd", "omi-1"), "ASD/omi-1/test_label.npy", None, ": no such file"),
-        (sat, listing, sequences % ("[[1, 4]]", 4), "[1, 4] lies outside"),
-        (sat, listing, sequences % ("[[-1, 1]]", 4), "[-1, 1] lies outside"),
-        (sat, listing, sequences % ("exit()", 4), "cannot read 'exit()'"),
+        (sat, listing, sequences % ("[[1, 4]]", 4), ", row 1: cannot label the 4 test rows of S-1"),
+        (sat, listing, sequences % ("[[-1, 1]]", 4), ", row 1: cannot label the 4 test rows"),
+        (sat, listing, sequences % ("exit()", 4), ", row 1: cannot label the 4 test rows"),
+        (sat, listing, sequences % ("[[1, 2]]", 5), ", row 1: cannot label the 4 test rows"),
+        (sat, listing, "chan_id,class\nS-1,x\n", ": cannot be read, truncated or damaged (Usecols"),
         (psm, "PSM/train.csv", "t,f_0,f_1\n0,1,x\n", ", row 0, column 'f_1': 'x' is not a number"),
         (psm, "PSM/test_label.csv", "t,a,b\n0,1,1\n", ": no label column found"),
         (swat, attack, swat_text([(1, 2, "Atack")]), ", row 0, column 'Normal/Attack': 'Atack'"),
@@ -202,18 +201,9 @@ def test_published_layouts_refuse(root):
         path = root / file if "." in str(file) else root / file / f"{entity}.txt"
         before = path.read_bytes()
         path.unlink() if text is None else write(path, text)
-        if name == "smap":
-            message = f", row 1, column 'anomaly_sequences': {message}"
         with fails(f"{path}{message}"):
             data.load(name, entity, root)
         path.write_bytes(before)
-    for text, message in (
-        (sequences % ("[[1, 2]]", 5), "csv, row 1, column 'num_values': S-1 has 4 test rows"),
-        ("chan_id,class\nS-1,x\n", "csv: cannot be read, truncated or damaged (Usecols"),
-    ):
-        write(root / listing, text)
-        with fails(f"labeled_anomalies.{message}"):
-            data.load("smap", "S-1", root)
 
 
 def test_psm_has_gaps_and_swat_two_versions(root):
@@ -504,18 +494,15 @@ def test_one_bad_file(tmp_path):
         ("cpu\n1\n", ": shape (0, 1), expected (rows, channels), both above 0"),
         ("time,label\n1,0\n2,1\n", ": no channel beside the time and the labels"),
         ("cpu,net\n1,2\n3,off\n", ", row 1, column 'net': 'off' is not a number (1 such"),
-        ("1,inf\n3,4\n", ", row 0, column 1: inf is not a finite number (1 such"),
         ("cpu,net\n1,2\n3,4,5\n", ", row 1: rows of unequal length: 3 cells, the first"),
         ("cpu,cpu\n1,2\n3,4\n", ", column 'cpu': two columns of this name"),
         ("cpu,label\n1,0\n2,2\n", ", row 1, column 'label': label 2 is neither 0 nor 1"),
-        ("cpu,label\n1,0\n2,\n", ", row 1, column 'label': label nan is neither"),
         ("label,attack,cpu\n0,0,1\n", ": several columns could be the label: label, att"),
         ("a;b\n1;2\n", ": one column, 'a;b'. Separate the cells by commas"),
         ("d,cpu\n2024-01-02,1\n2024-01-01,1\n", ", row 1, column 'd': 2024-01-01 is not later"),
         ("d,cpu\n2024-01-01,1\nnoon,1\n", ", row 1, column 'd': 'noon' is not a time (1 such"),
         ("cpu,time\n1,4\n2,4\n", ", row 1, column 'time': 4 is not later"),
         ("cpu,time\n1,4\n2,inf\n", ", row 1, column 'time': 'inf' is not a time"),
-        ("cpu,time\n1,soon\n2,later\n", ", row 0, column 'time': 'soon' is not a time"),
     ):
         for missing in ("error", "fill"):
             with fails(f"pump.csv{message}"):

@@ -152,9 +152,6 @@ def test_training_stops_and_the_best_weights_come_back():
     assert made.ends == history.training  # the epoch after which it stopped ends, too
     assert all((rows == 1).all() for rows, _ in made.batches)
     assert all(made.modes)  # though held-out rows are looked at in between
-    # While it gets better training goes on.
-    history = fit(Noted(), constant(1.0), constant(1.0), **ONE, epochs=6, patience=1)
-    assert len(history.training) == history.best_epoch == 6
 
 
 def test_without_held_out_rows_all_epochs_run_and_the_last_weights_stay():

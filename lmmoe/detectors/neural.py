@@ -94,10 +94,10 @@ class Neural(Detector):
 
     def _restore(self, state: Arrays) -> None:
         self._scaling = Scaling(state["shift"], state["scale"])
-        history = prefixed(state, "history.")
-        best_epoch = int(history.pop("best_epoch")[0])
-        losses = {name: history[name].tolist() for name in ("training", "held_out")}
-        self.history = training.History(**losses, best_epoch=best_epoch)
+        losses, held_out, (best,) = (
+            state[f"history.{name}"].tolist() for name in ("training", "held_out", "best_epoch")
+        )
+        self.history = training.History(losses, held_out, int(best))
         self.network = self._restored(state).to(self.device).eval()
         weights = prefixed(state, "network.")
         self.network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
