@@ -1,6 +1,5 @@
-"""The command line: ``python -m lmmoe COMMAND``.
+"""The command line: a command is a line in `_parser`, and a function of the options.
 
-A command is a block in `_parser`, and a function that takes the options and returns an exit status.
 The functions import what they need themselves, so that ``--help`` is quick.
 """
 

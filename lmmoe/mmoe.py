@@ -179,8 +179,7 @@ class SoftmaxGate(nn.Module):
 class Mixed(nn.Module):
     """Own and common weights of the gates, mixed: ``(1 - s) W_c + s W_shared``, ``(c, e, w)``.
 
-    Source: CAD (ESEC/FSE 2023, section 3.3). Weights that never count are not there. With gate
-    "learned", s is the logistic function of a weight, and starts at ``shared``.
+    With gate "learned", s is the logistic function of a weight, and starts at ``shared``.
     """
 
     def forward(self) -> Tensor:
@@ -279,10 +278,7 @@ def keep_mask(x: Tensor, share: float, generator: torch.Generator | None) -> Ten
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation (Ioffe & Szegedy, ICML 2015) over axis 1 of ``(groups, n, k)``.
-
-    As torch's own, which wants the features on axis 1: a copy of the largest arrays.
-    """
+    """Batch normalisation (Ioffe & Szegedy, ICML 2015) over axis 1 of ``(groups, n, k)``."""
 
     def __init__(self, groups: int, features: int) -> None:
         super().__init__()

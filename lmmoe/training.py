@@ -103,8 +103,8 @@ def fit(
 
     ``held_out`` rows ``(t, c)`` begin with the context of the first of them. Training stops after
     ``plan.patience`` epochs without a lower loss on them (or, as ``plan.watch`` says, in training),
-    and keeps the weights of the best epoch; without held-out rows to watch, all epochs are run and
-    the last weights kept. Raises `RuntimeError` where the loss is no longer a finite number.
+    and keeps the weights of the best epoch; with nothing to watch, it runs all epochs and keeps the
+    last. Raises `RuntimeError` where the loss is no longer a finite number.
     """
     history, best, device = History(), None, rows.device
     watched = history.training if plan.watch == "training" else history.held_out

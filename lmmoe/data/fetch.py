@@ -7,7 +7,6 @@ and never half there: it grows in a ``.part`` beside its place and is moved ther
 import hashlib
 import time
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 
 import pandas as pd
@@ -29,21 +28,18 @@ CHUNK = 1 << 16  # bytes downloaded at a time
 
 def published_blobs() -> dict[str, str]:
     """The files of SMD as published, path to git blob id; paths start at ServerMachineDataset."""
-    with (resources.files("lmmoe") / "data" / "smd_blobs.csv").open() as file:
-        return dict(pd.read_csv(file)[["path", "git_blob"]].to_numpy())
+    table = pd.read_csv(Path(__file__).with_name("smd_blobs.csv"), index_col="path")
+    return table["git_blob"].to_dict()
 
 
 def fault(file: Path, blob: str) -> str:
-    """Say what is wrong with a file that should have this git blob id; empty where nothing is.
-
-    The id is the SHA-1 of ``blob <size>``, a zero byte and the content (git-hash-object),
-    decompressed first where the name ends in .xz or .gz.
-    """
+    """Say what is wrong with a file, perhaps compressed, of this git blob id; "" if nothing is."""
     try:
         with reading.naming(file), reading.OPENERS.get(file.suffix, open)(file, "rb") as opened:
             content = opened.read()
     except DataError as error:
         return str(error)
+    # As git-hash-object has it.
     hashed = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
     got = hashed.hexdigest()
     return "" if got == blob else f"{file}: git blob id {got}, expected {blob}"

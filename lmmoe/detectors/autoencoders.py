@@ -100,6 +100,11 @@ class Autoencoders(nn.Module):
         rebuilt = self.first(self.encoder(x))
         return rebuilt, self.second(self.encoder(rebuilt))
 
+    def errors(self, x: Tensor, alpha: float) -> Tensor:
+        """Squared errors ``(b, n)``: ``alpha`` of AE1(W)'s, the rest of AE2(AE1(W))'s."""
+        rebuilt, again = ((x - output).square() for output in self(x))
+        return alpha * rebuilt + (1 - alpha) * again
+
 
 class Adversaries:
     """How the two autoencoders learn (the paper's section 3.2 and its algorithm 1).
@@ -130,20 +135,15 @@ class Adversaries:
             for weights, slope in zip(part, own, strict=True):
                 weights.grad = slope
             optimiser.step()
-        return self._mixed(first, both).detach()
+        return (self.alpha * first + (1 - self.alpha) * both).detach()
 
     def loss(self, windows: Tensor, target: Tensor) -> Tensor:
         """Mean score of windows ``(b, c, w)``, which no epoch's weights change."""
-        x = windows.flatten(1)
-        rebuilt, again = self.network(x)
-        return self._mixed(functional.mse_loss(rebuilt, x), functional.mse_loss(again, x))
+        return self.network.errors(windows.flatten(1), self.alpha).mean()
 
     def end_epoch(self, loss: float) -> None:
         """Count the epoch."""
         self.epoch += 1
-
-    def _mixed(self, rebuilt: Tensor, again: Tensor) -> Tensor:
-        return self.alpha * rebuilt + (1 - self.alpha) * again
 
 
 class USAD(Neural):
@@ -170,10 +170,7 @@ class USAD(Neural):
 
     def _score_channels(self, rows: Floats) -> Floats:
         def errors(windows: Tensor) -> Tensor:
-            flat = windows.flatten(1)
-            rebuilt, again = ((flat - out).square() for out in self.network(flat))
-            mixed = self.alpha * rebuilt + (1 - self.alpha) * again
-            return mixed.view(windows.shape).mean(dim=2)
+            return self.network.errors(windows.flatten(1), self.alpha).view_as(windows).mean(dim=2)
 
         return self._on_windows(errors, rows)
 

@@ -75,9 +75,8 @@ class PCAWindows(Detector):
 def principal(rows: Floats, window: int, components: int) -> Arrays:
     """Mean and main directions of the windows of rows ``(t, c)``, with n = w * c values each.
 
-    "mean" ``(n,)``; "directions" ``(k, n)``, orthonormal, by falling variance. k is ``components``
-    or fewer: n - 1, since n of them would rebuild everything; and none along which the windows do
-    not vary, since a step of a constant channel must not be rebuilt.
+    "mean" ``(n,)``; "directions" ``(k, n)``, orthonormal, by falling variance. k is ``components``,
+    or fewer: n of them would rebuild everything, and a step of a constant channel must not be.
     """
     mean = windows(rows, window).mean(axis=0)
     covariance = np.zeros((len(mean), len(mean)))
@@ -274,10 +273,7 @@ class IsolationForest(Detector):
 
 
 def expected_depth(rows: np.ndarray) -> Floats:
-    """Mean depth c(n) of an unsuccessful search in a binary tree of n rows (equation 1).
-
-    2 H(n - 1) - 2 (n - 1) / n with H(i) = ln i + Euler's constant; 0 for one row, 1 for two.
-    """
+    """Mean depth c(n) of an unsuccessful search in a binary tree of n rows (equation 1)."""
     count = np.maximum(rows, 3).astype(np.float64)
     depth = 2 * (np.log(count - 1) + np.euler_gamma) - 2 * (count - 1) / count
     return np.where(rows <= 1, 0.0, np.where(rows == 2, 1.0, depth))
