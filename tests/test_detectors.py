@@ -214,13 +214,6 @@ def test_settings_are_kept_under_their_names():
         assert lmmoe.detector(name, **made.get_params()).settings == made.settings
 
 
-def test_a_preset_is_a_row_of_a_table(monkeypatch):
-    monkeypatch.setitem(detectors.PRESETS, "Lighter", ("mixture.Mixture", {"experts": 1}))
-    made = lmmoe.detector("Lighter", window=5)
-    assert "Lighter" in detectors.names()
-    assert (made.name, made.experts, made.window, made.min_rows) == ("Lighter", 1, 5, 6)
-
-
 class Own(detectors.Detector):
     """A detector of one's own, outside the package."""
 

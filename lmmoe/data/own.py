@@ -124,11 +124,9 @@ def join(train: Table, test: Table, label_path: Path, dataset: str, entity: str)
     """The series of two halves with the same channels; notes tell what was found or mended."""
     expected, channels = train.channels or (), test.channels or ()
     if channels != expected:
-        lacking = [name for name in expected if name not in channels][:5]  # of hundreds some do
-        extra = [name for name in channels if name not in expected][:5]
-        problem = f"other channels than in training: lacking {lacking}, extra {extra}"
-        hint = "Both halves must hold the same channels in the same order"
-        raise DataError(problem, file=test.path, hint=hint)
+        apart = sorted({*expected} ^ {*channels})[:5]  # of hundreds some do
+        problem = f"other channels than in training, or in another order {apart}"
+        raise DataError(problem, file=test.path)
     notes, values = train.notes + test.notes, {}
     if train.labels is not None:
         notes += reading.marked_note(train.labels, len(train.values), train.path)

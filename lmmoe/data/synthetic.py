@@ -31,8 +31,6 @@ Fault = tuple[str, int, int]  # kind, first row of the test half, row after the 
 DAY = 1440  # rows
 ROWS = 4000  # of a half
 HIGHEST = 0.9  # what a row of a burst may add to a factor
-
-
 # Hour of the highest load, height of the daily cycle, weight of disk traffic, minutes from one
 # periodic job to the next (at most 15, so that 16 rows hold one); the server's words for requests,
 # failures, two delays and workers.

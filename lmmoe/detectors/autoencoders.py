@@ -227,10 +227,7 @@ class Mixer(nn.Module):
 
 
 class Block(nn.Module):
-    """Mix the rows inside each group, then the channels of each row; both on top of the input.
-
-    Each is layer norm over channels, a hidden layer with GELU and dropout, an output layer.
-    """
+    """Mix the rows of each group, then the channels of each row, by two layers with GELU each."""
 
     def __init__(self, channels: int, rows: int, generator: Generator, *, large: bool) -> None:
         super().__init__()

@@ -93,10 +93,7 @@ def imported(path: str) -> type[Detector]:
 
 
 def version(path: str) -> str:
-    """Name and version of the package behind an import path: "pyod 3.6.7".
-
-    Code that no installed package holds has the digest of its module's file for a version.
-    """
+    """Package and version behind an import path: "pyod 3.6.7"; of loose code, its file's digest."""
     module = path.rpartition(".")[0]
     names = metadata.packages_distributions().get(module.partition(".")[0], [])
     if names:

@@ -165,8 +165,7 @@ def resize(network: MMoE, experts: list[int], generator: Generator) -> None:
 
 # --- what gave the study's CAD scores ---
 
-EXPERTS = 3
-SIZES = (64, 32, 32)  # of an expert's layers
+EXPERTS, SIZES = 3, (64, 32, 32)  # the latter: of an expert's layers
 
 
 class FlatMixture(nn.Module):

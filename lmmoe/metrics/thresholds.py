@@ -27,8 +27,7 @@ def alarm_budget(calibration: npt.ArrayLike, rows_per_day: float, *, per_day: fl
 
     That is the lowest calibration score such that at it and at every higher one the number of
     alarms (as `lmmoe.metrics.alarms` counts them) is at most ``per_day`` times the days that the
-    rows span. (Very low ones keep to the budget as well: alarms grow together.) Alarms are whole.
-    Where none is allowed, the highest score is given, which flags no row.
+    rows span. Where none is allowed, the highest score is given, which flags no row.
     """
     scores = numbers(calibration, "calibration score")
     if not 0 < rows_per_day < math.inf:
