@@ -37,8 +37,8 @@ def rows(*, quick: bool) -> Iterator[Row]:
 
 def _f1s(given: Given, scores: np.ndarray, turns: int) -> Iterator[Row]:
     def ours() -> list[float]:
-        found = metrics.best_f1s(labels=given.labels, scores=scores, adjust=ADJUSTMENTS)
-        return [found[kind].f1 for kind in ADJUSTMENTS]
+        of = {"labels": given.labels, "scores": scores}
+        return [metrics.best_f1(**of, adjust=kind).f1 for kind in ADJUSTMENTS]
 
     def theirs() -> list[float]:
         return [best_f1(given.labels, scores, kind) for kind in ADJUSTMENTS]

@@ -1,6 +1,5 @@
-"""The command line: ``python -m lmmoe COMMAND``.
+"""The command line: a command is a line in `_parser`, and a function of the options.
 
-A command is a block in `_parser`, and a function that takes the options and returns an exit status.
 The functions import what they need themselves, so that ``--help`` is quick.
 """
 
@@ -43,34 +42,28 @@ def _parser() -> argparse.ArgumentParser:
         for name, meaning, *settings in arguments:
             command.add_argument(name, help=meaning, **dict(*settings))
 
-    flag = {"action": "store_true"}
-    root_help = "the folder that holds the data sets (default: LMMOE_DATA, else the user's cache)"
-    root = ("--root", root_help, {"metavar": "FOLDER"})
+    flag, file = {"action": "store_true"}, {"type": Path}
+    root = ("--root", "the folder of the data sets (default: LMMOE_DATA, else the user's cache)")
     dataset = ("dataset", "which data set", {"choices": ["smd"]})
-    only = ("--entity", "only this one; repeatable", {"action": "append", "metavar": "NAME"})
+    only = ("--entity", "only this one; repeatable", {"action": "append"})
     url = ("--url", "a mirror: the address of the folder that holds ServerMachineDataset")
-    text = "download a data set and verify it; an interrupted download is continued"
-    add(_fetch, text, dataset, root, only, url)
+    add(_fetch, "download a data set, or what is missing of it", dataset, root, only, url)
     check = ("--check", "read every entity", flag)
     add(_data, "list the data sets that are there and check them (status 1: wrong)", root, check)
     live.add(commands)
-    model = ("model", "a file that `fit` wrote", {"type": Path})
-    out = ("out", "the file to write (.onnx)", {"type": Path})
-    int8 = ("--int8", "with weights of 8 bits", flag)
+    out = ("out", "the file to write", file)
+    model, int8 = ("model", "a file that `fit` wrote", file), ("--int8", "8-bit weights", flag)
     add(_export, "write a fitted model as ONNX, which takes raw rows", model, out, int8)
 
-    params = ("params", "a profile: a file like params/smd.yaml", {"type": Path})
+    params = ("params", "a profile: a file like params/smd.yaml", file)
     cores = ("--cores", "jobs at a time", {"type": int, "default": os.cpu_count()})
     dry = ("--dry-run", "only tell what would run", flag)
     fresh = ("--fresh", "compute every run here, whatever is published", flag)
-    text = "make a profile's tables, figures and page; what is up to date is kept"
-    add(_report, text, params, cores, dry, fresh)
+    add(_report, "make a profile's tables, figures and page", params, cores, dry, fresh)
     # The jobs that the report's workflow is made of.
-    file, files = {"type": Path}, {"type": Path, "nargs": "+"}
-    entity, out = ("entity", "which entity"), ("out", "the file to write", file)
-    log = ("--log", "write progress there, and to the terminal as lines", file)
+    entity, log = ("entity", "which entity"), ("--log", "a file for progress, as lines", file)
     add(_run, "fit and score a profile's detectors on one entity", params, entity, out, log)
-    tables = ("tables", "tables that `run` wrote", files)
+    tables = ("tables", "tables that `run` wrote", file | {"nargs": "+"})
     add(_collect, "add tables of runs to a published one", out, tables)
     notebook = ("notebook", "the notebook to execute", file)
     figures = ("--figures", "the folder for figures and tables", {"default": ""})
@@ -85,24 +78,26 @@ def _fetch(options: argparse.Namespace) -> None:
     from lmmoe.data.fetch import PUBLISHED, fetch_smd
 
     root, url = data.data_root(options.root), options.url or PUBLISHED
-    new, present, size = fetch_smd(root, base_url=url, entities=options.entity or ())
-    fetched = f"{len(new)} files fetched ({size / 1e6:.1f} MB)"
-    print(f"{root}: {fetched}, {len(present)} were there already")
+    new, present = fetch_smd(root, base_url=url, entities=options.entity or ())
+    print(f"{root}: {len(new)} files fetched, {len(present)} were there already")
 
 
 def _data(options: argparse.Namespace) -> int:
     from lmmoe import data
-    from lmmoe.data.fetch import inventory
 
-    root = data.data_root(options.root)
+    root, status = data.data_root(options.root), 0
     print(f"data root: {root}" + ("" if root.is_dir() else " (no such folder)"))
-    found = {name: inventory(name, root, check=options.check) for name in data.DATASETS}
-    for name, (lines, wrong) in found.items():
-        how = ": python -m lmmoe fetch smd" if name == "smd" else ""
-        told = [*lines, *(f"wrong: {problem}" for problem in wrong)] or [f"not here{how}"]
-        print(f"{name:<10} " + f"\n{'':<11}".join(told))
+    for name in data.DATASETS:
+        try:
+            found = data.entities(name, root)
+            print(f"{name:<10} {len(found)} entities" if found else f"{name:<10} not here")
+            for entity in found if options.check else ():
+                data.load(name, entity, root)
+        except DataError as error:
+            print(f"{name:<10} wrong: {error}")
+            status = 1
     print("\nThe layouts expected here are those of docs/own-data.md, 'Published data sets'.")
-    return int(any(wrong for _, wrong in found.values()))
+    return status
 
 
 def _export(options: argparse.Namespace) -> None:

@@ -125,10 +125,10 @@ class WindowExperts(nn.Module):
         self.dropout = given.expert_dropout
         width, deeper = e * given.kernels[0], list(pairwise(given.kernels))
         self.conv = start.convolution(given.window, width, fan_in=given.window)
-        self.conv_bias = start.bias(width, fan_in=given.window)
+        self.conv_bias = start.drawn(width, fan_in=given.window)
         self.norm = BatchNorm(1, width) if given.normalise else None
         self.deeper = nn.ParameterList(start.convolution(e, a, b, fan_in=a) for a, b in deeper)
-        self.deeper_biases = nn.ParameterList(start.bias(e, 1, b, fan_in=a) for a, b in deeper)
+        self.deeper_biases = nn.ParameterList(start.drawn(e, 1, b, fan_in=a) for a, b in deeper)
         self.deeper_norms = nn.ModuleList(BatchNorm(e, b) for _, b in deeper if given.normalise)
         sizes = (given.channels * given.kernels[-1], *given.hidden, given.out)
         self.layers = Layers(e, sizes, self.dropout, start)
@@ -154,7 +154,7 @@ class Layers(nn.Module):
         pairs = list(pairwise(sizes))
         self.dropout = dropout
         self.weights = nn.ParameterList(start.linear(groups, a, b) for a, b in pairs)
-        self.biases = nn.ParameterList(start.bias(groups, 1, b, fan_in=a) for a, b in pairs)
+        self.biases = nn.ParameterList(start.drawn(groups, 1, b, fan_in=a) for a, b in pairs)
         self.norm = self.norm_bias = None
 
 
@@ -179,8 +179,7 @@ class SoftmaxGate(nn.Module):
 class Mixed(nn.Module):
     """Own and common weights of the gates, mixed: ``(1 - s) W_c + s W_shared``, ``(c, e, w)``.
 
-    Source: CAD (ESEC/FSE 2023, section 3.3). Weights that never count are not there. With gate
-    "learned", s is the logistic function of a weight, and starts at ``shared``.
+    With gate "learned", s is the logistic function of a weight, and starts at ``shared``.
     """
 
     def forward(self) -> Tensor:
@@ -231,15 +230,18 @@ class Start:
 
     def linear(self, *shape: int) -> nn.Parameter:
         """Weights ``(..., fan in, fan out)`` of a linear layer."""
-        return self._drawn(shape, shape[-2], variance=2 / (shape[-2] + shape[-1]))
+        return self.drawn(*shape, fan_in=shape[-2], variance=2 / (shape[-2] + shape[-1]))
 
     def convolution(self, *shape: int, fan_in: int) -> nn.Parameter:
         """Weights of a convolution."""
-        return self._drawn(shape, fan_in, variance=2 / fan_in)
+        return self.drawn(*shape, fan_in=fan_in, variance=2 / fan_in)
 
-    def bias(self, *shape: int, fan_in: int) -> nn.Parameter:
-        """Give a layer its bias."""
-        return self._drawn(shape, fan_in, variance=0)
+    def drawn(self, *shape: int, fan_in: int, variance: float = 0.0) -> nn.Parameter:
+        """Weights of any shape; a bias has no ``variance``."""
+        if self.rule == "xavier":
+            return self.normal(shape, math.sqrt(variance))
+        bound = 1 / math.sqrt(fan_in)
+        return nn.Parameter(torch.empty(shape).uniform_(-bound, bound, generator=self.generator))
 
     def gate(self, *shape: int) -> nn.Parameter:
         """Weights of gates ``(..., fan out, fan in)``."""
@@ -249,12 +251,6 @@ class Start:
         """Draw normal numbers; of a deviation of 0, nothing is drawn."""
         numbers = torch.randn(shape, generator=self.generator) if deviation else torch.zeros(shape)
         return nn.Parameter(numbers * deviation)
-
-    def _drawn(self, shape: Sequence[int], fan_in: int, *, variance: float) -> nn.Parameter:
-        if self.rule == "xavier":
-            return self.normal(shape, math.sqrt(variance))
-        bound = 1 / math.sqrt(fan_in)
-        return nn.Parameter(torch.empty(shape).uniform_(-bound, bound, generator=self.generator))
 
 
 def activated(x: Tensor, layer: int) -> Tensor:
@@ -282,10 +278,7 @@ def keep_mask(x: Tensor, share: float, generator: torch.Generator | None) -> Ten
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation (Ioffe & Szegedy, ICML 2015) over axis 1 of ``(groups, n, k)``.
-
-    As torch's own, which wants the features on axis 1: a copy of the largest arrays.
-    """
+    """Batch normalisation (Ioffe & Szegedy, ICML 2015) over axis 1 of ``(groups, n, k)``."""
 
     def __init__(self, groups: int, features: int) -> None:
         super().__init__()
@@ -387,7 +380,7 @@ class SeriesExperts(nn.Module):
         width = self.count * given.kernels[0]
         self.along_time = start.convolution(width, 1, 1, 3, fan_in=3)
         self.along_channels = start.convolution(width, 1, 3, 1, fan_in=3)
-        self.bias = start.bias(width, fan_in=3)
+        self.bias = start.drawn(width, fan_in=3)
         inputs = given.kernels[0] * given.channels * given.window
         self.layers = Layers(self.count, (inputs, *given.hidden, given.out), self.dropout, start)
 
@@ -406,7 +399,7 @@ class NoTowers(nn.Module):
     def __init__(self, given: Settings, start: "Start") -> None:
         super().__init__()
         self.weight = start.linear(given.out, given.channels)
-        self.bias = start.bias(given.channels, fan_in=given.out)
+        self.bias = start.drawn(given.channels, fan_in=given.out)
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Map mixtures ``(b, c, o)`` to forecasts ``(b, c)``."""

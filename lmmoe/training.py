@@ -4,8 +4,8 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,41 +26,23 @@ class History:
     best_epoch: int = 0  # the epoch whose weights were kept, counted from 1
 
 
-class Learner(Protocol):
-    """A network with its losses and its way to take a step."""
-
-    network: nn.Module
-
-    def step(self, windows: Tensor, target: Tensor) -> Tensor:
-        """Learn from windows ``(b, c, w)`` and their target rows ``(b, c)``; give the mean loss."""
-
-    def loss(self, windows: Tensor, target: Tensor) -> Tensor:
-        """Mean loss of windows that are not learned from."""
-
-    def end_epoch(self, loss: float) -> None:
-        """Change what changes with the epochs, given the mean training loss of this one."""
-
-
+@dataclass(eq=False)
 class Descent:
-    """The usual learner: one loss, one optimiser; perhaps a schedule and a highest norm (``clip``).
+    """How a network learns: one loss, one optimiser; other ways have the same methods.
 
-    ``loss_of(windows, target)`` gives the mean loss; ``schedule`` is stepped after each epoch.
+    ``loss(windows, target)`` gives the mean loss of windows ``(b, c, w)`` and their target rows
+    ``(b, c)``; ``clip`` is the highest norm of its gradient.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        loss_of: Callable[[Tensor, Tensor], Tensor],
-        optimiser: torch.optim.Optimizer,
-        *,
-        clip: float | None = None,
-        schedule: LRScheduler | None = None,
-    ) -> None:
-        self.network, self.loss, self.optimiser = network, loss_of, optimiser
-        self.clip, self.schedule = clip, schedule
+    network: nn.Module
+    loss: Callable[[Tensor, Tensor], Tensor]
+    optimiser: torch.optim.Optimizer
+    _: KW_ONLY
+    clip: float | None = None
+    schedule: LRScheduler | None = None  # stepped after each epoch
 
     def step(self, windows: Tensor, target: Tensor) -> Tensor:
-        """Go one step down."""
+        """Learn from windows and their targets; give the loss before."""
         loss = self.loss(windows, target)
         self.optimiser.zero_grad(set_to_none=False)  # `flattened` ones are views
         loss.backward()
@@ -70,7 +52,7 @@ class Descent:
         return loss.detach()
 
     def end_epoch(self, loss: float) -> None:
-        """Step the schedule."""
+        """Change what changes with the epochs, given the mean training loss of this one."""
         if isinstance(self.schedule, ReduceLROnPlateau):
             self.schedule.step(loss)
         elif self.schedule is not None:
@@ -115,14 +97,14 @@ def examples(rows: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
 
 
 def fit(
-    learner: Learner, rows: Tensor, held_out: Tensor | None, plan: Plan, generator: torch.Generator
+    learner: Descent, rows: Tensor, held_out: Tensor | None, plan: Plan, generator: torch.Generator
 ) -> History:
     """Train on the windows of ``rows`` ``(t, c)``, or ``plan.most`` of them, in random order.
 
     ``held_out`` rows ``(t, c)`` begin with the context of the first of them. Training stops after
     ``plan.patience`` epochs without a lower loss on them (or, as ``plan.watch`` says, in training),
-    and keeps the weights of the best epoch; without held-out rows to watch, all epochs are run and
-    the last weights kept. Raises `RuntimeError` where the loss is no longer a finite number.
+    and keeps the weights of the best epoch; with nothing to watch, it runs all epochs and keeps the
+    last. Raises `RuntimeError` where the loss is no longer a finite number.
     """
     history, best, device = History(), None, rows.device
     watched = history.training if plan.watch == "training" else history.held_out
@@ -158,7 +140,7 @@ def fit(
 
 
 @torch.inference_mode()
-def mean_loss(learner: Learner, rows: Tensor, plan: Plan) -> float:
+def mean_loss(learner: Descent, rows: Tensor, plan: Plan) -> float:
     """Mean loss over all windows of ``(t, c)``, nothing learned."""
     learner.network.eval()
     inputs, targets = examples(rows, plan)

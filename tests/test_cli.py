@@ -35,5 +35,5 @@ def test_exit_statuses(monkeypatch, capsys):
         def fail(*arguments, raised=raised, **options):
             raise raised
 
-        monkeypatch.setattr("lmmoe.data.fetch.inventory", fail)
+        monkeypatch.setattr("lmmoe.data.data_root", fail)
         assert main(["data"]) == status and capsys.readouterr().err == said

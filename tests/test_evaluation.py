@@ -89,7 +89,7 @@ def test_every_metric_refuses_what_is_no_input():
     takers = [
         *(metrics.average_precision, metrics.roc_auc, metrics.best_f1, metrics.pa_k),
         metrics.best_affiliation_f1,
-        lambda **data: metrics.best_f1s(**data, adjust=[None, "point"]),
+        lambda **data: metrics.best_f1(**data, adjust="point"),
         lambda **data: metrics.vus(**data, window=2),
         lambda **data: metrics.alarms(**data, threshold=0.5),
         lambda labels, scores: metrics.affiliation(labels=labels, alarms=scores),

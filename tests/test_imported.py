@@ -42,13 +42,9 @@ class Words(Norm):
 
 class Gaps(Norm):
     def decision_function(self, X):
-        scores = super().decision_function(X)
-        scores[[3, 5]] = np.nan, np.inf
-        return scores
+        return super().decision_function(X) + np.where(np.arange(len(X)) == 3, np.nan, 0)
 
-class Demanding(Norm):
-    def __init__(self, size):
-        self.size = size
+class Broken(Norm):
     def fit(self, X, y=None):
         raise IndexError("no such tree")
 
@@ -120,36 +116,36 @@ def test_the_code_is_ours_and_the_version_theirs(tmp_path):
 
 def test_a_path_to_nothing_is_told():
     for path, message in [
-        ("nowhere.at.All", "'nowhere.at' cannot be imported (No module named 'nowhere')"),
-        ("foreign_broken.X", "cannot be imported (No module named 'foreign_absent')"),
-        ("foreign_made_up.norm", "module 'foreign_made_up' has no class 'norm'"),
-        ("foreign_made_up.NoFit", "is no detector: it has no method 'fit'"),
-        ("..x", "'.' cannot be imported"),
+        ("nowhere.at.All", "(No module named 'nowhere')"),
+        ("foreign_broken.X", "(No module named 'foreign_absent')"),
+        ("foreign_made_up.None", "has no attribute 'None'"),
+        ("foreign_made_up.norm", "is no class with fit and decision_function"),
+        ("foreign_made_up.NoFit", "is no class with fit and decision_function"),
+        ("..x", "relative import for '.'"),
     ]:
         with told(ValueError, path, message):
             lmmoe.detector(path)
 
 
 def test_a_bad_setting_is_told_before_any_row_is_seen():
-    for name, values, *message in [
-        ("Norm", {"scales": 2}, "refuses its settings (", "unexpected keyword argument 'scales'"),
-        ("Norm", {"random_state": 2}, "multiple values for keyword argument 'random_state'"),
-        ("Norm", {"scale": -1}, "refuses its settings (scale must be above 0)"),
-        ("Norm", {"held_out": 1.0}, "held_out=1.0: Input should be less than 1"),
-        ("Demanding", {}, "refuses its settings (Demanding.__init__() missing 1 required"),
+    for values, message in [
+        ({"scales": 2}, "unexpected keyword argument 'scales'"),
+        ({"random_state": 2}, "multiple values for keyword argument 'random_state'"),
+        ({"scale": -1}, "refuses its settings (scale must be above 0)"),
+        ({"held_out": 1.0}, "held_out=1.0: Input should be less than 1"),
     ]:
-        with told(ValueError, *message):
-            made_up(name, **values)
+        with told(ValueError, message):
+            made_up("Norm", **values)
 
 
 def test_a_class_that_does_not_keep_the_contract_is_told():
-    for name, settings, message in [
-        ("Short", {}, "gave scores (199,) for 200 rows"),
-        ("Words", {}, "cannot score these rows (could not convert string to float"),
-        ("Gaps", {}, "gave nan as the score of row 3"),
-        ("Demanding", {"size": 1}, "cannot be fitted on these rows (no such tree)"),
+    for name, message in [
+        ("Short", "does not give a number per row"),
+        ("Words", "does not give a number per row"),
+        ("Gaps", "gave nan as the score of row 3"),
+        ("Broken", "fails in fit (no such tree)"),
     ]:
         with told(RuntimeError, f"foreign_made_up.{name}", message):
-            made_up(name, held_out=0.0, **settings).fit(TRAIN)
+            made_up(name, held_out=0.0).fit(TRAIN)
     with told(RuntimeError, "sklearn.ensemble.IsolationForest has no decision_scores_ after fit"):
         make("sklearn.ensemble.IsolationForest").fit(TRAIN)

@@ -132,10 +132,6 @@ def test_the_plateau_lowers_the_learning_rate():
             made.end_epoch(1.0)
             rates.append(made.optimiser.param_groups[0]["lr"])
         assert rates == pytest.approx([1e-3] * 4 + [low] * 4 + [lower])
-    made = learner(detectors.detector("HMMoE", experts=2))
-    (group,) = made.optimiser.param_groups
-    assert (group["lr"], group["weight_decay"], made.clip) == (5e-4, 1e-4, 1.0)
-    assert (made.schedule.factor, made.schedule.patience) == (0.8, 3)
 
 
 def test_a_network_uses_one_thread_and_leaves_the_number_as_it_was():

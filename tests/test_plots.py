@@ -6,7 +6,7 @@ import pytest
 from drawing import drawn
 from small import series, waves
 
-from lmmoe.data import Cause, showcase
+from lmmoe.data import Cause
 from lmmoe.report import rescoring
 from lmmoe.report.evaluation import COLUMNS
 from lmmoe.report.plots import comparison, cost, data, training
@@ -62,7 +62,7 @@ OF_SERIES = (  # from a series, an event and some channels
 @pytest.mark.parametrize("kind", SERIES)
 def test_every_picture_of_every_series(kind):
     made = SERIES[kind]
-    event, channels = showcase(made), range(min(3, len(made.channels)))
+    event, channels = data.showcase(made), range(min(3, len(made.channels)))
     for draw in OF_SERIES:
         figure = drawn(lambda d=draw: d(made, event, channels))
         # Otherwise nothing says what is shown.

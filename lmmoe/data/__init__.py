@@ -16,10 +16,10 @@ from types import ModuleType
 
 from platformdirs import user_cache_path
 
-from lmmoe.data.series import Cause, Series, showcase
+from lmmoe.data.series import Cause, Series
 from lmmoe.errors import DataError
 
-__all__ = ["Cause", "Series", "data_root", "entities", "files", "load", "showcase"]
+__all__ = ["Cause", "Series", "data_root", "entities", "files", "load"]
 
 # Which module reads which data set; any other name is a path to somebody's own folder.
 DATASETS = {
@@ -73,8 +73,7 @@ def missing_hint(name: str) -> str:
     """What to do where a data set is not there."""
     if name not in DATASETS:
         return "The folder holds none of the layouts that lmmoe.data.own describes"
-    fetch = "Run 'python -m lmmoe fetch smd', or set" if name == "smd" else "Set"
-    return f"{fetch} LMMOE_DATA to the folder that holds it, as docs/own-data.md describes"
+    return "Set LMMOE_DATA as docs/own-data.md describes; 'python -m lmmoe fetch smd' fetches SMD"
 
 
 def check_options(name: str, given: Mapping[str, object]) -> None:

@@ -1,19 +1,17 @@
-"""SMD from the repository that published it, and what of all data sets lies under the data root.
+"""SMD from the repository that published it.
 
-SMD's files are known by their git blob ids (``smd_blobs.csv``). A download is resumed, verified,
+Its files are known by their git blob ids (``smd_blobs.csv``). A download is resumed, verified,
 and never half there: it grows in a ``.part`` beside its place and is moved there when it is right.
 """
 
 import hashlib
 import time
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 
 import pandas as pd
 import requests
 
-from lmmoe import data
 from lmmoe.data import reading, smd
 from lmmoe.errors import DataError
 from lmmoe.progress import bar
@@ -30,21 +28,18 @@ CHUNK = 1 << 16  # bytes downloaded at a time
 
 def published_blobs() -> dict[str, str]:
     """The files of SMD as published, path to git blob id; paths start at ServerMachineDataset."""
-    with (resources.files("lmmoe") / "data" / "smd_blobs.csv").open() as file:
-        return dict(pd.read_csv(file)[["path", "git_blob"]].to_numpy())
+    table = pd.read_csv(Path(__file__).with_name("smd_blobs.csv"), index_col="path")
+    return table["git_blob"].to_dict()
 
 
 def fault(file: Path, blob: str) -> str:
-    """Say what is wrong with a file that should have this git blob id; empty where nothing is.
-
-    The id is the SHA-1 of ``blob <size>``, a zero byte and the content (git-hash-object),
-    decompressed first where the name ends in .xz or .gz.
-    """
+    """Say what is wrong with a file, perhaps compressed, of this git blob id; "" if nothing is."""
     try:
         with reading.naming(file), reading.OPENERS.get(file.suffix, open)(file, "rb") as opened:
             content = opened.read()
     except DataError as error:
         return str(error)
+    # As git-hash-object has it.
     hashed = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
     got = hashed.hexdigest()
     return "" if got == blob else f"{file}: git blob id {got}, expected {blob}"
@@ -52,13 +47,12 @@ def fault(file: Path, blob: str) -> str:
 
 def fetch_smd(
     folder: Path, *, base_url: str = PUBLISHED, entities: Sequence[str] = ()
-) -> tuple[list[str], list[str], int]:
+) -> tuple[list[str], list[str]]:
     """Download SMD into ``folder``/SMD, all of it or the machines ``entities`` only.
 
     ``base_url`` is the address of the folder that holds ServerMachineDataset. Gives the files that
-    are new, those that were there with the published content, and how many bytes were received.
-    Raises `DataError`: at once where nobody answers or nothing can be written, else at the end with
-    all files that failed.
+    are new, and those that were there. Raises `DataError`: at once where nobody answers or nothing
+    can be written, else at the end with all files that failed.
     """
     blobs = published_blobs()
     machines = sorted({Path(path).stem for path in blobs} - {LICENCE})
@@ -67,7 +61,7 @@ def fetch_smd(
         raise DataError(f"SMD has no machine {', '.join(sorted(unknown))}", hint=hint)
     stems = {LICENCE, *(entities or machines)}
     wanted = {path: blob for path, blob in blobs.items() if Path(path).stem in stems}
-    new, present, failed, size = [], [], [], 0
+    new, present, failed = [], [], []
     with requests.Session() as session, bar(len(wanted), "fetch smd", unit=" files") as line:
         # Compressed transfer would make the bytes of a Range those of the compressed stream.
         session.headers["Accept-Encoding"] = "identity"
@@ -78,15 +72,14 @@ def fetch_smd(
                 if not fault(there, blob):
                     present.append(path)
                     continue
-                size += _download(session, f"{base_url.rstrip('/')}/{path}", blob, target)
+                _download(session, f"{base_url.rstrip('/')}/{path}", blob, target)
                 new.append(path)
                 if there != target:  # a compressed copy with other content
                     there.unlink()
             except DataError as error:
                 failed.append(str(error))
             except OSError as error:  # of the network or the disk: the other files would have it
-                where = "name a folder that holds SMD already or has room (--root, LMMOE_DATA)"
-                hint = f"Fill {folder / smd.FOLDER} by hand with the files as published, or {where}"
+                hint = f"Fill {folder / smd.FOLDER} by hand, or name another (--root, LMMOE_DATA)"
                 raise DataError(f"cannot be had ({error})", file=target, hint=hint) from error
             finally:
                 line.update()
@@ -94,13 +87,13 @@ def fetch_smd(
         problem = f"{len(failed)} of {len(wanted)} files could not be fetched:"
         hint = "\nThe others are there; run the same command again to try these once more"
         raise DataError("\n".join([problem, *failed]), hint=hint)
-    return new, present, size
+    return new, present
 
 
-def _download(session: requests.Session, url: str, blob: str, target: Path) -> int:
-    """Put a file with this content into its place; give the number of bytes received."""
+def _download(session: requests.Session, url: str, blob: str, target: Path) -> None:
+    """Put a file with this content into its place."""
     part = target.with_name(target.name + ".part")
-    failures = received = 0
+    failures = 0
     while True:
         have = part.stat().st_size if part.exists() else 0
         headers = {"Range": f"bytes={have}-"} if have else {}
@@ -111,7 +104,7 @@ def _download(session: requests.Session, url: str, blob: str, target: Path) -> i
                     part.parent.mkdir(parents=True, exist_ok=True)
                     with part.open("ab" if response.status_code == 206 else "wb") as file:
                         for chunk in response.iter_content(CHUNK):
-                            received += file.write(chunk)
+                            file.write(chunk)
         except requests.RequestException as error:
             bad_address = isinstance(error, ValueError)
             refused = error.response is not None and error.response.status_code not in PASSING
@@ -125,31 +118,7 @@ def _download(session: requests.Session, url: str, blob: str, target: Path) -> i
         problem = fault(part, blob)
         if not problem:
             part.replace(target)
-            return received
+            return
         part.unlink()
         if not have:  # else what an earlier run left was bad: once more, from nothing
             raise DataError(f"{problem}; nothing was kept of it", file=url)
-
-
-def inventory(name: str, root: Path, *, check: bool = False) -> tuple[list[str], list[str]]:
-    """Look at one data set under ``root``: what is there, line by line, and what is wrong with it.
-
-    ``check`` reads every entity. Both lists are empty where nothing is there.
-    """
-    try:
-        present = data.entities(name, root)
-        files = {file for entity in present for file in data.files(name, entity, root)}
-    except DataError as error:
-        return [], [str(error)]
-    size = sum(file.stat().st_size for file in files) / 1e6
-    count = f"{len(present)} {'entity' if len(present) == 1 else 'entities'}"
-    facts, wrong, rows = [f"{count}, {size:.1f} MB on disk"] if present else [], [], 0
-    for entity in present if check else ():
-        try:
-            series = data.load(name, entity, root)
-            rows += len(series.train) + len(series.test)
-        except DataError as error:
-            wrong.append(f"{entity}: {error}")
-    if present and check:
-        facts.append(f"{len(present) - len(wrong)} of {count} read without error, {rows:,} rows")
-    return facts, wrong

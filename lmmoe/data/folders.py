@@ -1,20 +1,14 @@
 """ASD, PSM and SWaT, each in a folder of its own under the root.
 
-ASD is the Application Server Dataset (Li et al., KDD 2021): ``<root>/ASD/<entity>/`` with
-``train.npy`` and ``test.npy`` ``(rows, channels)`` and ``test_label.npy`` ``(rows,)``, one row per
-5 minutes.
+- ``ASD/<entity>/``, the Application Server Dataset (Li et al., KDD 2021): ``train.npy`` and
+  ``test.npy`` ``(rows, channels)`` and ``test_label.npy`` ``(rows,)``.
+- ``PSM/``, Pooled Server Metrics (Abdulaal et al., KDD 2021): ``train.csv``, ``test.csv`` and
+  ``test_label.csv``, each with the time as its first column, which is dropped. Gaps are filled.
+- ``SWaT/``, Secure Water Treatment (iTrust, SUTD): ``SWaT_Dataset_Normal_v0.csv`` or ``_v1.csv``
+  (the highest version is read) and ``SWaT_Dataset_Attack_v0.csv``, perhaps with a line of groups
+  above the header; labels are ``Normal``, ``Attack`` or ``A ttack``.
 
-PSM, Pooled Server Metrics (Abdulaal et al., KDD 2021): ``<root>/PSM/`` with ``train.csv``,
-``test.csv`` and ``test_label.csv``, each with a header line and the time in minutes as its first
-column, which is dropped. The other columns are the channels, or the one label. The training half
-has gaps: they are filled, and counted in ``Series.notes``. Tested on made-up files only.
-
-SWaT, the Secure Water Treatment testbed (iTrust, SUTD): ``<root>/SWaT/`` with one CSV file of
-normal operation and one with attacks, as iTrust hands them out: ``SWaT_Dataset_Normal_v0.csv`` or
-``_v1.csv`` (the highest version that is there is read) and ``SWaT_Dataset_Attack_v0.csv``. A line
-of groups may stand above the header; names have blanks around them; the first column is
-``Timestamp`` and the last ``Normal/Attack``, with the words ``Normal``, ``Attack`` and, in places,
-``A ttack``. Tested on made-up files only.
+PSM and SWaT are tested on made-up files only.
 """
 
 from collections.abc import Mapping
@@ -55,13 +49,10 @@ def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
         return replace(own.read(parts, dataset=dataset, entity=entity), rows_per_day=288)
     half = _psm_half if dataset == "psm" else _swat_half
     train, test = half(parts["train"]), half(parts["test"])
-    labels = parts.get("labels", test.path)
     if "labels" in parts:
-        frame = reading.read_frame(labels)
-        if frame.shape[1] != 2:
-            raise DataError(f"{frame.shape[1] - 1} columns beside the time, not 1", file=labels)
-        test = replace(test, labels=reading.to_bits(frame.iloc[:, 1], labels))
-    return own.join(train, test, labels, dataset, entity)
+        bits, _ = reading.read_labels(parts["labels"], time=None, label=None)
+        test = replace(test, labels=bits)
+    return own.join(train, test, parts.get("labels", test.path), dataset, entity)
 
 
 def _psm_half(path: Path) -> Table:

@@ -78,15 +78,9 @@ def read(
 ) -> Series:
     """One entity of a folder.
 
-    Parameters
-    ----------
-    time, label
-        Names of those columns (numbers, from 0, where there is no header) if they are others.
-    train_share
-        Layout (a): the part of the rows that train; the larger, the fewer events to test on.
-    missing
-        ``"error"`` refuses missing cells; ``"fill"`` repeats the channel's last value, in each half
-        by itself, and counts the cells in ``Series.notes``.
+    ``time`` and ``label`` name those columns (numbers, from 0, where there is no header) if they
+    are others; ``train_share`` is the part of the rows that train in layout (a). ``missing`` cells
+    are an ``"error"``, or ``"fill"`` repeats the channel's last value, in each half by itself.
     """
     if not isinstance(train_share, float) or not 0 < train_share < 1:
         raise DataError(f"train_share is {train_share!r}, not a number above 0 and below 1")
@@ -120,10 +114,9 @@ def _with_labels(test: Table, beside: Path, columns: dict[str, str | None]) -> T
         raise DataError(problem, file=test.path, hint="Take one of them out")
     labels, times = reading.read_labels(beside, **columns)
     both = times is not None and test.times is not None and times.shape == test.times.shape
-    if both and times.dtype.kind == test.times.dtype.kind:
-        for row in np.flatnonzero(times != test.times).tolist():
-            problem = f"the time is not that of the same row of {test.path.name}"
-            raise DataError(problem, file=beside, row=row)
+    if both and times.dtype.kind == test.times.dtype.kind and (times != test.times).any():
+        problem = f"the time is not that of the same row of {test.path.name}"
+        raise DataError(problem, file=beside, row=int(np.argmax(times != test.times)))
     return replace(test, labels=labels)
 
 
@@ -131,13 +124,9 @@ def join(train: Table, test: Table, label_path: Path, dataset: str, entity: str)
     """The series of two halves with the same channels; notes tell what was found or mended."""
     expected, channels = train.channels or (), test.channels or ()
     if channels != expected:
-        lacking = [name for name in expected if name not in channels][:5]  # of hundreds some do
-        extra = [name for name in channels if name not in expected][:5]
-        problem = f"other channels than in training: lacking {lacking}, extra {extra}"
-        if not lacking and not extra:
-            problem = "the channels of the training half in another order"
-        hint = "Both halves must hold the same channels in the same order"
-        raise DataError(problem, file=test.path, hint=hint)
+        apart = sorted({*expected} ^ {*channels})[:5]  # of hundreds some do
+        problem = f"other channels than in training, or in another order {apart}"
+        raise DataError(problem, file=test.path)
     notes, values = train.notes + test.notes, {}
     if train.labels is not None:
         notes += reading.marked_note(train.labels, len(train.values), train.path)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lmmoe.data.series import Bits, Floats
+from lmmoe.data.series import MEND, Bits, Floats
 from lmmoe.errors import DataError
 
 Times = npt.NDArray[np.datetime64] | npt.NDArray[np.float64] | npt.NDArray[np.int64]
@@ -115,10 +115,7 @@ def read_npy(path: Path) -> np.ndarray:
 def refuse(
     bad: npt.ArrayLike, cells: pd.DataFrame | pd.Series, problem: str, path: Path, hint: str = ""
 ) -> None:
-    """Raise `DataError` for the first of the cells where ``bad``, of their shape, is true.
-
-    ``{}`` in ``problem`` stands for the cell.
-    """
+    """Raise `DataError` for the first cell that is ``bad``; ``{}`` in ``problem`` is the cell."""
     places = np.argwhere(bad)
     if len(places):
         row, *number = places[0].tolist()
@@ -128,18 +125,13 @@ def refuse(
 
 
 def to_numbers(frame: pd.DataFrame, path: Path, *, fill: bool = False) -> Floats:
-    """The frame as numbers ``(rows, columns)``; `DataError` for text, times and infinity.
-
-    An empty cell is an error, too, unless ``fill`` leaves it as NaN for `fill_gaps`.
-    """
+    """Finite numbers ``(rows, columns)``, or `DataError`; ``fill`` leaves empty cells as NaN."""
     for name in frame.select_dtypes(["datetime", "datetimetz", "timedelta"]):  # else nanoseconds
         raise DataError("holds times, not numbers", file=path, column=name)
     values = frame.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
     refuse(np.isnan(values) & frame.notna(), frame, "{!r} is not a number", path)
-    refuse(np.isinf(values), frame, "the cell is infinite", path, "Mend or remove such rows")
-    if not fill:
-        hint = "In a folder of one's own, missing='fill' repeats the channel's last value"
-        refuse(np.isnan(values), frame, "the cell is missing", path, hint)
+    bad = np.isinf(values) if fill else ~np.isfinite(values)
+    refuse(bad, frame, "{} is not a finite number", path, MEND)
     return values
 
 
@@ -151,10 +143,7 @@ def to_bits(column: pd.Series, path: Path) -> Bits:
 
 
 def fill_gaps(values: Floats, place: str) -> tuple[Floats, tuple[str, ...]]:
-    """Replace NaN in ``(rows, channels)`` by the channel's last value, else its first, else 0.
-
-    Also gives a note for ``Series.notes`` where there were gaps; ``place`` names the file there.
-    """
+    """Replace NaN by the channel's last value, else its first, else 0; and a note that says so."""
     holes = np.isnan(values)
     if not holes.any():
         return values, ()
@@ -177,31 +166,26 @@ def marked_note(marks: Bits, rows: int, path: Path) -> tuple[str, ...]:
 class Table:
     """A file's columns, sorted by what they are. Axes: t rows (time), c channels.
 
-    ``values`` is ``(t, c)`` with NaN for missing cells; ``channels`` are their names, None where
-    the file has no header; ``labels`` is ``(t,)`` of 0/1 and ``times`` ``(t,)``, where there are
-    such columns, in UTC or plain numbers; ``rows_per_day`` follows from them, where their unit is
-    known. ``time`` is the name of their column, ``pattern`` how its dates are written (None for ISO
-    8601).
+    What the file does not have is None.
     """
 
     path: Path
-    values: Floats
+    values: Floats  # (t, c), NaN for missing cells
     channels: tuple[str, ...] | None
-    labels: Bits | None = None
-    times: Times | None = None
-    rows_per_day: float | None = None
+    labels: Bits | None = None  # (t,)
+    times: Times | None = None  # (t,), in UTC or plain numbers
+    rows_per_day: float | None = None  # from the times, where their unit is known
     notes: tuple[str, ...] = ()
-    time: str | None = None
-    pattern: str | None = None
+    time: str | None = None  # the name of their column
+    pattern: str | None = None  # how their dates are written; None for ISO 8601
 
 
 def read_table(
     path: Path, *, time: str | None, label: str | None, fill: bool, need_label: bool = True
 ) -> Table:
-    """Read a file with channels; `DataError` for cells that `to_numbers` refuses.
+    """Read a file with channels; ``time`` and ``label`` name columns not in `TIMES`, `LABELS`.
 
-    ``time`` and ``label`` name those columns; without a name they are found by `TIMES` and
-    `LABELS`. A named label column may be absent where ``need_label`` is false.
+    A named label column may be absent where ``need_label`` is false. Raises `DataError`.
     """
     frame, notes = _read_cells(path)
     times, time, pattern = _take_times(frame, time, path)
@@ -260,8 +244,7 @@ def _read_text(path: Path) -> pd.DataFrame:
     names = [cell.strip() for cell in first if cell.strip()]
     if len(names) == 1 and re.search(r"[;\t]", names[0]):
         raise DataError(f"one column, {names[0]!r}", file=path, hint="Separate the cells by commas")
-    # Numbers, gaps, true or false are data, after a date perhaps. But pandas gives numbers as names
-    # to unnamed columns, above its row numbers.
+    # Numbers, gaps, true or false are data, after a date perhaps; but not pandas's column numbers.
     rest = first[1:] if first and _is_date(first[0]) else first
     counted = first[:1] == [""] and rest[1:] == [str(number) for number in range(len(rest) - 1)]
     data = any(map(_is_value, rest)) and all(_is_value(cell, GAPS) for cell in rest)

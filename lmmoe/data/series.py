@@ -13,6 +13,7 @@ from lmmoe.segments import runs
 
 Floats = npt.NDArray[np.float64]
 Bits = npt.NDArray[np.int8]
+MEND = "Fill or remove such cells; a folder of one's own can be read with missing='fill'"
 
 
 class Cause(NamedTuple):
@@ -65,13 +66,15 @@ class Series:
         """
         names = {part: f"{dataset}/{entity} ({part})" for part in ("train", "test", "labels")}
         names |= {part: str(file) for part, file in (files or {}).items()}
-        train = _matrix(train, names["train"], channels)
-        test = _matrix(test, names["test"], channels)
+        train = matrix(train, names["train"], channels).copy()  # it gets locked
+        test = matrix(test, names["test"], channels).copy()
         if train.shape[1] != test.shape[1]:
             problem = f"{test.shape[1]} channels, but the training half has {train.shape[1]}"
             raise DataError(problem, file=names["test"])
         channels = channels or tuple(f"channel {i + 1}" for i in range(train.shape[1]))
         labels = None if labels is None else _bits(labels, len(test), names["labels"])
+        for array in (train, test):
+            array.flags.writeable = False
         return cls(dataset, entity, train, test, labels, channels, **known)
 
     @cached_property
@@ -81,7 +84,7 @@ class Series:
         for array in (self.train, self.test, self.labels):
             if array is not None:
                 digest.update(repr(array.shape).encode())
-                digest.update(array.data)  # contiguous, as `_matrix` made it
+                digest.update(array.data)  # contiguous, as `matrix` makes it
         return digest.hexdigest()[:12]
 
     @cached_property
@@ -90,21 +93,12 @@ class Series:
         return [] if self.labels is None else runs(self.labels)
 
 
-def showcase(series: Series, scores: Floats | None = None) -> tuple[int, int]:
-    """An event that fits a picture: the longest of at most 200 rows, else the shortest.
-
-    Without labelled events, the row with the highest of ``scores`` ``(t,)``, or the middle.
-    """
-    if not series.events:
-        row = len(series.test) // 2 if scores is None else int(np.argmax(scores))
-        return row, row
-    events = sorted(series.events, key=lambda event: event[1] - event[0])
-    return next((e for e in reversed(events) if e[1] - e[0] <= 200), events[0])
-
-
-def _matrix(values: npt.ArrayLike, file: str, channels: tuple[str, ...] | None) -> Floats:
+def matrix(
+    values: npt.ArrayLike, file: str | None = None, channels: tuple[str, ...] | None = None
+) -> Floats:
+    """Finite numbers ``(rows, channels)`` in C order, not copied if they are; or `DataError`."""
     try:
-        array = np.array(values, dtype=np.float64, order="C")  # a copy: it gets locked
+        array = np.asarray(values, dtype=np.float64, order="C")  # one layout, one result
     except (TypeError, ValueError) as error:
         raise DataError(f"not numbers ({error})", file=file) from error
     if array.ndim != 2 or 0 in array.shape:
@@ -115,10 +109,8 @@ def _matrix(values: npt.ArrayLike, file: str, channels: tuple[str, ...] | None) 
     if len(bad):
         row, column = bad[0].tolist()
         problem = f"{array[row, column]} is not a finite number ({len(bad)} such cells)"
-        hint = "Fill or remove such cells; a folder of one's own can be read with missing='fill'"
         column = channels[column] if channels else column
-        raise DataError(problem, file=file, row=row, column=column, hint=hint)
-    array.flags.writeable = False
+        raise DataError(problem, file=file, row=row, column=column, hint=MEND)
     return array
 
 

@@ -48,10 +48,9 @@ def _cause(line: str, row: int, path: Path, shape: tuple[int, int]) -> Cause:
         span, channels = line.split(":")
         start, end = (int(bound) for bound in span.split("-"))
         indices = tuple(int(channel) - 1 for channel in channels.split(","))
+        if not 0 <= start < end <= shape[0] or not all(0 <= index < shape[1] for index in indices):
+            raise ValueError(f"outside the {shape[0]} rows and {shape[1]} channels")
     except ValueError as error:
         hint = "Expected start-end:channel,channel,..."
-        raise DataError(f"cannot read {line!r}", file=path, row=row, hint=hint) from error
-    if not 0 <= start < end <= shape[0] or not all(0 <= index < shape[1] for index in indices):
-        size = f"the {shape[0]} rows and {shape[1]} channels of the test half"
-        raise DataError(f"{line!r} lies outside {size}", file=path, row=row)
+        raise DataError(f"cannot read {line!r} ({error})", file=path, row=row, hint=hint) from error
     return Cause(start, end, indices)

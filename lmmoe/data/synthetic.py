@@ -3,10 +3,8 @@
 Four servers, 24 channels, one row a minute, no file needed. A few hidden factors (load, disk
 traffic, memory, disk usage) drive the channels: days and nights, slow and fast wandering, bursts of
 2 or 3 minutes, periodic jobs, a disk that fills and is cleaned up at night. The test half goes on
-where the training half ends, drifts a little, and holds anomalies of six kinds. Two are loud
-(``spike``, ``shift``), one grows loud (``leak``), and three keep each value in its usual range. As
-in real incidents most kinds reach several channels at once, and how far off a value is varies from
-row to row.
+where the training half ends, drifts a little, and holds anomalies of six kinds. Two are loud, one
+grows loud, and three keep each value in its usual range:
 
 - ``spike``: 4 to 7 channels jump, by 3 to 6 standard deviations on average, for 3 to 6 rows.
 - ``shift``: 5 to 8 channels move to another level, by 1.5 to 3 standard deviations on average.
@@ -15,8 +13,7 @@ row to row.
 - ``stuck``: 1 or 2 channels freeze at their last value.
 - ``leak``: 6 channels rise slowly, up to 3.5 to 5 standard deviations on average.
 
-It is no benchmark: sizes were set so that LightMMoE finds about half and the norm of a row a
-quarter (average precision), which says nothing about real servers.
+Sizes were set so that LightMMoE has an average precision of about 0.5: it is no benchmark.
 """
 
 import re
@@ -34,8 +31,6 @@ Fault = tuple[str, int, int]  # kind, first row of the test half, row after the 
 DAY = 1440  # rows
 ROWS = 4000  # of a half
 HIGHEST = 0.9  # what a row of a burst may add to a factor
-
-
 # Hour of the highest load, height of the daily cycle, weight of disk traffic, minutes from one
 # periodic job to the next (at most 15, so that 16 rows hold one); the server's words for requests,
 # failures, two delays and workers.

@@ -42,20 +42,16 @@ def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
     lines = reading.read_frame(parts["labels"], usecols=COLUMNS)
     labels = np.zeros(len(test), dtype=np.int8)
     for line in lines[lines["chan_id"] == entity].itertuples():
-        place = {"file": parts["labels"], "row": line.Index, "column": "num_values"}
-        if line.num_values != len(test):
-            problem = f"{len(test)} test rows, but its labels are for {line.num_values}"
-            raise DataError(f"{entity} has {problem}", **place)
-        place["column"], text = "anomaly_sequences", line.anomaly_sequences
         try:
-            spans = [(int(first), int(last)) for first, last in json.loads(text)]
+            if line.num_values != len(test):
+                raise ValueError(f"its labels are for {line.num_values} rows")
+            for first, last in json.loads(line.anomaly_sequences):
+                if not 0 <= first <= last < len(test):
+                    raise ValueError(f"[{first}, {last}] lies outside")
+                labels[first : last + 1] = 1
         except (TypeError, ValueError) as error:
+            problem = f"cannot label the {len(test)} test rows of {entity} ({error})"
             hint = "Expected [[first, last], ...]"
-            raise DataError(f"cannot read {text!r}", **place, hint=hint) from error
-        for first, last in spans:
-            if not 0 <= first <= last < len(test):
-                problem = f"[{first}, {last}] lies outside the {len(test)} test rows"
-                raise DataError(problem, **place)
-            labels[first : last + 1] = 1
+            raise DataError(problem, file=parts["labels"], row=line.Index, hint=hint) from error
     values = {"train": train, "test": test, "labels": labels}
     return Series.checked(dataset=dataset, entity=entity, **values, files=dict(parts))

@@ -88,11 +88,7 @@ def entry(name: str) -> _Entry:
 
 
 def detector(name: str, *, seed: int = 0, **settings: object) -> Detector:
-    """Make a detector: ``detector("LightMMoE", seed=0, epochs=3)``.
-
-    Raises `ValueError` for a name or a setting that does not exist, and for a value of another type
-    or out of range.
-    """
+    """Make a detector: ``detector("LightMMoE", epochs=3)``; `ValueError` for bad settings."""
     cls, preset = entry(name)
     made = cls.__new__(cls)
     made.name = name  # before the settings are checked: a refusal names the preset, not its class

@@ -14,7 +14,7 @@ from lmmoe.detectors.classical import IsolationForest
 from lmmoe.detectors.neural import Neural, absolute_and_squared, dense, drawn, prefixed
 from lmmoe.detectors.scaling import Floats, moving_average, unit
 from lmmoe.mmoe import keep_mask
-from lmmoe.training import Learner
+from lmmoe.training import Descent
 
 SCALES = (8, 16, 24, 48)  # values that a window is averaged to, one scale each
 FIRST, SECOND, OUT = 32, 16, 32  # units of a scale: of its convolutions, of its linear layer
@@ -31,11 +31,6 @@ class MultiScale(nn.Module):
     them a softmax over rows, made of the channels' mean, and a sigmoid for each channel, made of
     the rows' mean, weigh the rows: m times the former plus 1 - m times the latter, m learned from 1
     on, averaged over rows. Both meet in 32 features, which two untrained sigmoid ``heads`` read.
-
-    The study leaves open: ReLU between the two layers of every pair alone, the padding, that m and
-    1 - m sum to 1, that attention sees rows after the layer norm. The layer norm's scale and shift
-    are a part of the weights that follow: ``s n + h`` times W is ``[n, 1]`` times ``[s W; h W]``.
-    Rows then need no gradient, which is as costly as the first convolution.
     """
 
     def __init__(self, channels: int, window: int, generator: Generator) -> None:
@@ -88,6 +83,8 @@ class MultiScale(nn.Module):
         """All scales' outputs on normalised rows ``(w, b, c)``: ``(b, 4 * 32)``."""
         window, batch, _ = normal.shape
         count = len(SCALES)
+        # The layer norm's s n + h times W is [n, 1] times [s W; h W]: rows need no gradient, which
+        # is as costly as the convolution.
         taps = _taps(functional.pad(normal, (0, 1), value=1.0)[None])[0].flatten(0, 1)
         scaled = self.scale[:, None] * self.first
         shifted = (self.shift[:, None] * self.first).sum(dim=1, keepdim=True)
@@ -110,8 +107,6 @@ class MultiScale(nn.Module):
     def _attended(self, normal: Tensor) -> Tensor:
         """Weighted mean of normalised rows ``(w, b, c)`` over time: ``(b, c)``."""
         level = ((normal @ self.scale) / len(self.scale) + self.shift.mean()).T  # (b, w)
-        # With a gap between columns, or autograd would round otherwise than in the published runs.
-        level = level.new_empty_strided(level.shape, (1, len(level) + 1)).copy_(level)
         rows = _two(self.time, level).softmax(dim=1)  # (b, w), sums to 1
         picked = torch.einsum("bw,wbc->bc", rows, normal) * self.scale + self.shift
         mean = normal.mean(dim=0) * self.scale + self.shift
@@ -149,10 +144,9 @@ class AMAD(Neural):
     - ``wrong_sign``: the forest's decision function is added as it is, though it is higher for
       normal rows; else 1 minus it.
     - ``centred``: the average is centred and sees a row ahead; else it is over the last three rows.
-    - ``test_scaled``: the forest's part is scaled to 0..1 over the rows being scored, the sum too,
-      and what is above its 0.9 quantile there is multiplied by 1.2, and clipped at 1; a score then
-      depends on later rows. Else the training rows give the forest's range, and the sum stays as
-      it is.
+    - ``test_scaled``: the forest's part is scaled to 0..1 over the rows being scored, the sum too;
+      what is above its 0.9 quantile is multiplied by 1.2 and clipped at 1. Else the training rows
+      give the forest's range, and the sum stays as it is.
     """
 
     name = "AMAD"
@@ -179,14 +173,14 @@ class AMAD(Neural):
     def _build(self, channels: int, generator: Generator) -> MultiScale:
         return MultiScale(channels, self.window, generator)
 
-    def _learner(self, network: MultiScale, inputs: Tensor, generator: Generator) -> Learner:
+    def _learner(self, network: MultiScale, inputs: Tensor, generator: Generator) -> Descent:
         def loss(windows: Tensor, target: Tensor) -> Tensor:
             return absolute_and_squared(network(windows, generator) - windows.mean(dim=2))
 
         kind = torch.optim.AdamW
         optimiser = training.adam(network, self.learning_rate, 1e-4, kind=kind, flat=True)
         cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=30, eta_min=1e-6)
-        return training.Descent(network, loss, optimiser, clip=1.0, schedule=cosine)
+        return Descent(network, loss, optimiser, clip=1.0, schedule=cosine)
 
     def _fit(self, rows: Floats) -> None:
         super()._fit(rows)

@@ -16,14 +16,13 @@ from lmmoe.detectors.base import Part, Whole
 from lmmoe.detectors.neural import Neural, absolute_and_squared, dense, draw, drawn
 from lmmoe.detectors.scaling import Floats, moving_average, unit
 from lmmoe.mmoe import EPSILON, dropped
-from lmmoe.training import Learner
+from lmmoe.training import Descent
 
 
 class EncoderDecoder(nn.Module):
     """Two LSTMs and a linear layer (section 2.1 of the paper). Axes: b batch, c channels, w window.
 
-    The encoder reads the window, and its last state gives row w; the decoder starts from that state
-    and gives row i after it has read row i + 1.
+    The encoder's last state gives row w, and starts the decoder, which reads row i + 1 for row i.
     """
 
     def __init__(self, channels: int, hidden: int, generator: Generator) -> None:
@@ -37,10 +36,7 @@ class EncoderDecoder(nn.Module):
         self.out = dense(hidden, channels, generator)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Rebuild windows ``(b, c, w)`` as in training: the decoder reads the true rows.
-
-        In use it reads its own, by the paper, which is the same for the last row.
-        """
+        """Rebuild windows ``(b, c, w)`` as in training: the decoder reads the true rows."""
         rows = x.permute(2, 0, 1)  # (w, b, c)
         _, state = self.encoder(rows)
         earlier, _ = self.decoder(rows.flip(0)[:-1], state)
@@ -58,9 +54,8 @@ class LSTMAE(Neural):
 
     Source: Malhotra et al., "LSTM-based Encoder-Decoder for Multi-sensor Anomaly Detection" (2016).
     Score of a row: the mean over channels of its squared error as the last row of its window, in
-    z-scores. The paper (section 2.2) takes the Mahalanobis distance of the absolute errors; that is
-    left out, since channels that hardly vary leave the covariance nearly without an inverse. The
-    study names neither batch nor learning rate: these are LightMMoE's.
+    z-scores; not the paper's Mahalanobis distance (section 2.2), whose covariance has hardly an
+    inverse where channels hardly vary. Batch and learning rate are LightMMoE's.
     """
 
     name = "LSTM-AE"
@@ -86,7 +81,7 @@ class Autoencoders(nn.Module):
     """One encoder and two decoders over flattened windows ``(b, n)``.
 
     The encoder goes from n to n // 2, n // 4 and ``latent`` units, the decoders back. ReLU after
-    every layer, a sigmoid after a decoder's last one: the paper leaves both open.
+    every layer, a sigmoid after a decoder's last one.
     """
 
     def __init__(self, inputs: int, latent: int, generator: Generator) -> None:
@@ -104,6 +99,11 @@ class Autoencoders(nn.Module):
         """Rebuild ``x`` ``(b, n)``: AE1(W) and AE2(AE1(W)) in the paper's words."""
         rebuilt = self.first(self.encoder(x))
         return rebuilt, self.second(self.encoder(rebuilt))
+
+    def errors(self, x: Tensor, alpha: float) -> Tensor:
+        """Squared errors ``(b, n)``: ``alpha`` of AE1(W)'s, the rest of AE2(AE1(W))'s."""
+        rebuilt, again = ((x - output).square() for output in self(x))
+        return alpha * rebuilt + (1 - alpha) * again
 
 
 class Adversaries:
@@ -135,20 +135,15 @@ class Adversaries:
             for weights, slope in zip(part, own, strict=True):
                 weights.grad = slope
             optimiser.step()
-        return self._mixed(first, both).detach()
+        return (self.alpha * first + (1 - self.alpha) * both).detach()
 
     def loss(self, windows: Tensor, target: Tensor) -> Tensor:
         """Mean score of windows ``(b, c, w)``, which no epoch's weights change."""
-        x = windows.flatten(1)
-        rebuilt, again = self.network(x)
-        return self._mixed(functional.mse_loss(rebuilt, x), functional.mse_loss(again, x))
+        return self.network.errors(windows.flatten(1), self.alpha).mean()
 
     def end_epoch(self, loss: float) -> None:
         """Count the epoch."""
         self.epoch += 1
-
-    def _mixed(self, rebuilt: Tensor, again: Tensor) -> Tensor:
-        return self.alpha * rebuilt + (1 - self.alpha) * again
 
 
 class USAD(Neural):
@@ -157,10 +152,7 @@ class USAD(Neural):
     Score of a window, given to its last row: ``alpha`` times the squared error of AE1(W) plus
     1 - ``alpha`` times that of AE2(AE1(W)), each the mean over rows and channels (section 3.2).
     Rows are scaled to the range of the training rows (section 3.3); test rows beyond it are not
-    clipped. `Autoencoders` is the network, `Adversaries` its training; the preset is the study's.
-
-    L2 falls as long as R12 rises, so after a few epochs the second decoder saturates. Early
-    stopping ends before: it watches the mean score of normal rows (`Adversaries.loss`).
+    clipped. Training (`Adversaries`) stops by the mean score of held-out rows.
     """
 
     name = "USAD"
@@ -178,10 +170,7 @@ class USAD(Neural):
 
     def _score_channels(self, rows: Floats) -> Floats:
         def errors(windows: Tensor) -> Tensor:
-            flat = windows.flatten(1)
-            rebuilt, again = ((flat - out).square() for out in self.network(flat))
-            mixed = self.alpha * rebuilt + (1 - self.alpha) * again
-            return mixed.view(windows.shape).mean(dim=2)
+            return self.network.errors(windows.flatten(1), self.alpha).view_as(windows).mean(dim=2)
 
         return self._on_windows(errors, rows)
 
@@ -189,15 +178,13 @@ class USAD(Neural):
 class Mixer(nn.Module):
     """Rebuild windows by mixing rows and channels in turn. Axes: b batch, c channels, w window.
 
-    Every channel of a window is brought to mean 0 and variance 1 (instance normalisation); blocks
-    and one linear layer over time follow (`MTS-Mixers`, Li et al., 2023, section 3). The ``large``
-    network has two blocks that mix the rows of 2 interleaved groups, in each one layer norm for
-    both mixings, and another one before the last layer; it undoes the normalisation at the end,
-    which has a learned scale and shift per channel (Kim et al., ICLR 2022). The other one has one
-    block without groups and dropout 0.1.
+    Every channel of a window is brought to mean 0 and variance 1; blocks and one linear layer over
+    time follow (`MTS-Mixers`, Li et al., 2023, section 3). The ``large`` network has two blocks
+    that mix the rows of 2 interleaved groups, in each one layer norm for both mixings, and another
+    one before the last layer; it undoes the normalisation at the end, which has a learned scale and
+    shift per channel (Kim et al., ICLR 2022). The other one has one block and dropout 0.1.
 
-    Windows are kept as ``(w, b, c)`` with the rows of a group together: mixing either is then one
-    product of matrices, and nothing is transposed in between.
+    Windows are kept as ``(w, b, c)``, the rows of a group together: nothing is transposed.
     """
 
     def __init__(self, channels: int, window: int, generator: Generator, *, large: bool) -> None:
@@ -240,10 +227,7 @@ class Mixer(nn.Module):
 
 
 class Block(nn.Module):
-    """Mix the rows inside each group, then the channels of each row; both on top of the input.
-
-    Each is layer norm over channels, a hidden layer with GELU and dropout, an output layer.
-    """
+    """Mix the rows of each group, then the channels of each row, by two layers with GELU each."""
 
     def __init__(self, channels: int, rows: int, generator: Generator, *, large: bool) -> None:
         super().__init__()
@@ -282,10 +266,9 @@ class Block(nn.Module):
 class MTSMixer(Neural):
     """MTS-Mixers (Li et al., 2023) as the study ran it, to rebuild windows: 42,298 weights.
 
-    The large `Mixer`, trained by the study's preset on the mean squared error. ``window`` must be
-    even. Score: mean over channels of the squared error of the window's last row, in z-scores; mean
-    of the 5 rows around a row; scaled to 0..1 over all rows that are scored together. Not causal,
-    as published: a score changes with later rows.
+    The large `Mixer`, trained on the mean squared error; ``window`` must be even. Score: mean over
+    channels of the squared error of the window's last row, in z-scores; mean of the 5 rows around a
+    row; scaled to 0..1 over all rows that are scored together, hence not causal.
     """
 
     name = "MTSMixer"
@@ -299,12 +282,12 @@ class MTSMixer(Neural):
     def _build(self, channels: int, generator: Generator) -> Mixer:
         return Mixer(channels, self.window, generator, large=self.large)
 
-    def _learner(self, network: Mixer, inputs: Tensor, generator: Generator) -> Learner:
+    def _learner(self, network: Mixer, inputs: Tensor, generator: Generator) -> Descent:
         def loss(windows: Tensor, target: Tensor) -> Tensor:
             return network.errors(windows, generator).square().mean()
 
         optimiser = training.adam(network, self.learning_rate, 1e-5, flat=True)
-        return training.Descent(network, loss, optimiser, clip=1.0)
+        return Descent(network, loss, optimiser, clip=1.0)
 
     def _score_rows(self, rows: Floats) -> Floats:
         errors = self._on_windows(self._row_errors, rows)
@@ -317,11 +300,10 @@ class MTSMixer(Neural):
 class MTSMixerLighter(MTSMixer):
     """The study's smaller mixer, one block without groups: 9,202 weights at 38 channels.
 
-    Instance normalisation is not undone: a window's levels are lost to the network, so what it
-    cannot rebuild is how far the last row lies from the usual, much as in the L2 norm. (Undone, the
-    scores lie far below those of the study's runs.) Trained and scored as `MTSMixer`, but by the
-    loss `absolute_and_squared`, with a lower learning rate on a plateau; of half the squared plus
-    half the absolute error, and a mean of 3 rows.
+    The normalisation is not undone, so what it cannot rebuild is how far the last row lies from the
+    usual, much as in the L2 norm. Trained and scored as `MTSMixer`, but by `absolute_and_squared`,
+    with a lower learning rate on a plateau; of half the squared plus half the absolute error, and a
+    mean of 3 rows.
     """
 
     name = "MTSMixerLighter"
@@ -329,14 +311,14 @@ class MTSMixerLighter(MTSMixer):
     stride = 6
     smooth = 3
 
-    def _learner(self, network: Mixer, inputs: Tensor, generator: Generator) -> Learner:
+    def _learner(self, network: Mixer, inputs: Tensor, generator: Generator) -> Descent:
         def loss(windows: Tensor, target: Tensor) -> Tensor:
             return absolute_and_squared(network.errors(windows, generator))
 
         kind = torch.optim.AdamW
         optimiser = training.adam(network, self.learning_rate, 1e-4, kind=kind, flat=True)
         plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.8, patience=5)
-        return training.Descent(network, loss, optimiser, clip=0.5, schedule=plateau)
+        return Descent(network, loss, optimiser, clip=0.5, schedule=plateau)
 
     def _row_errors(self, windows: Tensor) -> Tensor:
         errors = self.network.errors(windows)[-1]

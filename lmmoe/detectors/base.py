@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from lmmoe.data.series import matrix
 from lmmoe.detectors.scaling import Floats, Scaling
 from lmmoe.errors import DataError
 
@@ -33,16 +34,14 @@ class Detector:
     ``(t,)``, 1 above it.
 
     Settings are annotated attributes with their defaults, here and in subclasses. ``seed`` fixes
-    all that is random (two runs on one machine give equal bits); ``contamination`` is the share of
-    training rows to flag. Where a subclass has them, a score looks at ``window`` rows up to its own
-    or, for forecasts, up to ``horizon`` rows before it; ``held_out`` is the share of rows at the
-    end that are scaled with the rest but not learned from, for thresholds and to stop training,
-    since scores of learned rows are too low; the first ``unscored`` rows get the "lowest" score or,
-    as in the study, "zero" (``first_scores``).
+    all that is random; ``contamination`` is the share of training rows to flag. Where a subclass
+    has them, a score looks at ``window`` rows up to its own or, for forecasts, up to ``horizon``
+    rows before it; ``held_out`` is the share of rows at the end that are scaled with the rest but
+    not learned from, for thresholds and to stop training; the first ``unscored`` rows get the
+    "lowest" score or, as in the study, "zero" (``first_scores``).
 
     A new detector is a subclass with `_score_channels` or `_score_rows`, and `_learn` if it learns
-    more than its scaling. Raises `ValueError` for a setting that does not exist, or a value of
-    another type or out of range.
+    more than its scaling. Raises `ValueError` for a setting or a value that does not exist.
     """
 
     name = ""
@@ -205,19 +204,12 @@ class Detector:
 
     def _rows(self, X: npt.ArrayLike) -> Floats:
         """Check rows that somebody gave."""
-        try:
-            rows = np.asarray(X, dtype=np.float64, order="C")  # one layout, one result
-        except (TypeError, ValueError) as error:
-            raise DataError(f"rows must be numbers ({error})") from error
-        if rows.ndim != 2 or rows.shape[1] == 0:
-            raise DataError(f"rows of shape {rows.shape}: expected (rows, channels)")
+        rows = matrix(X)
         if len(rows) < self.min_rows:
             raise DataError(
                 f"{len(rows)} rows are too few for {self.name}",
                 hint=f"It needs at least {self.min_rows}: give more rows or a shorter window",
             )
-        for row, column in np.argwhere(~np.isfinite(rows)).tolist():
-            raise DataError(f"{rows[row, column]} is not a finite number", row=row, column=column)
         return rows
 
     def _fitted_rows(self, X: npt.ArrayLike) -> Floats:

@@ -99,8 +99,7 @@ class MovingAverage(Detector):
     """Forecast each row as the mean of the ``window`` rows before it; 1 repeats the last value.
 
     Score: the mean over channels of the squared error in z-scores (Hyndman and Athanasopoulos,
-    "Forecasting: Principles and Practice", 3rd edition, section 5.2). Only the scaling is learned:
-    ``held_out`` changes nothing.
+    "Forecasting: Principles and Practice", 3rd edition, section 5.2).
     """
 
     name = "moving average"
@@ -124,7 +123,6 @@ class SmartSimpleAD(Detector):
     variance in a centred window of 3 rows, change (0.15) the variance of the differences inside one
     of 7 rows, both summed over channels; windows are clipped at both ends. Each is scaled over the
     rows that are scored. Channels that vary in training weigh the same, constant ones nothing.
-    Source: the study's definition; equals its published results per machine on SMD.
     """
 
     name = "SmartSimpleAD"

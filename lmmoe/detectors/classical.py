@@ -44,10 +44,9 @@ class PCAWindows(Detector):
     """Rebuild each window of ``window`` z-scored rows from ``components`` main directions.
 
     Score of a row: the mean over channels of the absolute error in the last row of the window that
-    ends there. PCA as a detector: Shyu et al. (ICDM workshop 2003); of windows: Broomhead and King
-    (Physica D 1986). With ``ewma`` above 0, errors are smoothed from the first scored row on
-    (`lmmoe.detectors.scaling.ewma`). Channel scores are the (smoothed) absolute errors. 16 rows, 30
-    components and 0.2 were singled out by trials on SMD: they are no blind choice there.
+    ends there, smoothed by `lmmoe.detectors.scaling.ewma`. PCA as a detector: Shyu et al. (ICDM
+    workshop 2003); of windows: Broomhead and King (Physica D 1986). 16 rows, 30 components and an
+    ``ewma`` of 0.2 were singled out by trials on SMD: they are no blind choice there.
     """
 
     name = "PCA windows"
@@ -76,9 +75,8 @@ class PCAWindows(Detector):
 def principal(rows: Floats, window: int, components: int) -> Arrays:
     """Mean and main directions of the windows of rows ``(t, c)``, with n = w * c values each.
 
-    "mean" ``(n,)``; "directions" ``(k, n)``, orthonormal, by falling variance. k is ``components``
-    or fewer: n - 1, since n of them would rebuild everything; and none along which the windows do
-    not vary, since a step of a constant channel must not be rebuilt.
+    "mean" ``(n,)``; "directions" ``(k, n)``, orthonormal, by falling variance. k is ``components``,
+    or fewer: n of them would rebuild everything, and a step of a constant channel must not be.
     """
     mean = windows(rows, window).mean(axis=0)
     covariance = np.zeros((len(mean), len(mean)))
@@ -180,9 +178,8 @@ class NearestNeighbours(Detector):
 class KMeansAD(Detector):
     """Euclidean distance of the window that ends at the row to the nearest of ``clusters`` centres.
 
-    Source: KMeansAD, Yairi et al. (2001), as in Schmidl et al. (VLDB 2022), but a row has the
-    distance of one window, not the mean over all that hold it, so that the score is causal. A
-    channel's score is its squared distance to the centre over the window.
+    Source: KMeansAD, Yairi et al. (2001), as in Schmidl et al. (VLDB 2022), but causal: not the
+    mean over all windows that hold the row. A channel's score is its squared distance.
     """
 
     name = "k-means"
@@ -276,10 +273,7 @@ class IsolationForest(Detector):
 
 
 def expected_depth(rows: np.ndarray) -> Floats:
-    """Mean depth c(n) of an unsuccessful search in a binary tree of n rows (equation 1).
-
-    2 H(n - 1) - 2 (n - 1) / n with H(i) = ln i + Euler's constant; 0 for one row, 1 for two.
-    """
+    """Mean depth c(n) of an unsuccessful search in a binary tree of n rows (equation 1)."""
     count = np.maximum(rows, 3).astype(np.float64)
     depth = 2 * (np.log(count - 1) + np.euler_gamma) - 2 * (count - 1) / count
     return np.where(rows <= 1, 0.0, np.where(rows == 2, 1.0, depth))

@@ -2,8 +2,6 @@
 
 import hashlib
 import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from importlib import import_module, metadata
 from pathlib import Path
@@ -14,21 +12,15 @@ import numpy as np
 from lmmoe.detectors.base import Arrays, Detector, Share
 from lmmoe.detectors.scaling import Floats
 
-# What foreign code raises on data or settings that it cannot take.
-FOREIGN = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
-
 
 class Imported(Detector):
     """A detector of another package: ``detector("pyod.models.ecod.ECOD")``.
 
     It is fitted on z-scored rows and scores them. The class must keep PyOD's contract (Zhao,
-    Nasrullah and Li, JMLR 2019): ``fit``, and a ``decision_function`` that is higher for more
-    anomalous rows; ``decision_scores_`` after ``fit`` tells it from scikit-learn's classes, whose
-    function has the opposite sign. Its constructor's arguments are settings here;
-    ``contamination`` and, as its ``random_state``, ``seed`` are passed on where it takes them.
-
-    Raises `ValueError` for a setting that the class refuses; `RuntimeError` where it fails on the
-    rows, or where its scores are not one finite number per row.
+    Nasrullah and Li, JMLR 2019): ``fit``, which leaves ``decision_scores_`` (scikit-learn's classes
+    have none, and the opposite sign), and ``decision_function``. Its constructor's arguments are
+    settings here; ``contamination`` and, as its ``random_state``, ``seed`` are passed on where it
+    takes them. Raises `ValueError` for bad settings, `RuntimeError` where it fails on the rows.
     """
 
     savable = False
@@ -41,7 +33,10 @@ class Imported(Detector):
         ours = self.setting_kinds()
         self._given = {name: settings.pop(name) for name in list(settings) if name not in ours}
         super().__init__(**settings)
-        self._make()  # a bad setting is told at once
+        try:
+            self._make()  # a bad setting is told at once
+        except Exception as error:  # noqa: BLE001 foreign code
+            raise ValueError(f"{self.name} refuses its settings ({error})") from error
 
     @property
     def settings(self) -> dict[str, object]:
@@ -51,34 +46,28 @@ class Imported(Detector):
     def _make(self) -> Any:  # noqa: ANN401
         ours = {"contamination": self.contamination, "random_state": self.seed}
         taken = inspect.signature(self.foreign).parameters
-        with _told(ValueError, f"{self.name} refuses its settings"):
-            return self.foreign(**self._given, **{k: ours[k] for k in ours if k in taken})
+        return self.foreign(**self._given, **{k: ours[k] for k in ours if k in taken})
 
     def _learn(self, scaled: Floats) -> Arrays:
         self._model = self._make()
-        with _told(RuntimeError, f"{self.name} cannot be fitted on these rows"):
-            self._model.fit(scaled)
+        self._called("fit", scaled)
         if not hasattr(self._model, "decision_scores_"):
             raise RuntimeError(f"{self.name} has no decision_scores_ after fit, as PyOD has")
         return {}
 
     def _score_rows(self, rows: Floats) -> Floats:
-        with _told(RuntimeError, f"{self.name} cannot score these rows"):
-            found = self._model.decision_function(self._scaling(rows))
-            scores = np.asarray(found, dtype=np.float64)
-        if scores.shape != (len(rows),):
-            raise RuntimeError(f"{self.name} gave scores {scores.shape} for {len(rows)} rows")
+        scores = np.asarray(self._called("decision_function", self._scaling(rows)))
+        if scores.shape != (len(rows),) or scores.dtype.kind not in "biuf":
+            raise RuntimeError(f"{self.name} does not give a number per row, but {scores!r}")
         for row in np.flatnonzero(~np.isfinite(scores)):
             raise RuntimeError(f"{self.name} gave {scores[row]} as the score of row {row}")
-        return scores
+        return scores.astype(np.float64)
 
-
-@contextmanager
-def _told(kind: type[Exception], text: str) -> Iterator[None]:
-    try:
-        yield
-    except FOREIGN as error:
-        raise kind(f"{text} ({error})") from error
+    def _called(self, method: str, scaled: Floats) -> object:
+        try:
+            return getattr(self._model, method)(scaled)
+        except Exception as error:  # noqa: BLE001 foreign code
+            raise RuntimeError(f"{self.name} fails in {method} ({error})") from error
 
 
 @cache
@@ -90,28 +79,21 @@ def imported(path: str) -> type[Detector]:
     """
     module, _, name = path.rpartition(".")
     try:
-        found = getattr(import_module(module), name, None)
-    except (ImportError, TypeError, ValueError) as error:  # the last two: "..x", ".x"
-        raise ValueError(
-            f"no detector {path!r}: {module!r} cannot be imported ({error})"
-        ) from error
-    if not inspect.isclass(found):
-        raise ValueError(f"no detector {path!r}: module {module!r} has no class {name!r}")
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:  # the last two: "..x"
+        raise ValueError(f"no detector {path!r} ({error})") from error
+    methods = ("fit", "decision_function")
+    if not inspect.isclass(found) or not all(hasattr(found, method) for method in methods):
+        raise ValueError(f"{path} is no class with fit and decision_function")
     if issubclass(found, Detector):
         return found
-    for method in ("fit", "decision_function"):
-        if not callable(getattr(found, method, None)):
-            raise ValueError(f"{path} is no detector: it has no method {method!r}")
     seeded = "random_state" in inspect.signature(found).parameters
     members = {"foreign": found, "name": path, "seeded": seeded, "version": version(path)}
     return type(found.__name__, (Imported,), members | {"__module__": __name__})
 
 
 def version(path: str) -> str:
-    """Name and version of the package behind an import path: "pyod 3.6.7".
-
-    Code that no installed package holds has the digest of its module's file for a version.
-    """
+    """Package and version behind an import path: "pyod 3.6.7"; of loose code, its file's digest."""
     module = path.rpartition(".")[0]
     names = metadata.packages_distributions().get(module.partition(".")[0], [])
     if names:

@@ -1,6 +1,6 @@
 """Mixtures of experts that forecast a row: LightMMoE, CAD and HMMoE, one network; CAD as run."""
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Annotated, Literal
 
@@ -13,7 +13,7 @@ from lmmoe.detectors.base import Arrays, NotNegative, Part, Share, Whole
 from lmmoe.detectors.neural import Forecaster, dense, drawn
 from lmmoe.detectors.scaling import Floats
 from lmmoe.mmoe import Gate, MMoE, Settings
-from lmmoe.training import Learner
+from lmmoe.training import Descent
 
 Sizes = Whole | Annotated[list[Whole], Field(min_length=1)]  # units of one layer, or of several
 
@@ -21,15 +21,12 @@ Sizes = Whole | Annotated[list[Whole], Field(min_length=1)]  # units of one laye
 class Mixture(Forecaster):
     """A multi-gate mixture of experts; the defaults are LightMMoE's (232,390 parameters at 38 c).
 
-    The network is `lmmoe.mmoe.MMoE`: ``experts`` of ``kernels``, ``hidden`` and ``out`` units (a
-    list where there are several layers), a ``tower`` for each channel (an empty list: none),
-    ``shared`` the share of the common ``gate``. ``clip`` bounds the gradient's norm (0: no bound);
-    ``plateau`` lowers the learning rate by 0.8 after 3 epochs without a lower training loss;
-    ``adaptive`` drops and splits experts after each epoch. The rest: `Neural`.
-
-    Presets: ``LightMMoE`` and ``HMMoE`` (3,081,743 parameters) as in the study's program; ``CAD``
-    (465,182) as the study describes it, which is not what it ran (`CADAsRun`); ``CAD-FSE23``
-    (1,106,598) as its paper sets it for SMD (ESEC/FSE 2023, section 4).
+    Settings are those of the network (`lmmoe.mmoe.Settings`; a list of units where there are
+    several layers) and of `Neural`. ``clip`` bounds the gradient's norm (0: no bound); ``plateau``
+    lowers the learning rate by 0.8 after 3 epochs without a lower training loss; ``adaptive`` drops
+    and splits experts after each epoch. Presets: ``LightMMoE`` and ``HMMoE`` as in the study's
+    program; ``CAD`` as the study describes it, which is not what it ran (`CADAsRun`); ``CAD-FSE23``
+    as its paper sets it for SMD (ESEC/FSE 2023, section 4).
     """
 
     name = "LightMMoE"
@@ -74,12 +71,11 @@ class Mixture(Forecaster):
         given |= {name: _sizes(given[name]) for name in ("kernels", "hidden", "tower")}
         return MMoE(generator=generator, **given | {"experts": experts or self.experts})
 
-    def _learner(self, network: MMoE, inputs: Tensor, generator: Generator) -> Learner:
+    def _learner(self, network: MMoE, inputs: Tensor, generator: Generator) -> Descent:
         # With hand-written gradients where the settings are among those they know.
         criterion = getattr(nn.functional, f"{self.loss}_loss")
         if mmoe_fast.suits(network) and not (self.clip or self.plateau or self.adaptive):
-            names = ("learning_rate", "weight_decay")
-            rates = {name: getattr(self, name) for name in names}
+            rates = {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay}
             return mmoe_fast.Descent(network, criterion, generator=generator, **rates)
 
         def loss(windows: Tensor, target: Tensor) -> Tensor:
@@ -87,9 +83,10 @@ class Mixture(Forecaster):
 
         optimiser = training.adam(network, self.learning_rate, self.weight_decay)
         plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.8, patience=3)
-        schedule = plateau if self.plateau else None
-        kind = partial(Adaptive, inputs, generator) if self.adaptive else training.Descent
-        return kind(network, loss, optimiser, clip=self.clip or None, schedule=schedule)
+        more = {"clip": self.clip or None, "schedule": plateau if self.plateau else None}
+        if self.adaptive:
+            return Adaptive(network, loss, optimiser, inputs=inputs, generator=generator, **more)
+        return Descent(network, loss, optimiser, **more)
 
     def _forecasts(self, rows: Floats) -> Tensor:
         if not mmoe_fast.suits(self.network):
@@ -122,17 +119,15 @@ MOST = 16  # experts; at least one is always left, since shares sum to 1
 NOISE = 0.01  # deviation of the noise on a split expert, as a share of each weight's deviation
 
 
-class Adaptive(training.Descent):
+@dataclass(eq=False, kw_only=True)
+class Adaptive(Descent):
     """Drops and splits experts after each epoch; the optimiser then starts afresh."""
 
-    def __init__(
-        self, inputs: Tensor, generator: Generator, *given: object, **more: object
-    ) -> None:
-        super().__init__(*given, **more)
-        self.inputs, self.generator = inputs, generator
+    inputs: Tensor  # training windows, on which an expert's mean share is taken
+    generator: Generator
 
     def end_epoch(self, loss: float) -> None:
-        """Judge the experts by their mean share on the training windows."""
+        """Judge the experts."""
         super().end_epoch(loss)
         shares = torch.cat(list(training.outputs(self.network.gate, self.inputs))).mean(dim=(0, 1))
         experts = kept_and_split(shares)
@@ -157,28 +152,27 @@ def resize(network: MMoE, experts: list[int], generator: Generator) -> None:
         axis = axes.get(name, 0 if name.startswith("experts.") else None)
         if axis is None:
             continue
-        split = weight.detach().unflatten(axis, (network.experts.count, -1))
-        chosen = split.index_select(axis, torch.tensor(experts, device=weight.device))
+        each = weight.detach().unflatten(axis, (network.experts.count, -1)).movedim(axis, 0)
+        chosen, deviation = each[experts], NOISE * weight.detach().std(correction=0)
         for number, expert in enumerate(experts):
             if expert in experts[:number]:
-                place = chosen.select(axis, number)
+                place = chosen[number]
                 noise = torch.randn(place.shape, generator=generator, device=place.device)
-                place += NOISE * split.std(correction=0) * noise
-        weight.data, weight.grad = chosen.flatten(axis, axis + 1), None
+                place += deviation * noise
+        weight.data, weight.grad = chosen.movedim(0, axis).flatten(axis, axis + 1), None
     network.experts.count = len(experts)
 
 
 # --- what gave the study's CAD scores ---
 
-EXPERTS = 3
-SIZES = (64, 32, 32)  # of an expert's layers
+EXPERTS, SIZES = 3, (64, 32, 32)  # the latter: of an expert's layers
 
 
 class FlatMixture(nn.Module):
     """Three experts and one softmax gate, all over the flattened window; one linear output.
 
-    Axes: b batch, c channels, w window, e experts, o expert output. An expert has layers of 64, 32
-    and 32 units with ReLU between them. The first layers and the gate are one product.
+    An expert has layers of 64, 32 and 32 units with ReLU between them. The first layers and the
+    gate are one product. Axes: b batch, c channels, w window, e experts, o expert output.
     """
 
     def __init__(self, channels: int, window: int, generator: Generator) -> None:
@@ -206,9 +200,8 @@ class FlatMixture(nn.Module):
 class CADAsRun(Forecaster):
     """The network that gave the study's CAD scores, which is not the CAD that it describes.
 
-    Neither convolutions nor a gate and a tower per channel: `FlatMixture`, trained on ``examples``
-    windows drawn once. Where ``first_scores`` is "zero", as under the study's protocol, the first
-    ``window`` rows get what they got there: the mean of all later scores, which looks ahead.
+    `FlatMixture`, trained on ``examples`` windows drawn once. Where ``first_scores`` is "zero", the
+    first ``window`` rows get the mean of all later scores, as in the study, which looks ahead.
     """
 
     name = "CAD-as-run"

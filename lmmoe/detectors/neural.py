@@ -14,17 +14,15 @@ from torch.nn.functional import mse_loss
 from lmmoe import training
 from lmmoe.detectors.base import Arrays, Detector, First, Positive, Share, Whole
 from lmmoe.detectors.scaling import Floats, Scaling
-from lmmoe.training import Learner
+from lmmoe.training import Descent
 
 
 class Neural(Detector):
     """A network that is trained on the windows of the scaled training rows (`training.fit`).
 
-    ``device`` is any of torch's ("cpu", "cuda", "mps"). Networks of this size gain nothing from a
-    second thread: ``threads``, an attribute and no setting since no score depends on it, is 1.
-
-    A subclass gives ``_build`` and how rows are scored; ``horizon`` 0 for one that rebuilds
-    windows; and ``_learner``, if it is not trained by Adam on the mean squared error.
+    ``device`` is any of torch's ("cpu", "cuda", "mps"); ``threads``, no setting since no score
+    depends on it, is 1. A subclass gives ``_build`` and how rows are scored; ``horizon`` 0 for one
+    that rebuilds windows; and ``_learner``, if not trained by Adam on the mean squared error.
     """
 
     horizon = 1  # the target is so many rows after the window; 0: the window itself
@@ -46,13 +44,13 @@ class Neural(Detector):
         """Make the network on the CPU, so that a seed starts every device from the same place."""
         raise NotImplementedError
 
-    def _learner(self, network: nn.Module, inputs: Tensor, generator: Generator) -> Learner:
+    def _learner(self, network: nn.Module, inputs: Tensor, generator: Generator) -> Descent:
         """Say how it learns from windows ``(n, c, w)``; ``generator`` draws dropout."""
 
         def loss(windows: Tensor, target: Tensor) -> Tensor:
             return mse_loss(network(windows), target if self.horizon else windows)
 
-        return training.Descent(network, loss, training.adam(network, self.learning_rate))
+        return Descent(network, loss, training.adam(network, self.learning_rate))
 
     @torch.inference_mode()
     def _on_windows(self, function: Callable[[Tensor], Tensor], rows: Floats) -> Floats:
@@ -96,10 +94,10 @@ class Neural(Detector):
 
     def _restore(self, state: Arrays) -> None:
         self._scaling = Scaling(state["shift"], state["scale"])
-        history = prefixed(state, "history.")
-        best_epoch = int(history.pop("best_epoch")[0])
-        losses = {name: history[name].tolist() for name in ("training", "held_out")}
-        self.history = training.History(**losses, best_epoch=best_epoch)
+        losses, held_out, (best,) = (
+            state[f"history.{name}"].tolist() for name in ("training", "held_out", "best_epoch")
+        )
+        self.history = training.History(losses, held_out, int(best))
         self.network = self._restored(state).to(self.device).eval()
         weights = prefixed(state, "network.")
         self.network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})

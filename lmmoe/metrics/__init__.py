@@ -9,7 +9,7 @@ than counting says so in its name: ``best_f1`` takes the best threshold *on thes
 from lmmoe.metrics.affiliation import affiliation, best_affiliation_f1
 from lmmoe.metrics.alarms import Alarms, alarms
 from lmmoe.metrics.diagnosis import diagnosis
-from lmmoe.metrics.f1 import ADJUSTMENTS, average_precision, best_f1, best_f1s, roc_auc
+from lmmoe.metrics.f1 import ADJUSTMENTS, average_precision, best_f1, roc_auc
 from lmmoe.metrics.pak import pa_k
 from lmmoe.metrics.thresholds import alarm_budget, pot, quantile
 from lmmoe.metrics.vus import vus
@@ -23,7 +23,6 @@ __all__ = [
     "average_precision",
     "best_affiliation_f1",
     "best_f1",
-    "best_f1s",
     "diagnosis",
     "pa_k",
     "pot",

@@ -1,6 +1,5 @@
 """Best F1 over all thresholds, ROC AUC, average precision; `checked`, the input of all metrics."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,9 +39,9 @@ def roc_auc(*, labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
 
     Ties count one half. Raises `ValueError` on bad input (`checked`).
     """
-    hits, false_alarms = _counts(*checked(labels, scores))
-    area = np.trapezoid(np.append(0.0, hits), np.append(0.0, false_alarms))
-    return float(area / (hits[-1] * false_alarms[-1]))
+    from sklearn.metrics import roc_auc_score  # takes a second to import
+
+    return float(roc_auc_score(*checked(labels, scores)))
 
 
 def average_precision(*, labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
@@ -50,18 +49,19 @@ def average_precision(*, labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
 
     Random scores reach the prevalence. Raises `ValueError` on bad input (`checked`).
     """
-    hits, false_alarms = _counts(*checked(labels, scores))
-    precision = hits / (hits + false_alarms)
-    return float(np.sum(np.diff(hits, prepend=0.0) * precision) / hits[-1])
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(*checked(labels, scores)))
 
 
-def _counts(labels: Bits, scores: Floats) -> tuple[Floats, Floats]:
-    """Hits and false alarms at each distinct threshold, from the highest down."""
-    order = np.argsort(-scores, kind="stable")
-    scores, labels = scores[order], labels[order]
-    ends = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))  # ties enter together
-    hits = np.cumsum(labels, dtype=np.float64)[ends]
-    return hits, ends + 1.0 - hits
+POWERS = 3 ** np.arange(1, 40, dtype=np.int64)  # counted, for the logarithm of 243 is inexact
+ADJUSTMENTS = {
+    "point": lambda lengths: lengths,
+    "raw": lambda lengths: lengths,
+    "log": lambda lengths: np.searchsorted(POWERS, lengths + 3, side="right"),
+    "squeeze": np.ones_like,
+    "sqrt": lambda lengths: np.floor(np.sqrt(lengths)),
+}
 
 
 class BestF1(NamedTuple):
@@ -92,53 +92,25 @@ def best_f1(
     Thresholds are the distinct scores; of equal F1s the highest threshold is returned. O(t log t).
     Raises `ValueError` on bad input (`checked`).
     """
-    return best_f1s(labels=labels, scores=scores, adjust=[adjust], delay=delay)[adjust]
-
-
-def best_f1s(
-    *,
-    labels: npt.ArrayLike,
-    scores: npt.ArrayLike,
-    adjust: Sequence[str | None],
-    delay: int | None = None,
-) -> dict[str | None, BestF1]:
-    """Give `best_f1` under each of several adjustments, by adjustment, from one sort."""
     labels, scores = checked(labels, scores)
-    for kind in adjust:
-        if kind is None and delay is not None:
-            raise ValueError("delay is a kind of point adjustment: give adjust too")
-        if kind is not None and kind not in ADJUSTMENTS:
-            raise ValueError(f"adjust={kind!r}: use None or one of {', '.join(ADJUSTMENTS)}")
+    if adjust is None and delay is not None:
+        raise ValueError("delay is a kind of point adjustment: give adjust too")
+    if adjust is not None and adjust not in ADJUSTMENTS:
+        raise ValueError(f"adjust={adjust!r}: use None or one of {', '.join(ADJUSTMENTS)}")
     if delay is not None and (delay < 1 or delay % 1):
         raise ValueError(f"delay={delay}: a whole number of rows from 1 on is needed")
-    normal, rows = np.sort(scores[~labels]), scores[labels]
-    start, end = segments(labels)
-    until = end if delay is None else np.minimum(end, start + min(int(delay), len(scores)))
-    # reduceat needs the bounds in turn: event, the gap after it, event, ...
-    bounds = np.ravel(np.column_stack([start, until]))
-    peaks = np.maximum.reduceat(np.append(scores, -np.inf), bounds)[::2]
-    found = {}
-    for kind in adjust:
-        weights = np.ones(len(rows)) if kind is None else ADJUSTMENTS[kind](end - start)
-        found[kind] = _best(rows if kind is None else peaks, weights, normal)
-    return found
-
-
-POWERS = 3 ** np.arange(1, 40, dtype=np.int64)  # counted, for the logarithm of 243 is inexact
-ADJUSTMENTS = {
-    "point": lambda lengths: lengths,
-    "raw": lambda lengths: lengths,
-    "log": lambda lengths: np.searchsorted(POWERS, lengths + 3, side="right"),
-    "squeeze": np.ones_like,
-    "sqrt": lambda lengths: np.floor(np.sqrt(lengths)),
-}
-
-
-def _best(values: Floats, weights: npt.NDArray, normal: Floats) -> BestF1:
-    """Try the scores ``(n,)`` of weighted anomalous items; ``normal`` scores are in order."""
+    normal, items = np.sort(scores[~labels]), scores[labels]
+    weights = np.ones(len(items))
+    if adjust is not None:
+        start, end = segments(labels)
+        until = end if delay is None else np.minimum(end, start + min(int(delay), len(scores)))
+        # reduceat needs the bounds in turn: event, the gap after it, event, ...
+        bounds = np.ravel(np.column_stack([start, until]))
+        items = np.maximum.reduceat(np.append(scores, -np.inf), bounds)[::2]
+        weights = ADJUSTMENTS[adjust](end - start)
     # Going below an item's score, to a normal row's, adds false alarms only: none need be tried.
-    order = np.argsort(-values)
-    values, hits = values[order], np.cumsum(weights[order], dtype=np.float64)
+    order = np.argsort(-items)
+    values, hits = items[order], np.cumsum(weights[order], dtype=np.float64)
     ends = np.flatnonzero(np.append(values[1:] != values[:-1], True))  # ties enter together
     total, values, hits = hits[-1], values[ends], hits[ends]
     # Sorted queries, in ascending order, are what searchsorted is fastest at.

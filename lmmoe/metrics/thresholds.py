@@ -10,21 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from lmmoe.metrics.alarms import APART
-from lmmoe.metrics.f1 import Floats, numbers
+from lmmoe.metrics.f1 import numbers
 
 FEWEST_EXCESSES = 10  # our choice: with fewer, the two fitted numbers say nothing
-
-
-def checked_calibration(calibration: npt.ArrayLike) -> Floats:
-    """Return calibration scores as a ``(t,)`` array, or raise `ValueError` saying what is wrong."""
-    return numbers(calibration, "calibration score")
 
 
 def quantile(calibration: npt.ArrayLike, share: float) -> float:
     """Give the score that ``share`` of the calibration rows do not exceed (interpolated)."""
     if not 0 <= share <= 1:
         raise ValueError(f"share={share}: it must be from 0 to 1")
-    return float(np.quantile(checked_calibration(calibration), share))
+    return float(np.quantile(numbers(calibration, "calibration score"), share))
 
 
 def alarm_budget(calibration: npt.ArrayLike, rows_per_day: float, *, per_day: float = 1.0) -> float:
@@ -32,10 +27,9 @@ def alarm_budget(calibration: npt.ArrayLike, rows_per_day: float, *, per_day: fl
 
     That is the lowest calibration score such that at it and at every higher one the number of
     alarms (as `lmmoe.metrics.alarms` counts them) is at most ``per_day`` times the days that the
-    rows span. (Very low ones keep to the budget as well: alarms grow together.) Alarms are whole.
-    Where none is allowed, the highest score is given, which flags no row.
+    rows span. Where none is allowed, the highest score is given, which flags no row.
     """
-    scores = checked_calibration(calibration)
+    scores = numbers(calibration, "calibration score")
     if not 0 < rows_per_day < math.inf:
         raise ValueError(f"rows_per_day={rows_per_day}: a number above 0 is needed")
     if not 0 <= per_day < math.inf:
@@ -61,24 +55,17 @@ def pot(calibration: npt.ArrayLike, *, level: float = 0.98, q: float = 1e-4) -> 
     are one choice for all data, made beforehand. With fewer than 10 excesses there is no tail to
     fit: the highest calibration score is given. Where fewer than a share q exceed t, t is given.
     """
-    scores = checked_calibration(calibration)
+    scores = numbers(calibration, "calibration score")
     if not (0 < level < 1 and 0 < q < 1):
         raise ValueError(f"level={level}, q={q}: both must be above 0 and below 1")
     start = np.quantile(scores, level)
     excesses = scores[scores > start] - start
     if len(excesses) < FEWEST_EXCESSES:
         return float(scores.max())
-    return float(start + exceeded(excesses, q * len(scores) / len(excesses)))
-
-
-def exceeded(excesses: npt.ArrayLike, share: float) -> float:
-    """Give the excess that a ``share`` of the excesses ``(n,)`` is above, by `fit_pareto`; 0 for 1.
-
-    s / g (share^-g - 1), which becomes -s log(share) as g becomes 0.
-    """
     shape, scale = fit_pareto(excesses)
-    fall = math.log(min(1.0, share))
-    return float(scale * (np.expm1(-shape * fall) / shape if shape else -fall))
+    fall = math.log(min(1.0, q * len(scores) / len(excesses)))
+    # As g becomes 0, this becomes -s log(q n / N).
+    return float(start + scale * (np.expm1(-shape * fall) / shape if shape else -fall))
 
 
 def fit_pareto(excesses: npt.ArrayLike) -> tuple[float, float]:
@@ -89,7 +76,7 @@ def fit_pareto(excesses: npt.ArrayLike) -> tuple[float, float]:
     Technometrics 1993). As there, g is at least -1, below which the likelihood has no bound. The
     maximum over r is searched on a grid that is narrowed again and again: several may be local.
     """
-    values = checked_calibration(excesses)
+    values = numbers(excesses, "excess")
     if values.min() <= 0:
         raise ValueError(f"excess {values.min()}: all must be above 0")
     top = values.max()

@@ -121,7 +121,7 @@ class Student(Mixture):
 
     def _learner(
         self, network: torch.nn.Module, inputs: Tensor, generator: torch.Generator
-    ) -> training.Learner:
+    ) -> training.Descent:
         """Windows ``(b, 2 c, w)`` and targets ``(b, 2 c)`` hold truth, then goals."""
         truth, goals = slice(inputs.shape[1] // 2), slice(inputs.shape[1] // 2, None)
         inner = super()._learner(network, inputs[:, truth], generator)

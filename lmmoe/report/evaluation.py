@@ -61,7 +61,7 @@ def evaluate(
         return values
     data = {"labels": labels, "scores": scores}
     volume = metrics.vus(**data, window=vus_window)
-    f1s = metrics.best_f1s(**data, adjust=[None, "point", *EVENTS])
+    f1s = {kind: metrics.best_f1(**data, adjust=kind) for kind in (None, "point", *EVENTS)}
     values |= {f"event_f1_pa_{name}": f1s[name].f1 for name in EVENTS}
     values |= {f"point_{part}_pa": getattr(f1s["point"], part) for part in PARTS}
     values |= {

@@ -65,6 +65,18 @@ def lanes(
     return figure, list(axes[:, 0]), rows, time
 
 
+def showcase(series: Series, scores: Floats | None = None) -> tuple[int, int]:
+    """An event that fits a picture: the longest of at most 200 rows, else the shortest.
+
+    Without labelled events, the row with the highest of ``scores`` ``(t,)``, or the middle.
+    """
+    if not series.events:
+        row = len(series.test) // 2 if scores is None else int(np.argmax(scores))
+        return row, row
+    events = sorted(series.events, key=lambda event: event[1] - event[0])
+    return next((e for e in reversed(events) if e[1] - e[0] <= 200), events[0])
+
+
 def caused_by(series: Series, event: tuple[int, int]) -> set[int]:
     """The channels named as causes of an event; none where nobody named any."""
     causes = (c for c in series.causes or () if c.start < event[1] and c.end > event[0])
