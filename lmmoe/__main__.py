@@ -69,7 +69,12 @@ def _parser() -> argparse.ArgumentParser:
     figures = ("--figures", "the folder for figures and tables", {"default": ""})
     one = ("--entity", "for a notebook about one entity")
     add(_notebook, "execute one notebook with a profile", params, notebook, out, figures, one)
-    add(_page, "join executed notebooks to one HTML page", params, out)
+    add(
+        _page,
+        "join executed notebooks to a page, and to Markdown",
+        params,
+        out,
+    )
     return parser
 
 
@@ -157,7 +162,9 @@ def _notebook(options: argparse.Namespace) -> None:
 def _page(options: argparse.Namespace) -> None:
     from lmmoe.report import page, profile
 
-    page.build(profile.load(options.params), options.out)
+    made = profile.load(options.params)
+    page.build(made, options.out)
+    page.markdown(made)
 
 
 if __name__ == "__main__":

@@ -174,3 +174,23 @@ def test_what_cannot_be_shown_is_named_and_the_old_page_stays(project):
     with pytest.raises(DataError, match=f"^{re.escape(str(one))}: no such notebook. Run it first"):
         build(project)
     assert out.read_text() == "old" and not list(out.parent.glob(".report*"))
+
+
+def test_what_is_about_the_study_stands_on_its_own_data_set_alone(project):
+    cells = [new_markdown_cell("## Of the study"), code("1 + 1", shown("text/plain", "two"))]
+    for cell in cells:
+        cell.metadata["tags"] = [page.STUDIED]
+    assert "Of the study" not in build(project, *cells, new_markdown_cell("## Ours")).get_text()
+    out = project / "results" / "pumps" / "report.html"
+    page.build(TwoSeries(profile="pumps", dataset=page.STUDIED), out)
+    assert "Of the study" in out.read_text("utf-8")
+
+
+def test_the_report_as_markdown_shows_the_published_pictures_and_no_code(project):
+    build(project, *rich())
+    folder = project / "figures" / "pumps"
+    (folder / "events.png").write_bytes(b64decode("iVBORw=="))
+    page.markdown(TwoSeries(profile="pumps", dataset="synthetic"))
+    text = (folder / "report.md").read_text("utf-8")
+    assert "(events.png)" in text and "rows: int" not in text and "plot()" not in text
+    assert "<td>m-1</td>" in text and "<style" not in text and "**5** events" in text

@@ -83,7 +83,10 @@ def _fit(path: str, out: Path, changes: list[str], **given: object) -> int:
         hint = "Write NAME=VALUE, such as epochs=3"
         raise DataError(f"--set {' '.join(changes)}: no setting ({error})", hint=hint) from error
     made, notes = model.fit(path, settings=settings, **given)
-    made.save(out)
+    try:
+        made.save(out)
+    except OSError as error:
+        raise DataError(f"the model cannot be written ({error})", file=out) from error
     rows, channels = len(made.detector.decision_scores_), len(made.channels)
     lines = [*notes, f"{made.detector.name}: {rows} rows of {channels} channels"]
     for rule, number in DEFAULTS.items():

@@ -138,10 +138,11 @@ def per_row(made: Detector, rows: Floats) -> float:
 
     from lmmoe.detectors.neural import Forecaster
 
-    n, c, w = made.parameters, made.n_features_in_, made.window
-    by_hand = {  # by class, of the methods that are not written in torch
-        "PCA": 2 * (n - c),  # onto the directions and back; n: a mean and the directions
-        "PCAWindows": (n // (w * c) - 1) * (w + 1) * c,  # likewise, back for the last row alone
+    n, c = made.parameters, made.n_features_in_
+    directions = getattr(made, "_learned", {}).get("directions")
+    if directions is not None:  # onto them, and back for the last row alone
+        return float(directions.size + len(directions) * c)
+    by_hand = {  # by class, of the other methods that are not written in torch
         "RidgeVAR": n - c,  # without the intercept
         **dict.fromkeys(("KMeansAD", "NearestNeighbours"), n),  # with each centre or learned row
         **dict.fromkeys(("MTSExample", "L2MinMax", "MovingAverage"), c),  # a square a channel

@@ -15,13 +15,14 @@ import nbformat
 from bs4 import BeautifulSoup, Tag
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
-from nbconvert import HTMLExporter
+from nbconvert import HTMLExporter, MarkdownExporter
 from traitlets.config import Config
 
 from lmmoe import paths
 from lmmoe.errors import DataError
 from lmmoe.report.profile import Profile
 
+STUDIED = "smd"  # the data set of the published study, and the tag of cells about it alone
 TITLE = "Anomaly detection in multivariate time series"
 SECTIONS = {
     "00_summary": "Summary",
@@ -62,7 +63,7 @@ def build(profile: Profile, out: Path) -> None:
         books = [f"{name}.ipynb"]
         if name == "02_training":
             books = [f"{name}/{entity}.ipynb" for entity in profile.present]
-        section = _section(text, results / books[0], exporter)
+        section = _section(text, _read(results / books[0], profile), exporter)
         sections.append(section | {"others": books[1:]})
     record = json.loads((paths.figures(profile.profile) / "provenance.json").read_text("utf-8"))
     facts = {"profile": profile.profile, "data set": profile.dataset}
@@ -83,18 +84,48 @@ def build(profile: Profile, out: Path) -> None:
         part.write_text(html + "\n", encoding="utf-8", newline="\n")
 
 
+def markdown(profile: Profile) -> None:
+    """Write the report as Markdown, without code, beside the pictures that it shows.
+
+    ``figures/NAME/report.md`` can be read where the repository is hosted; raises as `build`.
+    """
+    folder, parts = paths.figures(profile.profile), []
+    exporter = MarkdownExporter(
+        config=Config({"NbConvertBase": {"display_data_priority": SHOWN}}),
+        exclude_input=True,
+        exclude_output_prompt=True,
+    )
+    pictures = {file.read_bytes(): file.name for file in folder.glob("*.png")}
+    for name in SECTIONS:
+        book = f"{name}/{profile.present[0]}" if name == "02_training" else name
+        node = _read(paths.results(profile.profile) / f"{book}.ipynb", profile)
+        text, found = exporter.from_notebook_node(node)
+        for image, content in found["outputs"].items():
+            text = text.replace(image, pictures.get(content, image))
+        parts.append(re.sub(r"<style scoped>.*?</style>\n", "", text, flags=re.DOTALL).strip())
+    with paths.replacing(folder / "report.md") as part:
+        part.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
 def _template(name: str) -> str:
     return (Path(__file__).parent / "template" / name).read_text(encoding="utf-8")
 
 
-def _section(text: str, notebook: Path, exporter: HTMLExporter) -> dict[str, object]:
-    """Render a notebook below a title that takes the place of its first heading."""
+def _read(notebook: Path, profile: Profile) -> nbformat.NotebookNode:
+    """Read a notebook; on data that the study did not use, without what is about the study."""
     try:
         node = nbformat.read(notebook, as_version=4)
     except FileNotFoundError as error:
         raise DataError("no such notebook", file=notebook, hint="Run it first") from error
     except (ValueError, AttributeError, nbformat.ValidationError) as error:
         raise DataError(f"not a whole notebook ({error})", file=notebook) from error
+    if profile.dataset != STUDIED:
+        node.cells = [cell for cell in node.cells if STUDIED not in cell.metadata.get("tags", ())]
+    return node
+
+
+def _section(text: str, node: nbformat.NotebookNode, exporter: HTMLExporter) -> dict[str, object]:
+    """Render a notebook below a title that takes the place of its first heading."""
     body = BeautifulSoup(exporter.from_notebook_node(node)[0], "html.parser")
     name, contents = _slug(text), []
     # pandas puts a style beside each table.
@@ -109,7 +140,7 @@ def _section(text: str, notebook: Path, exporter: HTMLExporter) -> dict[str, obj
         contents += [heading] if level == 2 else []
     for image in body.find_all("img"):
         if not image["src"].startswith("data:"):
-            raise DataError(f"the image {image['src']!r} is no output of a cell", file=notebook)
+            raise DataError(f"the image {image['src']!r} is no output of a cell", file=text)
         if not image.get("alt"):
             above = image.find_previous(HEADINGS)
             image["alt"] = f"Figure: {above.get_text() if above else text}"
