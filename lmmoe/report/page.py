@@ -63,7 +63,7 @@ def build(profile: Profile, out: Path) -> None:
         books = [f"{name}.ipynb"]
         if name == "02_training":
             books = [f"{name}/{entity}.ipynb" for entity in profile.present]
-        section = _section(text, _read(results / books[0], profile), exporter)
+        section = _section(text, results / books[0], profile, exporter)
         sections.append(section | {"others": books[1:]})
     record = json.loads((paths.figures(profile.profile) / "provenance.json").read_text("utf-8"))
     facts = {"profile": profile.profile, "data set": profile.dataset}
@@ -124,8 +124,11 @@ def _read(notebook: Path, profile: Profile) -> nbformat.NotebookNode:
     return node
 
 
-def _section(text: str, node: nbformat.NotebookNode, exporter: HTMLExporter) -> dict[str, object]:
+def _section(
+    text: str, notebook: Path, profile: Profile, exporter: HTMLExporter
+) -> dict[str, object]:
     """Render a notebook below a title that takes the place of its first heading."""
+    node = _read(notebook, profile)
     body = BeautifulSoup(exporter.from_notebook_node(node)[0], "html.parser")
     name, contents = _slug(text), []
     # pandas puts a style beside each table.
@@ -140,7 +143,7 @@ def _section(text: str, node: nbformat.NotebookNode, exporter: HTMLExporter) -> 
         contents += [heading] if level == 2 else []
     for image in body.find_all("img"):
         if not image["src"].startswith("data:"):
-            raise DataError(f"the image {image['src']!r} is no output of a cell", file=text)
+            raise DataError(f"the image {image['src']!r} is no output of a cell", file=notebook)
         if not image.get("alt"):
             above = image.find_previous(HEADINGS)
             image["alt"] = f"Figure: {above.get_text() if above else text}"
