@@ -108,7 +108,7 @@ def test_ids_are_unique_and_the_contents_lead_to_sections_and_their_headings(pro
     for contents in (".side", ".contents nav"):
         sections = tree.select(f"{contents} > ul > li")
         assert [one.a.text for one in sections] == [*page.SECTIONS.values()]
-        links = sections[0].select("a")
+        links = sections[1].select("a")
         assert [link.text for link in links] == ["1. The data", "Events", "Events"]
         assert links[2]["href"] != links[1]["href"]
     # The section's title stands for the notebook's own, and the levels below move down.
