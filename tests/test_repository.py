@@ -20,8 +20,8 @@ ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # Lines, as `wc -l` counts; see CONTRIBUTING.md. The aim is 6,500 in the core, 4,500 in the report
 # and 9,000 in the tests: what stands here may shrink, and does not grow.
-BUDGETS = {"core": 7750, "report": 7210, "lmmoe": 14_950, "tests": 10_610}
-FILES = 84
+BUDGETS = {"core": 6940, "report": 4830, "lmmoe": 11_760, "tests": 9130}
+FILES = 80
 FLOORS = 8
 MODULES = sorted((ROOT / "lmmoe").rglob("*.py"))
 

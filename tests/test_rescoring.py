@@ -13,7 +13,10 @@ from lmmoe.report.experiment import PROTOCOLS
 pytestmark = pytest.mark.usefixtures("small_runs")
 ONE = series(entity="m1")
 DETECTORS = {"MTSExample": {}, "PCA": {}, "random": {}, "1-NN": {}, "linear": {"epochs": 1}}
-PLAN = TwoSeries(profile="none-such", detectors=DETECTORS, seeds=[0, 1])
+
+PLAN = TwoSeries(
+    profile="none-such", detectors=DETECTORS, protocols=["ours", "study"], seeds=[0, 1]
+)
 
 
 def test_scorings_by_hand():

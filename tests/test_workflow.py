@@ -24,7 +24,7 @@ detectors:
   MTSExample: {}
 """
 PATIENCE = 900  # seconds until something hangs, on a machine that is busy with other work
-NOTEBOOKS = 6  # executed once; notebook 02 once an entity
+NOTEBOOKS = 7  # executed once; notebook 02 once an entity
 
 
 @pytest.fixture(scope="module")
