@@ -112,15 +112,16 @@ def _template(name: str) -> str:
 
 
 def _read(notebook: Path, profile: Profile) -> nbformat.NotebookNode:
-    """Read a notebook; on data that the study did not use, without what is about the study."""
+    """Read a notebook without what only its user needs and, but on its data, the study."""
     try:
         node = nbformat.read(notebook, as_version=4)
     except FileNotFoundError as error:
         raise DataError("no such notebook", file=notebook, hint="Run it first") from error
     except (ValueError, AttributeError, nbformat.ValidationError) as error:
         raise DataError(f"not a whole notebook ({error})", file=notebook) from error
-    if profile.dataset != STUDIED:
-        node.cells = [cell for cell in node.cells if STUDIED not in cell.metadata.get("tags", ())]
+    left_out = {"notebook-only", "parameters", "injected-parameters"}
+    left_out |= {STUDIED} - {profile.dataset}
+    node.cells = [one for one in node.cells if left_out.isdisjoint(one.metadata.get("tags", ()))]
     return node
 
 

@@ -53,22 +53,30 @@ def costs(table: pd.DataFrame) -> Figure:
 
 @styled
 @style.labelled_only
-def quality_and_cost(table: pd.DataFrame, *, ahead: Collection[str] = (), mark: str = "") -> Figure:
+def quality_and_cost(
+    table: pd.DataFrame,
+    *,
+    ahead: Collection[str] = (),
+    mark: str = "",
+    against: Collection[str] = tuple(QUALITY_AGAINST),
+) -> Figure:
     """Average precision of each detector against what it costs to train and to score.
 
-    ``table`` has a row per detector with ``average_precision`` and the columns `QUALITY_AGAINST`.
+    ``table`` has a row per detector with ``average_precision`` and the columns ``against`` which it
+    is drawn, a panel each.
     Detectors that look ``ahead`` are hollow: they cannot raise an alarm when it is due. The stepped
     line is the Pareto front of the others: none of them left of it is as good. One detector may be
     marked by a ring.
     """
     many = len(table) > 8
-    figure, axes = canvas(2, width=10 if many else 7.5, height=10.3 if many else 7.1)
+    size = {"width": 10 if many else 7.5, "height": (5 if many else 3.4) * len(against) + 0.3}
+    figure, axes = canvas(len(against), squeeze=False, **size)
     ring = {"marker": "o", "ls": "", "ms": 5, "color": "#444444", "mfc": "white"}
     more = [Line2D([], [], label="hollow: not available live", **ring)]
     style.family_legend(figure, table.index, more=more, loc="outside lower center", ncols=3)
-    axes[0].set_title("quality against cost (line: the best available live)")
+    axes[0, 0].set_title("quality against cost (line: the best available live)")
     places = {}
-    for ax, (cost, label) in zip(axes, QUALITY_AGAINST.items(), strict=True):
+    for ax, cost in zip(axes.flat, against, strict=True):
         known = table.dropna(subset=["average_precision", cost])
         if known.empty:  # matplotlib refuses an empty logarithmic axis
             continue
@@ -83,7 +91,9 @@ def quality_and_cost(table: pd.DataFrame, *, ahead: Collection[str] = (), mark: 
         best = y[dearer.index].cummax()
         steps = [*dearer, 3 * x.max()], [*best, best.max()]
         ax.step(*steps, where="post", color="#BBBBBB", lw=1, zorder=1)
-        ax.set(xscale="log", xlabel=label, ylabel=METRIC_TITLES["average_precision"])
+        ax.set(
+            xscale="log", xlabel=QUALITY_AGAINST[cost], ylabel=METRIC_TITLES["average_precision"]
+        )
         ax.margins(x=0.12, y=0.15)
         ax.set_ylim(bottom=0)
         ax.grid(alpha=0.25)
