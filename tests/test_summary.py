@@ -25,13 +25,16 @@ HONEST = pd.DataFrame(
 
 
 def test_the_rule_of_recommendation():
-    ranked = summary.ranked(HONEST)
-    assert list(ranked.index) == ["LightMMoE", "PCA windows", "PCA windows EWMA", "linear"]
-    assert list(summary.chosen(HONEST).index) == ["LightMMoE", "PCA windows", "random"]
-    shown = summary.readable(summary.chosen(HONEST))
+    values = pd.DataFrame([HONEST["average_precision"]] * 3)
+    values["LightMMoE"] = [0.9, 0.1, 0.65]  # .05 below the best on average, and once far above
+    ranked = summary.ranked(HONEST, values)
+    assert list(ranked.index) == ["LightMMoE", "PCA windows EWMA", "PCA windows", "linear"]
+    chosen = summary.chosen(HONEST, ranked)
+    assert list(chosen.index) == ["LightMMoE", "PCA windows EWMA", "random"]
+    shown = summary.readable(chosen)
     assert shown.loc["LightMMoE"].tolist()[:2] == ["0.550 (0.400 to 0.600)", "60%"]
     assert list(shown.index)[-1] == names.title("random")
-    assert summary.ranked(HONEST.assign(announced=np.nan)).empty  # nothing is labelled
+    assert summary.ranked(HONEST.assign(announced=np.nan), values).empty  # nothing is labelled
 
 
 def test_unusual_hours_name_their_channels():

@@ -7,6 +7,7 @@ from lmmoe.data import Series
 from lmmoe.data.series import Floats
 from lmmoe.detectors import entry
 from lmmoe.report.names import OPERATORS, title
+from lmmoe.report.statistics import paired
 
 AP, ENDS = "average_precision", ("average_precision_low", "average_precision_high")
 CONTROLS = ("random", "row index", "untrained LightMMoE")  # nobody deploys them
@@ -15,30 +16,32 @@ CONTROLS = ("random", "row index", "untrained LightMMoE")  # nobody deploys them
 BESIDE = ("LightMMoE", "CAD-as-run", "HMMoE", "MTSExample", "random")
 
 
-def ranked(honest: pd.DataFrame) -> pd.DataFrame:
+def ranked(honest: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
     """Rank what can be recommended, the best first; the one rule of all recommendations.
 
-    ``honest`` is `tables.honest` with the operators' columns (`deployment.summary`). Only detectors
-    with live alarms count, and no controls. Those whose mean average precision lies within the
-    95 % interval of the highest mean come first, by the share of events that they announce under
-    the alarm rule that is the default, then by the seconds of their training; then the others, by
-    average precision. Empty without labelled events.
+    ``honest`` is `tables.honest` with the operators' columns (`deployment.summary`), ``values``
+    average precision by entity (rows) and detector. Only detectors with live alarms count, and no
+    controls. The one of the highest mean comes first, with those that do not differ from it, entity
+    by entity, by more than chance: the 95 % bootstrap interval of the difference holds 0. Among
+    these stands first who announces most events under the alarm rule that is the default; of
+    equals, who trains fastest. Then come the others, by average precision. Empty without labels.
     """
     able = honest[honest["announced"].notna() & ~honest.index.isin(CONTROLS)]
     able = able.sort_values(AP, ascending=False, kind="stable")
-    if able.empty:
-        return able
-    as_good = able[AP] >= able[ENDS[0]].iloc[0]
+    best = values[able.index[0]] if len(able) else None
+    as_good = [paired(values[name], best).high >= 0 for name in able.index]
     order = ["announced", "train_seconds"]
-    first = able[as_good].sort_values(order, ascending=[False, True], kind="stable")
-    return pd.concat([first, able[~as_good]])
+    first = able[np.array(as_good, dtype=bool)].sort_values(
+        order, ascending=[False, True], kind="stable"
+    )
+    return pd.concat([first, able.drop(first.index)])
 
 
-def chosen(honest: pd.DataFrame) -> pd.DataFrame:
+def chosen(honest: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
     """Choose the rows of the summary: the recommended, the best of another kind, and `BESIDE`."""
-    order = list(ranked(honest).index)
-    others = [name for name in order if entry(name).cls is not entry(order[0]).cls]
-    names = dict.fromkeys([*order[:1], *others[:1], *BESIDE])
+    first = ranked.index[0]
+    others = [name for name in ranked.index if entry(name).cls is not entry(first).cls]
+    names = dict.fromkeys([first, *others[:1], *BESIDE])
     return honest.reindex([name for name in names if name in honest.index])
 
 
@@ -51,7 +54,7 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
     )
     formats = {"announced": "{:.0%}", "false_alarms_per_day": "{:.2f}", "share": "{:.1%}"}
     for name, form in formats.items():
-        made[OPERATORS[name]] = table[name].map(form.format).where(table[name].notna(), "")
+        made[OPERATORS[name]] = table[name].map(form.format).where(table[name].notna(), "–")
     made["train (s)"] = table["train_seconds"].map("{:.3g}".format)
     made["score a row (µs)"] = table["microseconds_per_row"].map("{:.3g}".format)
     return made.rename(index=title)
