@@ -50,6 +50,8 @@ def notebook_inputs(wildcards):
 
 
 onsuccess:
+    for reason in PROFILE.unreadable.values():
+        print(f"\nLeft out: {reason}")
     print(f"\nThe report: {Path(RESULTS, 'report.html').resolve()}")
 
 

@@ -44,6 +44,7 @@ def project(tmp_path_factory):
     table = pd.DataFrame(rows, columns=list("abcd")).assign(label=label)
     table.to_csv(home / "my data" / "web 1.csv", index=False)
     table[790:820].to_csv(home / "my data" / "brief.csv", index=False)
+    (home / "my data" / "spoilt.csv").write_text("a,b,c,d,label\n1,2,3,oops,0\n")
     return home
 
 
@@ -134,6 +135,7 @@ def test_it_finishes_after_all_that(project):
     results, figures = project / "results" / "tiny", project / "figures" / "tiny"
     page = results / "report.html"
     assert f"The report: {page.resolve()}" in said
+    assert "Left out: " in said and "spoilt.csv, row 0, column 'd'" in said
     assert "\r" not in said and len(said.splitlines()) < 200  # no bars where nobody looks
     assert page.read_text(encoding="utf-8").count("<img") > 10
     rows = pd.read_csv(figures / "runs.csv")

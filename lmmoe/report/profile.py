@@ -1,5 +1,6 @@
 """Profiles: the files in ``params/``, closed and typed. The defaults are the embedded run."""
 
+from functools import cached_property
 from itertools import chain, product
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -92,9 +93,21 @@ class Profile(BaseModel):
                 found |= dict.fromkeys(product([name], given.protocols or self.protocols, seeds))
         return list(found)
 
+    @cached_property
+    def unreadable(self) -> dict[str, str]:
+        """Entities of own data that cannot be read, with the reason: a report is without them."""
+        found, (name, root) = {}, self._place
+        own = self.dataset not in data.DATASETS
+        for entity in self.entities or data.entities(name, root) if own else ():
+            try:
+                self.load(entity)
+            except DataError as error:
+                found[entity] = str(error)
+        return found
+
     @property
     def present(self) -> list[str]:
-        """The entities to report on; raises `DataError` where one, or all, are missing."""
+        """The entities to report on; raises `DataError` where one is missing, or none is left."""
         name, root = self._place
         there = data.entities(name, root)
         named = chain(self.entities, *(given.entities or [] for given in self.passes))
@@ -102,7 +115,10 @@ class Profile(BaseModel):
         if missing or not there:
             lack = f"no {', '.join(missing) or 'entities'} of {name!r} here"
             raise DataError(lack, file=data.data_root(root), hint=data.missing_hint(name))
-        return list(dict.fromkeys(self.entities)) or there
+        chosen = dict.fromkeys(self.entities or there)
+        if not (good := [entity for entity in chosen if entity not in self.unreadable]):
+            raise DataError(next(iter(self.unreadable.values())))
+        return good
 
     def load(self, entity: str) -> data.Series:
         """Read one entity."""

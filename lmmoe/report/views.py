@@ -36,18 +36,18 @@ MODELS |= {"LightMMoE": True, "CAD": True, "CAD-as-run": True}
 
 
 def variants(profile: Profile) -> pd.DataFrame:
-    """Judge `VARIANTS` on the labelled entities of a profile: `compared` with ThreeViews."""
+    """Judge `VARIANTS` on the labelled entities of a profile: lines for `compared`."""
 
     def measure(run: Run) -> dict[str, float]:
         train, test = PROTOCOLS["ours"].train(run.series), run.series.test
         made = {name: detector(OURS, **given).fit(train) for name, given in VARIANTS.items()}
         return {name: _judged(run, one.decision_function(test)) for name, one in made.items()}
 
-    return compared(_table(profile, "views", {OURS}, {"variants": VARIANTS}, measure))
+    return _table(profile, "views", {OURS}, {"variants": VARIANTS}, measure)
 
 
 def of_models(profile: Profile) -> pd.DataFrame:
-    """Judge ThreeViews with the errors of each of `MODELS` in its view A: `compared` likewise.
+    """Judge ThreeViews with the errors of each of `MODELS` in its view A: lines likewise.
 
     The view is made as its own is: errors in units of their 99 % quantile in training, the mean
     over channels, smoothed, and divided by its mean in training.
@@ -66,7 +66,7 @@ def of_models(profile: Profile) -> pd.DataFrame:
         rest = others.decision_function(series.test)
         return {run.detector: _judged(run, rest + np.log1p(test / train[seen].mean()))}
 
-    return compared(_table(profile, "views_of_models", {OURS, *MODELS}, {}, measure))
+    return _table(profile, "views_of_models", {OURS, *MODELS}, {}, measure)
 
 
 def _judged(run: Run, scores: Floats) -> float:
@@ -80,7 +80,7 @@ def _table(
     hidden: dict[str, object],
     measure: Callable[[Run], dict[str, float]],
 ) -> pd.DataFrame:
-    """Measure the profile's runs of some detectors: entities down, average precision across."""
+    """Measure the profile's runs of some detectors: a line per entity and variant."""
 
     def wanted(run: Run) -> bool:
         labels = run.series.labels

@@ -69,8 +69,11 @@ def compression(shares: pd.DataFrame) -> Figure:
             ax.scatter(values, range(len(block)), color=block["kind"].map(kinds), s=26, zorder=3)
             ax.set_xlabel(label)
         row[0].set_yticks(range(len(block)), map(title, block.index), fontsize=7)
-        row[1].axvline(100 * block.loc["random", "average_precision"], color="0.5", ls=":", lw=1)
-        row[1].set_xlim(0, 108 * block["average_precision"].max())
+        if block["average_precision"].notna().any():  # something is labelled
+            row[1].axvline(
+                100 * block.loc["random", "average_precision"], color="0.5", ls=":", lw=1
+            )
+            row[1].set_xlim(0, 108 * block["average_precision"].max())
         log_scale(row[0], "x")
         log_scale(row[2], "x")
     for kind, shade in kinds.items():
