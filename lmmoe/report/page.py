@@ -102,7 +102,8 @@ def markdown(profile: Profile) -> None:
         text, found = exporter.from_notebook_node(node)
         for image, content in found["outputs"].items():
             text = text.replace(image, pictures.get(content, image))
-        parts.append(re.sub(r"<style scoped>.*?</style>\n", "", text, flags=re.DOTALL).strip())
+        text = re.sub(r"<style scoped>.*?</style>\n", "", text, flags=re.DOTALL)
+        parts.append(text.replace("<td>NaN</td>", "<td></td>").strip())
     with paths.replacing(folder / "report.md") as part:
         part.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
@@ -166,6 +167,8 @@ def _dress(table: Tag) -> None:
     del table["border"]
     for cell in table.find_all("td"):
         text = cell.get_text(strip=True)
+        if text == "NaN":  # not defined, or not measured
+            cell.string = ""
         if NUMBER.fullmatch(text.lower()):
             cell["class"] = ["num"]
         elif len(text) > LONG:
