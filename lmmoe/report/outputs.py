@@ -25,6 +25,7 @@ class Report:
     """
 
     def __init__(self, profile: Profile, out: str = "") -> None:
+        pd.options.display.max_colwidth = pd.options.display.max_columns = None  # hide nothing
         self.folder = paths.home() / out if out else paths.results(profile.profile)
 
     def figure(self, figure: Figure, name: str) -> object:
