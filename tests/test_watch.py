@@ -353,8 +353,7 @@ def test_flipped_bits_of_states_and_models_are_refused(tmp_path_factory, data):
     made = watch()[0]
     for save, load in ((made.save, made.load), (model("MTSExample").save, Model.load)):
         content = bytearray(save(folder / "f.safetensors").read_bytes())
-        header = 8 + int.from_bytes(content[:8], "little")
-        place = data.draw(st.integers(header if load == Model.load else 0, len(content) - 1))
+        place = data.draw(st.integers(0, len(content) - 1))
         content[place] ^= 1 << data.draw(st.integers(0, 7))
         (folder / "f.safetensors").write_bytes(content)
         with pytest.raises(DataError, match="f.safetensors: "):
