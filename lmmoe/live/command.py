@@ -89,6 +89,7 @@ def _fit(path: str, out: Path, changes: list[str], **given: object) -> int:
         raise DataError(f"the model cannot be written ({error})", file=out) from error
     rows, channels = len(made.detector.decision_scores_), len(made.channels)
     lines = [*notes, f"{made.detector.name}: {rows} rows of {channels} channels"]
+    lines += [f"channels: {', '.join(made.channels)}", f"time: {made.facts.time or 'no column'}"]
     for rule, number in DEFAULTS.items():
         try:
             units, alarm = made.alarm(rule)
