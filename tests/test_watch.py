@@ -266,6 +266,17 @@ def test_odd_cells_and_lines_are_counted_and_told_once():
     assert made.report()["unscored"] == {"warming up": 8, "too few values": 2}
 
 
+def test_a_lost_column_is_named():
+    lines = jsonl(TEST[:20])
+    lines[10:] = [
+        json.dumps(json.loads(line) | {"mem": None, "cpu": 1}).encode() for line in lines[10:]
+    ]
+    lines[15:] = [line.replace(b'"mem"', b'"memory"') for line in lines[15:]]
+    _, _, told = fed(lines)
+    assert any("lost columns (mem)" in text for text in told)
+    assert any("new columns (memory)" in text for text in told)
+
+
 def test_gaps_in_time_repeated_and_late_rows():
     made, alarms, told = fed(csv(INCIDENT[:110]) + csv(TEST[110:], start=200, header=False))
     assert made.report()["events"] == {"gap": 1} and made.counts["unscored"]["warming up"] == 16

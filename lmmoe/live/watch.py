@@ -72,6 +72,7 @@ class Reader:
         self.times = [wanted.lower()] if wanted else []
         self.times += [] if time else [name for name in TIMES if name not in taken]
         self.counts, self.lines = counts, 0
+        self.changed: dict[str, list[str]] = {}  # columns, by the latest header or object
         self.dates: bool | None = None  # whether times are dates; if not known, the first decides
         self.header: Layout | None = None  # of comma-separated cells
         self.object: Layout | None = None  # of the latest row in JSON
@@ -151,7 +152,8 @@ class Reader:
         columns = {name for name in names if name.lower() not in others}
         new, lost = columns.difference(self.known, self.columns), self.known - columns
         lost = lost.intersection(self.columns)
-        self.counts += {"new columns": len(new), "lost columns": len(lost)}
+        self.changed = {"new columns": sorted(new), "lost columns": sorted(lost)}
+        self.counts += {kind: len(those) for kind, those in self.changed.items()}
         self.columns = sorted(columns)
         places = [names.index(name) if name in names else -1 for name in self.channels]
         return Layout(names, places, time)
@@ -306,7 +308,8 @@ class Watch:
             self.rows += 1
             alarm = self._scored(row) if self._in_order(row) else None
         for kind in list(mended)[told:]:
-            self._say(f"{kind}; more of these are only counted")
+            which = ", ".join(self.reader.changed.get(kind, ())[:5])
+            self._say(f"{kind}{which and f' ({which})'}; more of these are only counted")
         return alarm
 
     def _in_order(self, row: Row) -> bool:
