@@ -31,10 +31,9 @@ FAMILY_OF = {
 # They smooth with later rows, or scale or rank a row among all rows that are scored together.
 NON_CAUSAL = ("SmartSimpleAD", "AMAD", "MTSMixer", "MTSMixerLighter", "pyod.models.ecod.ECOD")
 
-# They train for half a minute an entity and more: tables that need their scores anew are without
+# They train for about a minute an entity and more: tables that need their scores anew are without
 # them as yet.
 COSTLY = ("HMMoE", "AMAD", "AMAD-corrected", "MTSMixer", "MTSMixerLighter")
-COSTLY += ("LSTM-AE", "CAD-FSE23", "USAD")
 
 # What point adjustment flatters comes last.
 METRIC_TITLES = {

@@ -32,7 +32,7 @@ VARIANTS: dict[str, dict[str, object]] = {
 }
 # Models whose errors take the place of view A's, and whether their channel scores are squares.
 MODELS = {"MTSExample": True, "last value": True, "linear": True, "PCA windows": False}
-MODELS |= {"LightMMoE": True, "CAD": True, "CAD-as-run": True}
+MODELS |= {"LightMMoE": True, "CAD": True, "CAD-as-run": True, "LSTM-AE": True, "USAD": True}
 
 
 def variants(profile: Profile) -> pd.DataFrame:
