@@ -47,6 +47,11 @@ class Series:
     rows_per_day: float | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def judgeable(self) -> bool:
+        """Whether the test half has both labelled events and normal rows."""
+        return self.labels is not None and len(np.unique(self.labels)) == 2
+
     @classmethod
     def checked(
         cls,

@@ -78,7 +78,7 @@ class ThreeViews(Detector):
         for view, speeds in found.speeds.items():
             known[f"speed {view}"] = speeds[seen].mean(axis=0)
             known[f"spread {view}"] = np.maximum(speeds[seen].std(axis=0), FLOOR)
-        made = self._smoothed({n: part.mean(axis=1) for n, part in self._parts(found).items()})
+        made = self._views(self._parts(found))
         tiny = np.finfo(float).tiny
         known |= {
             f"mean {n}": np.maximum(line[seen].mean()[None], tiny) for n, line in made.items()
@@ -91,12 +91,11 @@ class ThreeViews(Detector):
         return vars(self).pop("_made")
 
     def _score_rows(self, rows: Floats) -> Floats:
-        parts = self._parts(self._traced(rows))
-        return self._sum(self._smoothed({n: part.mean(axis=1) for n, part in parts.items()}))
+        return self._sum(self._views(self._parts(self._traced(rows))))
 
     def _score_channels(self, rows: Floats) -> Floats:
         parts = self._parts(self._traced(rows))
-        views = self._smoothed({n: part.mean(axis=1) for n, part in parts.items()})
+        views = self._views(parts)
         tiny, found = np.finfo(float).tiny, np.zeros(rows.shape)
         for view, part in parts.items():
             shares = part / np.maximum(part.sum(axis=1, keepdims=True), tiny)
@@ -139,13 +138,13 @@ class ThreeViews(Detector):
             parts[view] = lambda spread=spread: np.clip(spread, 0, MOST)
         return {view: parts[view]() for view in self.views}
 
-    def _smoothed(self, views: dict[str, Floats]) -> dict[str, Floats]:
-        """Smooth A and C ``(t,)``, from their means in training on, once these are known."""
-        starts = {view: self._learned.get(f"mean {view}") for view in views}
-        return {
-            view: ewma(line[:, None], self.smoothing, starts[view])[:, 0] if view in "AC" else line
-            for view, line in views.items()
-        }
+    def _views(self, parts: dict[str, Floats]) -> dict[str, Floats]:
+        """Means over channels ``(t,)``; A and C smoothed, from their means in training if known."""
+        made = {view: part.mean(axis=1, keepdims=True) for view, part in parts.items()}
+        for view in made.keys() & set("AC"):
+            start = self._learned.get(f"mean {view}")
+            made[view] = ewma(made[view], self.smoothing, start)
+        return {view: line[:, 0] for view, line in made.items()}
 
     def _sum(self, views: dict[str, Floats]) -> Floats:
         return sum(np.log1p(line / self._learned[f"mean {view}"]) for view, line in views.items())

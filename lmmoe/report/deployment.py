@@ -84,10 +84,9 @@ def alarms(profile: Profile) -> pd.DataFrame:
     """
 
     def wanted(run: Run) -> bool:
-        labels = run.series.labels
-        known = labels is not None and len(np.unique(labels)) == 2 and run.series.rows_per_day
+        known = run.series.judgeable and run.series.rows_per_day is not None
         left_out = (*NON_CAUSAL, *COSTLY)
-        return run.protocol == PROTOCOL and bool(known) and run.detector not in left_out
+        return run.protocol == PROTOCOL and known and run.detector not in left_out
 
     def hidden(run: Run) -> store.Line:
         return {"rules": RULES, "rows_per_day": run.series.rows_per_day, "measured": VERSION}
@@ -96,8 +95,7 @@ def alarms(profile: Profile) -> pd.DataFrame:
         model, scores = model_of(run), result(run).scores
         return [counted(run.series, model, scores, rule) for rule in RULES]
 
-    found = measurements(profile, "live", wanted, hidden, measure)
-    return pd.DataFrame(found).reindex(columns=[*COLUMNS])
+    return measurements(profile, "live", wanted, hidden, measure).reindex(columns=[*COLUMNS])
 
 
 def counted(series: Series, model: Model, scores: Floats, rule: str) -> store.Line:
@@ -121,7 +119,8 @@ def counted(series: Series, model: Model, scores: Floats, rule: str) -> store.Li
 
     def waits(opens: np.ndarray) -> np.ndarray:
         """Rows from the start of each event announced to its alarm."""
-        next_one = np.append(np.sort(opens), 2 * rows)[np.searchsorted(np.sort(opens), starts)]
+        opens = np.sort(opens)
+        next_one = np.append(opens, 2 * rows)[np.searchsorted(opens, starts)]
         return (next_one - starts)[next_one < ends]
 
     others = [waits((opens + rows * turn // TURNS) % rows) for turn in range(1, TURNS)]

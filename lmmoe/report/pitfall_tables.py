@@ -139,7 +139,7 @@ def measure(profile: Profile, entities: list[str] | None = None) -> tuple:
     """
     failures, lines = [], []
     for series in map(profile.load, each(entities or profile.present, "pitfalls", "entity")):
-        if series.labels is not None and len(np.unique(series.labels)) == 2:
+        if series.judgeable:
             lines += _numbers(series, profile, failures)
     numbers = pd.DataFrame(lines, columns=NUMBERS)
     floors = numbers[numbers["mistake"] == "floors"]

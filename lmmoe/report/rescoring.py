@@ -53,7 +53,7 @@ def table(profile: Profile) -> pd.DataFrame:
 
 def _measured(run: Run) -> list[dict[str, object]]:
     series, lines = run.series, []
-    if series.labels is None or len(set(series.labels)) < 2:
+    if not series.judgeable:
         return lines
     found = result(run)
     how = {"squared": run.detector in SQUARED, "unscored": found.detector.unscored}

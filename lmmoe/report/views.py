@@ -83,17 +83,14 @@ def _table(
     """Measure the profile's runs of some detectors: a line per entity and variant."""
 
     def wanted(run: Run) -> bool:
-        labels = run.series.labels
-        known = labels is not None and len(np.unique(labels)) == 2
-        return run.protocol == "ours" and run.detector in detectors and known
+        return run.protocol == "ours" and run.detector in detectors and run.series.judgeable
 
     def lines(run: Run) -> list[dict[str, object]]:
         return [{"variant": n, "average_precision": value} for n, value in measure(run).items()]
 
     own = {"views": detector(OURS).version} | hidden
-    found = measurements(profile, name, wanted, lambda run: own, lines)
     columns = ["key", "entity", "variant", "average_precision"]
-    return pd.DataFrame(found).reindex(columns=columns)
+    return measurements(profile, name, wanted, lambda run: own, lines).reindex(columns=columns)
 
 
 def compared(rows: pd.DataFrame) -> pd.DataFrame:
