@@ -45,6 +45,7 @@ PRESETS: dict[str, tuple[str, dict[str, object]]] = {
     "MTSExample": ("baselines.MTSExample", {}),
     "MTSMixer": ("autoencoders.MTSMixer", _MIXER),
     "MTSMixerLighter": ("autoencoders.MTSMixerLighter", _LIGHTER),
+    "OmniAnomaly": ("omni_anomaly.OmniAnomaly", {}),
     "PCA": ("classical.PCA", {}),
     "PCA windows": ("classical.PCAWindows", {}),
     "PCA windows EWMA": ("classical.PCAWindows", {"ewma": 0.2}),
