@@ -38,6 +38,7 @@ TINY = QUICK | {
     "IsolationForest": {"trees": 10},
     "LSTM-AE": BRIEF | {"hidden": 8},
     "MTSMixer": BRIEF,
+    "OmniAnomaly": BRIEF | {"hidden": 8, "flows": 2, "scored": 4, "stride": 4},
     "MTSMixerLighter": BRIEF,
     "USAD": BRIEF | {"latent": 4},
 }
