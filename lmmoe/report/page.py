@@ -119,7 +119,7 @@ def _read(profile: Profile, name: str, figures: str) -> nbformat.NotebookNode:
             if "<table" in (html := output.get("data", {}).get("text/html", "")):
                 # Focusable, so that the arrow keys scroll it.
                 box = f'<div class="scroll" tabindex="0" role="group">{_plain(html)}</div>'
-                output.data["text/html"] = f'{box}\n<p class="csv">{links}</p>'
+                output.data["text/html"] = box + (f'\n<p class="csv">{links}</p>' if links else "")
     return node
 
 
