@@ -103,6 +103,25 @@ def test_the_readme_holds_what_the_tables_say():
         ]
 
 
+def test_numbers_of_the_findings_stand_in_the_tables_named_beside_them():
+    for path in sorted((ROOT / "figures").glob("*/README.md")):
+        for block in re.split(r"\n\n|\n(?=[-|] )", path.read_text(encoding="utf-8")):
+            tables = [
+                pd.read_csv(path.parent / name) for name in re.findall(r"`(\S+\.csv)`", block)
+            ]
+            assert all((path.parent / name).exists() for name in re.findall(r"`(\S+\.png)`", block))
+            counts = [table[name].value_counts() for table in tables for name in table]
+            cells = [table.select_dtypes("number").to_numpy().ravel() for table in tables]
+            known = np.abs(np.concatenate([*cells, *counts, [len(table) for table in tables]]))
+            words = re.sub(r"`[^`]*`|\]\([^)]*\)|arXiv [\d.]+", "", block)
+            for number in re.findall(r"(?<![\w.,])\d+(?:,\d{3})*(?:\.\d+)?(?: %)?", words):
+                digits = number.replace(",", "").removesuffix(" %")
+                apart = np.abs(known * (100 if "%" in number else 1) - float(digits))
+                half = 0.5 * 10.0 ** -len(digits.partition(".")[2])
+                whole = not tables and "." not in number and "%" not in number
+                assert whole or (apart <= half + 1e-9).any(), (path, number, block)
+
+
 def test_the_detector_of_the_documentation_works():
     [code] = re.findall(r"```python\n(.*?)```", (ROOT / "docs/own-detector.md").read_text(), re.S)
     names = {"__name__": "documented"}
