@@ -1,6 +1,7 @@
 """What a reader finds in the repository: notebooks that were run, numbers that were computed."""
 
 import ast
+import doctest
 import re
 import subprocess
 import sys
@@ -132,8 +133,13 @@ def test_the_detector_of_the_documentation_works():
     assert scores == pytest.approx((np.abs(rows - rows.mean(0)) / rows.std(0)).max(axis=1) ** 2)
 
 
+def test_the_worked_examples_of_the_documentation_are_right():
+    assert doctest.testfile(str(ROOT / "docs/method.md"), module_relative=False) == (0, 21)
+
+
 def test_links_in_the_documentation_lead_somewhere():
-    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+    folders = ("", "docs/", "figures/", "figures/[!q]*/", "benchmarks/")  # quick is not published
+    for path in [each for folder in folders for each in ROOT.glob(f"{folder}*.md")]:
         for target in re.findall(r"\]\(([^)#]+)", path.read_text(encoding="utf-8")):
             assert target.startswith("http") or (path.parent / target).exists(), (path, target)
 

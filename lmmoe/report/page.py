@@ -75,11 +75,12 @@ def build(profile: Profile, out: Path) -> None:
 def markdown(profile: Profile) -> None:
     """Write the report as Markdown, without code, beside the pictures that it shows.
 
-    ``figures/NAME/report.md`` can be read where the repository is hosted. Notebooks that were not
-    executed are left out; raises as `build` where one is damaged.
+    A code host renders ``figures/NAME/report.md``. Notebooks that were not executed are left out.
     """
     folder, parts = paths.figures(profile.profile), []
     exporter = MarkdownExporter(config=SHOWN, exclude_input=True, exclude_output_prompt=True)
+    for file in (paths.results(profile.profile) / "02_training" / profile.present[0]).glob("*.png"):
+        (folder / file.name).write_bytes(file.read_bytes())
     pictures = {file.read_bytes(): file.name for file in folder.glob("*.png")}
     for name in (_files(profile, one)[0] for one in SECTIONS):
         if (paths.results(profile.profile) / name).exists():
@@ -141,7 +142,7 @@ def _plain(html: str) -> str:
             if all(NUMBER.fullmatch(cell.text) for cell in column):
                 for cell in (title, *column):
                     cell["align"] = "right"
-    return str(body)
+    return re.sub(r"\n\s*\n", "\n", str(body))
 
 
 def _ready(body: BeautifulSoup, name: str, file: str) -> list[Tag]:
