@@ -138,7 +138,7 @@ def _plain(html: str) -> str:
                 cell.string = name.text
             heads.pop().decompose()
         columns = zip(*(row.find_all("td") for row in rows), strict=True)
-        for title, column in zip(heads[-1].find_all("th")[levels:], columns, strict=True):
+        for title, column in zip(heads[-1].find_all("th")[levels:], columns, strict=False):
             if all(NUMBER.fullmatch(cell.text) for cell in column):
                 for cell in (title, *column):
                     cell["align"] = "right"
