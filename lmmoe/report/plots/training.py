@@ -83,7 +83,7 @@ def score_lanes(series: Series, scores: dict[str, Floats]) -> Figure:
 def attribution(
     series: Series, channel_scores: Floats, event: tuple[int, int], *, around: int = 45
 ) -> Figure:
-    """Each channel's share of the score around one event; arrows mark the named causes."""
+    """Each channel's share of the score around one event; dots mark the named causes."""
     start, stop = max(event[0] - around, 0), min(event[1] + around, len(series.test))
     part = channel_scores[start:stop]
     share = part / np.maximum(part.sum(axis=1, keepdims=True), 1e-12)
