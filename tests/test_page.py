@@ -15,7 +15,7 @@ from small import TwoSeries
 from lmmoe.errors import DataError
 from lmmoe.report import page
 
-FACTS = {"runs": "12", "commit": "abc<b>", "created": "2025-01-01 & later"}
+FACTS = {"runs": "12", "commit": "abc<b>", "created": "1 & 2"}
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -27,6 +27,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "figures" / "pumps").mkdir(parents=True)
     (tmp_path / "figures" / "pumps" / "provenance.json").write_text(json.dumps(FACTS))
+    (tmp_path / "figures" / "pumps" / "events.csv").touch()
     for name in page.SECTIONS:
         for entity in ("m1", "m2") if name == "02_training" else ("",):
             write(
@@ -64,7 +65,7 @@ def shown(mime, data, metadata=None):
 
 def rich():
     """Cells with a bit of everything."""
-    table = pd.DataFrame({"machine": ["m-1", "m-2"], "AP": [0.25, 1.5], "what": ["w" * 41, "b"]})
+    table = pd.DataFrame({"AP": [0.25, None], "what": ["a b", "2"]}, pd.Index([1, 2], name="m"))
     evil = "<p>kept</p><script>evil()</script><iframe src='https://x.org'></iframe><link href='y'>"
     red = ["\x1b[31mTraceback\x1b[0m", "ValueError: 3 < 4"]
     bar = new_output("display_data", data={WIDGET: {"model_id": "x"}, "text/plain": "0% of 9"})
@@ -74,8 +75,8 @@ def rich():
         code("rows = 9", tags=["injected-parameters"]),
         code("x = 1", new_output("stream", text="a < b\n"), bar),
         code("", new_output("stream", name="stderr", text="a quiet warning")),
-        code("table", shown("text/html", table.to_html(notebook=True))),
-        code("html", shown("text/html", evil)),
+        code('table(each, "events")', shown("text/html", table.to_html(notebook=True))),
+        code("html", shown("text/html", evil + table[:0].to_html())),
         code("plot()", shown("image/png", "iVBORw==\n", {"width": 30, "alt": 'the "best"'})),
         code("draw()", shown("image/svg+xml", "<svg><script>evil()</script></svg>")),
         code("say()", shown("text/markdown", "**5** events")),
@@ -93,7 +94,7 @@ def test_one_file_that_needs_nothing_and_has_the_same_bytes_again(project):
     assert out.read_text("utf-8") == text and text.endswith("</html>\n")
     assert not re.search(r"https?://|url\(|\bsrc=\"(?!data:)", text) and str(project) not in text
     assert not list(out.parent.glob(".report*"))
-    assert tree.html["lang"] == "en" and tree.h1.text == tree.title.text == page.TITLE
+    assert tree.html["lang"] == "en" and tree.title.text == f"{tree.h1.text}: pumps"
     [policy] = tree.select("meta[http-equiv=Content-Security-Policy]")
     digest = b64encode(hashlib.sha256(tree.script.text.encode()).digest()).decode()
     assert f"script-src 'sha256-{digest}';" in policy["content"]
@@ -121,11 +122,11 @@ def test_ids_are_unique_and_the_contents_lead_to_sections_and_their_headings(pro
 def test_the_notebook_of_an_entity_is_shown_for_the_first_and_linked_for_the_others(project):
     tree = build(project)
     assert [tag.text for tag in tree.select("em")] == ["m1"]
-    [link] = tree.select("main a")
+    [link] = tree.select("main a[href$=ipynb]")
     assert link["href"] == link.text == "02_training/m2.ipynb"
 
 
-def test_strings_are_escaped_and_scripts_dropped(project):
+def test_strings_are_escaped_scripts_dropped_code_folded_and_errors_boxed(project):
     tree = build(project, *rich())
     facts = dict(zip(tree.select("dt"), tree.select("dd"), strict=True))
     expected = {"profile": "pumps", "data set": "synthetic"} | FACTS
@@ -134,10 +135,6 @@ def test_strings_are_escaped_and_scripts_dropped(project):
     assert not tree.find_all(["iframe", "link", "object", "svg"])
     assert [box.text for box in tree.select("pre.text")] == ["a < b\n"]
     assert "quiet warning" not in tree.text and "of 9" not in tree.text
-
-
-def test_code_is_folded_and_errors_stand_in_a_box(project):
-    tree = build(project, *rich())
     folds = tree.select("details.code:not([open])")
     names = [fold.summary.text.strip() for fold in folds]
     assert names == ["code"] * 7  # parameters are the notebook's user's
@@ -149,11 +146,13 @@ def test_code_is_folded_and_errors_stand_in_a_box(project):
 
 def test_tables_scroll_and_images_have_a_text(project):
     tree = build(project, *rich())
-    [table] = tree.find_all("table")
-    assert table.parent["class"] == ["scroll"] and table.parent["tabindex"] == "0"
-    marks = {cell.text: cell.get("class") for cell in table.find_all("td")}
-    assert marks["0.25"] == marks["1.50"] == ["num"] and marks["m-1"] is None
-    assert marks["w" * 41] == ["long"] and len(tree.find_all("style")) == 1
+    table, empty = tree.select(".scroll[tabindex='0'] table")
+    assert not empty.find_all("td")
+    rows = [[cell.text for cell in row.find_all(["th", "td"])] for row in table.find_all("tr")]
+    assert rows == [["m", "AP", "what"], ["1", "0.25", "a b"], ["2", "", "2"]]
+    marked = [cell.text for cell in table.select("[align=right]")]
+    assert marked == ["AP", "0.25", ""] and len(tree.find_all("style")) == 1
+    assert tree.select_one(".csv a")["href"] == "../../figures/pumps/events.csv"
     first, second = tree.find_all("img")
     assert first["src"] == "data:image/png;base64,iVBORw==" and first["alt"] == 'the "best"'
     assert second["alt"] == "Figure: Events" and b"<svg>" in b64decode(second["src"][26:])
@@ -179,18 +178,23 @@ def test_what_cannot_be_shown_is_named_and_the_old_page_stays(project):
 def test_what_is_about_the_study_stands_on_its_own_data_set_alone(project):
     cells = [new_markdown_cell("## Of the study"), code("1 + 1", shown("text/plain", "two"))]
     for cell in cells:
-        cell.metadata["tags"] = [page.STUDIED]
+        cell.metadata["tags"] = ["smd"]
     assert "Of the study" not in build(project, *cells, new_markdown_cell("## Ours")).get_text()
     out = project / "results" / "pumps" / "report.html"
-    page.build(TwoSeries(profile="pumps", dataset=page.STUDIED), out)
+    page.build(TwoSeries(profile="pumps", dataset="smd"), out)
     assert "Of the study" in out.read_text("utf-8")
 
 
 def test_the_report_as_markdown_shows_the_published_pictures_and_no_code(project):
     build(project, *rich())
     folder = project / "figures" / "pumps"
-    (folder / "events.png").write_bytes(b64decode("iVBORw=="))
+    plot = project / "results" / "pumps" / "02_training" / "m1" / "events.png"
+    plot.parent.mkdir()
+    plot.write_bytes(b64decode("iVBORw=="))  # of one entity, so not published yet
+    (project / "results" / "pumps" / "07_deployment.ipynb").unlink()  # sections may be missing
     page.markdown(TwoSeries(profile="pumps", dataset="synthetic"))
     text = (folder / "report.md").read_text("utf-8")
-    assert "(events.png)" in text and "rows: int" not in text and "plot()" not in text
-    assert "<td>m-1</td>" in text and "<style" not in text and "**5** events" in text
+    assert "(events.png)" in text and (folder / "events.png").exists()
+    assert "rows: int" not in text and "plot()" not in text
+    assert ">0.25</td>" in text and "(events.csv)" not in text and 'href="events.csv"' in text
+    assert "<style" not in text and "**5** events" in text

@@ -1,6 +1,7 @@
 """What a reader finds in the repository: notebooks that were run, numbers that were computed."""
 
 import ast
+import doctest
 import re
 import subprocess
 import sys
@@ -103,6 +104,25 @@ def test_the_readme_holds_what_the_tables_say():
         ]
 
 
+def test_numbers_of_the_findings_stand_in_the_tables_named_beside_them():
+    for path in sorted((ROOT / "figures").glob("*/README.md")):
+        for block in re.split(r"\n\n|\n(?=[-|] )", path.read_text(encoding="utf-8")):
+            tables = [
+                pd.read_csv(path.parent / name) for name in re.findall(r"`(\S+\.csv)`", block)
+            ]
+            assert all((path.parent / name).exists() for name in re.findall(r"`(\S+\.png)`", block))
+            counts = [table[name].value_counts() for table in tables for name in table]
+            cells = [table.select_dtypes("number").to_numpy().ravel() for table in tables]
+            known = np.abs(np.concatenate([*cells, *counts, [len(table) for table in tables]]))
+            words = re.sub(r"`[^`]*`|\]\([^)]*\)|arXiv [\d.]+", "", block)
+            for number in re.findall(r"(?<![\w.,])\d+(?:,\d{3})*(?:\.\d+)?(?: %)?", words):
+                digits = number.replace(",", "").removesuffix(" %")
+                apart = np.abs(known * (100 if "%" in number else 1) - float(digits))
+                half = 0.5 * 10.0 ** -len(digits.partition(".")[2])
+                whole = not tables and "." not in number and "%" not in number
+                assert whole or (apart <= half + 1e-9).any(), (path, number, block)
+
+
 def test_the_detector_of_the_documentation_works():
     [code] = re.findall(r"```python\n(.*?)```", (ROOT / "docs/own-detector.md").read_text(), re.S)
     names = {"__name__": "documented"}
@@ -113,8 +133,13 @@ def test_the_detector_of_the_documentation_works():
     assert scores == pytest.approx((np.abs(rows - rows.mean(0)) / rows.std(0)).max(axis=1) ** 2)
 
 
+def test_the_worked_examples_of_the_documentation_are_right():
+    assert doctest.testfile(str(ROOT / "docs/method.md"), module_relative=False) == (0, 21)
+
+
 def test_links_in_the_documentation_lead_somewhere():
-    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+    folders = ("", "docs/", "figures/", "figures/[!q]*/", "benchmarks/")  # quick is not published
+    for path in [each for folder in folders for each in ROOT.glob(f"{folder}*.md")]:
         for target in re.findall(r"\]\(([^)#]+)", path.read_text(encoding="utf-8")):
             assert target.startswith("http") or (path.parent / target).exists(), (path, target)
 

@@ -1,29 +1,26 @@
-"""The report as one HTML page: executed notebooks in a file that needs nothing beside it.
+"""The report of executed notebooks: one HTML page that needs nothing beside it, and Markdown.
 
 nbconvert makes HTML by the templates in ``lmmoe/report/template``; here headings get unique ids,
-tables get boxes that scroll, and what would load or run something is dropped.
+tables a plain head and a link to their CSV, and what would load or run something is dropped.
 """
 
 import hashlib
 import json
 import re
-import unicodedata
 from base64 import b64encode
 from pathlib import Path
 
 import nbformat
 from bs4 import BeautifulSoup, Tag
-from jinja2 import DictLoader, Environment, StrictUndefined
-from markupsafe import Markup
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from nbconvert import HTMLExporter, MarkdownExporter
 from traitlets.config import Config
 
 from lmmoe import paths
+from lmmoe.data import DATASETS
 from lmmoe.errors import DataError
 from lmmoe.report.profile import Profile
 
-STUDIED = "smd"  # the data set of the published study, and the tag of cells about it alone
-TITLE = "Anomaly detection in multivariate time series"
 SECTIONS = {
     "00_summary": "Summary",
     "01_data_exploration": "1. The data",
@@ -34,52 +31,42 @@ SECTIONS = {
     "06_evaluation_pitfalls": "6. Evaluation pitfalls",
     "07_deployment": "7. Deployment",
 }
+FILES = FileSystemLoader(Path(__file__).parent / "template")
+TEMPLATES = Environment(loader=FILES, autoescape=True, undefined=StrictUndefined)
 # What a cell's output is shown as, the best first; scripts and widgets are not shown.
-SHOWN = ["text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]
+KINDS = ("text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain")
+SHOWN = Config({"NbConvertBase": {"display_data_priority": [*KINDS]}})
 DROPPED = ["script", "noscript", "link", "meta", "base", "iframe", "object", "embed"]
 HEADINGS = ["h1", "h2", "h3", "h4", "h5", "h6"]
-LONG = 40  # characters of a table's cell; more than that are broken into lines
-NUMBER = re.compile(
-    r"[-+]?[\d.,]+(e[-+]?\d+)?( ?(±|\.\.) ?[\d.,]+)?( ?[^\W\d_%]{1,3}| ?%)?|-|–|nan"
-)
+NUMBER = re.compile(r"[-+<\d][-+\d.,e% ()to]*|–?")  # also 95 %, < 0.001, 0.49 (0.37 to 0.62)
 
 
 def build(profile: Profile, out: Path) -> None:
     """Write the page of a profile whose notebooks were executed.
 
-    Notebook 02 is shown for the first entity; those of the others are linked. Raises `DataError`
-    where a notebook is missing or damaged; ``out`` then stays as it was.
+    Notebook 02 is shown for the first entity and linked for the others. Raises `DataError` where a
+    notebook is missing or damaged; ``out`` then stays as it was.
     """
     exporter = HTMLExporter(
-        config=Config({"NbConvertBase": {"display_data_priority": SHOWN}}),
+        config=SHOWN,
         template_name="base",
         template_file="cells.html.j2",  # the project's own
-        extra_loaders=[DictLoader({"cells.html.j2": _template("cells.html.j2")})],
+        extra_loaders=[FILES],
         extra_template_basedirs=[],  # it does not look into the current folder
         exclude_anchor_links=True,
     )
-    results, sections = paths.results(profile.profile), []
+    sections = []
     for name, text in SECTIONS.items():
-        books = [f"{name}.ipynb"]
-        if name == "02_training":
-            books = [f"{name}/{entity}.ipynb" for entity in profile.present]
-        section = _section(text, results / books[0], profile, exporter)
-        sections.append(section | {"others": books[1:]})
+        first, *others = _files(profile, name)
+        node = _read(profile, first, f"../../figures/{profile.profile}/")
+        body = BeautifulSoup(exporter.from_notebook_node(node)[0], "html.parser")
+        contents = _ready(body, name, first)
+        sections += [dict(id=name, text=text, body=body, contents=contents, others=others)]
     record = json.loads((paths.figures(profile.profile) / "provenance.json").read_text("utf-8"))
-    facts = {"profile": profile.profile, "data set": profile.dataset}
-    facts |= {name: str(record[name]) for name in ("runs", "commit", "created")}
-    script = _template("page.js")
+    script = TEMPLATES.get_template("page.js").render()
     digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    environment = Environment(autoescape=True, undefined=StrictUndefined)
-    html = environment.from_string(_template("page.html.j2")).render(
-        title=TITLE,
-        subtitle="Synthetic data: generated." if profile.dataset == "synthetic" else "",
-        facts=facts,
-        sections=sections,
-        style=Markup(_template("page.css")),
-        script=Markup(script),
-        script_hash=f"sha256-{digest}",
-    )
+    made = TEMPLATES.get_template("page.html.j2")
+    html = made.render(profile=profile, record=record, sections=sections, digest=digest)
     with paths.replacing(out) as part:
         part.write_text(html + "\n", encoding="utf-8", newline="\n")
 
@@ -87,89 +74,91 @@ def build(profile: Profile, out: Path) -> None:
 def markdown(profile: Profile) -> None:
     """Write the report as Markdown, without code, beside the pictures that it shows.
 
-    ``figures/NAME/report.md`` can be read where the repository is hosted; raises as `build`.
+    A code host renders ``figures/NAME/report.md``. Notebooks that were not executed are left out.
     """
     folder, parts = paths.figures(profile.profile), []
-    exporter = MarkdownExporter(
-        config=Config({"NbConvertBase": {"display_data_priority": SHOWN}}),
-        exclude_input=True,
-        exclude_output_prompt=True,
-    )
+    exporter = MarkdownExporter(config=SHOWN, exclude_input=True, exclude_output_prompt=True)
+    for file in (paths.results(profile.profile) / "02_training" / profile.present[0]).glob("*.png"):
+        (folder / file.name).write_bytes(file.read_bytes())
     pictures = {file.read_bytes(): file.name for file in folder.glob("*.png")}
-    for name in SECTIONS:
-        book = f"{name}/{profile.present[0]}" if name == "02_training" else name
-        node = _read(paths.results(profile.profile) / f"{book}.ipynb", profile)
-        text, found = exporter.from_notebook_node(node)
-        for image, content in found["outputs"].items():
-            text = text.replace(image, pictures.get(content, image))
-        text = re.sub(r"<style scoped>.*?</style>\n", "", text, flags=re.DOTALL)
-        parts.append(text.replace("<td>NaN</td>", "<td></td>").strip())
+    for name in (_files(profile, one)[0] for one in SECTIONS):
+        if (paths.results(profile.profile) / name).exists():
+            text, found = exporter.from_notebook_node(_read(profile, name, ""))
+            for image, content in found["outputs"].items():
+                text = text.replace(image, pictures.get(content, image))
+            parts.append(re.sub(r"\n\s*\n", "\n\n", text).strip())
     with paths.replacing(folder / "report.md") as part:
         part.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
-def _template(name: str) -> str:
-    return (Path(__file__).parent / "template" / name).read_text(encoding="utf-8")
+def _files(profile: Profile, name: str) -> list[str]:
+    each = name == "02_training"  # a notebook for each entity
+    return [f"{name}/{one}.ipynb" for one in profile.present] if each else [f"{name}.ipynb"]
 
 
-def _read(notebook: Path, profile: Profile) -> nbformat.NotebookNode:
-    """Read a notebook without what only its user needs and, but on its data, the study."""
+def _read(profile: Profile, name: str, figures: str) -> nbformat.NotebookNode:
+    """Read a notebook without cells that are for its user, or about another data set.
+
+    Its tables are made plain; a link below leads to their CSV in ``figures``.
+    """
+    file = paths.results(profile.profile) / name
     try:
-        node = nbformat.read(notebook, as_version=4)
+        node = nbformat.read(file, as_version=4)
     except FileNotFoundError as error:
-        raise DataError("no such notebook", file=notebook, hint="Run it first") from error
+        raise DataError("no such notebook", file=file, hint="Run it first") from error
     except (ValueError, AttributeError, nbformat.ValidationError) as error:
-        raise DataError(f"not a whole notebook ({error})", file=notebook) from error
+        raise DataError(f"not a whole notebook ({error})", file=file) from error
     left_out = {"notebook-only", "parameters", "injected-parameters"}
-    left_out |= {STUDIED} - {profile.dataset}
+    left_out |= {*DATASETS} - {profile.dataset}
     node.cells = [one for one in node.cells if left_out.isdisjoint(one.metadata.get("tags", ()))]
+    tables = {f'"{csv.stem}"': csv.name for csv in paths.figures(profile.profile).glob("*.csv")}
+    for cell in node.cells:
+        named = [csv for quoted, csv in tables.items() if quoted in cell.source]
+        links = "\n".join(f'<a href="{figures}{csv}">{csv}</a>' for csv in named)
+        for output in cell.get("outputs", ()):
+            if "<table" in (html := output.get("data", {}).get("text/html", "")):
+                # Focusable, so that the arrow keys scroll it.
+                box = f'<div class="scroll" tabindex="0" role="group">{_plain(html)}</div>'
+                output.data["text/html"] = box + (f'\n<p class="csv">{links}</p>' if links else "")
     return node
 
 
-def _section(
-    text: str, notebook: Path, profile: Profile, exporter: HTMLExporter
-) -> dict[str, object]:
-    """Render a notebook below a title that takes the place of its first heading."""
-    node = _read(notebook, profile)
-    body = BeautifulSoup(exporter.from_notebook_node(node)[0], "html.parser")
-    name, contents = _slug(text), []
-    # pandas puts a style beside each table.
-    for tag in [*body.find_all(DROPPED), *body.select("style[scoped]")]:
+def _plain(html: str) -> str:
+    """Make a data frame's HTML plain: no style, one row less in the head, numbers to the right."""
+    html = re.sub(r"(?s)<style scoped>.*?</style>|(?<=<td>)(NaN|None)(?=</td>)", "", html)
+    body = BeautifulSoup(html, "html.parser")
+    for table in body.find_all("table"):
+        rows, heads = table.select("tbody tr"), table.select("thead tr")
+        levels = len(rows[0].find_all("th")) if rows else 0
+        names = heads[-1].find_all("th")
+        if len(heads) > 1 and not any(cell.text for cell in names[levels:]):
+            # The last row names the index only.
+            for cell, name in zip(heads[-2].find_all("th")[:levels], names, strict=False):
+                cell.string = name.text
+            heads.pop().decompose()
+        columns = zip(*(row.find_all("td") for row in rows), strict=True)
+        for title, column in zip(heads[-1].find_all("th")[levels:], columns, strict=False):
+            if all(NUMBER.fullmatch(cell.text) for cell in column):
+                for cell in (title, *column):
+                    cell["align"] = "right"
+    return re.sub(r"\n\s*\n", "\n", str(body))
+
+
+def _ready(body: BeautifulSoup, name: str, file: str) -> list[Tag]:
+    """Make a notebook's HTML a section below a title of its own; return its main headings."""
+    for tag in body.find_all(DROPPED):
         tag.decompose()
     if (first := body.find(HEADINGS)) and first.name == "h1":
         first.decompose()
-    for number, heading in enumerate(body.find_all(HEADINGS)):
-        level = max(int(heading.name[1]), 2)
-        heading["id"] = f"{name}-{number}-{_slug(heading.get_text())}"
-        heading.name = f"h{min(level + 1, 6)}"
-        contents += [heading] if level == 2 else []
+    headings, contents = body.find_all(HEADINGS), []
+    for number, heading in enumerate(headings):
+        contents += [heading] if heading.name in ("h1", "h2") else []
+        heading["id"] = f"{name}-{number}"
+        heading.name = f"h{min(max(int(heading.name[1]), 2) + 1, 6)}"
     for image in body.find_all("img"):
         if not image["src"].startswith("data:"):
-            raise DataError(f"the image {image['src']!r} is no output of a cell", file=notebook)
+            raise DataError(f"the image {image['src']!r} is no output of a cell", file=file)
         if not image.get("alt"):
             above = image.find_previous(HEADINGS)
-            image["alt"] = f"Figure: {above.get_text() if above else text}"
-    for table in body.find_all("table"):
-        _dress(table)
-        # Focusable, so that the arrow keys scroll it.
-        box = {"class": "scroll", "tabindex": "0", "role": "group", "aria-label": "Table"}
-        table.wrap(body.new_tag("div", attrs=box))
-    return {"text": text, "id": name, "body": body, "headings": contents}
-
-
-def _slug(text: str) -> str:
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
-
-
-def _dress(table: Tag) -> None:
-    """Mark cells that hold numbers or long texts."""
-    del table["border"]
-    for cell in table.find_all("td"):
-        text = cell.get_text(strip=True)
-        if text == "NaN":  # not defined, or not measured
-            cell.string = ""
-        if NUMBER.fullmatch(text.lower()):
-            cell["class"] = ["num"]
-        elif len(text) > LONG:
-            cell["class"] = ["long"]
+            image["alt"] = f"Figure: {above.get_text() if above else name}"
+    return contents

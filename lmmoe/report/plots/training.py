@@ -13,6 +13,39 @@ from lmmoe.training import History
 
 
 @styled
+def mixture(channels: int, window: int, experts: int) -> Figure:
+    """Draw a window's way through the network, for the forecast of one channel."""
+    figure, ax = canvas(height=3.4)
+    ax.axis("off")
+    ax.set(xlim=(0, 10), ylim=(-0.9, 4.2), title="from a window to the forecast of one channel")
+    parts = {  # x, y, text, colour
+        "window": (0.8, 2.5, f"window\n{window} rows of\n{channels} channels", "#ECEFF1"),
+        "own": (0.8, -0.2, f"window\n{window} rows of\nthis channel", "#ECEFF1"),
+        "gate": (3.4, -0.2, "gate, one per channel:\nshares of the experts, sum 1", "#FCE7C3"),
+        "mean": (5.8, 2.5, "mean of the outputs,\nweighted by the shares", "#FCE7C3"),
+        "tower": (7.7, 2.5, "tower,\none per channel", "#CFE8DD"),
+        "forecast": (9.3, 2.5, "forecast\nof the next\nvalue", "#ECEFF1"),
+    }
+    ways = [("own", "gate"), ("gate", "mean"), ("mean", "tower"), ("tower", "forecast")]
+    for number, height in enumerate(np.linspace(3.9, 1.1, min(experts, 4)), 1):
+        name = f"expert {number}"
+        parts[name] = (3.4, height, f"{name}: sees all channels", "#CFE1F2")
+        ways += [("window", name), (name, "mean")]
+    if experts > 4:
+        ax.text(3.4, 0.5, f"... and {experts - 4} more", ha="center", fontsize=8)
+    boxes = {}
+    for name, (x, y, text, shade) in parts.items():
+        frame = {"boxstyle": "round,pad=0.4", "fc": shade, "ec": "#78909C"}
+        label = ax.text(x, y, text, ha="center", va="center", fontsize=8, bbox=frame)
+        boxes[name] = label.get_bbox_patch()
+    for start, end in ways:
+        arrow = {"arrowstyle": "->", "color": "#78909C", "shrinkA": 1, "shrinkB": 1}
+        arrow |= {"patchA": boxes[start], "patchB": boxes[end]}
+        ax.annotate("", parts[end][:2], parts[start][:2], arrowprops=arrow)
+    return figure
+
+
+@styled
 def learning_curve(history: History) -> Figure:
     """Errors after each epoch."""
     figure, ax = canvas(width=6, height=2.8)
@@ -63,7 +96,10 @@ def attribution(
     causes = sorted(caused_by(series, event))
     ax.plot([first] * len(causes), causes, ">", color=EVENT, ms=4, clip_on=False)
     ax.set_yticks(range(len(series.channels)), series.channels, fontsize=6)
-    ax.set(xlabel=unit, title="who causes the score (lines: the event; arrows: the named causes)")
+    ax.set(
+        xlabel=unit,
+        title="each channel's share of the score (lines: the event; arrows: named causes)",
+    )
     figure.colorbar(image, ax=ax, label="share of the row's score", shrink=0.7, pad=0.01)
     return figure
 
