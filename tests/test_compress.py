@@ -162,7 +162,7 @@ EXPORTED = {
     "CAD-FSE23": LIGHT | {"experts": 2},  # forecasts 3 rows ahead, does not scale
     "HMMoE": MADE["HMMoE"],
     "CAD-as-run": {"window": 6, "epochs": 1, "examples": 50},
-    "linear": {"window": 6, "epochs": 1},
+    "LightMMoE of series": LIGHT | {"expert": "series"},
 }
 
 
@@ -171,7 +171,7 @@ def test_the_same_scores_errors_and_forecasts(name, tmp_path):
     flat = rows(240)
     flat[:, 2] = 1.0  # a channel that does not vary
     far = [1e9 if name == "LightMMoE" else 0, 0, 0]  # in single precision no deviation is left
-    made = detector(name, **EXPORTED[name]).fit(flat + far)
+    made = detector(name.partition(" of ")[0], **EXPORTED[name]).fit(flat + far)
     runtime = export.Runtime(export.write(made, tmp_path / "made.onnx"))
     facts = runtime.session.get_modelmeta().custom_metadata_map
     assert (facts["detector"], float(facts["threshold"])) == (made.name, made.threshold_)
