@@ -18,7 +18,7 @@ from lmmoe.detectors import Detector, saving
 from lmmoe.detectors import detector as make
 from lmmoe.errors import DataError
 from lmmoe.live.alarms import DAY, Alarm, Units, checked_rule, threshold
-from lmmoe.live.scoring import Forecasting, Sliding, Viewing
+from lmmoe.live.scoring import Forecasting, Rebuilding, Sliding, Viewing
 
 Floats = npt.NDArray[np.float64]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -100,13 +100,15 @@ class Model:
         return None if unfit else made.decision_scores_[first:]
 
     @cached_property
-    def scorer(self) -> Forecasting | Viewing | Sliding:
+    def scorer(self) -> Forecasting | Rebuilding | Sliding:
         """What scores rows one by one, the quickest; `DataError` where no live score exists."""
         made = self.detector
         if made.rescales:
             raise DataError(f"{made.name} has no live score: its scores depend on all rows given")
         if hasattr(made, "gate_weights"):
             return Forecasting(made)
+        if hasattr(made, "ewma"):
+            return Rebuilding(made)
         return Viewing(made) if hasattr(made, "views") else Sliding(made, self.facts)
 
     def alarm(self, rule: str | float, rows_per_day: float | None = None) -> tuple[Units, Alarm]:
