@@ -14,11 +14,14 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file
 from small import tiny, waves
+from watched import csv
 
 import lmmoe
-from lmmoe import detectors
+from lmmoe import detectors, live
+from lmmoe.__main__ import main
 from lmmoe.detectors.saving import FORMAT, load, save, write
 from lmmoe.errors import DataError
+from lmmoe.live import Model
 
 TRAIN, TEST = waves(300), waves(200, seed=1)
 
@@ -206,6 +209,36 @@ def test_a_full_disk_is_an_oserror_and_leaves_the_old_file(light):
         setrlimit(RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
     assert light.read_bytes() == before and [*light.parent.iterdir()] == [light]
+
+
+# --- a live model that is fitted again ---
+
+
+def test_an_update_keeps_detector_settings_and_the_channels_order(tmp_path):
+    table, old, new = (tmp_path / name for name in ("week.csv", "old.st", "new.st"))
+    table.write_bytes(b"\n".join(csv(TRAIN)))
+    how = ["--detector", "PCA windows", "--set", "window=5", "--seed", "3", "-o", str(old)]
+    assert main(["fit", str(table), *how]) == 0
+    head, *lines = [line.split(b",") for line in csv(TEST)]
+    turned = [b",".join([line[0], *line[:0:-1]]) for line in [head, *lines]]
+    table.write_bytes(b"\n".join(turned))
+    assert main(["fit", str(table), "--update", str(old), "-o", str(new)]) == 0
+    made, before = Model.load(new), Model.load(old)
+    expected = lmmoe.detector("PCA windows", window=5, seed=3).fit(TEST)
+    assert made.channels == before.channels and made.detector.settings == before.detector.settings
+    assert made.facts.means == pytest.approx(TEST.mean(axis=0))
+    assert np.array_equal(made.detector.decision_scores_, expected.decision_scores_)
+    table.write_bytes(b"\n".join(turned).replace(b"disk", b"fan"))
+    with refused(table, "other channels than those of the model to update: disk, fan"):
+        live.fit(table, update=old)
+    np.savetxt(table, TRAIN, delimiter=",")  # neither names nor times
+    live.fit(table, detector="MTSExample", rows_per_day=100.0)[0].save(old)
+    np.savetxt(table, TEST[:, :3], delimiter=",")
+    with refused(table, "other channels than those of the model to update: 3 of them"):
+        live.fit(table, update=old)
+    np.savetxt(table, TEST, delimiter=",", header="d,c,b,a", comments="")
+    facts = live.fit(table, update=old)[0].facts
+    assert (facts.channels, facts.rows_per_day) == (("d", "c", "b", "a"), 100)
 
 
 # --- nothing unpickles ---
