@@ -192,9 +192,9 @@ def test_what_the_checksum_does_not_cover_is_damaged(light):
         light.write_bytes(before + new + after if found else b"")
         with refused(light, "damaged: the contents do not fit the checksum"):
             load(light)
-    arrays = {"x": torch.zeros(2, dtype=torch.bfloat16)}  # NumPy knows no such type
+    arrays = {"x": torch.zeros(2, dtype=torch.bfloat16)}  # NumPy alone knows no such type
     foreign.write_bytes(safetensors.torch.save(arrays, {"format": FORMAT}))
-    with refused(foreign, "not readable"):
+    with pytest.raises(DataError, match="not readable|damaged"):
         load(foreign)
 
 

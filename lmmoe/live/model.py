@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass
 from lmmoe.data import reading
 from lmmoe.detectors import Detector, saving
 from lmmoe.detectors import detector as make
+from lmmoe.detectors.scaling import Scaling
 from lmmoe.errors import DataError
 from lmmoe.live.alarms import DAY, Alarm, Units, checked_rule, threshold
 from lmmoe.live.scoring import Forecasting, Rebuilding, Sliding, Viewing
@@ -57,12 +58,10 @@ class Facts:
         cls, rows: npt.ArrayLike, channels: tuple[str, ...] | None = None, **known: object
     ) -> "Facts":
         """Take them from training rows ``(t, c)``."""
-        values = np.asarray(rows, dtype=np.float64)
-        spread = values.std(axis=0)
-        spread[np.ptp(values, axis=0) == 0] = 1.0
-        means, names = values.mean(axis=0), channels or _numbered(values.shape[1])
-        known |= {"named": channels is not None, "rows": len(values)}
-        return cls(names, tuple(means.tolist()), tuple(spread.tolist()), **known)
+        found = Scaling.of("z-score", np.asarray(rows, dtype=np.float64))
+        known |= {"named": channels is not None, "rows": len(rows)}
+        names = channels or _numbered(len(found.shift))
+        return cls(names, tuple(found.shift.tolist()), tuple(found.scale.tolist()), **known)
 
 
 def _numbered(count: int) -> tuple[str, ...]:

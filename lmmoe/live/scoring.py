@@ -72,12 +72,12 @@ class Sliding:
             self.centre, self.spread = np.array(facts.means), np.array(facts.deviations)
             self.far = FAR
         try:
-            self.detector.channel_scores(np.zeros((self.context + 1, channels)))
+            made.channel_scores(np.zeros((made.min_rows, channels)))
             self.shares = True
         except NotImplementedError:
             self.shares = False
         # Does a row's score change with rows that are not in its piece?
-        size, score = self.context + 1, self.detector.decision_function
+        size, score = made.min_rows, made.decision_function
         noise = np.random.default_rng(0).normal(size=(3 * size + 2, channels))
         rows = self.centre + self.spread * noise
         alone = [score(rows[end - size : end])[-1] for end in range(len(rows) - 2, len(rows) + 1)]

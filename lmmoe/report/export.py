@@ -79,13 +79,7 @@ def write(made: Detector, path: str | Path) -> Path:
     program.model.metadata_props.update({name: str(fact) for name, fact in facts.items()})
     with paths.replacing(Path(path)) as part:
         program.save(part)
-        runtime, noise = _finished(part), np.random.default_rng(0)
-        for pieces in (1, 7):
-            rows = noise.normal(size=(made.unscored + pieces, made.n_features_in_))
-            rows = made._scaling.undone(rows)
-            both = (one.decision_function(rows)[made.unscored :] for one in (runtime, made))
-            if not np.allclose(*both, rtol=1e-3, atol=1e-5):
-                raise DataError(f"{made.name} scores otherwise as ONNX", file=path)
+        _finish(part, made)
     return Path(path)
 
 
@@ -116,17 +110,21 @@ def quantise(path: str | Path, out: str | Path, *, rows: Floats | None = None) -
         # Symbolic shapes fail on the open number of pieces; ONNX's own are enough.
         quant_pre_process(Path(path), plain, skip_symbolic_shape=True)
         work(plain, part, **how)
-        _finished(part)
+        _finish(part)
     return Path(out)
 
 
-def _finished(part: Path) -> "Runtime":
-    """Put in the checksum; run one piece and several."""
+def _finish(part: Path, made: Detector | None = None) -> None:
+    """Put in the checksum; run one piece and several, which score as by the detector."""
     part.write_bytes(_signed(part.read_bytes()))
-    runtime = Runtime(part)
+    runtime, noise = Runtime(part), np.random.default_rng(0)
     for pieces in (1, 7):
-        runtime.decision_function(np.zeros((runtime.unscored + pieces, runtime.channels)))
-    return runtime
+        rows = noise.normal(size=(runtime.unscored + pieces, runtime.channels))
+        rows = made._scaling.undone(rows) if made else rows
+        scores = runtime.decision_function(rows)[runtime.unscored :]
+        expected = made.decision_function(rows)[made.unscored :] if made else scores
+        if not np.allclose(scores, expected, rtol=1e-3, atol=1e-5):
+            raise DataError("as ONNX, the detector scores otherwise: nothing was written")
 
 
 def _signed(content: bytes) -> bytes:
