@@ -70,6 +70,10 @@ def restored(
         rows, channels = made.min_rows, int(head["channels"])
         if scores.ndim != 1 or rows > len(scores) or not 0 < rows * channels <= LARGEST:
             raise ValueError(f"it cannot have learned from {scores.shape} rows")
+        wide = getattr(made, "width", made.window) * channels
+        for name, shape in (("shift", channels), ("scale", channels), ("mean", wide)):
+            if name in arrays and arrays[name].shape != (shape,):
+                raise ValueError(f"{name} has the shape {arrays[name].shape}, not ({shape},)")
         made.n_features_in_, made.decision_scores_ = channels, scores
         made.threshold_ = float(head["threshold"])
         made.labels_ = (scores > made.threshold_).astype(int)
