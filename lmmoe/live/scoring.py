@@ -141,15 +141,14 @@ class Viewing(Rebuilding):
     def __init__(self, made: "ThreeViews") -> None:
         super().__init__(made)
         learned, channels, main = made._learned, len(self.centre), self.main
-        self.carried, self.known = len(self.STATE) + made.width, {}
+        self.carried = len(self.STATE) + made.width
         self.known = {name: part[:, None] for name, part in learned.items() if part.ndim == 1}
         self.means = np.array([learned[f"mean {view}"] for view in made.views])
         begin = [np.broadcast_to(learned.get(name, 0.0), channels) for name in self.STATE]
         self.begin = np.array(begin)[..., None]
         # The directions as the ring's rows lie at each turn.
-        parts = main.reshape(len(main), made.width, channels)
-        turned = [np.roll(parts, turn + 1, axis=1) for turn in range(made.width)]
-        self.directions = [one.reshape(main.shape) for one in turned]
+        steps = range(channels, main.shape[1] + 1, channels)
+        self.directions = [np.roll(main, step, axis=1) for step in steps]
 
     def judge(self, rows: Floats, carry: Floats, turn: int) -> Judged:
         """Score the last of the rows; bring ``carry`` up to date."""
