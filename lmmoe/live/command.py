@@ -33,6 +33,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     fit = (
         ("path", "the table, CSV or Parquet; lmmoe.data.own tells its layout", {"metavar": "data"}),
         ("--out", "the model (.safetensors)", {"type": Path, "required": True}),
+        ("--update", "take detector, settings and channels from this model", {"metavar": "OLD"}),
         ("--detector", "its name (default: LightMMoE)", {}),
         ("--seed", "fixes all that is random (default: 0)", {"type": int}),
         ("--set", "a setting; repeatable", many | {"metavar": "NAME=VALUE"}),
