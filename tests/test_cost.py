@@ -8,18 +8,15 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from drawing import drawn
 from small import FOREIGN, LIGHT, failing, make, series, tiny, waves
 
 from lmmoe import paths
 from lmmoe.detectors import detector, names
 from lmmoe.report import cost, measure
-from lmmoe.report.cost import Effort
-from lmmoe.report.measure import per_row, rows_for
-from lmmoe.report.plots import cost as pictures
+from lmmoe.report.cost import per_row, rows_for
 from lmmoe.report.profile import Profile
 
-SHORT = Effort("short", repeats=2, seconds=0.01, call_seconds=0.001)
+SHORT = (2, 0.01, 0.001)
 
 
 def test_time_and_memory_of_a_block():
@@ -55,7 +52,7 @@ def test_repetitions_end_by_number_or_by_the_clock_on_the_wall(monkeypatch):
     def times(*given):
         """The median, and how many that take 1, 2, 3, ... seconds, and 10 on the wall."""
         own.clear()
-        return measure.repeated(lambda: own.append(len(own) + 1), *given), len(own)
+        return cost.repeated(lambda: own.append(len(own) + 1), *given), len(own)
 
     assert times(4, 99) == (2.5, 4)
     assert times(99, 25) == (2, 3) and times(99, 0) == (1, 1)
@@ -73,11 +70,11 @@ def elsewhere(rows, error=None):
 
 def test_another_process_with_one_thread():
     rows = np.full((3, 2), 0.5)
-    found = measure.isolated(elsewhere, rows)
+    found = cost.isolated(elsewhere, rows)
     assert found["sum"] == 3 and found["pid"] != os.getpid() and found["threads"] == "1"
     for error, words in {"too few rows": "^too few rows$", "killed": "terminated"}.items():
         with pytest.raises((ValueError, RuntimeError), match=words):
-            measure.isolated(elsewhere, rows, error)
+            cost.isolated(elsewhere, rows, error)
 
 
 def counted(name, rows=120, channels=38, **given):
@@ -133,7 +130,7 @@ def tasks(monkeypatch, small_runs):
         done.append(task.__name__)
         return task(*given)
 
-    monkeypatch.setattr(measure, "isolated", here)
+    monkeypatch.setattr(cost, "isolated", here)
     return done
 
 
@@ -145,10 +142,11 @@ def profile(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Profile, "load", lambda self, entity: series())
     monkeypatch.setattr(Profile, "present", ["pump-1", "pump-2"])
+    monkeypatch.setattr(cost, "EFFORTS", dict.fromkeys(("short", "other", "quick", "full"), SHORT))
     return Profile(profile="mine", dataset="own")
 
 
-def table(profile, detectors, effort=SHORT, **given):
+def table(profile, detectors, effort="short", **given):
     """Measure these detectors: names, or names with settings."""
     detectors = detectors if isinstance(detectors, dict) else {name: {} for name in detectors}
     return cost.table(profile.model_copy(update={"detectors": detectors}), effort=effort, **given)
@@ -158,7 +156,7 @@ def test_every_column_of_a_network(profile, tasks):
     line = table(profile, {"LightMMoE": LIGHT}).loc["LightMMoE"]
     assert line["parameters"] == make("LightMMoE").fit(series().train).parameters
     numbers = line.filter(regex="latency|seconds|rows_per").astype(float)
-    assert (numbers > 0).all() and line["latency_p99_ms"] >= line["latency_p50_ms"]
+    assert len(numbers) == 5 and (numbers > 0).all()
     # What is learned: 4 bytes a weight, and a head; not the scores of the training rows.
     assert 4 * line["parameters"] < line["learned_bytes"] < 4 * line["parameters"] + 2400
 
@@ -184,7 +182,7 @@ def test_nothing_is_measured_twice_but_failures_are_tried_again(
     assert found["error"].isna().all() and tasks == ["costs_of", "memory_of"]
     pd.testing.assert_frame_equal(table(profile, three), found)
     # Another effort, other settings: another measurement.
-    other = table(profile, ["random"], SHORT._replace(name="other"))["key"]["random"]
+    other = table(profile, ["random"], "other")["key"]["random"]
     changed = table(profile, {"random": {"contamination": 0.2}})["key"]["random"]
     assert len({other, changed, found["key"]["random"]}) == 3
     # Nor what is published.
@@ -197,7 +195,7 @@ def test_nothing_is_measured_twice_but_failures_are_tried_again(
 def test_a_quick_one_measures_few(profile, tasks, monkeypatch):
     monkeypatch.setattr(Profile, "load", lambda _, name: series(entity=name))
     many = ["row index", "MTSExample", "last value", "random"]
-    found = table(profile, many, SHORT._replace(name="quick"))
+    found = table(profile, many, "quick")
     assert list(found.index) == ["MTSExample", "random"] and set(found["entity"]) == {"pump-1"}
     found = table(profile, many, entity="pump-2")
     assert list(found.index) == many and set(found["entity"]) == {"pump-2"}
@@ -205,7 +203,7 @@ def test_a_quick_one_measures_few(profile, tasks, monkeypatch):
     monkeypatch.setattr(cost, "_measured", lambda *given: [{}])
     for dataset, effort in {"own": "quick", "synthetic": "quick", "asd": "full"}.items():
         other = profile.model_copy(update={"dataset": dataset})
-        assert set(table(other, many, None)["effort"]) == {effort}
+        assert set(table(other, many, "")["effort"]) == {effort}
 
 
 def test_one_detector_in_a_process_of_its_own(profile):
@@ -224,11 +222,8 @@ def test_the_published_fleet_follows_from_what_was_measured():
     pd.testing.assert_frame_equal(found, published("fleet"), rtol=1e-6, atol=1e-6)
 
 
-def test_tables_and_pictures():
-    table = published("efficiency").loc[["LightMMoE", "MTSExample", "PCA"]]
-    shown, light = cost.shown(table), table.loc["LightMMoE"]
-    assert shown.loc["LightMMoE", "train (s)"] == round(light["train_seconds"], 3)
-    assert "cores, training" not in shown and "L2 norm (MTSExample)" in shown.index
-    ax = drawn(lambda: pictures.costs(table)).axes[2]
-    rates = table.sort_values("train_seconds", ascending=False)["rows_per_second_1"]
-    assert [dot.get_offsets()[0, 0] for dot in ax.collections] == rates.to_list()
+def test_what_people_read():
+    table = published("efficiency").join(published("fleet"))
+    shown = cost.shown(table.loc[["LightMMoE", "MTSExample", "PCA"]])
+    assert list(shown.index) == ["LightMMoE", "L2 norm (MTSExample)", "PCA"]
+    assert shown.loc["PCA", "train (s)"] == round(table.loc["PCA", "train_seconds"], 3)

@@ -354,15 +354,9 @@ def test_pictures(made):
     [ax] = [ax for ax in figure.axes if ax.axison]  # zeros have no size
     assert [list(line.get_xdata()) for line in ax.lines] == [[100, 0]] * 3
     assert list(ax.lines[2].get_ydata()) == pytest.approx([0.1, 0.7])
-    scores = np.zeros(300)
-    scores[105], scores[250] = 2, 1  # one row of the long event, and one false row
-    [ax] = drawn(lambda: plots.adjustment(series(), scores)).axes
-    assert all(f1 in ax.get_title("left") for f1 in ("F1 0.08", "F1 0.89"))  # 1 and 20 of 25 rows
 
 
 def test_without_events_there_is_a_note(small_runs):
     gains, tried, *_ = tables.measure(Fleet(detectors=SETTINGS), ["calm"])
-    calm = series(labels=np.zeros(300, dtype=int), causes=None)
-    pictures = [lambda: plots.ranking(gains), lambda: plots.sweeps(tried, catalogue())]
-    for plot in (*pictures, lambda: plots.adjustment(calm, np.zeros(300))):
+    for plot in (lambda: plots.ranking(gains), lambda: plots.sweeps(tried, catalogue())):
         assert plots.NONE in [text.get_text() for ax in drawn(plot).axes for text in ax.texts]

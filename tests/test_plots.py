@@ -51,7 +51,6 @@ OF_SERIES = (  # from a series, an event and some channels
     lambda made, event, channels: data.closeup(
         made, event, channels=channels, forecast=np.roll(made.test, 3, axis=0)
     ),
-    lambda made, *_: data.correlations(made),
     lambda made, *_: data.shifts([made, series()]),
     gates,
     score_lanes,
@@ -137,8 +136,6 @@ def test_shifts_of_channels_that_move():
     assert shifts.mask.tolist() == [[False] * 2 + [True] * 4, [False] * 6]
     expected = (made.test.mean(axis=0) - made.train.mean(axis=0)) / made.train.std(axis=0)
     assert np.asarray(shifts)[0, :2] == pytest.approx(expected[:2])
-    matrix = drawn(lambda: data.correlations(made)).axes[0].collections[0].get_array()
-    assert matrix.shape == (2, 2) and np.diagonal(matrix).tolist() == pytest.approx([1, 1])
 
 
 def test_causes_are_those_that_overlap():

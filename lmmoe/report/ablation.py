@@ -61,9 +61,10 @@ def whole(report: Profile) -> list[Profile]:
 def variants(plan: Profile) -> pd.DataFrame:
     """Take apart the names of a plan's detectors: a row per label, in the plan's order.
 
-    Columns ``detector``, ``group``, ``variant``, ``settings`` (as in a row of runs) and
-    ``claimed``: whether the study says something about it. Raises `ValueError` where a label has
-    not the form ``DETECTOR / GROUP / VARIANT``.
+    Columns ``detector``, ``group``, ``variant``, ``settings`` (as in a row of runs), ``claimed``:
+    whether the study says something about it; and those of ``published/variants.csv``, which says
+    of a variant or its group what it is, who defined it, and what was chosen here: the study gives
+    no code. Raises `ValueError` where a label has not the form ``DETECTOR / GROUP / VARIANT``.
     """
     lines = {}
     for label, settings in plan.detectors.items():
@@ -74,18 +75,10 @@ def variants(plan: Profile) -> pd.DataFrame:
         given = json.dumps(settings, sort_keys=True)
         lines[label] = name, group, variant, given, variant in CLAIMED
     columns = ["detector", "group", "variant", "settings", "claimed"]
-    return pd.DataFrame.from_dict(lines, orient="index", columns=columns)
-
-
-def described(plan: Profile) -> pd.DataFrame:
-    """Say what each variant is: settings, meaning, whose definition, and what was chosen here.
-
-    The study gives no code of its variants, so that most definitions leave a choice.
-    """
-    words = store.published("variants", dtype=str, keep_default_na=False, index_col="variant")
-    known = variants(plan).set_index("variant")
-    of = known["group"].where(~known.index.isin(words.index), known.index)
-    return known[["settings"]].join(words.reindex(of).fillna("").set_axis(known.index))
+    table = pd.DataFrame.from_dict(lines, orient="index", columns=columns)
+    words = store.published("variants", index_col="variant")
+    of = table["variant"].where(table["variant"].isin(words.index), table["group"])
+    return table.join(words.reindex(of).set_axis(table.index))
 
 
 def forecast_errors(rows: pd.DataFrame, plan: Profile, *, publish: bool = False) -> pd.Series:
@@ -139,7 +132,8 @@ def by_variant(plan: Profile, rows: pd.DataFrame, errors: pd.Series) -> pd.DataF
     logs = logs.pivot_table(index="entity", columns="detector", values="value")
     ratios = np.exp(_compared(logs, FORECAST).drop(columns="p"))
     ratios = ratios.rename(columns={f"{FORECAST}_difference": f"{FORECAST}_ratio"})
-    parts = [known[["group", "settings", "claimed"]], behind, _compared(values, DETECTION), ratios]
+    said = known.drop(columns=["detector", "variant"])
+    parts = [said, behind, _compared(values, DETECTION), ratios]
     table = pd.concat(parts, axis=1).reindex(known.index)
     families = table[table["group"] != YARDSTICKS].groupby("claimed")
     table.insert(table.columns.get_loc("p") + 1, "holm_p", families["p"].transform(holm))

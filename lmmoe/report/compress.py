@@ -6,7 +6,6 @@ the methods, `table` measures them on a profile's entities, `kept_shares` divide
 """
 
 import json
-from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -125,12 +124,12 @@ class Student(Mixture):
         """Windows ``(b, 2 c, w)`` and targets ``(b, 2 c)`` hold truth, then goals."""
         truth, goals = slice(inputs.shape[1] // 2), slice(inputs.shape[1] // 2, None)
         inner = super()._learner(network, inputs[:, truth], generator)
-
-        def given(work: Callable, target: slice) -> Callable:
-            return lambda x, y: work(x[:, truth].contiguous(), y[:, target].contiguous())
-
-        steps = {"step": given(inner.step, goals), "loss": given(inner.loss, truth)}
-        return SimpleNamespace(network=inner.network, end_epoch=inner.end_epoch, **steps)
+        return SimpleNamespace(
+            network=inner.network,
+            end_epoch=inner.end_epoch,
+            step=lambda x, y: inner.step(x[:, truth].contiguous(), y[:, goals].contiguous()),
+            loss=lambda x, y: inner.loss(x[:, truth].contiguous(), y[:, truth].contiguous()),
+        )
 
 
 def table(profile: Profile) -> pd.DataFrame:
@@ -227,6 +226,6 @@ def kept_shares(compressed: pd.DataFrame) -> pd.DataFrame:
     whole = bases.set_index(["base", "entity"])[numbers].add_suffix(" of base")
     methods = good.join(whole, on=["base", "entity"]).groupby(["base", "method"], sort=False)
     means = methods.mean(numeric_only=True)
-    shares = pd.DataFrame({name: means[name] / means[f"{name} of base"] for name in numbers})
-    shares = shares.assign(kind=methods["kind"].first(), speed=methods["speed"].median())
-    return shares.reset_index("base")
+    shares = {name: means[name] / means[f"{name} of base"] for name in numbers}
+    shares |= {"kind": methods["kind"].first(), "speed": methods["speed"].median()}
+    return pd.DataFrame(shares).reset_index("base")

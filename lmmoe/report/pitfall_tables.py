@@ -179,9 +179,8 @@ def tables(numbers: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
             continue
         panels = {name: table.loc[name] for name in DETECTORS if name in table.index}
         if pitfall["axis"]:
-            for detector, panel in panels.items():
-                for setting, values in by_setting(panel).iterrows():
-                    settings.append((name, detector, setting, values.mean()))
+            mean = table.mean(axis=1).groupby(level=["detector", "setting"], sort=False).mean()
+            settings += [(name, *behind, value) for behind, value in mean.items()]
         if pitfall["number"]:
             made = [outcome(panel, pitfall) for panel in panels.values()]
             before, after = (np.array([one[end] for one in made]) for end in (0, 1))
@@ -193,9 +192,9 @@ def tables(numbers: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
             one, other = np.triu_indices(len(made), k=1)
             apart = [np.round(end[one, 1:] - end[other, 1:], DIGITS) for end in (before, after)]
             lines |= {"order_changes": (apart[0] * apart[1] < 0).any(axis=0).mean()}
-            gains.append(pd.DataFrame(lines))
-    made = pd.concat(gains, ignore_index=True) if gains else pd.DataFrame(columns=GAINS)
+            gains += pd.DataFrame(lines).to_dict("records")
+    made = pd.DataFrame(gains, columns=GAINS)
     made["gain"] = made["after"] - made["before"]
     made.loc[made["machines"] == 1, ["low", "high"]] = np.nan
     columns = ["mistake", "detector", "setting", "value"]
-    return made[GAINS], pd.DataFrame(settings, columns=columns)
+    return made, pd.DataFrame(settings, columns=columns)
