@@ -33,8 +33,7 @@ VERSION = 1  # raise it when what this module measures changes
 LARGE, SMALL = "HMMoE", "LightMMoE"
 TURNS, ROWS = 5, 1000  # of the timing
 PROTOCOL = "study"  # the large detector trains for minutes, and has been run under this one
-# One machine of each group of SMD; of other data the first entity, and fewer methods, since the
-# large detector is trained briefly there, so that the way is shown in seconds.
+# One machine of each group of SMD. Of other data the first entity, few methods, brief training.
 CHOSEN = ("machine-1-1", "machine-2-1", "machine-3-2")
 QUALITY = ("average_precision", "point_f1_pa")
 COLUMNS = ("key", "dataset", "entity", "protocol", "base", "kind", "method", "parameters", "bytes")
@@ -44,12 +43,11 @@ COLUMNS += (*QUALITY, "speed", "device", "error")
 def pruned(made: Mixture, rows: Floats, *, epochs: int = 1, **shares: float) -> Mixture:
     """Cut a fitted network down to shares, above 0, of its ``kernels``, ``hidden`` and ``experts``.
 
-    The rule is magnitude (Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017, section
-    3.1): of each layer the units go whose incoming weights have the smallest sum of absolute
-    values, as many in every expert. Experts go by their mean share in the gate on raw training
-    ``rows`` ``(t, c)``, the least used first. At least one unit of a layer stays. The smaller
-    network is then trained on these rows for more ``epochs``. Raises `DataError` for other experts
-    or gates than the study's.
+    Of each layer the units go whose incoming weights have the smallest sum of absolute values (Li
+    et al., "Pruning Filters for Efficient ConvNets", ICLR 2017, section 3.1), as many in every
+    expert; one stays. Experts go by their mean share in the gate on raw training ``rows``
+    ``(t, c)``, the least used first. The smaller network is then trained on these rows for more
+    ``epochs``. Raises `DataError` for other experts or gates than the study's.
     """
     gate, experts = made.network.gate, made.network.experts
     if not (isinstance(experts, WindowExperts) and isinstance(gate, SoftmaxGate)):
@@ -215,9 +213,9 @@ def smaller(kind: str, settings: dict, made: Mixture, light: Mixture, rows: Floa
 def kept_shares(compressed: pd.DataFrame) -> pd.DataFrame:
     """Divide each method's numbers by its base's: by method, from `table`.
 
-    ``bytes`` and ``average_precision`` become shares of the base's, ``speed`` a multiple. The
-    controls are there once for each base. Both are averaged over the method's entities first: a
-    mean of ratios would be ruled by the entity on which the base finds least.
+    ``bytes`` and ``average_precision`` become shares of the base's, ``speed`` a multiple; controls
+    stand beside each base. Both are averaged over the method's entities first: a mean of ratios
+    would be ruled by the entity on which the base finds least.
     """
     good, numbers = compressed[compressed["error"].isna()], ["bytes", QUALITY[0]]
     bases, controls = good[good["kind"] == "as it is"], good[good["kind"] == "control"]

@@ -24,15 +24,12 @@ from lmmoe.data.series import Floats
 from lmmoe.detectors import Detector, saving
 from lmmoe.report import measure, store
 from lmmoe.report.experiment import FAILURES, PROTOCOLS, Run
-from lmmoe.report.names import title
 from lmmoe.report.profile import Profile
 
 # What libraries of linear algebra read when they are loaded, so that it must be set before.
-ONE_THREAD = dict.fromkeys(
-    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
-)
+LIMITED = ("OMP_NUM", "MKL_NUM", "OPENBLAS_NUM", "VECLIB_MAXIMUM")
+ONE_THREAD = {f"{name}_THREADS": "1" for name in LIMITED}
 LIBRARIES = ["pandas", "scipy.stats", "sklearn.decomposition", "sklearn.ensemble", "torch._dynamo"]
-
 VERSION = 1  # raise it when what is measured changes
 WARM_ROWS = 500  # of training, to load what a method imports when it is first used
 WINDOWS = 64  # different rows that single calls go round: one alone would stay in the cache
@@ -173,9 +170,8 @@ def rows_for(made: Detector, rows: Floats, batch: int, start: int = 0) -> Floats
 def per_row(made: Detector, rows: Floats) -> float:
     """Count the multiply-adds to score one more row; ``rows`` ``(t, c)`` are any that it can score.
 
-    Counted are products of matrices (convolutions and recurrent layers are such) and sums of
-    products; what is done once per element (scaling, activations) is not. NaN where a method has no
-    product, or where another package hides them.
+    Counted are products of matrices (convolutions, recurrent layers) and sums of products, not what
+    is done once per element. NaN where there are none, or where another package hides them.
     """
     from torch.backends import mkldnn
     from torch.utils.flop_counter import FlopCounterMode
@@ -194,8 +190,7 @@ def per_row(made: Detector, rows: Floats) -> float:
         return float(directions.size + len(directions) * c)
     if type(made).__name__ in by_hand:
         return float(by_hand[type(made).__name__])
-    # Of a forecaster its network as it is written down: a faster way to the same numbers may put
-    # biases into its products.
+    # Of a forecaster the network as it is written: a faster way may put biases into its products.
     plain = isinstance(made, Forecaster)
     score = partial(Forecaster._forecasts, made) if plain else made.decision_function
     counted = []
@@ -217,9 +212,9 @@ def fleet(
 ) -> pd.DataFrame:
     """Say how many cores keep up with a fleet, and what they cost a year: a row per detector.
 
-    A row of each machine ``every`` so many seconds; ``core_hour`` is the price of a core for an
-    hour. ``cores_row``, ``a_year``: each row scored by a call of its own; ``*_batch``: 256 rows by
-    one call; years with training, every ``retrain_days``. ``models_gb``: all models together.
+    Each machine has a row ``every`` so many seconds; ``core_hour`` is the price of a core for an
+    hour. ``*_batch``: 256 rows are scored by one call, else each row by its own; years with
+    training, every ``retrain_days``. ``models_gb``: all models together.
     """
     found = pd.DataFrame(index=table.index)
     found["cores_row"] = machines / every / table["rows_per_second_1"]
@@ -230,19 +225,3 @@ def fleet(
         found[name] = year * (found[scoring] + found["cores_training"])
     found["models_gb"] = machines * table["learned_bytes"] / 1e9
     return found.sort_values("a_year")
-
-
-TITLES = {
-    "train_seconds": "train (s)",
-    "train_peak_mb": "memory (MB)",
-    "latency_p50_ms": "one row alone (ms)",
-    "multiply_adds": "multiply-adds a row",
-    "learned_bytes": "learned (bytes)",
-    "a_year": "fleet, a year, row by row",
-    "a_year_batch": "fleet, a year, 256 rows a call",
-}
-
-
-def shown(table: pd.DataFrame) -> pd.DataFrame:
-    """Choose, round and name the columns of `table` and `fleet` that people read."""
-    return table[[*TITLES]].round(3).rename(index=title, columns=TITLES)

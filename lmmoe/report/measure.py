@@ -1,7 +1,6 @@
-"""What work costs: seconds on two clocks and memory; and where it was done.
+"""What work costs: seconds and memory; and where it was done.
 
-*Processor seconds* count only while this process runs, so that other work on the machine hardly
-changes them. *Wall seconds* are what somebody waits.
+*Processor seconds* count only while this process runs: other work hardly changes them.
 """
 
 import ctypes

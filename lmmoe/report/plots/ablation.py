@@ -10,7 +10,6 @@ from lmmoe.report.plots.style import canvas, log_scale, note, styled
 
 # Okabe and Ito's colours, purple in place of their pale yellow, and grey.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7A5195", "#7F7F7F")
-UNSURE = "#B0B0B0"
 
 
 @styled
@@ -32,7 +31,7 @@ def differences(table: pd.DataFrame) -> Figure:
     for ax, metric, neutral in ((left, "average_precision", 0), (right, "forecast_error", 1)):
         middle, low, high = known.filter(regex=f"^{metric}_").to_numpy(dtype=float).T
         sure = (low > neutral) | (high < neutral)
-        look = {"color": np.where(sure, groups.map(shades), UNSURE), "zorder": 3}
+        look = {"color": np.where(sure, groups.map(shades), "#B0B0B0"), "zorder": 3}
         ax.hlines(levels, low, high, lw=1.6, **look)
         ax.scatter(middle, levels, s=18, **look)
         ax.axvline(neutral, color="#333333", lw=0.8, ls=":")  # the full model

@@ -9,7 +9,6 @@ from matplotlib.lines import Line2D
 
 from lmmoe.report.names import METRIC_TITLES, colour
 from lmmoe.report.plots import style
-from lmmoe.report.plots.style import canvas, label_dots, styled
 
 QUALITY_AGAINST = {
     "train_seconds": "seconds to train on one entity (log scale)",
@@ -17,7 +16,7 @@ QUALITY_AGAINST = {
 }
 
 
-@styled
+@style.styled
 @style.labelled_only
 def quality_and_cost(
     table: pd.DataFrame,
@@ -30,12 +29,11 @@ def quality_and_cost(
 
     ``table`` has a row per detector with ``average_precision`` and the columns ``against`` which it
     is drawn, a panel each. Detectors that look ``ahead`` are hollow: they cannot raise an alarm
-    when it is due. The stepped line is the Pareto front of the others: none of them left of it is
-    as good. One detector may be marked by a ring.
+    when it is due. The stepped line is the Pareto front of the others. A ring may ``mark`` one.
     """
     many = len(table) > 8
     size = {"width": 10 if many else 7.5, "height": (5 if many else 3.4) * len(against) + 0.3}
-    figure, axes = canvas(len(against), squeeze=False, **size)
+    figure, axes = style.canvas(len(against), squeeze=False, **size)
     ring = {"marker": "o", "ls": "", "ms": 5, "color": "#444444", "mfc": "white"}
     more = [Line2D([], [], label="hollow: not available live", **ring)]
     style.family_legend(figure, table.index, more=more, ncols=3)
@@ -62,5 +60,5 @@ def quality_and_cost(
         ax.grid(alpha=0.25)
         places[ax] = dict(zip(known.index, zip(x, y, strict=True), strict=True))
     for ax, dots in places.items():
-        label_dots(ax, dots)  # last: it needs the figure's final layout
+        style.label_dots(ax, dots)  # last: it needs the figure's final layout
     return figure

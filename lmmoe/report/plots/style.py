@@ -18,9 +18,8 @@ from lmmoe.data import Series
 from lmmoe.report.names import COST_TITLES, FAMILIES, colour, family, title
 
 EVENT = "#C62828"
-STYLE = mpl.rc_params_from_file(
-    Path(__file__).with_name("lmmoe.mplstyle"), use_default_template=False
-)
+FILE = Path(__file__).with_name("lmmoe.mplstyle")
+STYLE = mpl.rc_params_from_file(FILE, use_default_template=False)
 in_style = partial(mpl.rc_context, STYLE)  # a context to draw and save in the project's style
 styled = in_style()  # a decorator: draws a figure so, whatever the session's settings are
 
