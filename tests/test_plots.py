@@ -9,7 +9,7 @@ from small import series, waves
 from lmmoe.data import Cause
 from lmmoe.report import rescoring
 from lmmoe.report.evaluation import COLUMNS
-from lmmoe.report.plots import comparison, cost, data, training
+from lmmoe.report.plots import comparison, cost, data, style, training
 from lmmoe.training import History
 
 NAN = np.nan
@@ -127,6 +127,15 @@ def test_events_are_shaded_where_they_are():
     first, _ = drawn(lambda: data.closeup(series(), (150, 155), channels=[0, 1])).axes
     assert spans(first) == [(100, 120), (150, 155)]
     assert first.lines[0].get_xdata().tolist() == list(range(30, 275))
+
+
+def test_labels_of_logarithmic_axes():
+    _, ax = style.canvas(height=2)
+    style.log_scale(ax)
+    written = ax.yaxis.get_major_formatter()
+    plain = {0.01: "0.01", 256: "256", 10_000: "10,000"}
+    assert {value: written(value) for value in plain} == plain
+    assert all("10^{6}" in written(value) for value in (1e6, 2e6))
 
 
 def test_shifts_of_channels_that_move():
