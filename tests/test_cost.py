@@ -1,25 +1,21 @@
 """What work costs: what is measured, what is kept, and what is worked out from it."""
 
 import os
-import platform
 import threading
 import time
 
 import numpy as np
 import pandas as pd
 import pytest
-from drawing import drawn
 from small import FOREIGN, LIGHT, failing, make, series, tiny, waves
 
 from lmmoe import paths
 from lmmoe.detectors import detector, names
 from lmmoe.report import cost, measure
-from lmmoe.report.cost import Effort
-from lmmoe.report.measure import per_row, rows_for
-from lmmoe.report.plots import cost as pictures
+from lmmoe.report.cost import per_row, rows_for
 from lmmoe.report.profile import Profile
 
-SHORT = Effort("short", repeats=2, seconds=0.01, call_seconds=0.001)
+SHORT = (2, 0.01, 0.001)
 
 
 def test_time_and_memory_of_a_block():
@@ -34,33 +30,21 @@ def test_time_and_memory_of_a_block():
     assert threading.active_count() == before
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="memory is given back by glibc only")
-def test_memory_that_was_used_before_is_seen_again():
-    above = []
-    for _ in range(2):
-        with measure.measured() as cost:
-            # Small blocks: the C library keeps them when they are freed, all below one in use.
-            blocks = [bytearray(1000) for _ in range(50_000)]
-            time.sleep(5 * measure.INTERVAL)
-            above.append(blocks[-1])
-            del blocks
-        assert 40 < cost.peak_mb < 80
-
-
 def test_repetitions_end_by_number_or_by_the_clock_on_the_wall(monkeypatch):
     own = []
-    monkeypatch.setattr(measure.time, "process_time", lambda: sum(own))
-    monkeypatch.setattr(measure.time, "perf_counter", lambda: 10.0 * len(own))
-
-    def times(*given):
-        """The median, and how many that take 1, 2, 3, ... seconds, and 10 on the wall."""
+    monkeypatch.setattr(cost.time, "process_time", lambda: sum(own))
+    monkeypatch.setattr(cost.time, "perf_counter", lambda: 10.0 * len(own))
+    # They take 1, 2, 3, ... seconds, and 10 on the wall; 5 and 15 were taken before.
+    for given, median, count in (
+        ((4, 99), 2.5, 4),
+        ((99, 25), 2, 3),
+        ((99, 0), 1, 1),
+        ((3, 99, 5.0), 2, 2),
+        ((99, 25, 15.0), 8, 1),
+    ):
         own.clear()
-        return measure.repeated(lambda: own.append(len(own) + 1), *given), len(own)
-
-    assert times(4, 99) == (2.5, 4)
-    assert times(99, 25) == (2, 3) and times(99, 0) == (1, 1)
-    # One was done before, and took so many seconds.
-    assert times(3, 99, 5.0) == (2, 2) and times(99, 25, 15.0) == (8, 1)
+        assert cost.repeated(lambda: own.append(len(own) + 1), *given) == median
+        assert len(own) == count
 
 
 def elsewhere(rows, error=None):
@@ -73,11 +57,11 @@ def elsewhere(rows, error=None):
 
 def test_another_process_with_one_thread():
     rows = np.full((3, 2), 0.5)
-    found = measure.isolated(elsewhere, rows)
+    found = cost.isolated(elsewhere, rows)
     assert found["sum"] == 3 and found["pid"] != os.getpid() and found["threads"] == "1"
     for error, words in {"too few rows": "^too few rows$", "killed": "terminated"}.items():
         with pytest.raises((ValueError, RuntimeError), match=words):
-            measure.isolated(elsewhere, rows, error)
+            cost.isolated(elsewhere, rows, error)
 
 
 def counted(name, rows=120, channels=38, **given):
@@ -117,9 +101,7 @@ def test_multiply_adds_of_simple_methods_by_hand():
 
 def test_a_call_gets_what_stands_before_its_rows():
     made, rows = make("LightMMoE").fit(waves(60)), waves(60, seed=1)
-    for batch in (1, 5):
-        taken = rows_for(made, rows, batch, start=7)
-        assert np.array_equal(taken, rows[7 : 7 + 8 + batch])
+    assert np.array_equal(rows_for(made, rows, 5, start=7), rows[7:20])
     made, rows = make("PCA").fit(waves(60)), waves(5, seed=1)
     assert np.array_equal(rows_for(made, rows, 12), np.vstack([rows, rows, rows[:2]]))
 
@@ -133,7 +115,7 @@ def tasks(monkeypatch, small_runs):
         done.append(task.__name__)
         return task(*given)
 
-    monkeypatch.setattr(measure, "isolated", here)
+    monkeypatch.setattr(cost, "isolated", here)
     return done
 
 
@@ -145,10 +127,11 @@ def profile(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Profile, "load", lambda self, entity: series())
     monkeypatch.setattr(Profile, "present", ["pump-1", "pump-2"])
+    monkeypatch.setattr(cost, "EFFORTS", dict.fromkeys(("short", "other", "quick", "full"), SHORT))
     return Profile(profile="mine", dataset="own")
 
 
-def table(profile, detectors, effort=SHORT, **given):
+def table(profile, detectors, effort="short", **given):
     """Measure these detectors: names, or names with settings."""
     detectors = detectors if isinstance(detectors, dict) else {name: {} for name in detectors}
     return cost.table(profile.model_copy(update={"detectors": detectors}), effort=effort, **given)
@@ -158,7 +141,7 @@ def test_every_column_of_a_network(profile, tasks):
     line = table(profile, {"LightMMoE": LIGHT}).loc["LightMMoE"]
     assert line["parameters"] == make("LightMMoE").fit(series().train).parameters
     numbers = line.filter(regex="latency|seconds|rows_per").astype(float)
-    assert (numbers > 0).all() and line["latency_p99_ms"] >= line["latency_p50_ms"]
+    assert len(numbers) == 5 and (numbers > 0).all()
     # What is learned: 4 bytes a weight, and a head; not the scores of the training rows.
     assert 4 * line["parameters"] < line["learned_bytes"] < 4 * line["parameters"] + 2400
 
@@ -167,7 +150,7 @@ def test_what_cannot_be_saved_has_no_size_and_no_memory_of_scoring(profile, task
     pytest.importorskip("pyod")
     line = table(profile, [FOREIGN]).loc[FOREIGN]
     assert line[["learned_bytes", "inference_mb", "multiply_adds"]].isna().all()
-    assert line["train_seconds"] > 0 and tasks == ["costs_of"]
+    assert tasks == ["costs_of"]
 
 
 def test_nothing_is_measured_twice_but_failures_are_tried_again(
@@ -183,10 +166,8 @@ def test_nothing_is_measured_twice_but_failures_are_tried_again(
     found = table(profile, three)
     assert found["error"].isna().all() and tasks == ["costs_of", "memory_of"]
     pd.testing.assert_frame_equal(table(profile, three), found)
-    # Another effort, other settings: another measurement.
-    other = table(profile, ["random"], SHORT._replace(name="other"))["key"]["random"]
-    changed = table(profile, {"random": {"contamination": 0.2}})["key"]["random"]
-    assert len({other, changed, found["key"]["random"]}) == 3
+    others = table(profile, ["random"], "other"), table(profile, {"random": {"contamination": 0.2}})
+    assert len({found["key"]["random"], *(one["key"]["random"] for one in others)}) == 3
     # Nor what is published.
     paths.figures("mine").mkdir(parents=True)
     found.assign(device="another").to_csv(paths.figures("mine") / "efficiency.csv")
@@ -197,7 +178,7 @@ def test_nothing_is_measured_twice_but_failures_are_tried_again(
 def test_a_quick_one_measures_few(profile, tasks, monkeypatch):
     monkeypatch.setattr(Profile, "load", lambda _, name: series(entity=name))
     many = ["row index", "MTSExample", "last value", "random"]
-    found = table(profile, many, SHORT._replace(name="quick"))
+    found = table(profile, many, "quick")
     assert list(found.index) == ["MTSExample", "random"] and set(found["entity"]) == {"pump-1"}
     found = table(profile, many, entity="pump-2")
     assert list(found.index) == many and set(found["entity"]) == {"pump-2"}
@@ -205,30 +186,18 @@ def test_a_quick_one_measures_few(profile, tasks, monkeypatch):
     monkeypatch.setattr(cost, "_measured", lambda *given: [{}])
     for dataset, effort in {"own": "quick", "synthetic": "quick", "asd": "full"}.items():
         other = profile.model_copy(update={"dataset": dataset})
-        assert set(table(other, many, None)["effort"]) == {effort}
+        assert set(table(other, many, "")["effort"]) == {effort}
 
 
 def test_one_detector_in_a_process_of_its_own(profile):
     found = table(profile, ["MTSExample"]).loc["MTSExample"]
-    assert pd.isna(found["error"]) and found["multiply_adds"] == 4
-    assert found["process_mb"] > 50 and found["train_seconds"] > 0
-
-
-def published(name):
-    return pd.read_csv(paths.figures("smd") / f"{name}.csv", index_col="detector")
+    assert found["multiply_adds"] == 4 and found["process_mb"] > 50 and found["train_seconds"] > 0
 
 
 def test_the_published_fleet_follows_from_what_was_measured():
+    folder = paths.figures("smd")
+    measured, known = (
+        pd.read_csv(folder / f"{name}.csv", index_col=0) for name in ("efficiency", "fleet")
+    )
     fleet = {"machines": 1_000_000, "every": 60.0, "retrain_days": 30.0, "core_hour": 0.05}
-    found = cost.fleet(published("efficiency"), **fleet)
-    pd.testing.assert_frame_equal(found, published("fleet"), rtol=1e-6, atol=1e-6)
-
-
-def test_tables_and_pictures():
-    table = published("efficiency").loc[["LightMMoE", "MTSExample", "PCA"]]
-    shown, light = cost.shown(table), table.loc["LightMMoE"]
-    assert shown.loc["LightMMoE", "train (s)"] == round(light["train_seconds"], 3)
-    assert "cores, training" not in shown and "L2 norm (MTSExample)" in shown.index
-    ax = drawn(lambda: pictures.costs(table)).axes[2]
-    rates = table.sort_values("train_seconds", ascending=False)["rows_per_second_1"]
-    assert [dot.get_offsets()[0, 0] for dot in ax.collections] == rates.to_list()
+    pd.testing.assert_frame_equal(cost.fleet(measured, **fleet), known, rtol=1e-6, atol=1e-6)

@@ -16,8 +16,7 @@ from lmmoe.report.experiment import Run
 from lmmoe.report.profile import LABEL, Profile, load
 from lmmoe.report.statistics import holm, paired
 
-FULL = "LightMMoE"
-YARDSTICKS = "yardsticks"  # the group of what is no variant
+FULL, YARDSTICKS = "LightMMoE", "yardsticks"  # groups: the model itself, what is no variant
 WHOLE, SMALL = "ablation", "ablation-quick"
 OTHER_DATA = ("ablation-asd", "ablation-synthetic")  # the same variants on other data
 # The variants that the study says something about.
@@ -61,9 +60,10 @@ def whole(report: Profile) -> list[Profile]:
 def variants(plan: Profile) -> pd.DataFrame:
     """Take apart the names of a plan's detectors: a row per label, in the plan's order.
 
-    Columns ``detector``, ``group``, ``variant``, ``settings`` (as in a row of runs) and
-    ``claimed``: whether the study says something about it. Raises `ValueError` where a label has
-    not the form ``DETECTOR / GROUP / VARIANT``.
+    Columns ``detector``, ``group``, ``variant``, ``settings`` (as in a row of runs), ``claimed``:
+    whether the study says something about it; and those of ``published/variants.csv`` for the
+    variant or its group. Raises `ValueError` for a label not of the form
+    ``DETECTOR / GROUP / VARIANT``.
     """
     lines = {}
     for label, settings in plan.detectors.items():
@@ -74,28 +74,20 @@ def variants(plan: Profile) -> pd.DataFrame:
         given = json.dumps(settings, sort_keys=True)
         lines[label] = name, group, variant, given, variant in CLAIMED
     columns = ["detector", "group", "variant", "settings", "claimed"]
-    return pd.DataFrame.from_dict(lines, orient="index", columns=columns)
-
-
-def described(plan: Profile) -> pd.DataFrame:
-    """Say what each variant is: settings, meaning, whose definition, and what was chosen here.
-
-    The study gives no code of its variants, so that most definitions leave a choice.
-    """
-    words = store.published("variants", dtype=str, keep_default_na=False, index_col="variant")
-    known = variants(plan).set_index("variant")
-    of = known["group"].where(~known.index.isin(words.index), known.index)
-    return known[["settings"]].join(words.reindex(of).fillna("").set_axis(known.index))
+    table = pd.DataFrame.from_dict(lines, orient="index", columns=columns)
+    words = store.published("variants", index_col="variant")
+    of = table["variant"].where(table["variant"].isin(words.index), table["group"])
+    return table.join(words.reindex(of).set_axis(table.index))
 
 
 def forecast_errors(rows: pd.DataFrame, plan: Profile, *, publish: bool = False) -> pd.Series:
     """Forecast errors on held-out rows, relative to the last value's, by the key of a run.
 
     A forecaster's scores of the rows that the protocol ``ours`` holds out are its squared errors
-    there, so no model is needed. They are taken from ``figures/<plan>/forecast_errors.csv``, else
-    from the cache; no network is fitted. 0 is perfect, 1 as good as repeating the last value, which
-    every forecaster must beat (Hyndman and Athanasopoulos, "Forecasting: Principles and Practice",
-    3rd edition, section 5.2). With ``publish`` those of a plan with a file of its own are written.
+    there. They are taken from ``figures/<plan>/forecast_errors.csv``, else from the cache; no
+    network is fitted. 1 is as good as repeating the last value (Hyndman and Athanasopoulos,
+    "Forecasting: Principles and Practice", 3rd edition, section 5.2). With ``publish`` those of a
+    plan with a file of its own are written.
     """
     wanted = rows["error"].isna() & (rows["protocol"] == "ours")
     wanted = rows[wanted & rows["detector"].isin(FORECASTERS)]
@@ -118,11 +110,10 @@ def by_variant(plan: Profile, rows: pd.DataFrame, errors: pd.Series) -> pd.DataF
 
     Means over the variant's own ``entities`` under the protocol ``ours``, seeds averaged first (of
     ``parameters``, the median). ``*_difference`` is the mean of variant - full model over the
-    entities of both, with its 95 % bootstrap interval in ``*_low`` and ``*_high``. ``errors``
+    entities of both, ``*_low`` and ``*_high`` its 95 % bootstrap interval. ``errors``
     (`forecast_errors`) are averaged geometrically and compared by ``*_ratio``; ``train_ratio`` is
-    the median over the entities of both of the training times' ratio. ``p`` (Wilcoxon) is of
-    average precision; ``holm_p`` is corrected within a family: the variants that the study says
-    something about (``claimed``), and all others.
+    the median of the training times' ratios. ``p`` (Wilcoxon) is of average precision; ``holm_p``
+    is corrected within a family: the variants that are ``claimed``, and all others.
     """
     from lmmoe.report.tables import counts, entity_means  # slow: the workflow has no tables
 
@@ -139,11 +130,11 @@ def by_variant(plan: Profile, rows: pd.DataFrame, errors: pd.Series) -> pd.DataF
     logs = logs.pivot_table(index="entity", columns="detector", values="value")
     ratios = np.exp(_compared(logs, FORECAST).drop(columns="p"))
     ratios = ratios.rename(columns={f"{FORECAST}_difference": f"{FORECAST}_ratio"})
-    parts = [known[["group", "settings", "claimed"]], behind, _compared(values, DETECTION), ratios]
-    table = pd.concat(parts, axis=1).reindex(known.index)
+    parts = [known, behind, _compared(values, DETECTION), ratios]
+    table = pd.concat(parts, axis=1).reindex(known.index).drop(columns="detector")
     families = table[table["group"] != YARDSTICKS].groupby("claimed")
     table.insert(table.columns.get_loc("p") + 1, "holm_p", families["p"].transform(holm))
-    return table.set_axis(known["variant"])
+    return table.set_index("variant")
 
 
 def _compared(values: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -158,10 +149,7 @@ def _compared(values: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def by_dataset(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Differences in average precision on several data sets: variants down, three columns each.
-
-    ``tables`` are `by_variant`'s by data set, the first of which gives the order.
-    """
+    """Differences in average precision by variant, three columns for each of `by_variant`'s."""
     first = next(iter(tables.values()))
     chosen = first.index[~first["group"].isin([FULL, YARDSTICKS])]
     found = pd.concat([each.filter(regex=f"^{DETECTION}_") for each in tables.values()], axis=1)

@@ -6,7 +6,6 @@ the methods, `table` measures them on a profile's entities, `kept_shares` divide
 """
 
 import json
-from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -34,8 +33,7 @@ VERSION = 1  # raise it when what this module measures changes
 LARGE, SMALL = "HMMoE", "LightMMoE"
 TURNS, ROWS = 5, 1000  # of the timing
 PROTOCOL = "study"  # the large detector trains for minutes, and has been run under this one
-# One machine of each group of SMD; of other data the first entity, and fewer methods, since the
-# large detector is trained briefly there, so that the way is shown in seconds.
+# One machine of each group of SMD. Of other data the first entity, few methods, brief training.
 CHOSEN = ("machine-1-1", "machine-2-1", "machine-3-2")
 QUALITY = ("average_precision", "point_f1_pa")
 COLUMNS = ("key", "dataset", "entity", "protocol", "base", "kind", "method", "parameters", "bytes")
@@ -45,12 +43,11 @@ COLUMNS += (*QUALITY, "speed", "device", "error")
 def pruned(made: Mixture, rows: Floats, *, epochs: int = 1, **shares: float) -> Mixture:
     """Cut a fitted network down to shares, above 0, of its ``kernels``, ``hidden`` and ``experts``.
 
-    The rule is magnitude (Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017, section
-    3.1): of each layer the units go whose incoming weights have the smallest sum of absolute
-    values, as many in every expert. Experts go by their mean share in the gate on raw training
-    ``rows`` ``(t, c)``, the least used first. At least one unit of a layer stays. The smaller
-    network is then trained on these rows for more ``epochs``. Raises `DataError` for other experts
-    or gates than the study's.
+    Of each layer the units go whose incoming weights have the smallest sum of absolute values (Li
+    et al., "Pruning Filters for Efficient ConvNets", ICLR 2017, section 3.1), as many in every
+    expert; one stays. Experts go by their mean share in the gate on raw training ``rows``
+    ``(t, c)``, the least used first. The smaller network is then trained on these rows for more
+    ``epochs``. Raises `DataError` for other experts or gates than the study's.
     """
     gate, experts = made.network.gate, made.network.experts
     if not (isinstance(experts, WindowExperts) and isinstance(gate, SoftmaxGate)):
@@ -125,12 +122,12 @@ class Student(Mixture):
         """Windows ``(b, 2 c, w)`` and targets ``(b, 2 c)`` hold truth, then goals."""
         truth, goals = slice(inputs.shape[1] // 2), slice(inputs.shape[1] // 2, None)
         inner = super()._learner(network, inputs[:, truth], generator)
-
-        def given(work: Callable, target: slice) -> Callable:
-            return lambda x, y: work(x[:, truth].contiguous(), y[:, target].contiguous())
-
-        steps = {"step": given(inner.step, goals), "loss": given(inner.loss, truth)}
-        return SimpleNamespace(network=inner.network, end_epoch=inner.end_epoch, **steps)
+        return SimpleNamespace(
+            network=inner.network,
+            end_epoch=inner.end_epoch,
+            step=lambda x, y: inner.step(x[:, truth].contiguous(), y[:, goals].contiguous()),
+            loss=lambda x, y: inner.loss(x[:, truth].contiguous(), y[:, truth].contiguous()),
+        )
 
 
 def table(profile: Profile) -> pd.DataFrame:
@@ -216,9 +213,9 @@ def smaller(kind: str, settings: dict, made: Mixture, light: Mixture, rows: Floa
 def kept_shares(compressed: pd.DataFrame) -> pd.DataFrame:
     """Divide each method's numbers by its base's: by method, from `table`.
 
-    ``bytes`` and ``average_precision`` become shares of the base's, ``speed`` a multiple. The
-    controls are there once for each base. Both are averaged over the method's entities first: a
-    mean of ratios would be ruled by the entity on which the base finds least.
+    ``bytes`` and ``average_precision`` become shares of the base's, ``speed`` a multiple; controls
+    stand beside each base. Both are averaged over the method's entities first: a mean of ratios
+    would be ruled by the entity on which the base finds least.
     """
     good, numbers = compressed[compressed["error"].isna()], ["bytes", QUALITY[0]]
     bases, controls = good[good["kind"] == "as it is"], good[good["kind"] == "control"]
@@ -227,6 +224,6 @@ def kept_shares(compressed: pd.DataFrame) -> pd.DataFrame:
     whole = bases.set_index(["base", "entity"])[numbers].add_suffix(" of base")
     methods = good.join(whole, on=["base", "entity"]).groupby(["base", "method"], sort=False)
     means = methods.mean(numeric_only=True)
-    shares = pd.DataFrame({name: means[name] / means[f"{name} of base"] for name in numbers})
-    shares = shares.assign(kind=methods["kind"].first(), speed=methods["speed"].median())
-    return shares.reset_index("base")
+    shares = {name: means[name] / means[f"{name} of base"] for name in numbers}
+    shares |= {"kind": methods["kind"].first(), "speed": methods["speed"].median()}
+    return pd.DataFrame(shares).reset_index("base")

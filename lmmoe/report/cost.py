@@ -4,11 +4,16 @@ Every measurement runs in a process of its own with one thread, and is kept: a s
 it from the published table or from the cache. Seconds are processor seconds, latencies wall time.
 """
 
+import os
+import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
+from unittest.mock import patch
+from warnings import catch_warnings
 
 import numpy as np
 import pandas as pd
@@ -16,59 +21,54 @@ import psutil
 
 from lmmoe import data
 from lmmoe.data.series import Floats
-from lmmoe.detectors import saving
+from lmmoe.detectors import Detector, saving
 from lmmoe.report import measure, store
 from lmmoe.report.experiment import FAILURES, PROTOCOLS, Run
-from lmmoe.report.measure import per_row, repeated, rows_for
-from lmmoe.report.names import COST_TITLES, title
 from lmmoe.report.profile import Profile
 
+# What libraries of linear algebra read when they are loaded, so that it must be set before.
+LIMITED = ("OMP_NUM", "MKL_NUM", "OPENBLAS_NUM", "VECLIB_MAXIMUM")
+ONE_THREAD = {f"{name}_THREADS": "1" for name in LIMITED}
+LIBRARIES = ["pandas", "scipy.stats", "sklearn.decomposition", "sklearn.ensemble", "torch._dynamo"]
 VERSION = 1  # raise it when what is measured changes
 WARM_ROWS = 500  # of training, to load what a method imports when it is first used
 WINDOWS = 64  # different rows that single calls go round: one alone would stay in the cache
-FEWEST, MOST = 25, 10_000  # calls that a percentile is taken of, calls that are timed
+FEWEST, MOST = 25, 10_000  # calls that a median is taken of, calls that are timed
 FEW = ("LightMMoE", "CAD-as-run", "linear", "PCA windows EWMA", "PCA", "MTSExample", "random")
 
 COLUMNS = (
     "key dataset entity data detector protocol settings seed version torch effort measured device "
-    "parameters multiply_adds train_seconds score_rows score_seconds latency_p50_ms latency_p99_ms "
-    "rows_per_second_1 rows_per_second_16 rows_per_second_256 rows_per_second_4096 train_peak_mb "
-    "inference_mb process_mb learned_bytes error"
+    "parameters multiply_adds train_seconds score_rows score_seconds latency_p50_ms "
+    "rows_per_second_1 rows_per_second_256 train_peak_mb inference_mb process_mb learned_bytes "
+    "error"
 ).split()
 
 
-class Effort(NamedTuple):
-    """How long: up to ``repeats`` in ``seconds``; calls of few rows for ``call_seconds``."""
-
-    name: str
-    repeats: int
-    seconds: float
-    call_seconds: float
+# How long: repetitions, and within how many seconds; seconds of calls of few rows.
+EFFORTS = {"quick": (3, 0.2, 0.05), "full": (7, 30.0, 2.0)}
 
 
-QUICK = Effort("quick", repeats=3, seconds=0.2, call_seconds=0.05)
-FULL = Effort("full", repeats=7, seconds=30.0, call_seconds=2.0)
-
-
-def table(profile: Profile, *, entity: str = "", effort: Effort | None = None) -> pd.DataFrame:
+def table(profile: Profile, *, entity: str = "", effort: str = "") -> pd.DataFrame:
     """Measure the profile's detectors on one entity, the first: a row each with `COLUMNS`.
 
-    The ``effort`` is `FULL` on published data, and `QUICK` on synthetic and on people's own: that
-    one measures only `FEW` of the detectors, or all where the profile has none of these. A detector
-    that fails has ``error`` and no numbers.
+    The ``effort``, of `EFFORTS`, is "full" on published data, and "quick" on synthetic and on
+    people's own: that one measures only `FEW` of the detectors, or all where the profile has none
+    of these. A detector that fails has ``error`` and no numbers.
     """
     published = profile.dataset in set(data.DATASETS) - {"synthetic"}
-    effort = effort or (FULL if published else QUICK)
+    effort = effort or ("full" if published else "quick")
     series, protocol = profile.load(entity or profile.present[0]), PROTOCOLS[profile.protocols[0]]
-    train, quick = protocol.train(series), effort.name == QUICK.name
-    names = [name for name in profile.detectors if name in FEW or not quick]
+    train = protocol.train(series)
+    names = [name for name in profile.detectors if name in FEW or effort != "quick"]
     keep, rows = store.Table(profile.profile, "efficiency"), []
     for name in measure.each(names or [*profile.detectors], "efficiency", "detector"):
         run = Run(series, name, profile.protocols[0], profile.seeds[0], profile.detectors[name])
-        head = run.identity | {"effort": effort.name, "measured": VERSION}
+        head = run.identity | {"effort": effort, "measured": VERSION}
         make = partial(protocol.detector, name, seed=run.seed, **run.settings)
         try:
-            [line] = keep.lines(head, {}, partial(_measured, make, train, series.test, effort))
+            [line] = keep.lines(
+                head, {}, partial(_measured, make, train, series.test, EFFORTS[effort])
+            )
             rows.append(line | head)  # the head once more: a table read back may have changed it
         except FAILURES as error:
             # One that fails must not cost the others; the next start tries it again.
@@ -76,49 +76,76 @@ def table(profile: Profile, *, entity: str = "", effort: Effort | None = None) -
     return pd.DataFrame(rows).reindex(columns=COLUMNS).set_index("detector")
 
 
-def _measured(make: Callable, train: Floats, test: Floats, effort: Effort) -> list[store.Line]:
+def _measured(make: Callable, train: Floats, test: Floats, effort: tuple) -> list[store.Line]:
     with TemporaryDirectory(prefix="lmmoe-") as folder:
         file = Path(folder, "model.safetensors")
-        found = measure.isolated(costs_of, make, train, test, effort, file)
+        found = isolated(costs_of, make, train, test, effort, file)
         if file.is_file():  # what training left behind must not count
-            found |= measure.isolated(memory_of, file, test)
+            found |= isolated(memory_of, file, test)
     return [found | {"device": measure.cpu_name()}]
 
 
-def costs_of(make: Callable, train: Floats, test: Floats, effort: Effort, file: Path) -> dict:
+def isolated(task: Callable[..., dict], *given: object) -> dict:
+    """Call ``task(*given)``, a function of a module, in a new process with one thread.
+
+    Raises what the task raises, and `RuntimeError` where the process is killed.
+    """
+    context = get_context("forkserver")
+    context.set_forkserver_preload([*LIBRARIES, task.__module__])
+    with patch.dict(os.environ, ONE_THREAD | {"LMMOE_PROGRESS": "off"}):  # it is inherited
+        with ProcessPoolExecutor(1, context, initializer=measure.die_with_parent) as pool:
+            return pool.submit(task, *given).result()
+
+
+def costs_of(make: Callable, train: Floats, test: Floats, effort: tuple, file: Path) -> dict:
     """Measure training on rows ``train`` ``(t, c)`` and scoring rows ``test``: some of `COLUMNS`.
 
-    ``make(**settings)`` gives a `Detector`. A latency is the wall time of a call that scores one
-    row with its window. The fitted model is written to ``file`` where it can be saved. Raises what
-    the detector raises.
+    ``make(**settings)`` gives a `Detector`; ``effort`` is one of `EFFORTS`. A latency is the wall
+    time of a call that scores one row with its window. The fitted model is written to ``file``
+    where it can be saved. Raises what the detector raises.
     """
-    made, bounds = make(), (effort.repeats, effort.seconds)
+    made, (*bounds, call_seconds) = make(), effort
     brief = {"epochs": 1} if made.settings.get("epochs", 0) > 1 else {}
     make(**brief).fit(train[:WARM_ROWS])
     with measure.measured() as memory:
         first, _ = measure.once(lambda: made.fit(train))
     train_seconds = repeated(lambda: made.fit(train), *bounds, first)
     score_seconds = repeated(lambda: made.decision_function(test), *bounds)
-    found = {"train_seconds": train_seconds, "train_peak_mb": memory.peak_mb}
-    found |= {"score_seconds": score_seconds, "score_rows": len(test)}
     starts = np.linspace(0, len(test) - made.min_rows, WINDOWS, dtype=int)
     windows = [rows_for(made, test, 1, start) for start in starts]
     taken, spent = [], 0.0
-    while spent < effort.call_seconds or len(taken) < FEWEST:
+    while spent < call_seconds or len(taken) < FEWEST:
         taken.append(measure.once(partial(made.decision_function, windows[len(taken) % WINDOWS])))
         spent += taken[-1][1]
     own, wall = np.array(taken[5:]).T  # the first set up what later ones find ready
-    middle, high = 1000 * np.percentile(wall, [50, 99])
-    found |= {"latency_p50_ms": middle, "latency_p99_ms": high, "rows_per_second_1": 1 / own.mean()}
-    for rows in (16, 256, 4096):
-        score = partial(made.decision_function, rows_for(made, test, rows))
-        score()
-        found[f"rows_per_second_{rows}"] = rows / repeated(score, MOST, effort.call_seconds)
-    found |= {"parameters": made.parameters, "multiply_adds": per_row(made, test)}
+    score = partial(made.decision_function, rows_for(made, test, 256))
+    score()
+    found = {
+        "train_seconds": train_seconds,
+        "train_peak_mb": memory.peak_mb,
+        "score_seconds": score_seconds,
+        "score_rows": len(test),
+        "latency_p50_ms": 1000 * np.median(wall),
+        "rows_per_second_1": 1 / own.mean(),
+        "rows_per_second_256": 256 / repeated(score, MOST, call_seconds),
+        "parameters": made.parameters,
+        "multiply_adds": per_row(made, test),
+    }
     if made.savable:
         scores = made.decision_scores_.nbytes  # of the training rows: nobody learned them
         found["learned_bytes"] = saving.save(made, file).stat().st_size - scores
     return found
+
+
+def repeated(work: Callable[[], object], repeats: int, seconds: float, *first: float) -> float:
+    """Median processor seconds of up to ``repeats`` times ``work``, no more after ``seconds``.
+
+    ``first`` are those of repetitions that were done before.
+    """
+    taken, end = [*first], time.perf_counter() + seconds - sum(first)
+    while not taken or (len(taken) < repeats and time.perf_counter() < end):
+        taken.append(measure.once(work)[0])
+    return float(np.median(taken))
 
 
 def memory_of(file: Path, rows: Floats) -> store.Line:
@@ -131,14 +158,63 @@ def memory_of(file: Path, rows: Floats) -> store.Line:
     return {"inference_mb": memory.peak_mb, "process_mb": psutil.Process().memory_info().rss / 1e6}
 
 
+def rows_for(made: Detector, rows: Floats, batch: int, start: int = 0) -> Floats:
+    """Give the rows ``(n, c)`` that a call needs to score ``batch`` consecutive ones.
+
+    With what must stand before the first of them; beyond the last row the first follows again.
+    """
+    wanted = range(start, start + made.min_rows - 1 + batch)
+    return rows.take(wanted, axis=0, mode="wrap")
+
+
+def per_row(made: Detector, rows: Floats) -> float:
+    """Count the multiply-adds to score one more row; ``rows`` ``(t, c)`` are any that it can score.
+
+    Counted are products of matrices (convolutions, recurrent layers) and sums of products, not what
+    is done once per element. NaN where there are none, or where another package hides them.
+    """
+    from torch.backends import mkldnn
+    from torch.utils.flop_counter import FlopCounterMode
+    from torch.utils.module_tracker import ModuleTracker
+
+    from lmmoe.detectors.neural import Forecaster
+
+    n, c = made.parameters, made.n_features_in_
+    by_hand = {  # by class, of the methods that are not written in torch
+        "RidgeVAR": n - c,  # without the intercept
+        **dict.fromkeys(("KMeansAD", "NearestNeighbours"), n),  # with each centre or learned row
+        **dict.fromkeys(("MTSExample", "L2MinMax", "MovingAverage"), c),  # a square a channel
+    }
+    directions = getattr(made, "_learned", {}).get("directions")
+    if directions is not None:  # onto them, and back for the last row alone
+        return float(directions.size + len(directions) * c)
+    if type(made).__name__ in by_hand:
+        return float(by_hand[type(made).__name__])
+    # Of a forecaster the network as it is written: a faster way may put biases into its products.
+    plain = isinstance(made, Forecaster)
+    score = partial(Forecaster._forecasts, made) if plain else made.decision_function
+    counted = []
+    for batch in (1, 65):
+        with (
+            # The tracker of modules fails where one gives out its weights as they are.
+            patch.object(ModuleTracker, "_fw_post_hook", lambda *_: None),
+            catch_warnings(action="ignore"),  # of settings for other devices
+            mkldnn.flags(enabled=False),  # it makes one operation of a recurrent layer
+            FlopCounterMode(display=False) as counter,
+        ):
+            score(rows_for(made, rows, batch))
+        counted.append(counter.get_total_flops() // 2)
+    return (counted[1] - counted[0]) / 64 or np.nan  # what each call does once drops out
+
+
 def fleet(
     table: pd.DataFrame, *, machines: int, every: float, retrain_days: float, core_hour: float
 ) -> pd.DataFrame:
     """Say how many cores keep up with a fleet, and what they cost a year: a row per detector.
 
-    A row of each machine ``every`` so many seconds; ``core_hour`` is the price of a core for an
-    hour. ``cores_row``, ``a_year``: each row scored by a call of its own; ``*_batch``: 256 rows by
-    one call; years with training, every ``retrain_days``. ``models_gb``: all models together.
+    Each machine has a row ``every`` so many seconds; ``core_hour`` is the price of a core for an
+    hour. ``*_batch``: 256 rows are scored by one call, else each row by its own; years with
+    training, every ``retrain_days``. ``models_gb``: all models together.
     """
     found = pd.DataFrame(index=table.index)
     found["cores_row"] = machines / every / table["rows_per_second_1"]
@@ -149,22 +225,3 @@ def fleet(
         found[name] = year * (found[scoring] + found["cores_training"])
     found["models_gb"] = machines * table["learned_bytes"] / 1e9
     return found.sort_values("a_year")
-
-
-TITLES = COST_TITLES | {
-    "multiply_adds": "multiply-adds a row",
-    "latency_p50_ms": "one row alone (ms)",
-    "learned_bytes": "learned (bytes)",
-    "cores_row": "cores, row by row",
-    "cores_batch": "cores, 256 rows a call",
-    "cores_training": "cores, training",
-    "a_year": "a year, row by row",
-    "a_year_batch": "a year, 256 rows a call",
-    "models_gb": "all models (GB)",
-}
-
-
-def shown(table: pd.DataFrame) -> pd.DataFrame:
-    """Choose, round and name the columns of `table` or `fleet` that people read."""
-    known = table.filter(TITLES).dropna(axis=1, how="all")
-    return known.round(3).rename(index=title, columns=TITLES)

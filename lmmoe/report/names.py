@@ -77,6 +77,11 @@ COST_TITLES = {
     "score_seconds": "score (s)",
     "microseconds_per_row": "score a row (µs)",
     "train_peak_mb": "memory (MB)",
+    "latency_p50_ms": "one row alone (ms)",
+    "multiply_adds": "multiply-adds a row",
+    "learned_bytes": "learned (bytes)",
+    "a_year": "fleet, a year, row by row",
+    "a_year_batch": "fleet, a year, 256 rows a call",
 } | {name: name for name in ("parameters", "entities", "seeds", "runs", "failed")}
 TEST_TITLES = {
     "average_precision_low": "from",

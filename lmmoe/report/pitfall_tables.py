@@ -20,10 +20,9 @@ from lmmoe.report.statistics import DIGITS
 
 DETECTORS = ("LightMMoE", "MTSExample", "PCA", "random")
 SEEDS = 5  # at least, of whatever is random (Garg et al., TNNLS 2021)
-GAINS = (
-    "number mistake detector metric reported before after gain machines low high order_changes"
-).split()
-NUMBERS = ["mistake", "detector", "seed", "entity", "setting", "value"]
+GAINS = "number mistake detector metric reported before after gain machines low high".split()
+GAINS += ["order_changes"]
+NUMBERS = "mistake detector seed entity setting value".split()
 # Before and after: means over all entities, then of each resample, (1 + r,); entities counted.
 Outcome = tuple[Floats, Floats, int]
 
@@ -61,6 +60,11 @@ def by_setting(table: pd.DataFrame) -> pd.DataFrame:
 def groups(table: pd.DataFrame) -> pd.Index:
     """The group of each entity: ``machine-1`` for SMD's ``machine-1-6``, else one for all."""
     return table.columns.str.extract(r"^(machine-\d+)-\d+$", expand=False).fillna("all")
+
+
+def between(table: pd.DataFrame, before: str, after: str) -> Outcome:
+    """Two settings of a pitfall."""
+    return *means(by_setting(table).loc[[before, after]]), table.shape[1]
 
 
 def best_of_each_group(table: pd.DataFrame) -> Outcome:
@@ -118,14 +122,6 @@ COMPARED: dict[str, Callable[[pd.DataFrame], Outcome]] = {
 }
 
 
-def outcome(panel: pd.DataFrame, pitfall: pd.Series) -> Outcome:
-    """Give the numbers before and after a pitfall, a row of the `catalogue`."""
-    if pitfall.name in COMPARED:
-        return COMPARED[pitfall.name](panel)
-    ends = by_setting(panel).loc[[pitfall["before"], pitfall["after"]]]
-    return *means(ends), panel.shape[1]
-
-
 def measure(profile: Profile, entities: list[str] | None = None) -> tuple:
     """Make every pitfall with every detector of `DETECTORS` on the entities that have both labels.
 
@@ -177,13 +173,13 @@ def tables(numbers: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
         table = own.unstack(sort=False).dropna(axis=1)
         if table.empty:
             continue
-        panels = {name: table.loc[name] for name in DETECTORS if name in table.index}
+        panels = {one: table.loc[one] for one in DETECTORS if one in table.index}
         if pitfall["axis"]:
-            for detector, panel in panels.items():
-                for setting, values in by_setting(panel).iterrows():
-                    settings.append((name, detector, setting, values.mean()))
+            mean = table.mean(axis=1).groupby(level=["detector", "setting"], sort=False).mean()
+            settings += [(name, *behind, value) for behind, value in mean.items()]
         if pitfall["number"]:
-            made = [outcome(panel, pitfall) for panel in panels.values()]
+            plain = partial(between, before=pitfall["before"], after=pitfall["after"])
+            made = [COMPARED.get(name, plain)(panel) for panel in panels.values()]
             before, after = (np.array([one[end] for one in made]) for end in (0, 1))
             low, high = np.nanquantile((after - before)[:, 1:], [0.025, 0.975], axis=1)
             lines = pitfall[["number", "metric", "reported"]].to_dict()
@@ -193,9 +189,8 @@ def tables(numbers: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
             one, other = np.triu_indices(len(made), k=1)
             apart = [np.round(end[one, 1:] - end[other, 1:], DIGITS) for end in (before, after)]
             lines |= {"order_changes": (apart[0] * apart[1] < 0).any(axis=0).mean()}
-            gains.append(pd.DataFrame(lines))
-    made = pd.concat(gains, ignore_index=True) if gains else pd.DataFrame(columns=GAINS)
+            gains += pd.DataFrame(lines).to_dict("records")
+    made = pd.DataFrame(gains, columns=GAINS)
     made["gain"] = made["after"] - made["before"]
     made.loc[made["machines"] == 1, ["low", "high"]] = np.nan
-    columns = ["mistake", "detector", "setting", "value"]
-    return made[GAINS], pd.DataFrame(settings, columns=columns)
+    return made, pd.DataFrame(settings, columns=["mistake", "detector", "setting", "value"])

@@ -1,8 +1,7 @@
-"""Pictures of the ablation. They take the tables of `lmmoe.report.ablation`."""
+"""The picture of the ablation."""
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
@@ -11,14 +10,14 @@ from lmmoe.report.plots.style import canvas, log_scale, note, styled
 
 # Okabe and Ito's colours, purple in place of their pale yellow, and grey.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7A5195", "#7F7F7F")
-UNSURE = "#B0B0B0"
 
 
 @styled
 def differences(table: pd.DataFrame) -> Figure:
     """What every variant changes, with 95 % bootstrap intervals; grey: they hold the full model.
 
-    Left average precision, right the forecast error on held-out rows; beside it what is behind.
+    ``table`` is `lmmoe.report.ablation.by_variant`. Left average precision, right the forecast
+    error on held-out rows.
     """
     known = table[table["average_precision_difference"].notna() & (table.index != "random")]
     if known.empty:
@@ -28,11 +27,11 @@ def differences(table: pd.DataFrame) -> Figure:
     # A line's room above each group.
     levels = np.arange(len(known)) + 1.3 * (groups.ne(groups.shift()).cumsum().to_numpy() - 1)
     layout = {"ncols": 2, "sharey": True, "width_ratios": [1.4, 1]}
-    figure, (left, right) = canvas(width=10, height=1.3 + 0.175 * levels[-1], **layout)
+    figure, (left, right) = canvas(width=8, height=1.3 + 0.175 * levels[-1], **layout)
     for ax, metric, neutral in ((left, "average_precision", 0), (right, "forecast_error", 1)):
         middle, low, high = known.filter(regex=f"^{metric}_").to_numpy(dtype=float).T
         sure = (low > neutral) | (high < neutral)
-        look = {"color": np.where(sure, groups.map(shades), UNSURE), "zorder": 3}
+        look = {"color": np.where(sure, groups.map(shades), "#B0B0B0"), "zorder": 3}
         ax.hlines(levels, low, high, lw=1.6, **look)
         ax.scatter(middle, levels, s=18, **look)
         ax.axvline(neutral, color="#333333", lw=0.8, ls=":")  # the full model
@@ -50,34 +49,4 @@ def differences(table: pd.DataFrame) -> Figure:
     look["transform"] = left.get_yaxis_transform()
     for group, level in pd.Series(levels, groups).groupby(level=0).first().items():
         left.text(-0.01, level - 1, group, color=shades[group], **look)
-    behind = [
-        f"{line.parameters:>10,.0f}{line.train_ratio:>7.2f}{line.entities:>7.0f} × {line.seeds:.0f}"
-        for line in known.itertuples()
-    ]
-    side = right.twinx()
-    side.set(ylim=right.get_ylim())
-    texts = ["parameters   time  entities × seeds", *behind]
-    side.set_yticks([levels[0] - 1.5, *levels], texts, fontsize=6, family="monospace")
-    side.tick_params(axis="y", length=0)
-    return figure
-
-
-@styled
-def by_dataset(table: pd.DataFrame) -> Figure:
-    """Differences in average precision on several data sets (`report.ablation.by_dataset`).
-
-    With a star: the 95 % bootstrap interval leaves 0 out. Grey: no result.
-    """
-    ends = ("difference", "low", "high")
-    values, low, high = (table.filter(regex=f"_{end}$").astype(float) for end in ends)
-    values = values.rename(columns=lambda name: name.removesuffix("_difference"))
-    sure = (low.to_numpy() > 0) | (high.to_numpy() < 0)
-    texts = values.map("{:+.3f}".format) + np.where(sure, " *", "")
-    figure, ax = canvas(width=2.4 + 1.3 * values.shape[1], height=1.1 + 0.19 * len(values))
-    top = float(np.nanmax(np.abs(values.to_numpy())))
-    look = {"cmap": "RdBu", "vmin": -top, "vmax": top, "fmt": "", "annot_kws": {"size": 7}}
-    sns.heatmap(values, ax=ax, annot=texts.where(values.notna(), ""), cbar=False, **look)
-    ax.set_facecolor("#E0E0E0")
-    ax.tick_params(length=0, labelsize=7.5)
-    ax.set(xlabel="", ylabel="", title="average precision: variant - full model")
     return figure

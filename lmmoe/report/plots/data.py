@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from lmmoe.data import Series
 from lmmoe.data.series import Floats
 from lmmoe.report.names import colour
-from lmmoe.report.plots.style import EVENT, canvas, note, shade_events, styled, time_axis
+from lmmoe.report.plots.style import EVENT, canvas, shade_events, styled, time_axis
 
 
 @styled
@@ -84,32 +84,6 @@ def caused_by(series: Series, event: tuple[int, int]) -> set[int]:
 
 
 @styled
-def correlations(series: Series) -> Figure:
-    """How the channels move together in training, ordered so that groups stand out."""
-    moving = np.flatnonzero(np.ptp(series.train, axis=0))
-    if not len(moving):
-        return note(f"{series.entity}: no channel varies in training.")
-    matrix = np.atleast_2d(np.corrcoef(series.train[:, moving].T))
-    order = np.argsort(np.linalg.eigh(matrix)[1][:, -1])
-    names = [series.channels[index] for index in moving]
-    side = 2.2 + 0.13 * len(names)
-    figure, ax = canvas(width=side + 1.5, height=side)
-    ordered = pd.DataFrame(matrix, names, names).iloc[order, order]
-    _heatmap(ax, ordered, end=1, label="correlation")
-    ax.set(title=f"{series.entity}: correlation of channels in training", aspect="equal")
-    return figure
-
-
-def _heatmap(ax: Axes, table: pd.DataFrame, *, end: float, label: str) -> None:
-    """Draw a table from -``end`` (blue) to ``end`` (red), NaN in grey."""
-    look = {"cmap": "RdBu_r", "vmin": -end, "vmax": end}
-    look["cbar_kws"] = {"label": label, "shrink": 0.6}
-    sns.heatmap(table, ax=ax, xticklabels=True, yticklabels=True, **look)
-    ax.tick_params(labelsize=6, length=0)
-    ax.set_facecolor("#DDDDDD")
-
-
-@styled
 def shifts(fleet: Sequence[Series]) -> Figure:
     """How far each channel's test mean lies from its training mean, in training deviations."""
     moves = []
@@ -121,6 +95,9 @@ def shifts(fleet: Sequence[Series]) -> Figure:
     figure, ax = canvas(height=1.4 + 0.22 * len(fleet))
     table = pd.DataFrame(moves)
     table.columns += 1
-    _heatmap(ax, table, end=3, label="training deviations")
+    look = {"cmap": "RdBu_r", "vmin": -3, "vmax": 3, "xticklabels": True, "yticklabels": True}
+    sns.heatmap(table, ax=ax, cbar_kws={"label": "training deviations", "shrink": 0.6}, **look)
+    ax.tick_params(labelsize=6, length=0)
+    ax.set_facecolor("#DDDDDD")  # a channel that is constant in training, or is not there
     ax.set(title="from training to test: shift of each channel's mean", xlabel="channel")
     return figure

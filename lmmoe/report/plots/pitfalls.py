@@ -4,8 +4,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lmmoe.data.series import Floats, Series
-from lmmoe.metrics import alarms, best_f1
 from lmmoe.report.names import METRIC_TITLES, colour, title
 from lmmoe.report.plots import style
 
@@ -44,7 +42,7 @@ def sweeps(settings: pd.DataFrame, pitfalls: pd.DataFrame) -> Figure:
     if settings.empty:
         return style.note(NONE)
     shown = pitfalls[pitfalls.index.isin(settings["mistake"])]
-    figure, axes = style.canvas(3, height=8, ncols=3)
+    figure, axes = style.canvas(4, width=8, height=9.5, ncols=2)
     for ax, (name, about) in zip(axes.flat, shown.iterrows(), strict=False):
         part = settings[settings["mistake"] == name]
         sizes = pd.to_numeric(part["setting"], errors="coerce")
@@ -57,30 +55,10 @@ def sweeps(settings: pd.DataFrame, pitfalls: pd.DataFrame) -> Figure:
         ax.set(ylabel=METRIC_TITLES[about["metric"]] if one_metric else "F1", ylim=(0, None))
         ax.set_title(f"{name} ({about['number']})", fontsize=9)
         ax.set_xlabel(about["axis"], fontsize=7)
+        ax.locator_params(axis="x", nbins=5)
         if sizes.max() > 20 * sizes.min() > 0:
             style.log_scale(ax, "x")
     for ax in axes.flat[len(shown) :]:
         ax.axis("off")
-    lines = axes.flat[0].lines
-    figure.legend(handles=lines, loc="outside lower center", ncols=4, fontsize=8)
-    return figure
-
-
-@style.styled
-def adjustment(series: Series, scores: Floats) -> Figure:
-    """The longest event: which rows random scores flag at the threshold best after adjustment."""
-    if not series.events or series.labels.all():
-        return style.note(NONE)  # without a normal row there is no false alarm either
-    best = best_f1(labels=series.labels, scores=scores, adjust="point")
-    flagged = scores >= best.threshold
-    plain = alarms(labels=series.labels, scores=flagged, threshold=0.5).f1
-    start, end = max(series.events, key=lambda event: event[1] - event[0])
-    rows = np.arange(max(2 * start - end, 0), min(2 * end - start, len(scores)))
-    place, unit = style.time_axis(series, rows)
-    figure, ax = style.canvas(height=2.6)
-    style.shade_events(ax, series, start=int(rows[0]), stop=int(rows[-1]) + 1)
-    ax.plot(place, scores[rows], color=colour("random"), lw=0.8)
-    ax.plot(place[flagged[rows]], scores[rows][flagged[rows]], "o", color="black", ms=3)
-    text = f"flagged rows (dots): F1 {plain:.2f}; and all rows of their events: F1 {best.f1:.2f}"
-    ax.set(title=text, xlabel=f"{unit} of the test half", ylabel=f"random on {series.entity}")
+    figure.legend(handles=axes.flat[0].lines, loc="outside lower center", ncols=4, fontsize=8)
     return figure

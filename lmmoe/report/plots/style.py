@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial, wraps
 from pathlib import Path
-from typing import ParamSpec
 
 import matplotlib as mpl
 import numpy as np
@@ -13,16 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodFormatter
+from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullLocator
 
 from lmmoe.data import Series
 from lmmoe.report.names import COST_TITLES, FAMILIES, colour, family, title
 
 EVENT = "#C62828"
-P = ParamSpec("P")
-STYLE = mpl.rc_params_from_file(
-    Path(__file__).with_name("lmmoe.mplstyle"), use_default_template=False
-)
+FILE = Path(__file__).with_name("lmmoe.mplstyle")
+STYLE = mpl.rc_params_from_file(FILE, use_default_template=False)
 in_style = partial(mpl.rc_context, STYLE)  # a context to draw and save in the project's style
 styled = in_style()  # a decorator: draws a figure so, whatever the session's settings are
 
@@ -57,12 +54,12 @@ def named_ticks(
 
 
 def log_scale(ax: Axes, axis: str = "y") -> None:
-    """Make an axis logarithmic with few, short labels: 0.01, 256, 10,000, 1e+06."""
+    """Make an axis logarithmic with few, short labels: 0.01, 256, 10,000, ten to the sixth."""
     ax.set(**{f"{axis}scale": "log"})
     own, (low, high) = getattr(ax, f"{axis}axis"), getattr(ax, f"get_{axis}lim")()
-    subs = (1.0,) if high > 100 * low else (1.0, 2.0, 5.0)
+    subs, powers = (1.0,) if high > 100 * low else (1.0, 2.0, 5.0), LogFormatterSciNotation()
     own.set(major_locator=LogLocator(numticks=5, subs=subs), minor_locator=NullLocator())
-    own.set(major_formatter=StrMethodFormatter("{x:,g}"), minor_formatter=NullFormatter())
+    own.set_major_formatter(lambda x, _: f"{x:,g}" if 1e-4 <= x < 1e6 else powers(x))
 
 
 def time_axis(series: Series, rows: np.ndarray) -> tuple[np.ndarray, str]:
@@ -80,11 +77,11 @@ def shade_events(axes: Axes, series: Series, *, start: int = 0, stop: int | None
             axes.axvspan(*span, color=EVENT, alpha=0.18, lw=0)
 
 
-def labelled_only(plot: Callable[P, Figure]) -> Callable[P, Figure]:
+def labelled_only(plot: Callable[..., Figure]) -> Callable[..., Figure]:
     """Say so in place of a figure of metrics where the table, its first argument, holds none."""
 
     @wraps(plot)
-    def drawn(table: pd.DataFrame, *args: P.args, **kwargs: P.kwargs) -> Figure:
+    def drawn(table: pd.DataFrame, *args: object, **kwargs: object) -> Figure:
         if table.drop(columns=COST_TITLES, errors="ignore").notna().to_numpy().any():
             return plot(table, *args, **kwargs)
         return note("No labelled events: there is no quality to show.")

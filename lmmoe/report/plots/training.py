@@ -80,11 +80,9 @@ def score_lanes(series: Series, scores: dict[str, Floats]) -> Figure:
 
 
 @styled
-def attribution(
-    series: Series, channel_scores: Floats, event: tuple[int, int], *, around: int = 45
-) -> Figure:
+def attribution(series: Series, channel_scores: Floats, event: tuple[int, int]) -> Figure:
     """Each channel's share of the score around one event; dots mark the named causes."""
-    start, stop = max(event[0] - around, 0), min(event[1] + around, len(series.test))
+    start, stop = max(event[0] - 45, 0), min(event[1] + 45, len(series.test))
     part = channel_scores[start:stop]
     share = part / np.maximum(part.sum(axis=1, keepdims=True), 1e-12)
     figure, ax = canvas(height=max(2.4, 0.9 + 0.12 * len(series.channels)))
