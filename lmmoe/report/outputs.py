@@ -35,7 +35,9 @@ class Report:
         drawn = BytesIO()
         with style.in_style():
             figure.savefig(drawn, format="png")
-        colours = Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        # The method that keeps rare colours: those of thin text beside a heat map.
+        how = {"method": Image.Quantize.MAXCOVERAGE, "dither": Image.Dither.NONE}
+        colours = Image.open(drawn).convert("RGB").quantize(256, **how)
         path = self.folder / f"{name}.png"
         with paths.replacing(path) as part:
             colours.save(part, format="PNG", optimize=True)

@@ -25,7 +25,7 @@ def event_map(fleet: Sequence[Series]) -> Figure:
         widths = np.maximum(ends - starts, len(series.test) / scale / 500)  # short ones are seen
         left.barh(level, widths, left=starts, height=0.7, color=EVENT)
     left.set_yticks(range(len(fleet)), [series.entity for series in fleet])
-    left.invert_yaxis()
+    left.set_ylim(len(fleet) - 0.4, -0.6)
     left.set(title="labelled events in the test half", xlabel=time_axis(fleet[0], np.arange(1))[1])
     lengths = [end - start for series in fleet for start, end in series.events]
     right.hist(lengths, np.geomspace(1, max(lengths, default=1) + 1, 20), color=EVENT, alpha=0.8)
@@ -44,7 +44,8 @@ def closeup(
         ax.plot(time, series.test[rows, channel], color=shade)
         if forecast is not None:
             ax.plot(time, forecast[rows, channel], "--", color=colour("LightMMoE"), lw=0.9)
-    axes[0].set_title("around one event (shaded); red lines: channels named as its cause")
+    causes = "; red lines: channels named as its cause" if caused_by(series, event) else ""
+    axes[0].set_title(f"around one event (shaded){causes}")
     return figure
 
 
