@@ -62,7 +62,7 @@ def build(profile: Profile, out: Path) -> None:
     for name, text in SECTIONS.items():
         books = [f"{name}.ipynb"]
         if name == "02_training":
-            books = [f"{name}/{entity}.ipynb" for entity in profile.present]
+            books = [f"{name}/{paths.plain(entity)}.ipynb" for entity in profile.present]
         section = _section(text, results / books[0], profile, exporter)
         sections.append(section | {"others": books[1:]})
     record = json.loads((paths.figures(profile.profile) / "provenance.json").read_text("utf-8"))
@@ -97,7 +97,7 @@ def markdown(profile: Profile) -> None:
     )
     pictures = {file.read_bytes(): file.name for file in folder.glob("*.png")}
     for name in SECTIONS:
-        book = f"{name}/{profile.present[0]}" if name == "02_training" else name
+        book = f"{name}/{paths.plain(profile.present[0])}" if name == "02_training" else name
         node = _read(paths.results(profile.profile) / f"{book}.ipynb", profile)
         text, found = exporter.from_notebook_node(node)
         for image, content in found["outputs"].items():
