@@ -30,18 +30,17 @@ MEASURING = [] if PROFILE.dataset == "synthetic" else ["04_efficiency", "07_depl
 localrules: collect, page  # seconds
 
 
-def each_entity(pattern):
-    """A file for each entity, once Snakemake asks: jobs on other machines need not read them all."""
-    return lambda wildcards: [
-        pattern.format(*wildcards, entity=paths.plain(entity))
-        for entity in PROFILES[wildcards.get("profile", PROFILE.profile)][1].present
-    ]
+def tables(name):
+    """The tables of a profile's jobs. It is not asked for where a job runs on another machine."""
+    each = map(paths.plain, PROFILES[name][1].present)
+    return [f"results/{name}/runs/{entity}.csv" for entity in each]
 
 
 def notebook_inputs(wildcards):
     """What a notebook reads of what other jobs wrote."""
     others = AFTER if wildcards.name in ("00_summary", "05_comparison") else []
-    written = [*COLLECTED, *(f"{RESULTS}/{name}.ipynb" for name in others)]
+    written = [*COLLECTED, *sum(map(tables, PROFILES), [])]
+    written += [f"{RESULTS}/{name}.ipynb" for name in others]
     return [] if wildcards.name == "01_data_exploration" else written
 
 
@@ -86,7 +85,7 @@ rule run:
 
 rule collect:
     input:
-        each_entity("results/{0}/runs/{entity}.csv"),
+        lambda wildcards: tables(wildcards.profile),
     output:
         update("figures/{profile}/runs.csv"),
     message:
@@ -139,7 +138,7 @@ rule page:
     default_target: True
     input:
         expand(f"{RESULTS}/{{name}}.ipynb", name=NOTEBOOKS),
-        each_entity(f"{RESULTS}/02_training/{{entity}}.ipynb"),
+        lambda _: [f"{RESULTS}/02_training/{paths.plain(each)}.ipynb" for each in PROFILE.present],
     output:
         f"{RESULTS}/report.html",
     params:

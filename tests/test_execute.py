@@ -2,7 +2,7 @@
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_notebook
 from small import told
 
 from lmmoe.errors import DataError
@@ -70,11 +70,6 @@ def test_another_error_puts_the_notebook_aside_until_it_is_mended(run, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_outputs_are_no_code(run):
-    run("print(1)")
-    before, book = execute.code_of(run.notebook), nbformat.read(run.notebook, as_version=4)
-    book.cells[0].outputs = [new_output("stream", text="1\n")]
-    nbformat.write(book, run.notebook)
-    assert execute.code_of(run.notebook) == before
-    run("print(2)")
-    assert execute.code_of(run.notebook) != before
+def test_a_report_needs_a_folder_that_can_be_written(tmp_path):
+    with told(DataError, str(tmp_path), "cannot be written here (No such file or directory)"):
+        execute._lock(tmp_path / "missing" / ".report.lock")

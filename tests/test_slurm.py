@@ -3,19 +3,16 @@
 import importlib.util
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-import time
 from getpass import getuser
-from pathlib import Path
 
 import pandas as pd
 import psutil
 import pytest
+from test_workflow import PATIENCE, copy_of_the_project, wait_until
 
-ROOT = Path(__file__).parent.parent
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol")
 PLUGIN = "snakemake_executor_plugin_slurm"
 PATH = f"{os.environ['PATH']}:/usr/sbin"  # of the daemons, on Debian
@@ -29,9 +26,7 @@ SlurmUser={user}
 SlurmdUser={user}
 SlurmctldPort={ports[0]}
 SlurmdPort={ports[1]}
-AuthType=auth/munge
 AuthInfo=socket={home}/munge.socket
-CredType=cred/munge
 StateSaveLocation={home}/state
 SlurmdSpoolDir={home}/spool
 SlurmctldPidFile={home}/slurmctld.pid
@@ -39,26 +34,16 @@ SlurmdPidFile={home}/slurmd.pid
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/none
-AccountingStorageType=accounting_storage/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
-MpiDefault=none
 ReturnToService=2
 JobRequeue=0
 SlurmdTimeout=5
 SlurmdParameters=config_overrides
 NodeName=localhost NodeAddr=127.0.0.1 CPUs={cores} RealMemory=64000
-PartitionName=all Nodes=localhost Default=YES MaxTime=INFINITE OverSubscribe=NO
+PartitionName=all Nodes=localhost Default=YES
 """
 TINY = "entities: [web-1, db-1]\ndetectors: {MTSExample: {}, PCA: {}}\nprotocols: [ours]\n"
-PATIENCE = 300  # seconds until something hangs
-
-
-def wait_until(condition):
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, "it hangs"
-        time.sleep(0.2)
 
 
 class Cluster:
@@ -89,9 +74,8 @@ class Cluster:
             self.daemons[words[0]] = subprocess.Popen(words, env=self.environment, **out)
 
     def begin(self):
-        names = {"key-file": "key", "socket": "socket", "pid-file": "pid", "log-file": "log"}
-        names |= {"seed-file": "seed"}
-        files = [f"--{option}={self.home}/munge.{name}" for option, name in names.items()]
+        names = ("key-file", "socket", "pid-file", "log-file", "seed-file")
+        files = [f"--{name}={self.home}/munge.{name.removesuffix('-file')}" for name in names]
         self.start("munged", "--foreground", "--force", *files)
         wait_until((self.home / "munge.socket").exists)
         self.start("slurmctld", "-D")
@@ -116,7 +100,8 @@ class Cluster:
                 process.kill()
 
     def end(self):
-        self.kill_node()
+        if "slurmd" in self.daemons:
+            self.kill_node()
         for daemon in self.daemons.values():
             daemon.kill()
             daemon.wait()
@@ -134,41 +119,36 @@ def cluster(tmp_path):
 
 def test_a_report_outlives_its_node_and_says_the_same(cluster, tmp_path):
     home = tmp_path / "project #1"
-    for name in ("lmmoe", "notebooks", "params", "profiles"):
-        shutil.copytree(ROOT / name, home / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "Snakefile", home)
-    (home / "params" / "tiny.yaml").write_text(TINY)
-    environment = cluster.environment | {"PYTHONPATH": str(home)}
-    environment |= {"LMMOE_CACHE": str(tmp_path / "cache")}
+    copy_of_the_project(home, TINY)
+    environment = cluster.environment | {"PYTHONPATH": str(home), "LMMOE_CACHE": "results/cache"}
+    files = ["--", "figures/tiny/runs.csv", "results/tiny/01_data_exploration.ipynb"]
+    said = tmp_path / "said"
 
     def start(*words):
         words = [sys.executable, "-m", "snakemake", *words, "--config", "params=params/tiny.yaml"]
-        words += ["--", "figures/tiny/runs.csv", "results/tiny/01_data_exploration.ipynb"]
-        with (tmp_path / "said").open("a") as log:
-            out = {"stdout": log, "stderr": log}
-            return subprocess.Popen(words, cwd=home, env=environment, **out)
+        with said.open("a") as log:
+            out = {"stdout": log, "stderr": log, "cwd": home, "env": environment}
+            return subprocess.Popen([*words, *files], **out)
 
     quick = ("--slurm-init-seconds-before-status-checks", "2")
     running = start("--profile", "profiles/slurm", *quick)
     try:
         wait_until(lambda: cluster.jobs() or running.poll() is not None)
-        assert running.poll() is None, (tmp_path / "said").read_text()
+        assert running.poll() is None, said.read_text()
         cluster.kill_node()
         wait_until(lambda: " State=DOWN" in cluster.said("scontrol", "show", "node"))
         cluster.start("slurmd", "-D")
-        status = running.wait(PATIENCE)
+        assert running.wait(PATIENCE) == 0, said.read_text()
     finally:
-        if running.poll() is None:
-            running.send_signal(signal.SIGINT)
-            running.wait(PATIENCE)
-    assert status == 0, (tmp_path / "said").read_text()
+        running.kill()
+    assert "NODE_FAIL" in said.read_text()
     assert (home / "results" / "tiny" / "01_data_exploration.ipynb").is_file()
-    rows = pd.read_csv(home / "figures" / "tiny" / "runs.csv")
-    (home / "figures" / "tiny" / "runs.csv").unlink()
+    table = home / "figures" / "tiny" / "runs.csv"
+    rows = pd.read_csv(table)
+    table.unlink()
     shutil.rmtree(home / "results")
-    shutil.rmtree(tmp_path / "cache")
-    assert start("--cores", "2").wait(PATIENCE) == 0, (tmp_path / "said").read_text()
-    here = pd.read_csv(home / "figures" / "tiny" / "runs.csv")
+    assert start("--cores", "2").wait(PATIENCE) == 0, said.read_text()
+    here = pd.read_csv(table)
     spent = ["train_seconds", "train_peak_mb", "score_seconds"]
     assert len(rows) == 6 and rows["error"].isna().all()
     pd.testing.assert_frame_equal(rows.drop(columns=spent), here.drop(columns=spent))

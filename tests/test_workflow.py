@@ -28,14 +28,18 @@ detectors:
 PATIENCE = 900  # seconds until something hangs, on a machine that is busy with other work
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    """Copy what the report is made from, with a profile that takes seconds."""
-    home = tmp_path_factory.mktemp("my project") / "a #1"  # every path must be quoted
+def copy_of_the_project(home, profile):
+    """Copy what a report is made from, with a profile that takes seconds."""
     for name in ("lmmoe", "notebooks", "params", "profiles"):
         shutil.copytree(ROOT / name, home / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "Snakefile", home)
-    (home / "params" / "tiny.yaml").write_text(TINY)
+    (home / "params" / "tiny.yaml").write_text(profile)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    home = tmp_path_factory.mktemp("my project") / "a #1"  # every path must be quoted
+    copy_of_the_project(home, TINY)
     (home / "{prod}").mkdir()
     rows = np.random.default_rng(0).normal(size=(1200, 4))
     label = np.zeros(1200, dtype=int)

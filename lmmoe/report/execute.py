@@ -52,7 +52,7 @@ def start(
     words = "-m snakemake --nolock --rerun-incomplete --keep-going --scheduler greedy".split()
     words += [*where, *(["--dry-run"] if dry_run else []), "--quiet", "host", "reason"]
     # Snakemake reads the value as YAML.
-    words += ["--config", f"params={json.dumps(os.path.relpath(file, home))}"]
+    words += ["--config", f"params={json.dumps(os.path.relpath(home / file, home))}"]
     os.chdir(home)
     os.execv(sys.executable, [sys.executable, *words])
 
@@ -60,7 +60,7 @@ def start(
 def _lock(file: Path) -> None:
     """Hold a lock for as long as this process lives."""
     try:
-        lock = os.open(file, os.O_CREAT | os.O_RDWR)
+        lock = os.open(file, os.O_CREAT | os.O_RDWR, 0o666)
         # Survives exec, but not the start of a child, which closes what it does not know.
         os.set_inheritable(lock, True)  # noqa: FBT003
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

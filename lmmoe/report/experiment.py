@@ -209,9 +209,7 @@ def _computed(run: Run, folder: Path) -> Result:
     return Result(**arrays, costs=spent, load=(lambda: made) if made.savable else None)
 
 
-def _write(
-    folder: Path, made: Detector, arrays: dict[str, Floats | None], spent: store.Line
-) -> None:
+def _write(folder: Path, made: Detector, arrays: dict[str, object], spent: store.Line) -> None:
     """Write a result whole: another process may compute the same at the same time."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as part:
