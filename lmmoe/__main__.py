@@ -125,6 +125,8 @@ def _report(options: argparse.Namespace) -> int:
 
     chosen = profile.load(options.params)
     print(f"profile {chosen.profile}: {len(chosen.present)} entities of {chosen.dataset}")
+    for reason in chosen.unreadable.values():
+        print(f"left out: {reason}")
     print(f"the page: {paths.results(chosen.profile) / 'report.html'}", flush=True)
     how = {name: getattr(options, name) for name in ("cores", "cluster", "dry_run", "fresh")}
     return execute.start(options.params, chosen, **how)
