@@ -1,6 +1,8 @@
 # Every target sets up what it needs in .venv and then does its work.
 PROFILE ?= quick
 PYTHON ?= python3
+# Where the report's jobs run: empty, this machine; slurm, a cluster (docs/cluster.md).
+CLUSTER ?=
 # For pip, for instance PIP="--extra-index-url https://download.pytorch.org/whl/cpu".
 PIP ?=
 BIN := .venv/bin
@@ -11,7 +13,7 @@ PARALLEL := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 .PHONY: report test lab notebooks bench soak lint clean
 
 report: .venv/ready  ## Make the report of PROFILE, a file in params/
-	$(BIN)/python -m lmmoe report params/$(PROFILE).yaml
+	$(BIN)/python -m lmmoe report params/$(PROFILE).yaml $(CLUSTER:%=--cluster %)
 
 test: .venv/ready  ## All tests, the committed notebooks among them
 	$(BIN)/python -m pytest $(PARALLEL)
@@ -41,5 +43,5 @@ clean:  ## Remove results, not the published figures
 .venv/ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/pip install --disable-pip-version-check $(PIP) -e '.[report,test,live,export]'
+	$(BIN)/pip install --disable-pip-version-check $(PIP) -e '.[report,test,live,export$(CLUSTER:%=,cluster)]'
 	touch $@

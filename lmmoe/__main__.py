@@ -59,9 +59,14 @@ def _parser() -> argparse.ArgumentParser:
     cores = ("--cores", "jobs at a time", {"type": int, "default": os.cpu_count()})
     dry = ("--dry-run", "only tell what would run", flag)
     fresh = ("--fresh", "compute every run here, whatever is published", flag)
-    add(_report, "make a profile's tables, figures and page", params, cores, dry, fresh)
+    cluster = ("--cluster", "send the jobs there: a folder of profiles/, such as slurm")
+    make = "make a profile's tables, figures and page"
+    add(_report, make, params, cores, cluster, dry, fresh)
     # The jobs that the report's workflow is made of.
-    entity, log = ("entity", "which entity"), ("--log", "a file for progress, as lines", file)
+    entity, log = (
+        ("entity", "which one, or its files' name"),
+        ("--log", "a file for progress, as lines", file),
+    )
     add(_run, "fit and score a profile's detectors on one entity", params, entity, out, log)
     tables = ("tables", "tables that `run` wrote", file | {"nargs": "+"})
     add(_collect, "add tables of runs to a published one", out, tables)
@@ -69,12 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     figures = ("--figures", "the folder for figures and tables", {"default": ""})
     one = ("--entity", "for a notebook about one entity")
     add(_notebook, "execute one notebook with a profile", params, notebook, out, figures, one)
-    add(
-        _page,
-        "join executed notebooks to a page, and to Markdown",
-        params,
-        out,
-    )
+    add(_page, "join executed notebooks to a page, and to Markdown", params, out)
     return parser
 
 
@@ -125,8 +125,10 @@ def _report(options: argparse.Namespace) -> int:
 
     chosen = profile.load(options.params)
     print(f"profile {chosen.profile}: {len(chosen.present)} entities of {chosen.dataset}")
+    for reason in chosen.unreadable.values():
+        print(f"left out: {reason}")
     print(f"the page: {paths.results(chosen.profile) / 'report.html'}", flush=True)
-    how = {"cores": options.cores, "dry_run": options.dry_run, "fresh": options.fresh}
+    how = {name: getattr(options, name) for name in ("cores", "cluster", "dry_run", "fresh")}
     return execute.start(options.params, chosen, **how)
 
 
@@ -135,11 +137,13 @@ def _run(options: argparse.Namespace) -> None:
 
     measure.die_with_parent()
     if options.log:
-        execute.log_progress(options.log, options.entity)
-    rows = experiment.table(profile.load(options.params), [options.entity])
+        execute.log_progress(options.log)
+    chosen = profile.load(options.params)
+    entity = chosen.named(options.entity)
+    rows = experiment.table(chosen, [entity])
     store.write(rows, options.out)
     for error in rows["error"].dropna():
-        print(f"{options.entity}: a run failed: {error}", file=sys.stderr)
+        print(f"{entity}: a run failed: {error}", file=sys.stderr)
 
 
 def _collect(options: argparse.Namespace) -> None:
@@ -151,11 +155,12 @@ def _collect(options: argparse.Namespace) -> None:
 
 
 def _notebook(options: argparse.Namespace) -> None:
-    from lmmoe.report import execute, measure
+    from lmmoe.report import execute, measure, profile
 
     measure.die_with_parent()
     given = {"profile": str(options.params.resolve()), "out": options.figures}
-    given |= {"entity": options.entity} if options.entity else {}
+    if options.entity:
+        given |= {"entity": profile.load(options.params).named(options.entity)}
     execute.run(options.notebook, options.out, parameters=given)
 
 

@@ -69,6 +69,21 @@ def test_a_result_is_computed_once_and_again_where_it_is_damaged(fits, own_cache
         fits.pop()
 
 
+def test_a_cache_that_cannot_be_written_costs_time_alone(fits, own_cache, recwarn, monkeypatch):
+    first = result(Run(SERIES, "MTSExample"))
+    (own_cache / "file").touch()
+    monkeypatch.setenv("LMMOE_CACHE", str(own_cache / "file" / "below"))
+    for number in (2, 3):
+        found = result(Run(SERIES, "MTSExample"))
+        assert np.array_equal(found.scores, first.scores) and len(fits) == number
+        assert np.array_equal(found.detector.decision_scores_, first.detector.decision_scores_)
+        assert (found.calibration == first.calibration).all() and found.blame.shape == (1, 4)
+    table = store.Table("none", "extra")
+    assert table.lines({}, {}, lambda: [{"value": 1}])[0]["value"] == 1
+    told = {str(warning.message).partition(" cannot be written (")[2] for warning in recwarn}
+    assert told == {"Not a directory): work goes on uncached"}
+
+
 def test_two_processes_may_compute_one_result_at_once(fits, own_cache, monkeypatch):
     run, save = Run(SERIES, "MTSExample"), experiment.saving.save
 

@@ -15,36 +15,41 @@ import pandas as pd
 import psutil
 import pytest
 
+from lmmoe import paths
+
 ROOT = Path(__file__).parent.parent
-# Own data in a relative folder: an entity with a space in its name, and one too short to forecast.
+# Own data in a relative folder. Its names mean something to shells, YAML and format strings.
 TINY = """
-dataset: my data
+dataset: "{prod}"
 detectors:
   LightMMoE: {epochs: 1, experts: 2, hidden: 8, out: 8, tower: 4, batch: 256}
   MTSExample: {}
 """
 PATIENCE = 900  # seconds until something hangs, on a machine that is busy with other work
-NOTEBOOKS = 7  # executed once; notebook 02 once an entity
+
+
+def copy_of_the_project(home, profile):
+    """Copy what a report is made from, with a profile that takes seconds."""
+    for name in ("lmmoe", "notebooks", "params", "profiles"):
+        shutil.copytree(ROOT / name, home / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "Snakefile", home)
+    (home / "params" / "tiny.yaml").write_text(profile)
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """Copy what the report is made from, with a profile that takes seconds."""
-    home = tmp_path_factory.mktemp("my project")  # a space: every path must be quoted
-    for name in ("lmmoe", "notebooks", "params"):
-        shutil.copytree(ROOT / name, home / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "Snakefile", home)
-    (home / "params" / "tiny.yaml").write_text(TINY)
-    (home / "my data").mkdir()
+    home = tmp_path_factory.mktemp("my project") / "a #1"  # every path must be quoted
+    copy_of_the_project(home, TINY)
+    (home / "{prod}").mkdir()
     rows = np.random.default_rng(0).normal(size=(1200, 4))
     label = np.zeros(1200, dtype=int)
     for start in (800, 1000):
         rows[start : start + 20] += 4
         label[start : start + 20] = 1
-    table = pd.DataFrame(rows, columns=list("abcd")).assign(label=label)
-    table.to_csv(home / "my data" / "web 1.csv", index=False)
-    table[790:820].to_csv(home / "my data" / "brief.csv", index=False)
-    (home / "my data" / "spoilt.csv").write_text("a,b,c,d,label\n1,2,3,oops,0\n")
+    table = pd.DataFrame(rows, columns=["a{0}", "'b\"", "-c", "d #"]).assign(label=label)
+    table.to_csv(home / "{prod}" / 'cpu{i="h1"} c{1}.csv', index=False)
+    table[790:820].to_csv(home / "{prod}" / "-dash.csv", index=False)  # too short to forecast
+    (home / "{prod}" / "spoilt.csv").write_text("a,b,c,d,label\n1,2,3,oops,0\n")
     return home
 
 
@@ -60,6 +65,7 @@ def start(project, *words, cache="results/cache"):
     )
 
 
+WEB, BRIEF = 'cpu{i="h1"} c{1}', "-dash"
 REPORT = ("report", "params/tiny.yaml", "--cores", "2")
 
 
@@ -73,7 +79,9 @@ def planned(project):
     """How many jobs of each rule a start would run now."""
     status, said = done(start(project, *REPORT, "--dry-run"))
     assert status == 0, said
-    counts = re.findall(r"^(run|collect|notebook|training|page) +(\d+)$", said, re.MULTILINE)
+    counts = re.findall(
+        r"^(run|collect|notebook|measurement|training|page) +(\d+)$", said, re.MULTILINE
+    )
     return {rule: int(count) for rule, count in counts}
 
 
@@ -100,6 +108,12 @@ def fits(project):
     return {path.parent.name: path.stat().st_mtime_ns for path in found}
 
 
+def hidden(project):
+    """Files under temporary names."""
+    found = [path for path in project.rglob(".*") if path.is_file() and path.parent != project]
+    return [path for path in found if ".snakemake" not in path.parts]
+
+
 def test_an_unknown_key_stops_before_the_first_job(project):
     (project / "params" / "slip.yaml").write_text("dataset: synthetic\nepoch: 3\n")
     status, said = done(start(project, "report", "params/slip.yaml"))
@@ -123,6 +137,8 @@ def test_killed_it_leaves_nothing_behind_and_goes_on(project, sign):
     os.kill(running.pid, signal.SIGKILL)
     running.communicate()
     wait_until(lambda: not relatives(project))
+    for left in hidden(project):  # goes a day later, when its file is written next
+        os.utime(left, (1e9, 1e9))
     assert not (project / "results" / "tiny" / "report.html").exists()
     assert before.items() <= fits(project).items()  # nothing is fitted again
 
@@ -134,28 +150,28 @@ def test_it_finishes_after_all_that(project):
     assert before and before.items() <= fits(project).items()
     results, figures = project / "results" / "tiny", project / "figures" / "tiny"
     page = results / "report.html"
-    assert f"The report: {page.resolve()}" in said
-    assert "Left out: " in said and "spoilt.csv, row 0, column 'd'" in said
+    *_, place, left_out = said.splitlines()  # the last words
+    assert place == f"The report: {page.resolve()}"
+    assert left_out.startswith("Left out: ") and "spoilt.csv, row 0, column 'd'" in left_out
     assert "\r" not in said and len(said.splitlines()) < 200  # no bars where nobody looks
     assert page.read_text(encoding="utf-8").count("<img") > 10
     rows = pd.read_csv(figures / "runs.csv")
     runs = rows["detector"] + " " + rows["protocol"] + " " + rows["entity"]
     assert len(runs) == 6 and runs.is_unique
-    assert rows.loc[rows["entity"] == "web 1", "average_precision"].notna().all()
+    assert rows.loc[rows["entity"] == WEB, "average_precision"].notna().all()
     # What cannot be fitted is said, and the rest went on.
     failed = rows[rows["error"].notna()]
-    assert set(failed["entity"]) == {"brief"} and set(failed["detector"]) == {"LightMMoE"}
-    brief = nbformat.read(results / "02_training" / "brief.ipynb", as_version=4)
+    assert set(failed["entity"]) == {BRIEF} and set(failed["detector"]) == {"LightMMoE"}
+    brief = nbformat.read(results / "02_training" / f"{paths.plain(BRIEF)}.ipynb", as_version=4)
     assert "15 rows are too few for LightMMoE" in str(brief)
     names = {path.name for path in figures.iterdir()}
     assert {"provenance.json", "summary.csv", "adjustment.png", "data.csv"} <= names
-    hidden = [path for path in project.rglob(".*") if path.is_file() and path.parent != project]
-    assert not [path for path in hidden if ".snakemake" not in path.parts]
+    assert not hidden(project)
 
 
 def test_what_is_published_is_not_computed_again(project):
     out = project / "again.csv"
-    words = ["run", "params/tiny.yaml", "web 1", str(out)]
+    words = ["run", "params/tiny.yaml", WEB, str(out)]
     assert done(start(project, *words, cache="empty"))[0] == 0
     published = pd.read_csv(project / "figures" / "tiny" / "runs.csv").set_index("key")
     again = pd.read_csv(out).set_index("key")
@@ -164,7 +180,7 @@ def test_what_is_published_is_not_computed_again(project):
 
 
 def test_only_what_depends_on_a_change_runs_again(project):
-    everything = {"run": 2, "collect": 1, "notebook": NOTEBOOKS, "training": 2, "page": 1}
+    everything = {"run": 2, "collect": 1, "notebook": 5, "measurement": 2, "training": 2, "page": 1}
     path = project / "notebooks" / "02_training.ipynb"
     first = path.read_bytes()
     book = nbformat.reads(first.decode(), as_version=4)
@@ -178,7 +194,7 @@ def test_only_what_depends_on_a_change_runs_again(project):
     for name, text, expected in (
         ("params/tiny.yaml", "seeds: [0, 1]\n", everything),
         ("lmmoe/report/evaluation.py", "# changed\n", everything),
-        ("my data/brief.csv", "1,2,3,4,0\n", everything | {"run": 1, "training": 1}),
+        (f"{{prod}}/{BRIEF}.csv", "1,2,3,4,0\n", everything | {"run": 1, "training": 1}),
     ):
         path = project / name
         first = path.read_bytes()

@@ -4,10 +4,15 @@ import fcntl
 import hashlib
 import json
 import os
+import platform
 import shutil
 import sys
 import threading
 import time
+from collections.abc import Iterable
+from functools import cache
+from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,35 +23,55 @@ from lmmoe.report.profile import Profile
 SOURCES = (".py", ".csv", ".mplstyle", ".j2", ".css", ".js")
 
 
-def start(file: Path, profile: Profile, *, cores: int, dry_run: bool, fresh: bool) -> int:
+def start(
+    file: Path, profile: Profile, *, cores: int, cluster: str | None, dry_run: bool, fresh: bool
+) -> int:
     """Become Snakemake on a checked profile; a second start beside a running one is refused.
 
-    ``fresh`` computes every run here instead of taking what holds from the published table. The
-    lock is held by the kernel for this process alone, so that ``kill -9`` frees it, unlike
-    Snakemake's own.
+    ``cluster`` names a folder of ``profiles/``, and the executor by which Snakemake sends jobs to
+    other machines. ``fresh`` computes every run anew instead of taking what holds from the
+    published table. The lock is held by the kernel for this process alone, so that ``kill -9``
+    frees it, unlike Snakemake's own.
     """
     home = paths.home()
     if not (home / "Snakefile").is_file():
         raise DataError("no Snakefile here", file=home, hint="Run this inside the repository")
-    lock = os.open(home / ".report.lock", os.O_CREAT | os.O_RDWR)
-    # Survives exec, but not the start of a child, which closes what it does not know.
-    os.set_inheritable(lock, True)  # noqa: FBT003
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        busy = "a report is being made here already"
-        raise DataError(busy, file=home, hint="Wait for it, or stop it") from error
+    _lock(home / ".report.lock")
     if not dry_run:
         _forget(profile, everything=fresh)
     if fresh:
         os.environ["LMMOE_FRESH"] = "1"
     if os.environ.get("LMMOE_DATA"):  # jobs start in other folders
         os.environ["LMMOE_DATA"] = str(Path(os.environ["LMMOE_DATA"]).expanduser().resolve())
-    words = f"-m snakemake --cores {cores} --nolock --rerun-incomplete --keep-going".split()
-    words += ["--scheduler", "greedy", *(["--dry-run"] if dry_run else [])]  # the other is slow
-    words += ["--quiet", "host", "reason", "--config", f"params={file.resolve()}"]
+    where = ["--cores", str(cores)]
+    if cluster:
+        where = ["--profile", str(home / "profiles" / cluster)]
+        if find_spec(plugin := f"snakemake_executor_plugin_{cluster}") is None:
+            lack = f"{plugin.replace('_', '-')} is not installed, which a report there needs"
+            raise DataError(lack, hint=f"Run {sys.executable} -m pip install -e '.[cluster]'")
+    words = "-m snakemake --nolock --rerun-incomplete --keep-going --scheduler greedy".split()
+    words += [*where, *(["--dry-run"] if dry_run else []), "--quiet", "host", "reason"]
+    # Snakemake reads the value as YAML.
+    words += ["--config", f"params={json.dumps(os.path.relpath(home / file, home))}"]
     os.chdir(home)
     os.execv(sys.executable, [sys.executable, *words])
+
+
+def _lock(file: Path) -> None:
+    """Hold a lock for as long as this process lives."""
+    try:
+        lock = os.open(file, os.O_CREAT | os.O_RDWR, 0o666)
+        # Survives exec, but not the start of a child, which closes what it does not know.
+        os.set_inheritable(lock, True)  # noqa: FBT003
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.truncate(lock, 0)
+        os.write(lock, f"process {os.getpid()} on {platform.node()}".encode())
+    except BlockingIOError as error:
+        busy = f"a report is being made here already, by {os.read(lock, 200).decode()}"
+        raise DataError(busy, file=file.parent, hint="Wait for it, or stop it") from error
+    except OSError as error:
+        lack = f"a report cannot be written here ({error.strerror})"
+        raise DataError(lack, file=file.parent) from error
 
 
 def with_runs(profile: Profile) -> list[Profile]:
@@ -84,18 +109,25 @@ def code_of(notebook: str | Path) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+@cache
+def digest(file: Path) -> str:
+    """Hash a file, for Snakemake, which takes no path that holds braces."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
 def run(notebook: Path, out: Path, *, parameters: dict[str, object]) -> None:
     """Execute ``notebook`` with ``parameters``, and write it to ``out``.
 
-    Raises papermill's error where a cell fails; the notebook then lies beside ``out`` as
-    ``*.failed.ipynb``. Only a `DataError` leaves a notebook as far as it came: one bad entity must
-    not cost the report of the others.
+    Raises `DataError` where a cell fails; the notebook then lies beside ``out`` as
+    ``*.failed.ipynb``. Only a cell's own `DataError` leaves a notebook as far as it came: one bad
+    entity must not cost the report of the others.
     """
     import papermill
     from traitlets.config import Config
 
     title = " ".join([notebook.stem, str(parameters.get("entity", ""))]).strip()
-    log_progress(out.with_suffix(".log"), title)
+    log_progress(out.with_suffix(".log"))
     failed = out.with_name(f"{out.stem}.failed.ipynb")
     how = {"kernel_name": "python3", "cwd": notebook.parent, "progress_bar": False}
     how |= {"shutdown_kernel": "immediate"}
@@ -104,31 +136,42 @@ def run(notebook: Path, out: Path, *, parameters: dict[str, object]) -> None:
         # Through files: another kernel may take a port before this one does.
         sockets = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
         how["config"] = Config({"ConnectionFileMixin": sockets})
+        # papermill takes paths as format strings.
+        books = (str(path).replace("{", "{{").replace("}", "}}") for path in (notebook, part))
         try:
-            papermill.execute_notebook(notebook, part, parameters, **how)
+            papermill.execute_notebook(*books, parameters, **how)
         except papermill.PapermillExecutionError as error:
-            _say(title, f"{error.ename}: {error.evalue}")
-            if error.ename != "DataError":  # bad input is a result, and the page shows it
-                _say(title, f"failed; the notebook with the error is {part.rename(failed)}")
-                raise
+            reason = f"{error.ename}: {error.evalue}"
+            if error.ename != "DataError":
+                raise DataError(f"a cell failed ({reason})", file=part.rename(failed)) from error
+            _say(title, reason)  # bad input is a result, and the page shows it
     failed.unlink(missing_ok=True)
 
 
-def log_progress(log: Path, title: str) -> None:
-    """Send progress bars of this process and its children to ``log``, and to a terminal."""
+def log_progress(log: Path) -> None:
+    """Send progress bars of this process and its children to ``log``."""
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("", encoding="utf-8")
     os.environ["LMMOE_PROGRESS"] = str(log.resolve())
+
+
+def follow(profiles: Iterable[str]) -> None:
+    """Show what the jobs' logs tell, on whatever machine they run, while somebody looks."""
+    folders = [paths.results(name) for name in profiles]
     if sys.stderr.isatty():
-        threading.Thread(target=_follow, args=(log, title), daemon=True).start()
+        threading.Thread(target=_follow, args=(folders, time.time()), daemon=True).start()
 
 
-def _follow(log: Path, title: str) -> None:
-    with log.open(encoding="utf-8") as file:
-        while True:
-            for line in file:
-                _say(title, line.strip())
-            time.sleep(0.5)
+def _follow(folders: list[Path], began: float) -> None:
+    told: dict[Path, int] = {}  # characters of each log
+    while True:
+        for log in chain.from_iterable(folder.rglob("*.log") for folder in folders):
+            if log.stat().st_mtime >= began:
+                text = log.read_text(encoding="utf-8")
+                for line in text[told.get(log, 0) :].splitlines():
+                    _say(f"{log.parent.name}/{log.stem}", line)
+                told[log] = len(text)
+        time.sleep(1)
 
 
 def _say(title: str, text: str) -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -127,19 +127,18 @@ class Result:
     scores, summed over each event whose causes are known; None where there are none.
     """
 
-    folder: Path
     scores: Floats
     calibration: Floats | None
     blame: Floats | None
     costs: dict[str, float | str]
+    load: Callable[[], Detector] | None
 
     @cached_property
     def detector(self) -> Detector:
         """The fitted detector; raises `NotImplementedError` where it cannot be saved."""
-        file = self.folder / MODEL
-        if not file.is_file():
+        if self.load is None:
             raise NotImplementedError("this detector cannot be saved: fit it to have it")
-        return saving.load(file)
+        return self.load()
 
 
 def result(run: Run) -> Result:
@@ -147,8 +146,7 @@ def result(run: Run) -> Result:
     folder = paths.cache() / run.key
     with suppress(OSError, ValueError):  # missing or damaged: computing mends it
         return kept(folder)
-    _compute(run, folder)
-    return kept(folder)
+    return _computed(run, folder)
 
 
 def needed(run: Run) -> Result:
@@ -175,28 +173,29 @@ def kept(folder: Path) -> Result:
         saving.read(folder / MODEL, whole=False)
     arrays = {name: f"{name}.npy" for name in ("scores", "calibration", "blame")}
     arrays = {n: read_npy(folder / file) if file in files else None for n, file in arrays.items()}
-    return Result(folder, **arrays, costs=spent)
+    load = partial(saving.load, folder / MODEL) if MODEL in files else None
+    return Result(**arrays, costs=spent, load=load)
 
 
-def _compute(run: Run, folder: Path) -> None:
-    """Fit, score the test half, and write the result."""
+def _computed(run: Run, folder: Path) -> Result:
+    """Fit, score the test half, and write the result where that can be."""
     protocol, series = PROTOCOLS[run.protocol], run.series
     made = protocol.detector(run.detector, seed=run.seed, **run.settings)
     with measured() as training:
         made.fit(protocol.train(series))
     began = time.perf_counter()
-    arrays = {"scores.npy": made.decision_function(series.test)}
+    arrays = {"scores": made.decision_function(series.test), "calibration": None, "blame": None}
     score_seconds = time.perf_counter() - began
     rows = len(made.decision_scores_)
     learned_all = made._cut(rows) > rows - int(protocol.calibration * rows)
     held_out = protocol.calibrating(made.decision_scores_)
     if held_out is not None and not learned_all and not made.rescales:
-        arrays["calibration.npy"] = held_out
+        arrays["calibration"] = held_out
     if series.causes:
         with suppress(NotImplementedError):  # it has no channel scores
             shares = made.channel_scores(series.test)
             blame = [shares[cause.start : cause.end].sum(axis=0) for cause in series.causes]
-            arrays["blame.npy"] = np.array(blame)
+            arrays["blame"] = np.array(blame)
     spent = {
         "train_seconds": training.seconds,
         "train_peak_mb": training.peak_mb,
@@ -204,22 +203,28 @@ def _compute(run: Run, folder: Path) -> None:
         "test_rows": len(series.test),
         "parameters": made.parameters,
         "host": f"{platform.system()} {platform.machine()}",
-        "files": [*arrays, *([MODEL] if made.savable else [])],
     }
-    _write(folder, made, arrays, spent)
+    with store.caching():
+        _write(folder, made, arrays, spent)
+    return Result(**arrays, costs=spent, load=(lambda: made) if made.savable else None)
 
 
-def _write(folder: Path, made: Detector, arrays: dict[str, Floats], spent: store.Line) -> None:
+def _write(folder: Path, made: Detector, arrays: dict[str, object], spent: store.Line) -> None:
     """Write a result whole: another process may compute the same at the same time."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as part:
         whole = Path(part, folder.name)
         whole.mkdir()
+        files = []
         if made.savable:
             saving.save(made, whole / MODEL)
+            files.append(MODEL)
         for name, array in arrays.items():
-            np.save(whole / name, array)
-        (whole / "costs.json").write_text(json.dumps(spent), encoding="utf-8")
+            if array is not None:
+                np.save(whole / f"{name}.npy", array)
+                files.append(f"{name}.npy")
+        text = json.dumps(spent | {"files": files})
+        (whole / "costs.json").write_text(text, encoding="utf-8")
         try:
             whole.rename(folder)
         except OSError:  # one is there: of a process that was faster, or damaged

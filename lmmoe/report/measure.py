@@ -74,11 +74,12 @@ def measured() -> Iterator[SimpleNamespace]:
 
 
 def cpu_name() -> str:
-    """Name of the processor, as far as the system tells it."""
+    """Name of the processor, as far as the system tells it, and in a job of Slurm of the node."""
     info = Path("/proc/cpuinfo")  # Linux; platform.processor() is empty there
-    if info.is_file() and (name := re.search(r"model name\s*: (.*)", info.read_text())):
-        return f"{name[1].strip()} ({platform.machine()})"
-    return platform.processor() or platform.machine()
+    name = platform.processor() or platform.machine()
+    if info.is_file() and (found := re.search(r"model name\s*: (.*)", info.read_text())):
+        name = f"{found[1].strip()} ({platform.machine()})"
+    return " on ".join(filter(None, [name, os.environ.get("SLURMD_NODENAME")]))
 
 
 def die_with_parent() -> None:

@@ -78,7 +78,8 @@ def markdown(profile: Profile) -> None:
     """
     folder, parts = paths.figures(profile.profile), []
     exporter = MarkdownExporter(config=SHOWN, exclude_input=True, exclude_output_prompt=True)
-    for file in (paths.results(profile.profile) / "02_training" / profile.present[0]).glob("*.png"):
+    first = paths.plain(profile.present[0])
+    for file in (paths.results(profile.profile) / "02_training" / first).glob("*.png"):
         (folder / file.name).write_bytes(file.read_bytes())
     pictures = {file.read_bytes(): file.name for file in folder.glob("*.png")}
     for name in (_files(profile, one)[0] for one in SECTIONS):
@@ -92,8 +93,9 @@ def markdown(profile: Profile) -> None:
 
 
 def _files(profile: Profile, name: str) -> list[str]:
-    each = name == "02_training"  # a notebook for each entity
-    return [f"{name}/{one}.ipynb" for one in profile.present] if each else [f"{name}.ipynb"]
+    if name != "02_training":
+        return [f"{name}.ipynb"]
+    return [f"{name}/{paths.plain(one)}.ipynb" for one in profile.present]
 
 
 def _read(profile: Profile, name: str, figures: str) -> nbformat.NotebookNode:

@@ -125,6 +125,11 @@ class Profile(BaseModel):
         name, root = self._place
         return data.load(name, entity, root, **self.reading)
 
+    def named(self, plain: str) -> str:
+        """The entity whose jobs and files bear the name ``plain``; others' names as they are."""
+        found = data.entities(*self._place)
+        return next((entity for entity in found if paths.plain(entity) == plain), plain)
+
     def files(self, entity: str) -> list[Path]:
         """The files that hold one entity."""
         name, root = self._place

@@ -8,8 +8,10 @@ to delete. A result is found by a key: a digest of all that it depends on.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from warnings import warn
 
 import numpy as np
 import pandas as pd
@@ -52,6 +54,16 @@ def write(table: pd.DataFrame, path: Path) -> None:
         table.to_csv(part, index=False, float_format="%.10g")
 
 
+@contextmanager
+def caching() -> Iterator[None]:
+    """A block that writes to the cache: a full disk costs time later, which is told once."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        warn(f"{paths.cache()} cannot be written ({reason}): work goes on uncached", stacklevel=3)
+
+
 def fresh() -> bool:
     """Whether published tables are to be left alone: the variable ``LMMOE_FRESH`` is set."""
     return bool(os.environ.get("LMMOE_FRESH"))
@@ -78,7 +90,7 @@ class Table:
             found = json.loads(file.read_text(encoding="utf-8"))["lines"]
         except (OSError, ValueError):  # missing or damaged: measuring mends it
             text = json.dumps({"lines": compute()}, default=np.generic.item)
-            with paths.replacing(file) as part:
+            with caching(), paths.replacing(file) as part:
                 part.write_text(text, encoding="utf-8")
             found = json.loads(text)["lines"]
         return [{"key": name} | shown | line for line in found]
