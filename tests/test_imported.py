@@ -140,9 +140,9 @@ def test_a_bad_setting_is_told_before_any_row_is_seen():
 
 def test_a_class_that_does_not_keep_the_contract_is_told():
     for name, message in [
-        ("Short", "does not give a number per row"),
-        ("Words", "does not give a number per row"),
-        ("Gaps", "gave nan as the score of row 3"),
+        ("Short", "gave scores of shape (199,) for rows 0 to 199"),
+        ("Words", "fails in decision_function (scores of shape (200,) and type <U4"),
+        ("Gaps", "fails in decision_function (score nan at row 3 is not a finite number)"),
         ("Broken", "fails in fit (no such tree)"),
     ]:
         with told(RuntimeError, f"foreign_made_up.{name}", message):

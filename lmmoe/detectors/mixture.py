@@ -1,7 +1,6 @@
 """Mixtures of experts that forecast a row: LightMMoE, CAD and HMMoE, one network; CAD as run."""
 
 from dataclasses import dataclass, fields
-from functools import partial
 from typing import Annotated, Literal
 
 import torch
@@ -10,9 +9,9 @@ from torch import Generator, Tensor, nn
 
 from lmmoe import mmoe_fast, training
 from lmmoe.detectors.base import Arrays, NotNegative, Part, Share, Whole
-from lmmoe.detectors.neural import Forecaster, dense, drawn
+from lmmoe.detectors.neural import Forecaster, dense
 from lmmoe.detectors.scaling import Floats
-from lmmoe.mmoe import Gate, MMoE, Settings
+from lmmoe.mmoe import Gate, MMoE, Settings, Start
 from lmmoe.training import Descent
 
 Sizes = Whole | Annotated[list[Whole], Field(min_length=1)]  # units of one layer, or of several
@@ -101,7 +100,7 @@ class Mixture(Forecaster):
         """
         inputs = self._windows(self._fitted_rows(X))
         with self._threads():
-            return torch.cat(list(training.outputs(self.network.gate, inputs))).cpu().numpy()
+            return training.outputs(self.network.gate, inputs).cpu().numpy()
 
     def _restored(self, state: Arrays) -> MMoE:
         experts = len(state["network.experts.layers.weights.0"])  # some may have come or gone
@@ -129,7 +128,7 @@ class Adaptive(Descent):
     def end_epoch(self, loss: float) -> None:
         """Judge the experts."""
         super().end_epoch(loss)
-        shares = torch.cat(list(training.outputs(self.network.gate, self.inputs))).mean(dim=(0, 1))
+        shares = training.outputs(self.network.gate, self.inputs).mean(dim=(0, 1))
         experts = kept_and_split(shares)
         if experts != list(range(len(shares))):
             resize(self.network, experts, self.generator)
@@ -178,13 +177,13 @@ class FlatMixture(nn.Module):
     def __init__(self, channels: int, window: int, generator: Generator) -> None:
         super().__init__()
         first, second, out = SIZES
-        weights = partial(drawn, EXPERTS, generator=generator)
+        drawn = Start("torch", generator).drawn
         # Columns: the first layers of expert after expert, then the gate.
         self.first = dense(channels * window, EXPERTS * first + EXPERTS, generator)
-        self.second = weights(first, second, fan_in=first)
-        self.second_bias = weights(1, second, fan_in=first)
-        self.third = weights(second, out, fan_in=second)
-        self.third_bias = weights(1, out, fan_in=second)
+        self.second = drawn(EXPERTS, first, second, fan_in=first)
+        self.second_bias = drawn(EXPERTS, 1, second, fan_in=first)
+        self.third = drawn(EXPERTS, second, out, fan_in=second)
+        self.third_bias = drawn(EXPERTS, 1, out, fan_in=second)
         self.out = dense(out, channels, generator)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -52,11 +52,9 @@ class Neural(Detector):
 
         return Descent(network, loss, training.adam(network, self.learning_rate))
 
-    @torch.inference_mode()
     def _on_windows(self, function: Callable[[Tensor], Tensor], rows: Floats) -> Floats:
-        """Apply a function of windows ``(n, c, w)`` to those of `_windows`, some at a time."""
-        parts = self._windows(rows).split(training.BATCH)
-        return torch.cat([function(part) for part in parts]).cpu().double().numpy()
+        """Apply a function of windows ``(n, c, w)`` to those of `_windows`."""
+        return training.outputs(function, self._windows(rows)).cpu().double().numpy()
 
     def _threads(self) -> AbstractContextManager:
         return training.threads(self.threads)
@@ -124,7 +122,7 @@ class Forecaster(Neural):
         return self._scaling.undone(forecast.cpu().double().numpy())  # MPS has no doubles
 
     def _forecasts(self, rows: Floats) -> Tensor:
-        return torch.cat(list(training.outputs(self.network, self._windows(rows))))
+        return training.outputs(self.network, self._windows(rows))
 
     def _score_channels(self, rows: Floats) -> Floats:
         errors = (self._forecasts(rows) - self._scaled(rows)[self.unscored :]).square_()
@@ -155,11 +153,6 @@ def dense(inputs: int, outputs: int, generator: Generator) -> nn.Linear:
     for weights in layer.parameters():
         draw(weights, inputs, generator)
     return layer
-
-
-def drawn(*shape: int, fan_in: int, generator: Generator) -> nn.Parameter:
-    """Make weights of any shape as torch starts linear layers and convolutions (`draw`)."""
-    return draw(nn.Parameter(torch.empty(shape)), fan_in, generator)
 
 
 def draw(weights: nn.Parameter, fan_in: int, generator: Generator) -> nn.Parameter:

@@ -8,14 +8,15 @@ from typing import Annotated, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from lmmoe.detectors.base import Detector, Part, Positive, Whole, blocks
-from lmmoe.detectors.classical import principal
+from lmmoe.detectors.base import Detector, Part, Positive, Whole
+from lmmoe.detectors.classical import principal, remainder
 from lmmoe.detectors.scaling import Floats, Scaling, ewma
 
 FLOOR = 0.1  # deviations of a channel: the least unit of an error, the least spread of a speed
 REACH = 3.0  # deviations beyond which a row moves a slow mean no further
 MOST = 10.0  # of a channel in a view of speeds
 SKIPPED = 200  # training rows that no statistic sees; a quarter where there are fewer than 800
+TINY = np.finfo(np.float64).tiny
 UNIT = 0.99  # quantile of a channel's training errors that is their unit
 SHARES = {"B": 0.05, "D": 0.2}  # of a new row in the exponentially weighted means of these views
 
@@ -68,7 +69,7 @@ class ThreeViews(Detector):
         """Share of a new row in the slow means."""
         return 1 - 0.5 ** (1 / self.half_life)
 
-    def _fit(self, rows: Floats) -> None:
+    def _fit(self, rows: Floats) -> Floats:
         self._scaling = Scaling.of(self.scaling, rows)
         nothing = np.zeros(rows.shape[1])
         self._learned = {"drift": nothing, "bias": nothing}
@@ -79,27 +80,20 @@ class ThreeViews(Detector):
             known[f"speed {view}"] = speeds[seen].mean(axis=0)
             known[f"spread {view}"] = np.maximum(speeds[seen].std(axis=0), FLOOR)
         made = self._views(self._parts(found))
-        tiny = np.finfo(float).tiny
-        known |= {
-            f"mean {n}": np.maximum(line[seen].mean()[None], tiny) for n, line in made.items()
-        }
+        for view, line in made.items():
+            known[f"mean {view}"] = np.maximum(line[seen].mean(keepdims=True), TINY)
         known |= {"drift": found.drift, "bias": found.bias}
-        self._made = self._sum(made)
-
-    def _training_scores(self, rows: Floats) -> Floats:
-        """Those that the statistics came from: other rows go on where the training rows end."""
-        return vars(self).pop("_made")
+        return self._sum(made)  # of later rows others, which go on where the training rows end
 
     def _score_rows(self, rows: Floats) -> Floats:
         return self._sum(self._views(self._parts(self._traced(rows))))
 
     def _score_channels(self, rows: Floats) -> Floats:
         parts = self._parts(self._traced(rows))
-        views = self._views(parts)
-        tiny, found = np.finfo(float).tiny, np.zeros(rows.shape)
-        for view, part in parts.items():
-            shares = part / np.maximum(part.sum(axis=1, keepdims=True), tiny)
-            found += shares * self._sum({view: views[view]})[:, None]
+        found = np.zeros(rows.shape)
+        for view, line in self._views(parts).items():
+            shares = parts[view] / np.maximum(parts[view].sum(axis=1, keepdims=True), TINY)
+            found += shares * self._sum({view: line})[:, None]
         return found
 
     def _traced(self, rows: Floats, cut: int = 0) -> Traced:
@@ -109,12 +103,8 @@ class ThreeViews(Detector):
         filled = np.concatenate([np.repeat(above[:1], self.width - 1, axis=0), above])
         if cut:
             known |= principal(filled[: cut + self.width - 1], self.width, self.components)
-        last, left = slice(-rows.shape[1], None), []
-        for block in blocks(filled, self.width):
-            block -= known["mean"]
-            rebuilt = (block @ known["directions"].T) @ known["directions"][:, last]
-            left.append(block[:, last] - rebuilt)
-        errors, bias = self._without_drift(np.concatenate(left), known["bias"])
+        left = remainder(filled, self.width, known)
+        errors, bias = self._without_drift(left, known["bias"])
         np.abs(errors, out=errors)
         sizes = {"B": np.abs(np.diff(scaled, axis=0, prepend=scaled[:1])), "D": errors}
         speeds = {
@@ -132,11 +122,11 @@ class ThreeViews(Detector):
     def _parts(self, found: Traced) -> dict[str, Floats]:
         """Each channel's part in each view ``(t, c)``, before the mean and smoothing."""
         known = self._learned
-        parts = {"A": lambda: found.errors / known["unit"], "C": lambda: np.abs(found.above)}
+        parts = {"A": found.errors / known["unit"], "C": np.abs(found.above)}
         for view, speeds in found.speeds.items():
             spread = (speeds - known[f"speed {view}"]) / known[f"spread {view}"]
-            parts[view] = lambda spread=spread: np.clip(spread, 0, MOST)
-        return {view: parts[view]() for view in self.views}
+            parts[view] = np.clip(spread, 0, MOST)
+        return {view: parts[view] for view in self.views}
 
     def _views(self, parts: dict[str, Floats]) -> dict[str, Floats]:
         """Means over channels ``(t,)``; A and C smoothed, from their means in training if known."""
