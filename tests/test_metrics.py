@@ -1,6 +1,7 @@
 """F1, ROC, PR and PA%K, VUS, affiliation: by hand, against plain loops, other programs' values."""
 
 import json
+import warnings
 from math import isnan
 from pathlib import Path
 
@@ -110,6 +111,16 @@ def test_f1_equals_plain_loops(case, adjust, delay):
         assert plain == pytest.approx(float(expected[0]), rel=1e-12)
     free = {"labels": labels, "scores": scores, "adjust": adjust or "point"}
     assert best_f1(**free, delay=10**30) == best_f1(**free)  # more than any event has
+
+
+def test_equal_scores_are_told_and_judged_as_flagging_every_row():
+    same = {"labels": [0, 1, 1, 0, 0], "scores": [0.5] * 5}
+    expected = {roc_auc: 0.5, average_precision: 0.4, best_f1: (4 / 7, 0.4, 1, 0.5)}
+    for metric, value in expected.items():
+        with pytest.warns(UserWarning, match="all 5 scores are 0.5: they tell no row from another"):
+            assert metric(**same) == pytest.approx(value)
+    with warnings.catch_warnings(action="error"):  # no alarm at all is nothing odd
+        assert affiliation(labels=same["labels"], alarms=[0] * 5).recall == 0
 
 
 # --- PA%K ---

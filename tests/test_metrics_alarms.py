@@ -13,7 +13,7 @@ from scipy.stats import genpareto
 from sklearn.metrics import ndcg_score
 
 from lmmoe.metrics import affiliation, alarm_budget, alarms, best_f1, diagnosis, pot, quantile, vus
-from lmmoe.metrics.thresholds import fit_pareto
+from lmmoe.metrics.alarms import fit_pareto
 
 FAST = settings(max_examples=60, deadline=None)
 
@@ -99,9 +99,7 @@ def test_the_pareto_fit_is_as_likely_as_scipys(seed):
 
 def test_the_pareto_fit_of_equal_numbers():
     # Of all with g >= -1 the uniform distribution makes equal numbers most likely: density 1 / 2.
-    assert fit_pareto([2.0] * 20) == pytest.approx((-1, 2), rel=1e-5)
-    with pytest.raises(ValueError, match="excess 0.0: all must be above 0"):
-        fit_pareto([1.0, 0.0])
+    assert fit_pareto(np.full(20, 2.0)) == pytest.approx((-1, 2), rel=1e-5)
 
 
 def test_pot_by_hand_and_of_known_distributions():
