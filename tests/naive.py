@@ -22,9 +22,6 @@ def events(labels):
     return found
 
 
-# --- F1 ---
-
-
 def weight(length, adjust):
     if adjust == "log":
         power = 0
@@ -81,9 +78,6 @@ def f1(labels, flagged):
     return Fraction(2 * pairs.count((True, True)), sum(map(int, labels)) + sum(map(int, flagged)))
 
 
-# --- affiliation ---
-
-
 def affiliation(labels, alarms):
     """Precision (None where no zone holds an alarm) and recall, integrated piece by piece."""
     spans = [(Fraction(rows[0]), Fraction(rows[-1] + 1)) for rows in events(labels)]
@@ -131,9 +125,6 @@ def _integral(function, start, end, kinks):
     """Exact for a function that is linear between kinks, where it may jump: middles."""
     places = sorted({start, end, *(kink for kink in kinks if start < kink < end)})
     return sum((b - a) * function((a + b) / 2) for a, b in pairwise(places))
-
-
-# --- alarms ---
 
 
 def stretches(scores, threshold):

@@ -71,9 +71,6 @@ def made_up(name, **settings):
     return make(f"foreign_made_up.{name}", **settings)
 
 
-# --- what it is given ---
-
-
 def test_rows_come_z_scored_by_all_rows_and_without_the_held_out_ones():
     made = made_up("Norm").fit(TRAIN)
     assert made._model.rows == pytest.approx(Z_SCORES[:180])
@@ -95,9 +92,6 @@ def test_only_a_class_that_takes_a_seed_is_seeded():
     assert detectors.entry(ECOD) == (imported(ECOD), {}) and not imported(ECOD).savable
 
 
-# --- what a result depends on ---
-
-
 def test_the_code_is_ours_and_the_version_theirs(tmp_path):
     from importlib.metadata import version as installed
 
@@ -109,9 +103,6 @@ def test_the_code_is_ours_and_the_version_theirs(tmp_path):
     assert re.fullmatch(r"foreign_made_up [0-9a-f]{10}", before)
     (tmp_path / "foreign_made_up.py").write_text(FOREIGN + "\nother = 1\n")
     assert version("foreign_made_up.Norm") != before
-
-
-# --- what is refused ---
 
 
 def test_a_path_to_nothing_is_told():

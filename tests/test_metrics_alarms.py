@@ -24,9 +24,6 @@ def bits(length, *rows):
     return values
 
 
-# --- alarms ---
-
-
 def test_alarms_by_hand():
     # Events: rows 20-29 and 60-61. Flagged: 3, 5 (one false alarm), 23 and 24, 45 (false).
     labels, scores = bits(100, *range(20, 30), 60, 61), bits(100, 3, 5, 23, 24, 45)
@@ -55,9 +52,6 @@ def test_alarms_equal_plain_loops(case, threshold):
         np.mean(delays) if delays else math.nan,
     )
     assert found == pytest.approx(expected, nan_ok=True)
-
-
-# --- thresholds ---
 
 
 def test_budget_by_hand():
@@ -126,9 +120,6 @@ def test_pot_of_heavily_tied_scores_is_a_number(scores):
         assert math.isfinite(found) and found >= np.quantile(scores, level)
 
 
-# --- diagnosis ---
-
-
 def test_diagnosis_by_hand():
     # 110 % of 10 causes are 11 places, though 100 * 1.1 may come out below.
     found = diagnosis(blame=[range(30, 0, -1)], causes=[range(10, 20)], percent=110 * (1 - 1e-15))
@@ -160,9 +151,6 @@ def test_ties_are_the_mean_over_all_their_orders(blame, data, percent):
     assert found == pytest.approx(tuple(np.mean(values, axis=0)), rel=1e-13)
     truth = [[int(channel in at_fault) for channel in channels]]
     assert found.ndcg == pytest.approx(ndcg_score(truth, [blame], k=k), abs=1e-12)
-
-
-# --- refusals ---
 
 
 def test_what_is_odd_is_refused():
