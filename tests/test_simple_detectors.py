@@ -8,6 +8,7 @@ import pytest
 import scipy.linalg
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.signal import lfilter
 from small import make, waves
 from threadpoolctl import threadpool_info, threadpool_limits
 
@@ -58,6 +59,15 @@ def test_smoothing_by_hand():
     assert ewma(column(0, 10, 0), 0.2).ravel() == pytest.approx([0, 2, 1.6])
     assert ewma(column(5, 0), 0.2).ravel() == pytest.approx([5, 4])  # not from 0
     assert ewma(column(5, 0), 0.0).ravel().tolist() == [5, 0]
+    for rows in (63, 64, 65, 200):  # 64 are computed at once
+        values, start = waves(rows), np.arange(4.0)
+        for share in (1.0, 0.3, 5e-4):
+            expected = lfilter(
+                [share], [1, share - 1], values, axis=0, zi=(1 - share) * start[None]
+            )
+            assert ewma(values, share, start) == pytest.approx(expected[0], rel=1e-12)
+            assert np.array_equal(ewma(values[:50], share, start), ewma(values, share, start)[:50])
+        assert np.array_equal(ewma(values[:, 2], 0.3), ewma(values[:, 2:3], 0.3).ravel())
 
 
 def test_blocks_hold_every_window_once_and_leave_the_rows_alone():

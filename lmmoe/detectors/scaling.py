@@ -61,7 +61,7 @@ def moving_average(values: Floats, weights: npt.ArrayLike, *, centred: bool = Tr
 
 
 def ewma(values: Floats, share: float, start: Floats | None = None) -> Floats:
-    """Exponentially weighted mean down the columns of ``(t, c)``.
+    """Exponentially weighted mean down the columns of ``(t, c)``, or of ``(t,)``.
 
     s_t = a x_t + (1 - a) s_(t-1) with a = ``share`` (Roberts, Technometrics 1959); 0 leaves the
     values as they are. What is before the first row is ``start`` ``(c,)``, by default that row.
@@ -72,8 +72,9 @@ def ewma(values: Floats, share: float, start: Floats | None = None) -> Floats:
     last, steps = values[0] if start is None else start, np.arange(64.0)[:, None]
     weights = share * np.tril((1 - share) ** np.abs(steps - steps.T))
     before = (1 - share) ** (steps + 1)
-    made = np.concatenate([values, np.zeros((-len(values) % 64, values.shape[1]))])
-    for block in made.reshape(-1, 64, values.shape[1]):
+    rows = values.reshape(len(values), -1)
+    made = np.concatenate([rows, np.zeros((-len(rows) % 64, rows.shape[1]))])
+    for block in made.reshape(-1, 64, rows.shape[1]):
         block[:] = weights @ block + before * last
         last = block[-1]
-    return made[: len(values)]
+    return made[: len(rows)].reshape(values.shape)
