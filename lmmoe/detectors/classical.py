@@ -193,9 +193,8 @@ class KMeansAD(Detector):
         flat = windows(scaled, self.window).astype(np.float32)  # half the memory
         clusters = min(self.clusters, len(flat))
         search = MiniBatchKMeans(clusters, n_init=1, random_state=self.seed)
-        with warnings.catch_warnings():
-            # Fewer distinct windows than clusters: some centres are equal, which harms nothing.
-            warnings.simplefilter("ignore", ConvergenceWarning)
+        # Fewer distinct windows than clusters: some centres are equal, which harms nothing.
+        with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
             search.fit(flat)
         return {"centres": search.cluster_centers_.astype(np.float64)}
 

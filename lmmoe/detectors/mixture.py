@@ -75,7 +75,7 @@ class Mixture(Forecaster):
         criterion = getattr(nn.functional, f"{self.loss}_loss")
         if mmoe_fast.suits(network) and not (self.clip or self.plateau or self.adaptive):
             rates = {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay}
-            return mmoe_fast.Descent(network, criterion, generator=generator, **rates)
+            return mmoe_fast.Descent(network, criterion, generator, **rates)
 
         def loss(windows: Tensor, target: Tensor) -> Tensor:
             return criterion(network(windows, generator), target)

@@ -92,9 +92,9 @@ class Neural(Detector):
 
     def _restore(self, state: Arrays) -> None:
         self._scaling = Scaling(state["shift"], state["scale"])
-        losses, held_out, (best,) = (
-            state[f"history.{name}"].tolist() for name in ("training", "held_out", "best_epoch")
-        )
+        history = prefixed(state, "history.")
+        losses, held_out = history["training"].tolist(), history["held_out"].tolist()
+        (best,) = history["best_epoch"].tolist()
         self.history = training.History(losses, held_out, int(best))
         self.network = self._restored(state).to(self.device).eval()
         weights = prefixed(state, "network.")
