@@ -139,10 +139,6 @@ def stretches(scores, threshold):
     return found
 
 
-def false_alarms(labels, scores, threshold):
-    return sum(not any(labels[row] for row in stretch) for stretch in stretches(scores, threshold))
-
-
 def delays(labels, scores, threshold):
     """Rows from the start of each event that holds a flagged row to the first of these."""
     flagged = [[scores[row] > threshold for row in rows] for rows in events(labels)]

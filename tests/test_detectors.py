@@ -202,10 +202,7 @@ def test_scoring_before_fitting_is_refused():
 
 
 def test_columns_are_taken_by_their_names():
-    named, other = (
-        pd.DataFrame(TRAIN, columns=list("abcd")),
-        pd.DataFrame(TEST, columns=list("abcd")),
-    )
+    named, other = (pd.DataFrame(rows).rename(columns="abcd".__getitem__) for rows in (TRAIN, TEST))
     for name in ("MTSExample", "LightMMoE", FOREIGN):
         made, scores = tiny(name).fit(named), fitted(name).decision_function(TEST)
         assert made.feature_names_in_.tolist() == ["a", "b", "c", "d"]

@@ -86,15 +86,12 @@ def test_settings_contamination_and_seed_reach_the_class():
     assert np.array_equal(again.decision_scores_, made.decision_scores_)
 
 
-def test_only_a_class_that_takes_a_seed_is_seeded():
+def test_the_code_is_ours_and_seed_and_version_theirs(tmp_path):
+    from importlib.metadata import version as installed
+
     assert (imported(ECOD).seeded, imported(FOREST).seeded) == (False, True)
     assert PROTOCOLS["study"].detector(ECOD).held_out == 0.0
     assert detectors.entry(ECOD) == (imported(ECOD), {}) and not imported(ECOD).savable
-
-
-def test_the_code_is_ours_and_the_version_theirs(tmp_path):
-    from importlib.metadata import version as installed
-
     cls = imported(ECOD)
     assert cls.__module__ == "lmmoe.detectors.imported"
     assert cls.version == version(ECOD) == f"pyod {installed('pyod')}"

@@ -157,7 +157,7 @@ class Detector:
 
     @property
     def savable(self) -> bool:
-        """Whether a file can hold it: what it learned are arrays, and the package has its class."""
+        """Whether a file can hold it: one names classes of this package only."""
         return type(self).__module__.startswith("lmmoe.")
 
     @property
