@@ -1,5 +1,6 @@
 """AMAD: a multi-scale network and an isolation forest, with the study's mistakes or without."""
 
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -10,9 +11,9 @@ from torch.nn import functional
 from lmmoe import training
 from lmmoe.detectors.base import Arrays
 from lmmoe.detectors.classical import IsolationForest
-from lmmoe.detectors.neural import Neural, absolute_and_squared, dense, prefixed
+from lmmoe.detectors.neural import Neural, absolute_and_squared, dense, drawn, prefixed
 from lmmoe.detectors.scaling import Floats, moving_average, unit
-from lmmoe.mmoe import Start, keep_mask
+from lmmoe.mmoe import keep_mask
 from lmmoe.training import Descent
 
 SCALES = (8, 16, 24, 48)  # values that a window is averaged to, one scale each
@@ -34,7 +35,7 @@ class MultiScale(nn.Module):
 
     def __init__(self, channels: int, window: int, generator: Generator) -> None:
         super().__init__()
-        scales, weight = len(SCALES), Start("torch", generator).drawn
+        scales, weight = len(SCALES), partial(drawn, generator=generator)
 
         def pair(*sizes: int) -> nn.ModuleList:
             return nn.ModuleList(dense(*each, generator) for each in pairwise(sizes))

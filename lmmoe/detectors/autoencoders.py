@@ -1,5 +1,6 @@
 """Networks that rebuild a window: LSTM-AE, recurrent; USAD, adversarial; the two MTS-Mixers."""
 
+from functools import partial
 from itertools import pairwise
 from typing import Annotated
 
@@ -12,9 +13,9 @@ from torch.nn import functional
 
 from lmmoe import training
 from lmmoe.detectors.base import Part, Whole
-from lmmoe.detectors.neural import Neural, absolute_and_squared, dense, draw
+from lmmoe.detectors.neural import Neural, absolute_and_squared, dense, draw, drawn
 from lmmoe.detectors.scaling import Floats, moving_average, unit
-from lmmoe.mmoe import EPSILON, Start, dropped
+from lmmoe.mmoe import EPSILON, dropped
 from lmmoe.training import Descent
 
 
@@ -194,8 +195,8 @@ class Mixer(nn.Module):
             for _ in range(2 if large else 1)
         )
         self.norm = nn.LayerNorm(channels) if large else None
-        self.out = Start("torch", generator).drawn(window, window, fan_in=window)
-        self.out_bias = Start("torch", generator).drawn(window, 1, fan_in=window)
+        self.out = drawn(window, window, fan_in=window, generator=generator)
+        self.out_bias = drawn(window, 1, fan_in=window, generator=generator)
 
     def forward(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """Rebuild windows ``(b, c, w)``; in training mode, ``generator`` draws dropout's masks."""
@@ -226,21 +227,21 @@ class Block(nn.Module):
 
     def __init__(self, channels: int, rows: int, generator: Generator, *, large: bool) -> None:
         super().__init__()
-        drawn, groups = Start("torch", generator).drawn, 2 if large else 1
+        weight, groups = partial(drawn, generator=generator), 2 if large else 1
         time_hidden = channel_hidden = min(64, max(16, channels))
         if large:
             time_hidden, channel_hidden = min(128, max(32, 2 * channels)), max(1, channels // 2)
         self.dropout = 0.0 if large else 0.1
         self.time_norm = nn.LayerNorm(channels)
         self.channel_norm = self.time_norm if large else nn.LayerNorm(channels)
-        self.time_in = drawn(groups, time_hidden, rows, fan_in=rows)
-        self.time_in_bias = drawn(groups, time_hidden, 1, fan_in=rows)
-        self.time_out = drawn(groups, rows, time_hidden, fan_in=time_hidden)
-        self.time_out_bias = drawn(groups, rows, 1, fan_in=time_hidden)
-        self.channel_in = drawn(channels, channel_hidden, fan_in=channels)
-        self.channel_in_bias = drawn(channel_hidden, fan_in=channels)
-        self.channel_out = drawn(channel_hidden, channels, fan_in=channel_hidden)
-        self.channel_out_bias = drawn(channels, fan_in=channel_hidden)
+        self.time_in = weight(groups, time_hidden, rows, fan_in=rows)
+        self.time_in_bias = weight(groups, time_hidden, 1, fan_in=rows)
+        self.time_out = weight(groups, rows, time_hidden, fan_in=time_hidden)
+        self.time_out_bias = weight(groups, rows, 1, fan_in=time_hidden)
+        self.channel_in = weight(channels, channel_hidden, fan_in=channels)
+        self.channel_in_bias = weight(channel_hidden, fan_in=channels)
+        self.channel_out = weight(channel_hidden, channels, fan_in=channel_hidden)
+        self.channel_out_bias = weight(channels, fan_in=channel_hidden)
 
     def forward(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """Mix ``(w, b, c)``, the rows of each group together."""

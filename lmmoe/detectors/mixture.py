@@ -1,6 +1,7 @@
 """Mixtures of experts that forecast a row: LightMMoE, CAD and HMMoE, one network; CAD as run."""
 
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Annotated, Literal
 
 import torch
@@ -9,9 +10,9 @@ from torch import Generator, Tensor, nn
 
 from lmmoe import mmoe_fast, training
 from lmmoe.detectors.base import Arrays, NotNegative, Part, Share, Whole
-from lmmoe.detectors.neural import Forecaster, dense
+from lmmoe.detectors.neural import Forecaster, dense, drawn
 from lmmoe.detectors.scaling import Floats
-from lmmoe.mmoe import Gate, MMoE, Settings, Start
+from lmmoe.mmoe import Gate, MMoE, Settings
 from lmmoe.training import Descent
 
 Sizes = Whole | Annotated[list[Whole], Field(min_length=1)]  # units of one layer, or of several
@@ -177,13 +178,13 @@ class FlatMixture(nn.Module):
     def __init__(self, channels: int, window: int, generator: Generator) -> None:
         super().__init__()
         first, second, out = SIZES
-        drawn = Start("torch", generator).drawn
+        weights = partial(drawn, EXPERTS, generator=generator)
         # Columns: the first layers of expert after expert, then the gate.
         self.first = dense(channels * window, EXPERTS * first + EXPERTS, generator)
-        self.second = drawn(EXPERTS, first, second, fan_in=first)
-        self.second_bias = drawn(EXPERTS, 1, second, fan_in=first)
-        self.third = drawn(EXPERTS, second, out, fan_in=second)
-        self.third_bias = drawn(EXPERTS, 1, out, fan_in=second)
+        self.second = weights(first, second, fan_in=first)
+        self.second_bias = weights(1, second, fan_in=first)
+        self.third = weights(second, out, fan_in=second)
+        self.third_bias = weights(1, out, fan_in=second)
         self.out = dense(out, channels, generator)
 
     def forward(self, x: Tensor) -> Tensor:

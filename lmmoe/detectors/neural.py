@@ -155,6 +155,11 @@ def dense(inputs: int, outputs: int, generator: Generator) -> nn.Linear:
     return layer
 
 
+def drawn(*shape: int, fan_in: int, generator: Generator) -> nn.Parameter:
+    """Make weights of any shape as torch starts linear layers and convolutions (`draw`)."""
+    return draw(nn.Parameter(torch.empty(shape)), fan_in, generator)
+
+
 def draw(weights: nn.Parameter, fan_in: int, generator: Generator) -> nn.Parameter:
     """Fill weights uniformly up to 1 / sqrt(``fan_in``), torch's own rule."""
     bound = 1 / math.sqrt(fan_in)
