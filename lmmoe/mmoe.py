@@ -68,7 +68,7 @@ class MMoE(nn.Module):
     def __init__(self, *, generator: torch.Generator | None = None, **settings: object) -> None:
         """Make the parts; ``settings`` are the fields of `Settings`."""
         super().__init__()
-        given = Settings(**settings)
+        self.settings = given = Settings(**settings)
         start = Start(given.init, generator)
         self.experts = (SeriesExperts if given.expert == "series" else WindowExperts)(given, start)
         self.gate = GATES[given.gate](given, start)

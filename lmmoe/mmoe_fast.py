@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lmmoe import training
-from lmmoe.mmoe import MMoE, SoftmaxGate, Towers, WindowExperts
+from lmmoe.mmoe import MMoE
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 # Through autograd's own kernels, which other functions of torch do not offer with "out".
@@ -27,19 +27,10 @@ DECAYS, EPSILON = (0.9, 0.999), 1e-8  # of Adam's means, and below its root (ICL
 
 def suits(network: MMoE) -> bool:
     """Whether this file knows the network: one layer of each kind, a softmax gate, no norms."""
-    experts, gate, towers = network.experts, network.gate, network.towers
-    return (
-        isinstance(experts, WindowExperts)
-        and not experts.deeper
-        and experts.norm is None
-        and len(experts.layers.weights) == 2
-        and isinstance(gate, SoftmaxGate)
-        and gate.tau is None
-        and gate.weights.logit is None
-        and isinstance(towers, Towers)
-        and len(towers.weights) == 2
-        and towers.norm is None
-    )
+    given = network.settings
+    layers = len(given.kernels), len(given.hidden), len(given.tower)
+    usual = (given.expert, given.gate, given.temperature, given.normalise)
+    return layers == (1, 1, 1) and usual == ("window", "mixed", False, False)
 
 
 class Descent(training.Descent):
@@ -47,17 +38,11 @@ class Descent(training.Descent):
 
     Up to rounding, also of the dropped shares to a multiple of 1/256: a byte is drawn for each
     element. ``loss_of(forecast, target)`` maps ``(b, c)`` twice to the mean loss; ``generator``
-    draws the dropout. The network's weights become views of one tensor.
+    draws the dropout; ``rates`` are `_Adam`'s. The network's weights become views of one tensor.
     """
 
     def __init__(
-        self,
-        network: MMoE,
-        loss_of: Loss,
-        *,
-        learning_rate: float,
-        weight_decay: float,
-        generator: torch.Generator,
+        self, network: MMoE, loss_of: Loss, generator: torch.Generator, **rates: float
     ) -> None:
         self.loss_of, self.generator = loss_of, generator
         self.weights = _Weights(network)
@@ -65,12 +50,8 @@ class Descent(training.Descent):
         self.dropped = (network.experts.dropout, network.towers.dropout)
         self.memory: dict[int, _Memory] = {}
         one_kernel = self.weights.flat.device.type in ("cpu", "cuda")
-        optimiser = _Adam if one_kernel else training.adam
-        super().__init__(
-            network,
-            lambda windows, target: loss_of(network(windows), target),
-            optimiser(self.weights, learning_rate, weight_decay),
-        )
+        optimiser = (_Adam if one_kernel else training.adam)(self.weights, **rates)
+        super().__init__(network, lambda x, target: loss_of(network(x), target), optimiser)
 
     def step(self, windows: Tensor, target: Tensor) -> Tensor:
         """Learn from windows ``(b, c, w)`` and their target rows ``(b, c)``; give the mean loss."""

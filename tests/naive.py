@@ -22,9 +22,6 @@ def events(labels):
     return found
 
 
-# --- F1 ---
-
-
 def weight(length, adjust):
     if adjust == "log":
         power = 0
@@ -81,9 +78,6 @@ def f1(labels, flagged):
     return Fraction(2 * pairs.count((True, True)), sum(map(int, labels)) + sum(map(int, flagged)))
 
 
-# --- affiliation ---
-
-
 def affiliation(labels, alarms):
     """Precision (None where no zone holds an alarm) and recall, integrated piece by piece."""
     spans = [(Fraction(rows[0]), Fraction(rows[-1] + 1)) for rows in events(labels)]
@@ -133,9 +127,6 @@ def _integral(function, start, end, kinks):
     return sum((b - a) * function((a + b) / 2) for a, b in pairwise(places))
 
 
-# --- alarms ---
-
-
 def stretches(scores, threshold):
     """Rows from the first to the last of every alarm; flagged rows fewer than 10 apart are one."""
     found = []
@@ -146,10 +137,6 @@ def stretches(scores, threshold):
             else:
                 found.append(range(row, row + 1))
     return found
-
-
-def false_alarms(labels, scores, threshold):
-    return sum(not any(labels[row] for row in stretch) for stretch in stretches(scores, threshold))
 
 
 def delays(labels, scores, threshold):

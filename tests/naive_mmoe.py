@@ -65,9 +65,6 @@ def _bent(x, layer):
     return torch.where(x > 0, x, (0.0 if layer == 0 else 0.1) * x)
 
 
-# --- experts ---
-
-
 def expert_outputs(experts, windows):
     """One window ``(c, w)`` through each expert, one after the other: ``(e, o)``."""
     maps = _series_maps if isinstance(experts, SeriesExperts) else _window_maps
@@ -115,9 +112,6 @@ def _series_maps(experts, e, windows):
     return torch.stack(cells)
 
 
-# --- gates ---
-
-
 def _all_shares(gate, windows):
     return torch.stack([_shares(gate, line, c) for c, line in enumerate(windows)])  # (c, e)
 
@@ -128,28 +122,20 @@ def _shares(gate, line, channel):
         return torch.full((gate.experts,), 1 / gate.experts, dtype=torch.float64)
     if isinstance(gate, AttentionGate):
         query = gate.query[channel].T @ line
-        return _softmax([(query * key).sum() / 16**0.5 for key in gate.keys.T])
+        return torch.stack([(query * key).sum() / 16**0.5 for key in gate.keys.T]).softmax(dim=0)
     if isinstance(gate, HierarchicalGate):
-        groups = _softmax(_logits(gate.groups, line, channel))
-        logits = _logits(gate.inside, line, channel)
-        half = len(logits) // 2
-        return torch.cat([groups[0] * _softmax(logits[:half]), groups[1] * _softmax(logits[half:])])
+        groups = _logits(gate.groups, line, channel).softmax(dim=0)
+        halves = _logits(gate.inside, line, channel).chunk(2)
+        return torch.cat([g * half.softmax(dim=0) for g, half in zip(groups, halves, strict=True)])
     logits = _logits(gate.weights, line, channel)
     if gate.tau is not None:
-        logits = [(z + b) / gate.tau for z, b in zip(logits, gate.bias[:, 0], strict=True)]
-    return _softmax(logits)
+        logits = (logits + gate.bias[:, 0]) / gate.tau
+    return logits.softmax(dim=0)
 
 
 def _logits(weights, line, channel):
     """``(1 - s) x W_c + s x W_shared``, expert by expert."""
     share = weights.shared if weights.logit is None else 1 / (1 + (-weights.logit).exp())
-    own = [0.0] if weights.own is None else [(line * w).sum() for w in weights.own[channel]]
-    common = [0.0] if weights.common is None else [(line * w).sum() for w in weights.common]
-    count = max(len(own), len(common))
-    own, common = (z if len(z) == count else z * count for z in (own, common))
-    return [(1 - share) * a + share * b for a, b in zip(own, common, strict=True)]
-
-
-def _softmax(logits):
-    powers = torch.stack([z.exp() for z in logits])
-    return powers / powers.sum()
+    own = 0 if weights.own is None else (line * weights.own[channel]).sum(dim=1)
+    common = 0 if weights.common is None else (line * weights.common).sum(dim=1)
+    return (1 - share) * own + share * common

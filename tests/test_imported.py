@@ -71,9 +71,6 @@ def made_up(name, **settings):
     return make(f"foreign_made_up.{name}", **settings)
 
 
-# --- what it is given ---
-
-
 def test_rows_come_z_scored_by_all_rows_and_without_the_held_out_ones():
     made = made_up("Norm").fit(TRAIN)
     assert made._model.rows == pytest.approx(Z_SCORES[:180])
@@ -89,18 +86,12 @@ def test_settings_contamination_and_seed_reach_the_class():
     assert np.array_equal(again.decision_scores_, made.decision_scores_)
 
 
-def test_only_a_class_that_takes_a_seed_is_seeded():
+def test_the_code_is_ours_and_seed_and_version_theirs(tmp_path):
+    from importlib.metadata import version as installed
+
     assert (imported(ECOD).seeded, imported(FOREST).seeded) == (False, True)
     assert PROTOCOLS["study"].detector(ECOD).held_out == 0.0
     assert detectors.entry(ECOD) == (imported(ECOD), {}) and not imported(ECOD).savable
-
-
-# --- what a result depends on ---
-
-
-def test_the_code_is_ours_and_the_version_theirs(tmp_path):
-    from importlib.metadata import version as installed
-
     cls = imported(ECOD)
     assert cls.__module__ == "lmmoe.detectors.imported"
     assert cls.version == version(ECOD) == f"pyod {installed('pyod')}"
@@ -109,9 +100,6 @@ def test_the_code_is_ours_and_the_version_theirs(tmp_path):
     assert re.fullmatch(r"foreign_made_up [0-9a-f]{10}", before)
     (tmp_path / "foreign_made_up.py").write_text(FOREIGN + "\nother = 1\n")
     assert version("foreign_made_up.Norm") != before
-
-
-# --- what is refused ---
 
 
 def test_a_path_to_nothing_is_told():
@@ -140,9 +128,9 @@ def test_a_bad_setting_is_told_before_any_row_is_seen():
 
 def test_a_class_that_does_not_keep_the_contract_is_told():
     for name, message in [
-        ("Short", "does not give a number per row"),
-        ("Words", "does not give a number per row"),
-        ("Gaps", "gave nan as the score of row 3"),
+        ("Short", "gave scores of shape (199,) for rows 0 to 199"),
+        ("Words", "fails in decision_function (scores of shape (200,) and type <U4"),
+        ("Gaps", "fails in decision_function (score nan at row 3 is not a finite number)"),
         ("Broken", "fails in fit (no such tree)"),
     ]:
         with told(RuntimeError, f"foreign_made_up.{name}", message):

@@ -1,6 +1,7 @@
 """F1, ROC, PR and PA%K, VUS, affiliation: by hand, against plain loops, other programs' values."""
 
 import json
+import warnings
 from math import isnan
 from pathlib import Path
 
@@ -84,9 +85,6 @@ def test_tsb_ad_finds_the_same(oracles, case):
         assert best_affiliation_f1(**given).f1 > expected["Affiliation-F"] - 0.03
 
 
-# --- best F1 ---
-
-
 def test_weights_of_long_events_are_exact():
     near = [3**k - 3 + d for k in range(2, 30) for d in (-1, 0, 1)]
     near += [k * k + d for k in (2, 15, 1000, 1_000_003) for d in (-1, 0, 1)]
@@ -112,7 +110,14 @@ def test_f1_equals_plain_loops(case, adjust, delay):
     assert best_f1(**free, delay=10**30) == best_f1(**free)  # more than any event has
 
 
-# --- PA%K ---
+def test_equal_scores_are_told_and_judged_as_flagging_every_row():
+    same = {"labels": [0, 1, 1, 0, 0], "scores": [0.5] * 5}
+    expected = {roc_auc: 0.5, average_precision: 0.4, best_f1: (4 / 7, 0.4, 1, 0.5)}
+    for metric, value in expected.items():
+        with pytest.warns(UserWarning, match="all 5 scores are 0.5: they tell no row from another"):
+            assert metric(**same) == pytest.approx(value)
+    with warnings.catch_warnings(action="error"):  # no alarm at all is nothing odd
+        assert affiliation(labels=same["labels"], alarms=[0] * 5).recall == 0
 
 
 @FAST
@@ -125,9 +130,6 @@ def test_pa_k_equals_plain_loops(case, percent):
     assert found.f1[0] == best_f1(labels=labels, scores=scores, adjust="point").f1
     assert found.f1[100] == best_f1(labels=labels, scores=scores).f1
     assert found.area == pytest.approx((found.f1.sum() - (found.f1[0] + found.f1[100]) / 2) / 100)
-
-
-# --- VUS ---
 
 
 @FAST
@@ -148,9 +150,6 @@ def test_vus_of_more_rows_than_thresholds():
         for window in (0, 5):
             found = vus(labels=labels, scores=scores, window=window)
             assert found == pytest.approx(loops.vus(labels, scores, window), abs=1e-12)
-
-
-# --- affiliation ---
 
 
 @FAST

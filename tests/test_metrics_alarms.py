@@ -13,7 +13,7 @@ from scipy.stats import genpareto
 from sklearn.metrics import ndcg_score
 
 from lmmoe.metrics import affiliation, alarm_budget, alarms, best_f1, diagnosis, pot, quantile, vus
-from lmmoe.metrics.thresholds import fit_pareto
+from lmmoe.metrics.alarms import fit_pareto
 
 FAST = settings(max_examples=60, deadline=None)
 
@@ -22,9 +22,6 @@ def bits(length, *rows):
     values = np.zeros(length)
     values[list(rows)] = 1
     return values
-
-
-# --- alarms ---
 
 
 def test_alarms_by_hand():
@@ -51,13 +48,10 @@ def test_alarms_equal_plain_loops(case, threshold):
         hits / sum(labels),
         float(naive.f1(labels, flagged)),
         len(delays) / len(naive.events(labels)),
-        naive.false_alarms(labels, scores, threshold),
+        sum(not any(labels[row] for row in rows) for rows in naive.stretches(scores, threshold)),
         np.mean(delays) if delays else math.nan,
     )
     assert found == pytest.approx(expected, nan_ok=True)
-
-
-# --- thresholds ---
 
 
 def test_budget_by_hand():
@@ -99,9 +93,7 @@ def test_the_pareto_fit_is_as_likely_as_scipys(seed):
 
 def test_the_pareto_fit_of_equal_numbers():
     # Of all with g >= -1 the uniform distribution makes equal numbers most likely: density 1 / 2.
-    assert fit_pareto([2.0] * 20) == pytest.approx((-1, 2), rel=1e-5)
-    with pytest.raises(ValueError, match="excess 0.0: all must be above 0"):
-        fit_pareto([1.0, 0.0])
+    assert fit_pareto(np.full(20, 2.0)) == pytest.approx((-1, 2), rel=1e-5)
 
 
 def test_pot_by_hand_and_of_known_distributions():
@@ -126,9 +118,6 @@ def test_pot_of_heavily_tied_scores_is_a_number(scores):
     for level in (0.5, 0.98):
         found = pot(scores, level=level)
         assert math.isfinite(found) and found >= np.quantile(scores, level)
-
-
-# --- diagnosis ---
 
 
 def test_diagnosis_by_hand():
@@ -162,9 +151,6 @@ def test_ties_are_the_mean_over_all_their_orders(blame, data, percent):
     assert found == pytest.approx(tuple(np.mean(values, axis=0)), rel=1e-13)
     truth = [[int(channel in at_fault) for channel in channels]]
     assert found.ndcg == pytest.approx(ndcg_score(truth, [blame], k=k), abs=1e-12)
-
-
-# --- refusals ---
 
 
 def test_what_is_odd_is_refused():

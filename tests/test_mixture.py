@@ -65,9 +65,6 @@ def test_untrained_is_the_network_as_it_was_drawn():
     assert not torch.equal(weights(make("LightMMoE").fit(TRAIN)), drawn)
 
 
-# --- which rows ---
-
-
 def test_a_score_is_the_error_of_a_forecast_made_the_horizon_before_its_row():
     for horizon, scaling in ((1, "z-score"), (3, "none")):
         made = make("LightMMoE", horizon=horizon, scaling=scaling).fit(TRAIN)
@@ -99,9 +96,6 @@ def test_training_and_held_out_rows_do_not_overlap(rows, share):
     else:  # the first W held-out rows are context: the last of the training rows
         assert torch.equal(trained, scaled[: rows - count])
         assert torch.equal(held_out, scaled[rows - count - W :])
-
-
-# --- what training obeys ---
 
 
 def test_the_loss_that_is_lowered():
@@ -151,11 +145,3 @@ def test_a_network_uses_one_thread_and_leaves_the_number_as_it_was():
         assert seen[2:] == [2] and torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
-
-
-def test_batch_norm_scores_by_running_figures():
-    made = make("HMMoE", scaling="none", horizon=3).fit(TRAIN)
-    norms = [made.network.experts.norm, *made.network.experts.deeper_norms]
-    assert all((norm.mean != 0).all() and (norm.variance != 1).all() for norm in norms)
-    errors, alone = made.channel_scores(TEST), made.channel_scores(TEST[50:61])
-    np.testing.assert_allclose(alone[10], errors[60], rtol=1e-3, atol=1e-6)

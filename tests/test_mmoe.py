@@ -55,9 +55,6 @@ def test_a_learned_share_starts_where_it_is_told_and_learns():
         assert slope.item() != 0
 
 
-# --- first weights ---
-
-
 def test_weights_follow_the_generator_alone():
     before = torch.get_rng_state()
     for init in ["torch", "xavier"]:
@@ -93,9 +90,6 @@ def test_the_rules_of_first_weights():
     assert not any(bias.any() for bias in (net.experts.conv_bias, *net.towers.biases))
 
 
-# --- dropout (batch norm: `test_benchmarks`, against torch's own modules) ---
-
-
 def test_dropout_comes_after_kernels_hidden_layers_and_towers(monkeypatch):
     masks, late = [], [(2, 4, 6), (2, 4, 7), (4, 4, 3), (4, 4, 5)]  # the latter two in towers
 
@@ -129,9 +123,6 @@ def test_the_mask_drops_its_share():
         assert (four.mean(dim=0) - share).abs().max() < 9.5 * spread
         both = (four[:, :3] * four[:, 1:]).mean(dim=0)
         assert (both - share**2).abs().max() < 10 * spread
-
-
-# --- experts that come and go ---
 
 
 def test_kept_and_split_by_hand():

@@ -64,9 +64,6 @@ def test_sizes_at_38_channels():
         assert sum(each.numel() for each in network.parameters()) == count
 
 
-# --- AMAD ---
-
-
 def two(layers, x, keep=1.0):
     return layers[1](layers[0](x).relu() * keep)
 
@@ -164,9 +161,6 @@ def test_amads_score_is_the_studys_and_each_mistake_a_switch():
     assert len(changed["test_scaled"]) > 90
 
 
-# --- USAD ---
-
-
 def test_usad_scores_a_window_as_a_whole_and_watches_the_mean_score():
     low, high = TRAIN.min(axis=0), TRAIN.max(axis=0)
     for alpha in [0.0, 0.3, 1.0]:
@@ -183,9 +177,6 @@ def test_usad_scores_a_window_as_a_whole_and_watches_the_mean_score():
         watched = training.mean_loss(learner, made._scaled(TRAIN)[216 - 3 :], made)
         assert watched == pytest.approx(min(made.history.held_out), rel=1e-6)
         assert watched == pytest.approx(made.decision_scores_[216:].mean(), rel=1e-4)
-
-
-# --- LSTM-AE ---
 
 
 def plain_lstm(net, x, *, teach=True):
@@ -213,9 +204,6 @@ def test_the_lstm_reads_backwards_and_scores_the_last_row():
         errors = (x - plain_lstm(made.network, x)).square()[0, :, -1].detach().numpy()
         np.testing.assert_allclose(made.channel_scores(TEST)[row], errors, rtol=1e-3, atol=1e-6)
         assert made.decision_function(TEST)[row] == pytest.approx(errors.mean(), rel=1e-4)
-
-
-# --- the mixers, their loss and their step ---
 
 
 def plain_mixer(made, x):
@@ -305,9 +293,6 @@ def test_a_flat_step_is_torchs_own():
             assert learner.step(x, None).item() == pytest.approx(value.item(), rel=1e-4)
         for one, other in zip(flat.parameters(), own.parameters(), strict=True):
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
-
-
-# --- CAD-as-run, linear ---
 
 
 def plain_cad(network, x):

@@ -153,22 +153,14 @@ class AMAD(Neural):
     horizon = 0
     stride = 6
     unscored = 0  # the first rows' windows are padded
+    min_rows = property(lambda self: self.window + self.stride)  # two training windows
+    rescales = property(lambda self: self.test_scaled)
     watch = "training"
 
     heads: bool = True
     wrong_sign: bool = True
     centred: bool = True
     test_scaled: bool = True
-
-    @property
-    def rescales(self) -> bool:
-        """Whether scores are scaled over the rows given."""
-        return self.test_scaled
-
-    @property
-    def min_rows(self) -> int:
-        """Fewest rows: two training windows."""
-        return self.window + self.stride
 
     def _build(self, channels: int, generator: Generator) -> MultiScale:
         return MultiScale(channels, self.window, generator)
@@ -185,9 +177,8 @@ class AMAD(Neural):
     def _fit(self, rows: Floats) -> None:
         super()._fit(rows)
         windows, _ = training.examples(self._scaled(rows)[: self._cut(len(rows))], self)
-        means = torch.cat(list(training.outputs(self.network, windows)))
-        self._forest = IsolationForest(held_out=0.0, seed=self.seed)
-        self._forest.fit(means.cpu().double().numpy())
+        means = training.outputs(self.network, windows).cpu().double().numpy()
+        self._forest = IsolationForest(held_out=0.0, seed=self.seed).fit(means)
         normality = -self._forest.decision_scores_
         self._range = np.array([normality.min(), normality.max()])
 
@@ -195,8 +186,8 @@ class AMAD(Neural):
     def _score_rows(self, rows: Floats) -> Floats:
         scaled = self._scaled(rows)
         padded = torch.cat([scaled.new_zeros(self.window - 1, scaled.shape[1]), scaled])
-        parts = training.windows(padded, self.window).split(training.BATCH)
-        features = torch.cat([self.network.features(part) for part in parts])
+        windows = training.windows(padded, self.window)
+        features = training.outputs(self.network.features, windows)
         rebuilt = _two(self.network.out, features)
         heads = torch.cat([_two(head, features) for head in self.network.heads], dim=1).sigmoid()
         errors = (scaled - rebuilt).square().mean(dim=1)

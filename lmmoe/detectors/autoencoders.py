@@ -61,15 +61,11 @@ class LSTMAE(Neural):
 
     name = "LSTM-AE"
     horizon = 0
+    watch = property(lambda self: "held out" if self.held_out else "training")
 
     window: Annotated[int, Field(ge=2)] = 16  # the decoder needs a row to give
     hidden: Whole = 64
     stride: Whole = 5
-
-    @property
-    def watch(self) -> str:
-        """Whose loss patience is about."""
-        return "held out" if self.held_out else "training"
 
     def _build(self, channels: int, generator: Generator) -> EncoderDecoder:
         return EncoderDecoder(channels, self.hidden, generator)
@@ -232,12 +228,10 @@ class Block(nn.Module):
 
     def __init__(self, channels: int, rows: int, generator: Generator, *, large: bool) -> None:
         super().__init__()
-        weight = partial(drawn, generator=generator)
-        groups, time_hidden = 1, min(64, max(16, channels))
-        channel_hidden = time_hidden
+        weight, groups = partial(drawn, generator=generator), 2 if large else 1
+        time_hidden = channel_hidden = min(64, max(16, channels))
         if large:
-            groups, time_hidden = 2, min(128, max(32, 2 * channels))
-            channel_hidden = max(1, channels // 2)
+            time_hidden, channel_hidden = min(128, max(32, 2 * channels)), max(1, channels // 2)
         self.dropout = 0.0 if large else 0.1
         self.time_norm = nn.LayerNorm(channels)
         self.channel_norm = self.time_norm if large else nn.LayerNorm(channels)

@@ -1,7 +1,7 @@
-"""What every detector shares: PyOD's contract, settings that are checked, checked input."""
+"""What every detector shares: PyOD's and scikit-learn's contract, checked settings and input."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import cache
 from typing import Annotated, Literal, Self, get_type_hints
 
@@ -31,7 +31,9 @@ class Detector:
 
     Axes: t rows, c channels. The contract is PyOD's. After ``fit``: ``decision_scores_`` ``(t,)``
     of the training rows; ``threshold_``, their (1 - ``contamination``) quantile; ``labels_``
-    ``(t,)``, 1 above it.
+    ``(t,)``, 1 above it; ``feature_names_in_``, where a data frame's columns have names. It works
+    inside scikit-learn's harness (``clone``, ``Pipeline``, ``cross_val_predict``), whose import
+    costs more than all of this package: so it is not derived from scikit-learn's classes.
 
     Settings are annotated attributes with their defaults, here and in subclasses. ``seed`` fixes
     all that is random; ``contamination`` is the share of training rows to flag. Where a subclass
@@ -47,7 +49,6 @@ class Detector:
     name = ""
     version = 1  # raise it with every change that moves a score by more than 1e-6
     seeded = True  # False where the seed changes nothing: one run then stands for all
-    savable = True  # False where what it learned is more than arrays
     logarithmic = False  # True where scores are sums of logarithms
     rescales = False  # True where scores are scaled over the rows given: no threshold carries over
     scaling = "z-score"  # a rule of `Scaling.of`
@@ -91,6 +92,23 @@ class Detector:
         """The settings, by the name and the signature of scikit-learn and PyOD."""
         return self.settings
 
+    def set_params(self, **settings: object) -> Self:
+        """Change settings; where one is refused (`ValueError`), all stay as they were."""
+        made = self.__sklearn_clone__()
+        made.__init__(**self.settings | settings)
+        vars(self).update(vars(made))
+        return self
+
+    def __sklearn_clone__(self) -> Self:
+        made = type(self)(**self.settings)
+        made.name = self.name  # the preset's
+        return made
+
+    def __sklearn_tags__(self) -> object:
+        from sklearn.utils import Tags, TargetTags
+
+        return Tags(estimator_type="outlier_detector", target_tags=TargetTags(required=False))
+
     def fit(self, X: npt.ArrayLike, y: object = None) -> Self:
         """Learn from training rows ``(t, c)``; ``y`` is ignored.
 
@@ -98,9 +116,12 @@ class Detector:
         """
         rows = self._rows(X)
         self.n_features_in_ = rows.shape[1]
+        vars(self).pop("feature_names_in_", None)
+        if columns := _columns(X):
+            self.feature_names_in_ = np.array(columns, dtype=object)
         with self._threads():
-            self._fit(rows)
-            self.decision_scores_ = self._training_scores(rows)
+            scores = self._fit(rows)
+            self.decision_scores_ = self._score(rows) if scores is None else scores
         self.threshold_ = float(np.quantile(self.decision_scores_, 1 - self.contamination))
         self.labels_ = (self.decision_scores_ > self.threshold_).astype(int)
         return self
@@ -108,7 +129,8 @@ class Detector:
     def decision_function(self, X: npt.ArrayLike) -> Floats:
         """Score consecutive rows ``(t, c)``: ``(t,)``, higher is more anomalous.
 
-        Raises `DataError` for bad or too few rows or channels, `RuntimeError` before ``fit``.
+        Columns of a data frame are taken by their names, where it was fitted on one. Raises
+        `DataError` for bad or too few rows or other channels, `RuntimeError` before ``fit``.
         """
         rows = self._fitted_rows(X)
         with self._threads():
@@ -132,6 +154,11 @@ class Detector:
     def fitted(self) -> bool:
         """Whether it can score."""
         return hasattr(self, "threshold_")
+
+    @property
+    def savable(self) -> bool:
+        """Whether a file can hold it: one names classes of this package only."""
+        return type(self).__module__.startswith("lmmoe.")
 
     @property
     def parameters(self) -> int:
@@ -166,7 +193,8 @@ class Detector:
         """What rows without a score of their own get, given those of the others."""
         return late.min() if self.first_scores == "lowest" else 0.0
 
-    def _fit(self, rows: Floats) -> None:
+    def _fit(self, rows: Floats) -> Floats | None:
+        """Learn; give the scores of the training rows where `_score` would give others."""
         scaling = Scaling.of(self.scaling, rows)
         self._learned = self._learn(scaling(rows)[: self._cut(len(rows)) or None])
         self._scaling = scaling
@@ -180,9 +208,7 @@ class Detector:
         parts = (0.0, 1.0) if self.scaling == "none" else (state.pop("shift"), state.pop("scale"))
         self._scaling, self._learned = Scaling(*parts), state
 
-    def _threads(self) -> AbstractContextManager:
-        """How many threads to fit and to score with: NumPy's own choice."""
-        return nullcontext()
+    _threads = staticmethod(nullcontext)  # how many to fit and to score with: NumPy's own choice
 
     def _cut(self, rows: int) -> int:
         """How many training rows it learns from: all if few would be left, 0 if just a scaling."""
@@ -191,13 +217,12 @@ class Detector:
         cut = rows - int(self.held_out * rows)
         return cut if cut >= self.min_rows else rows
 
-    def _training_scores(self, rows: Floats) -> Floats:
-        """Score the training rows ``(t,)``, just after ``_fit``."""
-        return self._score(rows)
-
     def _score(self, rows: Floats) -> Floats:
         """Score all rows: ``(t,)``."""
         late = self._score_rows(rows)
+        if late.shape != (len(rows) - self.unscored,):
+            problem = f"scores of shape {late.shape} for rows {self.unscored} to {len(rows) - 1}"
+            raise RuntimeError(f"{self.name} gave {problem}")
         if not self.unscored:
             return late
         return np.concatenate([np.full(self.unscored, self._first_score(late)), late])
@@ -215,10 +240,22 @@ class Detector:
     def _fitted_rows(self, X: npt.ArrayLike) -> Floats:
         if not self.fitted:
             raise RuntimeError(f"{self.name} has not been fitted: call fit first")
-        rows, known = self._rows(X), self.n_features_in_
-        if rows.shape[1] != known:
-            raise DataError(f"{rows.shape[1]} channels, but {self.name} was fitted on {known}")
+        known, given = list(getattr(self, "feature_names_in_", [])), _columns(X)
+        if known and given and given != known:
+            if sorted(given) != sorted(known):
+                odd = sorted(set(known) ^ set(given)) or given  # if none: some are there twice
+                raise DataError(f"columns {odd[:5]} are not those that {self.name} was fitted on")
+            X = X[known]
+        rows, channels = self._rows(X), self.n_features_in_
+        if rows.shape[1] != channels:
+            raise DataError(f"{rows.shape[1]} channels, but {self.name} was fitted on {channels}")
         return rows
+
+
+def _columns(X: npt.ArrayLike) -> list[str]:
+    """Names of a data frame's columns where all are texts, as scikit-learn has it, else none."""
+    columns = list(getattr(X, "columns", ()))
+    return columns if all(isinstance(name, str) for name in columns) else []
 
 
 def windows(rows: Floats, window: int) -> Floats:

@@ -4,7 +4,7 @@ from zlib import crc32
 
 import numpy as np
 
-from lmmoe.detectors.base import Arrays, Detector, First, Share, Whole
+from lmmoe.detectors.base import BLOCK, Arrays, Detector, First, Share, Whole
 from lmmoe.detectors.scaling import Floats, unit
 from lmmoe.errors import DataError
 
@@ -142,11 +142,16 @@ class SmartSimpleAD(Detector):
     def _score_rows(self, rows: Floats) -> Floats:
         from scipy.ndimage import gaussian_filter1d
 
-        weighted = self._scaling(rows) * self._learned["weights"]
-        level, spread = (weighted**2).sum(axis=1), _variances(weighted, 3, 1)
-        # 7 rows hold 6 differences: 3 before the row in the middle and 3 after.
-        change = _variances(np.diff(weighted, axis=0), 6, 3)
-        mixed = 0.6 * unit(level) + 0.25 * unit(spread) + 0.15 * unit(change)
+        parts = []
+        for start in range(0, len(rows), BLOCK):
+            first = max(start - 3, 0)  # as far as the widest window reaches, as at the end
+            weighted = self._scaling(rows[first : start + BLOCK + 3]) * self._learned["weights"]
+            level, spread = (weighted**2).sum(axis=1), _variances(weighted, 3, 1)
+            # 7 rows hold 6 differences: 3 before the row in the middle and 3 after.
+            change = _variances(np.diff(weighted, axis=0), 6, 3)
+            parts.append(np.array([level, spread, change])[:, start - first :][:, :BLOCK])
+        level, spread, change = map(unit, np.concatenate(parts, axis=1))
+        mixed = 0.6 * level + 0.25 * spread + 0.15 * change
         return (1 - 0.15) * mixed + 0.15 * gaussian_filter1d(mixed, sigma=0.8)
 
 

@@ -31,9 +31,7 @@ class PCA(Detector):
         return principal(scaled, 1, self.components)
 
     def _score_channels(self, rows: Floats) -> Floats:
-        centred = self._scaling(rows) - self._learned["mean"]
-        directions = self._learned["directions"]
-        return np.abs(centred - centred @ directions.T @ directions)
+        return np.abs(remainder(self._scaling(rows), 1, self._learned))
 
     def _score_rows(self, rows: Floats) -> Floats:
         errors = self._score_channels(rows)
@@ -62,14 +60,8 @@ class PCAWindows(Detector):
         return principal(scaled, self.window, self.components)
 
     def _score_channels(self, rows: Floats) -> Floats:
-        mean, directions = self._learned["mean"], self._learned["directions"]
-        last = slice(-rows.shape[1], None)  # the window's last row
-        errors = []
-        for block in blocks(self._scaling(rows), self.window):
-            block -= mean
-            rebuilt = (block @ directions.T) @ directions[:, last]
-            errors.append(np.abs(block[:, last] - rebuilt))
-        return ewma(np.concatenate(errors), self.ewma)
+        errors = np.abs(remainder(self._scaling(rows), self.window, self._learned))
+        return ewma(errors, self.ewma)
 
 
 def principal(rows: Floats, window: int, components: int) -> Arrays:
@@ -89,6 +81,15 @@ def principal(rows: Floats, window: int, components: int) -> Arrays:
     return {"mean": mean, "directions": vectors[:, ::-1][:, :kept].T.copy()}
 
 
+def remainder(rows: Floats, window: int, learned: Arrays) -> Floats:
+    """What the directions of `principal` leave of each window's last row, ``(t - w + 1, c)``."""
+    directions, last, left = learned["directions"], slice(-rows.shape[1], None), []
+    for block in blocks(rows, window):
+        block -= learned["mean"]
+        left.append(block[:, last] - (block @ directions.T) @ directions[:, last])
+    return np.concatenate(left)
+
+
 class RidgeVAR(Detector):
     """Vector autoregression: each row is forecast linearly from the ``order`` rows before it.
 
@@ -101,19 +102,17 @@ class RidgeVAR(Detector):
 
     name = "ridge VAR"
     seeded = False
+    horizon = 1
+    window = property(lambda self: self.order)
 
     held_out: Share = 0.1
     first_scores: First = "lowest"
     order: Whole = 16
     penalty: Positive = 0.01
 
-    @property
-    def unscored(self) -> int:
-        """Rows before the first one that can be forecast."""
-        return self.order
-
     def _learn(self, scaled: Floats) -> Arrays:
         from scipy.linalg import solve
+        from threadpoolctl import threadpool_limits
 
         inputs, channels = self.order * scaled.shape[1], scaled.shape[1]
         count = len(scaled) - self.order
@@ -125,7 +124,9 @@ class RidgeVAR(Detector):
             both += block[:, :inputs].T @ block
         left, right = both[:, :inputs], both[:, inputs:]
         left[np.diag_indices(inputs)] += self.penalty * count
-        weights = solve(left, right, assume_a="pos")
+        # On several threads, OpenBLAS' Cholesky crashes at some 15,600 columns.
+        with threadpool_limits(1):
+            weights = solve(left, right, assume_a="pos")
         return {"weights": weights, "intercept": mean[inputs:] - mean[:inputs] @ weights}
 
     def _score_channels(self, rows: Floats) -> Floats:
@@ -145,14 +146,10 @@ class NearestNeighbours(Detector):
 
     name = "1-NN"
     seeded = False
+    min_rows = property(lambda self: self.neighbours)
 
     held_out: Share = 0.1
     neighbours: Whole = 1
-
-    @property
-    def min_rows(self) -> int:
-        """Fewest rows: as many as neighbours."""
-        return self.neighbours
 
     def _learn(self, scaled: Floats) -> Arrays:
         return {"rows": scaled}
@@ -196,9 +193,8 @@ class KMeansAD(Detector):
         flat = windows(scaled, self.window).astype(np.float32)  # half the memory
         clusters = min(self.clusters, len(flat))
         search = MiniBatchKMeans(clusters, n_init=1, random_state=self.seed)
-        with warnings.catch_warnings():
-            # Fewer distinct windows than clusters: some centres are equal, which harms nothing.
-            warnings.simplefilter("ignore", ConvergenceWarning)
+        # Fewer distinct windows than clusters: some centres are equal, which harms nothing.
+        with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
             search.fit(flat)
         return {"centres": search.cluster_centers_.astype(np.float64)}
 

@@ -2,15 +2,16 @@
 
 import hashlib
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lmmoe.detectors.base import Arrays, Detector, Share
 from lmmoe.detectors.scaling import Floats
+from lmmoe.metrics.f1 import numbers
 
 
 class Imported(Detector):
@@ -33,10 +34,8 @@ class Imported(Detector):
         ours = self.setting_kinds()
         self._given = {name: settings.pop(name) for name in list(settings) if name not in ours}
         super().__init__(**settings)
-        try:
-            self._make()  # a bad setting is told at once
-        except Exception as error:  # noqa: BLE001 foreign code
-            raise ValueError(f"{self.name} refuses its settings ({error})") from error
+        with _told(ValueError, f"{self.name} refuses its settings"):
+            self._make()
 
     @property
     def settings(self) -> dict[str, object]:
@@ -50,24 +49,24 @@ class Imported(Detector):
 
     def _learn(self, scaled: Floats) -> Arrays:
         self._model = self._make()
-        self._called("fit", scaled)
+        with _told(RuntimeError, f"{self.name} fails in fit"):
+            self._model.fit(scaled)
         if not hasattr(self._model, "decision_scores_"):
             raise RuntimeError(f"{self.name} has no decision_scores_ after fit, as PyOD has")
         return {}
 
     def _score_rows(self, rows: Floats) -> Floats:
-        scores = np.asarray(self._called("decision_function", self._scaling(rows)))
-        if scores.shape != (len(rows),) or scores.dtype.kind not in "biuf":
-            raise RuntimeError(f"{self.name} does not give a number per row, but {scores!r}")
-        for row in np.flatnonzero(~np.isfinite(scores)):
-            raise RuntimeError(f"{self.name} gave {scores[row]} as the score of row {row}")
-        return scores.astype(np.float64)
+        with _told(RuntimeError, f"{self.name} fails in decision_function"):
+            return numbers(self._model.decision_function(self._scaling(rows)), "score")
 
-    def _called(self, method: str, scaled: Floats) -> object:
-        try:
-            return getattr(self._model, method)(scaled)
-        except Exception as error:  # noqa: BLE001 foreign code
-            raise RuntimeError(f"{self.name} fails in {method} ({error})") from error
+
+@contextmanager
+def _told(error: type[Exception], problem: str) -> Iterator[None]:
+    """Name what foreign code was asked for when it failed."""
+    try:
+        yield
+    except Exception as cause:
+        raise error(f"{problem} ({cause})") from cause
 
 
 @cache
@@ -78,12 +77,9 @@ def imported(path: str) -> type[Detector]:
     class, or it cannot fit and score. The module is executed: name only code that you trust.
     """
     module, _, name = path.rpartition(".")
-    try:
+    with _told(ValueError, f"no detector {path!r}"):
         found = getattr(import_module(module), name)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:  # the last two: "..x"
-        raise ValueError(f"no detector {path!r} ({error})") from error
-    methods = ("fit", "decision_function")
-    if not inspect.isclass(found) or not all(hasattr(found, method) for method in methods):
+    if not inspect.isclass(found) or not {"fit", "decision_function"} <= set(dir(found)):
         raise ValueError(f"{path} is no class with fit and decision_function")
     if issubclass(found, Detector):
         return found

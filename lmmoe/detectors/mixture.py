@@ -76,7 +76,7 @@ class Mixture(Forecaster):
         criterion = getattr(nn.functional, f"{self.loss}_loss")
         if mmoe_fast.suits(network) and not (self.clip or self.plateau or self.adaptive):
             rates = {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay}
-            return mmoe_fast.Descent(network, criterion, generator=generator, **rates)
+            return mmoe_fast.Descent(network, criterion, generator, **rates)
 
         def loss(windows: Tensor, target: Tensor) -> Tensor:
             return criterion(network(windows, generator), target)
@@ -101,7 +101,7 @@ class Mixture(Forecaster):
         """
         inputs = self._windows(self._fitted_rows(X))
         with self._threads():
-            return torch.cat(list(training.outputs(self.network.gate, inputs))).cpu().numpy()
+            return training.outputs(self.network.gate, inputs).cpu().numpy()
 
     def _restored(self, state: Arrays) -> MMoE:
         experts = len(state["network.experts.layers.weights.0"])  # some may have come or gone
@@ -129,7 +129,7 @@ class Adaptive(Descent):
     def end_epoch(self, loss: float) -> None:
         """Judge the experts."""
         super().end_epoch(loss)
-        shares = torch.cat(list(training.outputs(self.network.gate, self.inputs))).mean(dim=(0, 1))
+        shares = training.outputs(self.network.gate, self.inputs).mean(dim=(0, 1))
         experts = kept_and_split(shares)
         if experts != list(range(len(shares))):
             resize(self.network, experts, self.generator)

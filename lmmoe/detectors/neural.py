@@ -52,11 +52,9 @@ class Neural(Detector):
 
         return Descent(network, loss, training.adam(network, self.learning_rate))
 
-    @torch.inference_mode()
     def _on_windows(self, function: Callable[[Tensor], Tensor], rows: Floats) -> Floats:
-        """Apply a function of windows ``(n, c, w)`` to those of `_windows`, some at a time."""
-        parts = self._windows(rows).split(training.BATCH)
-        return torch.cat([function(part) for part in parts]).cpu().double().numpy()
+        """Apply a function of windows ``(n, c, w)`` to those of `_windows`."""
+        return training.outputs(function, self._windows(rows)).cpu().double().numpy()
 
     def _threads(self) -> AbstractContextManager:
         return training.threads(self.threads)
@@ -94,9 +92,9 @@ class Neural(Detector):
 
     def _restore(self, state: Arrays) -> None:
         self._scaling = Scaling(state["shift"], state["scale"])
-        losses, held_out, (best,) = (
-            state[f"history.{name}"].tolist() for name in ("training", "held_out", "best_epoch")
-        )
+        history = prefixed(state, "history.")
+        losses, held_out = history["training"].tolist(), history["held_out"].tolist()
+        (best,) = history["best_epoch"].tolist()
         self.history = training.History(losses, held_out, int(best))
         weights = {k: torch.from_numpy(v) for k, v in prefixed(state, "network.").items()}
         with torch.device("meta"):  # without memory: the weights must fit the settings first
@@ -126,7 +124,7 @@ class Forecaster(Neural):
         return self._scaling.undone(forecast.cpu().double().numpy())  # MPS has no doubles
 
     def _forecasts(self, rows: Floats) -> Tensor:
-        return torch.cat(list(training.outputs(self.network, self._windows(rows))))
+        return training.outputs(self.network, self._windows(rows))
 
     def _score_channels(self, rows: Floats) -> Floats:
         errors = (self._forecasts(rows) - self._scaled(rows)[self.unscored :]).square_()

@@ -3,31 +3,22 @@
 Axes: t rows, c channels, w rows of a window.
 """
 
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 
-from lmmoe.detectors.base import Detector, Part, Positive, Whole, blocks
-from lmmoe.detectors.classical import principal
+from lmmoe.detectors.base import Arrays, Detector, Part, Positive, Whole
+from lmmoe.detectors.classical import principal, remainder
 from lmmoe.detectors.scaling import Floats, Scaling, ewma
 
 FLOOR = 0.1  # deviations of a channel: the least unit of an error, the least spread of a speed
 REACH = 3.0  # deviations beyond which a row moves a slow mean no further
 MOST = 10.0  # of a channel in a view of speeds
 SKIPPED = 200  # training rows that no statistic sees; a quarter where there are fewer than 800
+TINY = np.finfo(np.float64).tiny
 UNIT = 0.99  # quantile of a channel's training errors that is their unit
 SHARES = {"B": 0.05, "D": 0.2}  # of a new row in the exponentially weighted means of these views
-
-
-class Traced(NamedTuple):
-    """What views are made of, ``(t, c)`` each; ``drift`` and ``bias`` are the last slow means."""
-
-    above: Floats
-    errors: Floats
-    speeds: dict[str, Floats]
-    drift: Floats
-    bias: Floats
 
 
 class ThreeViews(Detector):
@@ -68,75 +59,65 @@ class ThreeViews(Detector):
         """Share of a new row in the slow means."""
         return 1 - 0.5 ** (1 / self.half_life)
 
-    def _fit(self, rows: Floats) -> None:
+    def _fit(self, rows: Floats) -> Floats:
         self._scaling = Scaling.of(self.scaling, rows)
-        nothing = np.zeros(rows.shape[1])
-        self._learned = {"drift": nothing, "bias": nothing}
-        found = self._traced(rows, self._cut(len(rows)))
-        seen, known = slice(min(SKIPPED, len(rows) // 4), None), self._learned
-        known["unit"] = np.maximum(np.quantile(found.errors[seen], UNIT, axis=0), FLOOR)
-        for view, speeds in found.speeds.items():
-            known[f"speed {view}"] = speeds[seen].mean(axis=0)
-            known[f"spread {view}"] = np.maximum(speeds[seen].std(axis=0), FLOOR)
-        made = self._views(self._parts(found))
-        tiny = np.finfo(float).tiny
-        known |= {
-            f"mean {n}": np.maximum(line[seen].mean()[None], tiny) for n, line in made.items()
-        }
-        known |= {"drift": found.drift, "bias": found.bias}
-        self._made = self._sum(made)
-
-    def _training_scores(self, rows: Floats) -> Floats:
-        """Those that the statistics came from: other rows go on where the training rows end."""
-        return vars(self).pop("_made")
+        self._learned = known = dict.fromkeys(("drift", "bias"), np.zeros(rows.shape[1]))
+        sizes, after = self._sizes(rows, self._cut(len(rows)))
+        seen = slice(min(SKIPPED, len(rows) // 4), None)
+        known["unit"] = np.maximum(np.quantile(sizes["A"][seen], UNIT, axis=0), FLOOR)
+        for view in SHARES.keys() & set(self.views):
+            known[f"speed {view}"] = sizes[view][seen].mean(axis=0)
+            known[f"spread {view}"] = np.maximum(sizes[view][seen].std(axis=0), FLOOR)
+        made = self._views(self._parts(sizes))
+        for view, line in made.items():
+            known[f"mean {view}"] = np.maximum(line[seen].mean(keepdims=True), TINY)
+        known |= after
+        return self._sum(made)  # of later rows others, which go on where the training rows end
 
     def _score_rows(self, rows: Floats) -> Floats:
-        return self._sum(self._views(self._parts(self._traced(rows))))
+        return self._sum(self._views(self._parts(self._sizes(rows)[0])))
 
     def _score_channels(self, rows: Floats) -> Floats:
-        parts = self._parts(self._traced(rows))
-        views = self._views(parts)
-        tiny, found = np.finfo(float).tiny, np.zeros(rows.shape)
-        for view, part in parts.items():
-            shares = part / np.maximum(part.sum(axis=1, keepdims=True), tiny)
-            found += shares * self._sum({view: views[view]})[:, None]
+        parts, found = self._parts(self._sizes(rows)[0]), np.zeros(rows.shape)
+        for view, line in self._views(parts).items():
+            shares = parts[view] / np.maximum(parts[view].sum(axis=1, keepdims=True), TINY)
+            found += shares * self._sum({view: line})[:, None]
         return found
 
-    def _traced(self, rows: Floats, cut: int = 0) -> Traced:
-        """Follow raw rows ``(t, c)``; learn the main directions from the first ``cut``, if any."""
+    def _sizes(self, rows: Floats, cut: int = 0) -> tuple[dict[str, Floats], Arrays]:
+        """What views of raw rows are made of, ``(t, c)`` each, and the last slow means.
+
+        The main directions are learned from the first ``cut`` rows, if any.
+        """
         scaled, known = self._scaling(rows), self._learned
         above, drift = self._without_drift(scaled, known["drift"])
         filled = np.concatenate([np.repeat(above[:1], self.width - 1, axis=0), above])
         if cut:
             known |= principal(filled[: cut + self.width - 1], self.width, self.components)
-        last, left = slice(-rows.shape[1], None), []
-        for block in blocks(filled, self.width):
-            block -= known["mean"]
-            rebuilt = (block @ known["directions"].T) @ known["directions"][:, last]
-            left.append(block[:, last] - rebuilt)
-        errors, bias = self._without_drift(np.concatenate(left), known["bias"])
+        left = remainder(filled, self.width, known)
+        errors, bias = self._without_drift(left, known["bias"])
         np.abs(errors, out=errors)
-        sizes = {"B": np.abs(np.diff(scaled, axis=0, prepend=scaled[:1])), "D": errors}
-        speeds = {
-            view: ewma(sizes[view], share, known.get(f"speed {view}"))
-            for view, share in SHARES.items()
-            if view in self.views
-        }
-        return Traced(above, errors, speeds, drift, bias)
+        steps = np.abs(np.diff(scaled, axis=0, prepend=scaled[:1]))
+        sizes = {"A": errors, "B": steps, "C": np.abs(above), "D": errors}
+        for view, share in SHARES.items():
+            if view in self.views:
+                sizes[view] = ewma(sizes[view], share, known.get(f"speed {view}"))
+        return sizes, {"drift": drift, "bias": bias}
 
     def _without_drift(self, values: Floats, start: Floats) -> tuple[Floats, Floats]:
         """Subtract from values ``(t, c)`` the slow mean before each; also give the last one."""
         slow = ewma(np.clip(values, -REACH, REACH), self.pace, start)
         return values - np.concatenate([start[None], slow[:-1]]), slow[-1]
 
-    def _parts(self, found: Traced) -> dict[str, Floats]:
+    def _parts(self, sizes: dict[str, Floats]) -> dict[str, Floats]:
         """Each channel's part in each view ``(t, c)``, before the mean and smoothing."""
-        known = self._learned
-        parts = {"A": lambda: found.errors / known["unit"], "C": lambda: np.abs(found.above)}
-        for view, speeds in found.speeds.items():
-            spread = (speeds - known[f"speed {view}"]) / known[f"spread {view}"]
-            parts[view] = lambda spread=spread: np.clip(spread, 0, MOST)
-        return {view: parts[view]() for view in self.views}
+        known, parts = self._learned, {view: sizes[view] for view in self.views}
+        if "A" in parts:
+            parts["A"] = sizes["A"] / known["unit"]
+        for view in SHARES.keys() & parts:
+            spread = (sizes[view] - known[f"speed {view}"]) / known[f"spread {view}"]
+            parts[view] = np.clip(spread, 0, MOST)
+        return parts
 
     def _views(self, parts: dict[str, Floats]) -> dict[str, Floats]:
         """Means over channels ``(t,)``; A and C smoothed, from their means in training if known."""

@@ -37,7 +37,7 @@ def affiliation(*, labels: npt.ArrayLike, alarms: npt.ArrayLike) -> Affiliation:
     1 and a precision of (1 + p^2) / 2 in a zone of which the event is the share p. Raises
     `ValueError` on bad input (`lmmoe.metrics.f1.checked`) and on alarms that are not 0/1.
     """
-    labels, flags = checked(labels, alarms)
+    labels, flags = checked(labels, alarms, may_be_equal=True)
     for t in np.flatnonzero((flags != 0) & (flags != 1)):
         raise ValueError(f"alarm {flags[t]} at row {t} is neither 0 nor 1")
     return Affiliation(*(float(curve[0]) for curve in _curves(labels, np.where(flags, 0, 1), 1)))
@@ -50,8 +50,7 @@ def best_affiliation_f1(*, labels: npt.ArrayLike, scores: npt.ArrayLike) -> Best
     between. Of equal F1s the highest threshold is returned. Raises `ValueError` as `affiliation`.
     """
     labels, scores = checked(labels, scores)
-    grid = thresholds(scores)
-    step = np.searchsorted(-grid, -scores, side="left")
+    grid, step = thresholds(scores)
     precision, recall, f1 = _curves(labels, step, THRESHOLDS)
     best = np.argmax(f1)
     return BestF1(*(float(curve[best]) for curve in (f1, precision, recall, grid)))

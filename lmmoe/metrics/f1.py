@@ -1,5 +1,6 @@
-"""Best F1 over all thresholds, ROC AUC, average precision; `checked`, the input of all metrics."""
+"""Best F1, also under PA%K, ROC AUC, average precision; `checked`, the input of all metrics."""
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from lmmoe.segments import segments
 
 Floats = npt.NDArray[np.float64]
 Bits = npt.NDArray[np.bool_]
+CONSTANT = "they tell no row from another, and a metric gives what flagging every row gives"
 
 
 def numbers(values: npt.ArrayLike, name: str) -> Floats:
@@ -22,11 +24,18 @@ def numbers(values: npt.ArrayLike, name: str) -> Floats:
     return values.astype(np.float64, copy=False)
 
 
-def checked(labels: npt.ArrayLike, scores: npt.ArrayLike) -> tuple[Bits, Floats]:
-    """Return labels and scores as ``(t,)`` arrays, or raise `ValueError` saying what is wrong."""
+def checked(
+    labels: npt.ArrayLike, scores: npt.ArrayLike, *, may_be_equal: bool = False
+) -> tuple[Bits, Floats]:
+    """Return labels and scores as ``(t,)`` arrays, or raise `ValueError` saying what is wrong.
+
+    Scores that are all equal are told by a warning.
+    """
     labels, scores = numbers(labels, "label"), numbers(scores, "score")
     if len(labels) != len(scores):
         raise ValueError(f"{len(labels)} labels for {len(scores)} scores")
+    if not may_be_equal and scores.min() == scores.max():
+        warnings.warn(f"all {len(scores)} scores are {scores[0]}: {CONSTANT}", stacklevel=3)
     for t in np.flatnonzero((labels != 0) & (labels != 1)):
         raise ValueError(f"label {labels[t]} at row {t} is neither 0 nor 1 (were they swapped?)")
     if labels.min() == labels.max():
@@ -119,3 +128,40 @@ def best_f1(
     f1 = 2 * hits / (flagged + total)
     best = np.argmax(f1)
     return BestF1(*(float(each[best]) for each in (f1, hits / flagged, hits / total, values)))
+
+
+class PAK(NamedTuple):
+    """Best F1 at each K = 0, 1, ..., 100 percent ``(101,)``, and the area under them, in [0, 1]."""
+
+    f1: Floats
+    area: float
+
+
+def pa_k(*, labels: npt.ArrayLike, scores: npt.ArrayLike) -> PAK:
+    """Give the best F1 under PA%K for every whole K, and the area under F1 over K.
+
+    Kim et al., "Towards a Rigorous Evaluation of Time-Series Anomaly Detection", AAAI 2022: an
+    event counts as flagged as a whole where strictly more than K % of its rows are. K = 0 is point
+    adjustment, K = 100 the plain best F1; each K has the best threshold on these labels. The area
+    is the trapezoid rule's over K / 100. O(t log t) for all K together. Raises `ValueError` on bad
+    input (`checked`).
+    """
+    labels, scores = checked(labels, scores)
+    # From here on scores are places among the distinct scores of events, 0 the highest: every
+    # threshold worth trying is one of those.
+    negated, place = np.unique(-scores[labels], return_inverse=True)
+    false_alarms = np.searchsorted(np.sort(-scores[~labels]), negated, side="right")
+    start, end = segments(labels)
+    length = end - start
+    event = np.repeat(np.arange(len(start)), length)
+    ordered = place[np.lexsort((place, event))]  # each event's places, the best score's first
+    offset = np.cumsum(length) - length
+    f1 = np.empty(101)
+    for percent in range(101):
+        # Filled from the score of its (floor(K n / 100) + 1)-th best row on; never at K = 100.
+        rank = np.minimum(percent * length // 100, length - 1)
+        filled = ordered[offset + rank] if percent < 100 else np.full(len(length), len(negated))
+        acting = np.minimum(place, filled[event])
+        hits = np.cumsum(np.bincount(acting, minlength=len(negated)))
+        f1[percent] = np.max(2 * hits / (hits + false_alarms + len(place)))
+    return PAK(f1, float(np.trapezoid(f1, dx=0.01)))

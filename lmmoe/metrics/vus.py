@@ -18,10 +18,14 @@ class VUS(NamedTuple):
     pr: float
 
 
-def thresholds(scores: Floats) -> Floats:
-    """Choose 250 of the scores ``(t,)`` at equal steps of rank, from the highest to the lowest."""
+def thresholds(scores: Floats) -> tuple[Floats, npt.NDArray[np.intp]]:
+    """Choose 250 of the scores ``(t,)`` at equal steps of rank, from the highest to the lowest.
+
+    Also give the first of them that flags each row, ``(t,)``.
+    """
     ranks = np.linspace(0, len(scores) - 1, THRESHOLDS).astype(int)
-    return -np.sort(-scores)[ranks]
+    grid = -np.sort(-scores)[ranks]
+    return grid, np.searchsorted(-grid, -scores, side="left")
 
 
 def vus(*, labels: npt.ArrayLike, scores: npt.ArrayLike, window: int) -> VUS:
@@ -47,7 +51,7 @@ class _Surface:
 
     def __init__(self, labels: Bits, scores: Floats, reach: int) -> None:
         self.rows, self.positives = len(scores), np.count_nonzero(labels)
-        self.step = np.searchsorted(-thresholds(scores), -scores, side="left")
+        _, self.step = thresholds(scores)
         self.flagged = _by_threshold(self.step)
         self.hits = _by_threshold(self.step[labels])
         self.first, end = segments(labels)
