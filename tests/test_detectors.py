@@ -201,11 +201,14 @@ def test_scoring_before_fitting_is_refused():
         assert not made.fitted
 
 
-def test_columns_are_taken_by_their_names():
+def test_columns_are_taken_by_their_names(tmp_path):
     named, other = (pd.DataFrame(rows).rename(columns="abcd".__getitem__) for rows in (TRAIN, TEST))
     for name in ("MTSExample", "LightMMoE", FOREIGN):
         made, scores = tiny(name).fit(named), fitted(name).decision_function(TEST)
         assert made.feature_names_in_.tolist() == ["a", "b", "c", "d"]
+        if made.savable:
+            lmmoe.save_detector(made, tmp_path / "made.safetensors")
+            made = lmmoe.load_detector(tmp_path / "made.safetensors")
         for rows in (other, other[["c", "a", "d", "b"]], TEST):  # those without names by place
             assert made.decision_function(rows) == pytest.approx(scores, rel=1e-6)
         strange, twice = other.rename(columns={"b": "x"}), other[["a", "a", "b", "c", "d"]]

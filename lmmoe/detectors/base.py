@@ -157,8 +157,10 @@ class Detector:
 
     @property
     def savable(self) -> bool:
-        """Whether a file can hold it: one names classes of this package only."""
-        return type(self).__module__.startswith("lmmoe.")
+        """Whether a file can hold it: one names detectors of this package only."""
+        from lmmoe.detectors import PRESETS
+
+        return self.name in PRESETS and type(self).__module__.startswith("lmmoe.")
 
     @property
     def parameters(self) -> int:

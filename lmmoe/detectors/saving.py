@@ -29,10 +29,10 @@ def save(made: Detector, path: str | Path, *, facts: dict[str, object] | None = 
 
     ``facts`` are plain values that its users need (`lmmoe.live` keeps the channels' names there).
     Raises `RuntimeError` for a detector that has not been fitted, `NotImplementedError` for one
-    that is none of `PRESETS`, and as `write`.
+    of another package, and as `write`.
     """
-    if made.name not in PRESETS:
-        raise NotImplementedError(f"{made.name} is none of lmmoe's own: no file can hold it")
+    if not made.savable:
+        raise NotImplementedError(f"{made.name}: a file names detectors of this package only")
     if not made.fitted:
         raise RuntimeError(f"{made.name} has not been fitted: there is nothing to save")
     head = {
@@ -42,6 +42,8 @@ def save(made: Detector, path: str | Path, *, facts: dict[str, object] | None = 
         "threshold": repr(made.threshold_),
         "channels": str(made.n_features_in_),
     }
+    if hasattr(made, "feature_names_in_"):
+        head["columns"] = json.dumps(list(made.feature_names_in_))
     if facts is not None:
         head["facts"] = json.dumps(facts, allow_nan=False)
     return write(path, made._state() | {"decision_scores": made.decision_scores_}, head)
@@ -72,6 +74,8 @@ def load(path: str | Path, *, device: str | None = None) -> Detector:
         made.threshold_ = float(head["threshold"])
         made.labels_ = (scores > made.threshold_).astype(int)
         made.facts = json.loads(head.get("facts", "null"))
+        if "columns" in head:
+            made.feature_names_in_ = np.array(json.loads(head["columns"]), dtype=object)
         made._restore(arrays)
         # Arrays of wrong shapes may fit together until rows are scored.
         if made.decision_function(np.zeros((rows, channels))).shape != (rows,):
