@@ -179,10 +179,10 @@ def test_what_cannot_be_shown_is_named_and_the_old_page_stays(project):
 def test_what_is_about_the_study_stands_on_its_own_data_set_alone(project):
     cells = [new_markdown_cell("## Of the study"), code("1 + 1", shown("text/plain", "two"))]
     for cell in cells:
-        cell.metadata["tags"] = [page.STUDIED]
+        cell.metadata["tags"] = ["smd"]
     assert "Of the study" not in build(project, *cells, new_markdown_cell("## Ours")).get_text()
     out = project / "results" / "pumps" / "report.html"
-    page.build(TwoSeries(profile="pumps", dataset=page.STUDIED), out)
+    page.build(TwoSeries(profile="pumps", dataset="smd"), out)
     assert "Of the study" in out.read_text("utf-8")
 
 

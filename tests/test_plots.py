@@ -97,7 +97,6 @@ FEW = quality().tail(1) * NAN
 OF_TABLES = {
     training.learning_curve: (History([2.0, 1.0], [3.0, 2.5], 2), History([NAN], [NAN])),
     comparison.forest: (quality(28), FEW, quality(average_precision_low=NAN)),
-    comparison.what_adjustment_hides: (quality(28), FEW, quality(best_f1=NAN).drop("random")),
     heatmap: (quality(28), FEW, quality() * 9),
     comparison.events_found: (events({"PCA": [1, 0, 1]}, [3, 1, 2]), events({}, [])),
     two_panels: (4, 2, 0),

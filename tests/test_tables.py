@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 from made_up_rows import ROWS, frame, light, line
 
-import lmmoe
-from lmmoe.data import Series
-from lmmoe.report import study, tables
+from lmmoe import data
+from lmmoe.data import Series, smd
+from lmmoe.detectors import detector, names
+from lmmoe.metrics import vus
+from lmmoe.report import experiment, study, tables
 from lmmoe.report.evaluation import ADJUSTED, COLUMNS
 from lmmoe.report.names import METRIC_TITLES
 from lmmoe.report.statistics import holm, wilcoxon_p
@@ -34,8 +36,8 @@ def of(detector, values, **more):
 
 def test_seeds_are_averaged_first_then_entities_and_a_failure_is_never_a_zero():
     means = tables.entity_means(ROWS, "ours")
-    table = tables.summary(ROWS, "ours")
-    for metric in tables.AVERAGED:
+    table = tables.honest(ROWS, "ours")
+    for metric in {*COLUMNS} - {*tables.SILENT}:
         found = means[metric].loc["LightMMoE"].to_dict()
         assert found == pytest.approx({"machine-1-1": 0.3, "machine-1-2": 0.5, "machine-2-1": 0.9})
         # (.3 + .5 + .9) / 3. The mean over runs would be .58, with the failure as a zero .4833.
@@ -43,16 +45,15 @@ def test_seeds_are_averaged_first_then_entities_and_a_failure_is_never_a_zero():
     assert list(table.index) == ["LightMMoE", "random"]  # best first
     behind = ["entities", "seeds", "runs", "failed", "train_seconds", "parameters"]
     assert table.loc["LightMMoE", behind].tolist() == [3, 2, 6, 1, 1.0, 5]
-    assert not {"quantile_precision", "pot_precision", "budget_delay"} & set(table)
+    assert not {*tables.SILENT} & set(table)
     mixed = frame(*light(), line("LightMMoE", "machine-1-1", 0.0, protocol="study"))
     assert tables.entity_means(mixed, "ours").equals(means.loc[["LightMMoE"]])
 
 
 def test_what_always_failed_stands_last_without_numbers():
     rows = frame(line("a", "x", None), line("b", "x", 0.0), line("b", "y", None))
-    table = tables.summary(rows, "ours")
-    assert list(table.index) == ["b", "a"]
-    assert table.loc["a", tables.AVERAGED].isna().all()
+    table = tables.honest(rows, "ours")
+    assert list(table.index) == ["b", "a"] and math.isnan(table.loc["a", "average_precision"])
     assert table[["entities", "runs", "failed"]].to_numpy().tolist() == [[1, 2, 1], [0, 1, 1]]
 
 
@@ -71,15 +72,16 @@ def test_by_entity_keeps_the_order_of_the_rows_and_leaves_failures_empty():
 
 def test_honest_by_hand():
     table = tables.honest(ROWS)
-    assert list(table.columns) == [*tables.HONEST]
     first = table.loc["LightMMoE"]
-    assert first["average_precision"] == first["pot_f1"] == pytest.approx(1.7 / 3)
     # Of 27 resamples of .3, .5, .9 one is all .3 and one all .9, 3.7 % each.
     assert first["average_precision_low"] == pytest.approx(0.3)
     assert first["average_precision_high"] == pytest.approx(0.9)
     assert first["microseconds_per_row"] == pytest.approx(100)  # .1 s for 1000 rows
-    assert list(tables.readable(table))[:4] == ["average precision", "from", "to", "VUS-PR"]
-    assert list(tables.readable(table, ["best_f1"])) == ["best F1"]
+    columns = ["average_precision", "best_f1", "no such", "train_seconds", "failed"]
+    shown = tables.readable(table, columns)
+    assert list(shown) == ["average precision (95 %)", "best F1", "train (s)", "failed"]
+    assert shown.loc["LightMMoE"].tolist() == ["0.567 (0.300 to 0.900)", "0.567", "1", "1"]
+    assert list(shown.index) == ["LightMMoE", "random scores"]
 
 
 def test_nothing_adjusted_is_shown_without_random_scores():
@@ -99,7 +101,7 @@ def test_one_entity_has_no_interval_and_unlabelled_ones_no_metrics():
     assert tables.honest(rows).loc["a", "entities"] == 1
 
 
-def test_significance_by_hand():
+def test_comparisons_by_hand():
     base = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
     rows = frame(
         *of("MTSExample", base),
@@ -109,21 +111,23 @@ def test_significance_by_hand():
         *of("mixed", [0.3, 0.2, 0.3, None, None, None], seed=1),
         *of("never", [None] * 6),
     )
-    table = tables.significance(rows)  # PCA was not run
+    table = tables.against(tables.by_entity(rows, "ours", "average_precision"))  # without PCA
     up, mixed, never = (table.loc[("MTSExample", name)] for name in ("up", "mixed", "never"))
-    counted = ["entities", "wins", "ties", "losses", "seeds"]
-    assert up[counted].tolist() == [6, 6, 0, 0, 1] and mixed[counted].tolist() == [3, 1, 1, 1, 2]
+    counted = ["entities", "wins", "ties", "losses"]
+    assert up[counted].tolist() == [6, 6, 0, 0] and mixed[counted].tolist() == [3, 1, 1, 1]
     assert up["difference"] == pytest.approx(0.1 * 21 / 36)
     assert (up["p"], up["holm_p"]) == pytest.approx((2 / 64, 4 / 64))  # two comparisons have a p
     assert never["entities"] == 0 and never[["difference", "p", "holm_p"]].isna().all()
     tiny = tables.readable(table.assign(p=[1e-9, 0.0312, math.nan]))
-    assert tiny["p"].tolist() == ["< 0.001", "0.031", ""]
+    assert tiny["p"].tolist() == ["< 0.001", "0.031", "–"]
+    assert tables.against(rows[["seed"]]).empty
 
 
 def test_two_references_are_compared_once_and_p_is_corrected_over_all():
-    values = np.random.default_rng(0).random((4, 6))
-    values = dict(zip(("MTSExample", "PCA", "a", "b"), values, strict=True))
-    table = tables.significance(frame(*(one for name in values for one in of(name, values[name]))))
+    values = pd.DataFrame(
+        np.random.default_rng(0).random((6, 4)), columns=["MTSExample", "PCA", *"ab"]
+    )
+    table = tables.against(values)
     assert table.groupby("reference").size().to_dict() == {"MTSExample": 3, "PCA": 2}
     differences = [values[detector] - values[reference] for reference, detector in table.index]
     assert table["p"].tolist() == pytest.approx([*map(wilcoxon_p, differences)])
@@ -214,10 +218,40 @@ def test_the_study_s_runs_stand_beside_ours_under_the_names_they_ran_as():
 def test_numbers_that_others_print():
     rows = frame(*(line("PCA", f"machine-1-{n}", v) for n, v in enumerate((0.3, 0.4, 0.5, 0.6))))
     table = study.others(rows)
-    assert set(table["detector"]) == {"PCA"} <= set(lmmoe.detectors.names())
+    assert set(table["detector"]) == {"PCA"} <= set(names())
     assert table["ours"].tolist() == pytest.approx([0.45] * len(table))
     assert (table["low"] < 0.45).all() and (table["high"] > 0.45).all()
     assert study.others(frame(line("PCA", "machine-1-1", None))).empty
+
+
+def test_a_benchmark_trains_on_the_first_rows_and_has_a_buffer_for_each_series(root, monkeypatch):
+    cuts = {"first_row": [1, 0], "train_rows": [2, 9], "vus_window": [4, 1]}
+    cuts = pd.DataFrame(cuts, index=["machine-1-2", "elsewhere"])
+    monkeypatch.setattr(smd, "_cuts", lambda: cuts)
+    assert data.entities("tsb-ad", root) == ["machine-1-2"]
+    series, whole = (data.load(name, "machine-1-2", root) for name in ("tsb-ad", "smd"))
+    assert series.test.tolist() == whole.test[1:].tolist()
+    assert series.train.tolist() == whole.test[1:3].tolist()
+    assert series.labels.tolist() == whole.labels[1:].tolist() and series.causes is None
+    scores = detector("MTSExample").fit(series.train).decision_function(series.test)
+    row = experiment.row(experiment.Run(series, "MTSExample"), vus_window=100)
+    expected = vus(labels=series.labels, scores=scores, window=4).pr
+    assert (row["vus_window"], row["vus_pr"]) == (4, pytest.approx(expected))
+
+
+def test_ours_stand_beside_the_values_of_a_benchmark(monkeypatch):
+    theirs = study.store.published("tsb_ad", index_col="entity")
+    assert len(theirs) == 13 and theirs.apply(lambda one: one.between(0, 1)).all(axis=None)
+    given = {"known": [0.5, 0.25, 1.0], "Time-RCD": [0.9, 0.9, 1.0]}
+    theirs = pd.DataFrame(given, index=[*SIX[:2], "elsewhere"])
+    monkeypatch.setattr(study.store, "published", lambda *_, **__: theirs)
+    rows = frame(*of("ThreeViews", [0.6, 0.6]), *of("random", [0.1, 0.2]), *of("PCA", [None, 0.4]))
+    table = study.benchmark(rows)
+    order = ["ThreeViews", "PCA", "known (published)", "random", study.OTHERWISE]
+    assert list(table.index) == order  # measured otherwise: marked, and not ranked
+    assert table["vus_pr"].tolist() == pytest.approx([0.6, 0.4, 0.375, 0.15, 0.9])
+    assert table.loc["known (published)", "difference"] == pytest.approx(-0.225)
+    assert table.loc["PCA", ["entities", "losses"]].tolist() == [1, 1]
 
 
 def test_described_by_hand():

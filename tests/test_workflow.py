@@ -148,7 +148,7 @@ def test_it_finishes_after_all_that(project):
     brief = nbformat.read(results / "02_training" / "brief.ipynb", as_version=4)
     assert "15 rows are too few for LightMMoE" in str(brief)
     names = {path.name for path in figures.iterdir()}
-    assert {"provenance.json", "summary.csv", "adjustment.png", "data.csv"} <= names
+    assert {"provenance.json", "honest.csv", "forest.png", "data.csv"} <= names
     hidden = [path for path in project.rglob(".*") if path.is_file() and path.parent != project]
     assert not [path for path in hidden if ".snakemake" not in path.parts]
 

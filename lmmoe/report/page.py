@@ -19,10 +19,10 @@ from nbconvert import HTMLExporter, MarkdownExporter
 from traitlets.config import Config
 
 from lmmoe import paths
+from lmmoe.data import DATASETS
 from lmmoe.errors import DataError
 from lmmoe.report.profile import Profile
 
-STUDIED = "smd"  # the data set of the published study, and the tag of cells about it alone
 TITLE = "Anomaly detection in multivariate time series"
 SECTIONS = {
     "00_summary": "Summary",
@@ -121,7 +121,7 @@ def _read(notebook: Path, profile: Profile) -> nbformat.NotebookNode:
     except (ValueError, AttributeError, nbformat.ValidationError) as error:
         raise DataError(f"not a whole notebook ({error})", file=notebook) from error
     left_out = {"notebook-only", "parameters", "injected-parameters"}
-    left_out |= {STUDIED} - {profile.dataset}
+    left_out |= {*DATASETS} - {profile.dataset}
     node.cells = [one for one in node.cells if left_out.isdisjoint(one.metadata.get("tags", ()))]
     return node
 

@@ -6,10 +6,9 @@ import pandas as pd
 from lmmoe.data import Series
 from lmmoe.data.series import Floats
 from lmmoe.detectors import entry
-from lmmoe.report.names import OPERATORS, title
 from lmmoe.report.statistics import paired
 
-AP, ENDS = "average_precision", ("average_precision_low", "average_precision_high")
+AP = "average_precision"
 CONTROLS = ("random", "row index", "untrained LightMMoE")  # nobody deploys them
 # Beside the recommended one and the next: the study's subject and its relatives, a yardstick that
 # learns nothing, and chance.
@@ -43,21 +42,6 @@ def chosen(honest: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
     others = [name for name in ranked.index if entry(name).cls is not entry(first).cls]
     names = dict.fromkeys([first, *others[:1], *BESIDE])
     return honest.reindex([name for name in names if name in honest.index])
-
-
-def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """Write the rows of `chosen` for people: one column for average precision and its interval."""
-    ends = table[[AP, *ENDS]].map("{:.3f}".format)
-    made = pd.DataFrame(index=table.index)
-    made["average precision (95 %)"] = (
-        ends[AP] + " (" + ends[ENDS[0]] + " to " + ends[ENDS[1]] + ")"
-    )
-    formats = {"announced": "{:.0%}", "false_alarms_per_day": "{:.2f}", "share": "{:.1%}"}
-    for name, form in formats.items():
-        made[OPERATORS[name]] = table[name].map(form.format).where(table[name].notna(), "–")
-    made["train (s)"] = table["train_seconds"].map("{:.3g}".format)
-    made["score a row (µs)"] = table["microseconds_per_row"].map("{:.3g}".format)
-    return made.rename(index=title)
 
 
 def unusual(series: Series, scores: Floats, channels: Floats, count: int = 5) -> pd.DataFrame:

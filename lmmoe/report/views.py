@@ -1,20 +1,21 @@
 """ThreeViews taken apart: what each view and constant does, and whether a network adds to it."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from lmmoe.data.series import Floats
+from lmmoe.data.series import Floats, Series
 from lmmoe.detectors import detector
 from lmmoe.detectors.scaling import ewma
 from lmmoe.detectors.three_views import FLOOR, SKIPPED, UNIT
 from lmmoe.metrics import average_precision
 from lmmoe.report.experiment import PROTOCOLS, Run, measurements, result
 from lmmoe.report.profile import Profile
-from lmmoe.report.statistics import paired
+from lmmoe.report.tables import against
 
-OURS = "ThreeViews"
+OURS, RIVAL = "ThreeViews", "PCA windows EWMA"
 VARIANTS: dict[str, dict[str, object]] = {
     OURS: {},
     "without A": {"views": "BC"},
@@ -96,15 +97,41 @@ def _table(
 def compared(rows: pd.DataFrame) -> pd.DataFrame:
     """Compare variants with ThreeViews, entity by entity: its row first, then the others'.
 
-    Columns ``average_precision`` (mean), ``difference`` with its 95 % bootstrap interval ``low``
-    and ``high``, ``p`` (Wilcoxon) and ``entities``.
+    Columns ``average_precision`` (mean), ``entities``, and those of `tables.against`.
     """
     values = rows.dropna().pivot(index="entity", columns="variant", values="average_precision")
-    lines, order = {}, [OURS, *(name for name in dict.fromkeys(rows["variant"]) if name != OURS)]
-    for name in (name for name in order if name in values and OURS in values):
-        found = paired(values[name], values[OURS])
-        lines[name] = {"average_precision": values[name].mean(), "entities": found.entities}
-        if name != OURS:
-            ends = ("difference", "low", "high", "p")
-            lines[name] |= {end: getattr(found, end) for end in ends}
-    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("variant")
+    order = [OURS, *(name for name in dict.fromkeys(rows["variant"]) if name != OURS)]
+    values = values[[name for name in order if name in values]]
+    table = pd.DataFrame({"average_precision": values.mean(), "entities": values.count()})
+    return table.join(against(values, [OURS]).droplevel("reference").drop(columns="entities"))
+
+
+class Loss(NamedTuple):
+    """An event that counts against ThreeViews, on the entity where it loses most to `RIVAL`.
+
+    ``ranks`` has for both, for each test row ``(t,)``, the share of normal rows that score as high
+    or higher; ``channels`` are those with the highest channel scores of either in the event.
+    """
+
+    series: Series
+    event: tuple[int, int]
+    ranks: dict[str, Floats]
+    channels: list[int]
+
+
+def loss(profile: Profile, values: pd.DataFrame) -> Loss:
+    """Find where ThreeViews loses most, by average precision by entity (rows) and detector.
+
+    Of the entity's events, the one with the largest difference of `Loss.ranks`, summed over rows.
+    """
+    series = profile.load((values[OURS] - values[RIVAL]).idxmin())
+    found = {name: result(Run(series, name, "ours", profile.seeds[0])) for name in (OURS, RIVAL)}
+    ranks = {}
+    for name, one in found.items():
+        normal = np.sort(one.scores[series.labels == 0])
+        ranks[name] = 1 - np.searchsorted(normal, one.scores) / len(normal)
+    worse = ranks[OURS] - ranks[RIVAL]
+    first, end = max(series.events, key=lambda event: worse[slice(*event)].sum())
+    shares = [one.detector.channel_scores(series.test)[first:end].sum(0) for one in found.values()]
+    highest = np.ravel([np.argsort(-share)[:2] for share in shares])
+    return Loss(series, (first, end), ranks, [*dict.fromkeys(highest.tolist())])

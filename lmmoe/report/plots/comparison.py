@@ -12,7 +12,9 @@ from matplotlib.lines import Line2D
 
 from lmmoe.report.names import METRIC_TITLES, colour
 from lmmoe.report.plots import style
+from lmmoe.report.plots.data import lanes
 from lmmoe.report.plots.style import canvas, family_legend, labelled_only, named_ticks, styled
+from lmmoe.report.views import Loss
 
 # Okabe and Ito's colours, as names.VERDICTS; grey for what cannot be tested.
 VERDICT_COLOURS = ["#009E73", "#56B4E9", "#D55E00", "#CC79A7", "#BBBBBB"]
@@ -57,30 +59,6 @@ def forest(honest: pd.DataFrame) -> Figure:
     ax.set_xlim(left=0)
     ax.grid(axis="x", alpha=0.25)
     ax.set_title("means and 95 % bootstrap intervals (right: mean, entities × seeds)")
-    family_legend(figure, order.index, more=floor, ncols=3)
-    return figure
-
-
-@styled
-@labelled_only
-def what_adjustment_hides(summary: pd.DataFrame) -> Figure:
-    """The same scores with and without point adjustment: from best F1 to Point F1 (PA).
-
-    The dotted line is what random scores reach when adjusted.
-    """
-    order = summary.sort_values("best_f1", na_position="first")
-    figure, ax = _rows(order)
-    for level, (name, line) in enumerate(order.iterrows()):
-        plain, adjusted = line["best_f1"], line["point_f1_pa"]
-        ax.plot([plain, adjusted], [level, level], color=colour(name), lw=2, alpha=0.4)
-        ax.scatter(plain, level, color=colour(name), s=34, zorder=3)
-        ax.scatter(adjusted, level, color="white", edgecolor=colour(name), s=34, zorder=3)
-        look = {"va": "center", "fontsize": 7}
-        ax.text(plain - 0.015, level, f"{plain:.2f}", ha="right", **look)
-        ax.text(adjusted + 0.015, level, f"{adjusted:.2f}", ha="left", **look)
-    floor = _floor(ax, order["point_f1_pa"], "random scores, adjusted")
-    ax.set(xlim=(-0.03, 1.08), xlabel="F1 at the best threshold")
-    ax.set_title("effect of point adjustment (filled: plain, hollow: adjusted)")
     family_legend(figure, order.index, more=floor, ncols=3)
     return figure
 
@@ -171,6 +149,28 @@ def model_or_scoring(tables: Mapping[str, pd.DataFrame], own: str, shared: str) 
         Line2D([], [], ms=2.5, label="other scorings", **dot),
     ]
     family_legend(figure, names, more=[*more, *floor], ncols=4)
+    return figure
+
+
+@styled
+def loss(found: Loss) -> Figure:
+    """An event that counts against a detector (`views.loss`): scores of two, and some channels.
+
+    Scores as the share of normal rows that score as high, the most unusual rows on top.
+    """
+    series, (first, end), channels = found.series, found.event, found.channels
+    names, around = list(found.ranks), 60 + 3 * (end - first)
+    places = [0] * len(names) + channels
+    figure, axes, rows, time = lanes(series, found.event, places, around=around)
+    lowest = 0.5 / (series.labels == 0).sum()
+    for ax, name in zip(axes, names, strict=False):
+        ax.plot(time, np.maximum(found.ranks[name][rows], lowest), color=colour(name), lw=0.9)
+        ax.set(yscale="log", ylim=(1, lowest), ylabel=name.replace(" ", "\n"))
+        ax.set_yticks([1, lowest], ["all", "none"])
+        ax.minorticks_off()
+    for ax, channel in zip(axes[len(names) :], channels, strict=True):
+        ax.plot(time, series.test[rows, channel], color="#37474F", lw=0.9)
+    axes[0].set_title("share of normal rows with as high a score; below, channels (shaded: events)")
     return figure
 
 
