@@ -19,7 +19,7 @@ made_up = pytest.mark.usefixtures("made_up_study")
 @pytest.fixture(scope="module")
 def audit():
     """The audit of the published tables."""
-    return claims.audit_at_hand("smd").set_index("id")
+    return claims.audit().set_index("id")
 
 
 def test_every_line_can_be_read_and_the_printed_number_counts_as_itself():
@@ -224,21 +224,17 @@ def test_odd_rows_never_stop_it():
         assert set(found(*studies.printed().index)) <= set(claims.VERDICTS)
 
 
-def test_audit_at_hand(tmp_path, monkeypatch, audit):
+def test_what_was_not_measured_is_taken_from_what_is_published(tmp_path, monkeypatch):
     smd = tmp_path / "figures" / "smd"
     smd.mkdir(parents=True)
     monkeypatch.setattr(paths, "home", lambda: tmp_path)
     kinds = {"base": "HMMoE", "kind": ["as it is", "pruning"], "method": ["HMMoE", "half"]}
-    sizes = {"parameters": [10, 4], "point_f1_pa": 0.9, "entity": "m"}
-    models = pd.DataFrame(kinds | sizes)
-    found = claims.audit_at_hand("smd", compressed=models).set_index("id")["verdict"]
+    models = pd.DataFrame(kinds | {"parameters": [10, 4], "point_f1_pa": 0.9, "entity": "m"})
+    found = claims.audit(compressed=models).set_index("id")["verdict"]
     assert found[["B047", "C001"]].tolist() == [REPRODUCED, UNTESTABLE]
     models.to_csv(smd / "compression.csv", index=False)
-    found = claims.audit_at_hand("smd", compressed=models.iloc[:0])
-    assert found.set_index("id").loc["B047", "verdict"] == REPRODUCED  # what is published
-    audit.reset_index().to_csv(smd / "claims.csv", index=False)
-    other = claims.audit_at_hand("asd", compressed=models).set_index("id")
-    assert other["verdict"].equals(audit["verdict"]) and other["measured"].dtype == float
+    found = claims.audit(compressed=models.iloc[:0])
+    assert found.set_index("id").loc["B047", "verdict"] == REPRODUCED
 
 
 def test_claims_are_counted_by_document():

@@ -23,7 +23,7 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -89,42 +89,41 @@ class Evidence:
         """Evaluate a query on those machines of ``whole`` that all its runs have in common."""
         asked = {text: defaultdict(lambda: math.nan) for text in _QUOTED.findall(query)}
         scored = [text for text in asked if self._scored(text, asked[text]) is not None]
-        runs = {one: study.relative(*one[1]) for text in scored for one in asked[text]}
-        tables = [self.runs.by_seed(name, SCORES[metric], how) for metric, (name, how) in runs]
+        relatives = {one: study.relative(*one[1]) for text in scored for one in asked[text]}
+        tables = [self.runs.by_seed(name, SCORES[m], how) for m, (name, how) in relatives]
         common = whole.intersection(*(table.index for table in tables))
-        numbers = [
-            self._score(text, [*asked[text]], common) if text in scored else self._measured(text)
+        numbers = {
+            text: self._score(text, asked[text], common) if text in scored else self._measured(text)
             for text in asked
-        ]
-        # Each moved by its spread, one at a time: the effects add up as those of independent ones.
-        moved = np.vstack([np.zeros(len(asked)), np.diag([one.spread for one in numbers])])
-        values = pd.DataFrame([one.value for one in numbers] + moved, columns=[*asked])
-        made = np.atleast_1d(calculate(query, values))
-        spread = float(np.sqrt(((made[1:] - made[0]) ** 2).sum()))
-        machines = frozenset().union(*(one.machines for one in numbers))
-        found = Found(Number(float(made[0]), spread, machines))
-        if not runs:
-            return found
-        column = SCORES[next(iter(runs))[0]]
-        moves = study.averages(column, common) - study.averages(column, whole)
-        if None in runs.values():  # at most as far as any average of the study moves
-            return found._replace(doubt=float(moves.abs().max()))
-        theirs = []
-        for chosen in (whole, common):
+        }
+
+        def value(changed: dict[str, float]) -> float:
+            values = {text: one.value for text, one in numbers.items()} | changed
+            return float(np.ravel(calculate(query, pd.DataFrame(values, index=[0])))[0])
+
+        def theirs(chosen: frozenset[str]) -> float:
             of = {
-                (metric, run): study.averages(SCORES[metric], chosen).get(relative, math.nan)
-                for (metric, run), relative in runs.items()
+                (metric, run): study.averages(SCORES[metric], chosen).get(name, math.nan)
+                for (metric, run), name in relatives.items()
             }
-            values = values.iloc[[0]].assign(**{text: self._scored(text, of) for text in scored})
-            theirs += calculate(query, values).tolist()
-        exact = all(how == "{}" and name not in study.RELATIVES for _, (name, how) in runs)
+            return value({text: self._scored(text, of) for text in scored})
+
+        # Each moved by its spread, one at a time: the effects add up as those of independent ones.
+        moved = [value({text: one.value + one.spread}) for text, one in numbers.items()]
+        spread = float(np.linalg.norm(np.subtract(moved, value({}))))
+        machines = frozenset().union(*(one.machines for one in numbers.values()))
+        ours = Number(value({}), spread, machines)
+        if not relatives:
+            return Found(ours)
+        column = SCORES[next(iter(relatives))[0]]
+        moves = study.averages(column, common) - study.averages(column, whole)
+        if None in relatives.values():  # at most as far as any average of the study moves
+            return Found(ours, doubt=float(moves.abs().max()))
+        exact = all(how == "{}" and name not in study.RELATIVES for _, (name, how) in relatives)
         kin = moves.reindex(study.KIN)  # no gap moves by more
-        return found._replace(
-            study=theirs[0],
-            same=theirs[1],
-            own=exact and len(scored) == len(asked),
-            doubt=0.0 if exact else float(kin.max(skipna=False) - kin.min(skipna=False)),
-        )
+        doubt = 0.0 if exact else float(kin.max(skipna=False) - kin.min(skipna=False))
+        own = exact and len(scored) == len(asked)
+        return Found(ours, theirs(whole), theirs(common), own, doubt)
 
     def _scored(self, text: str, averages: Mapping[tuple[str, Run], float]) -> float | None:
         """Make what is quoted of averages by metric and run; None if it is not about scores."""
@@ -150,12 +149,9 @@ class Evidence:
             return math.nan
         return values[best] if kind == "best" else found[best] - found["{}"]
 
-    def _score(self, text: str, asked: list[tuple[str, Run]], common: frozenset[str]) -> Number:
+    def _score(self, text: str, asked: Iterable[tuple[str, Run]], common: frozenset) -> Number:
         """Give our number for what is quoted, from the runs asked for; NaN where one is missing."""
-        found = {
-            (metric, run): self.runs.average(run[0], SCORES[metric], common, run[1])
-            for metric, run in asked
-        }
+        found = {(m, run): self.runs.average(run[0], SCORES[m], common, run[1]) for m, run in asked}
         values = {one: number.value for one, number in found.items()}
         value = float(self._scored(text, values)) if common else math.nan
         spreads = [number.spread for number in found.values()]
@@ -262,7 +258,7 @@ def judged(claim: pd.Series, evidence: Evidence) -> tuple[float, str, dict[str, 
 
 
 def judgement(claim: pd.Series, evidence: Evidence) -> pd.Series:
-    """Judge one claim: a line of `audit_at_hand`.
+    """Judge one claim: a line of `audit`.
 
     In its reason ``{same}`` and other facts of `judged`, or ``{`query`}``, become numbers.
     """
@@ -280,21 +276,17 @@ def judgement(claim: pd.Series, evidence: Evidence) -> pd.Series:
     return pd.concat([claim[:"query"], pd.Series(line)])
 
 
-def audit_at_hand(dataset: str, **measured: pd.DataFrame) -> pd.DataFrame:
-    """Audit what a report on SMD measured; for other data, read the audit published on SMD.
+def audit(**measured: pd.DataFrame) -> pd.DataFrame:
+    """Audit what a report on SMD measured: a line per claim, always all.
 
-    ``measured`` are tables of `TABLES`; what a notebook did not measure itself is taken from
-    ``figures/smd``, so that all notebooks of its report judge a claim alike. One line per claim,
-    always all: the columns of ``claims.csv`` up to ``query``, ``measured`` (our number in the
-    claim's unit, NaN where there is none), ``verdict`` (one of `VERDICTS`) and ``reason``.
+    ``measured`` are tables of `TABLES`; what a notebook did not measure itself is taken from what
+    is published, so that all notebooks judge a claim alike. Columns are those of ``claims.csv`` up
+    to ``query``, ``measured`` (our number in the claim's unit, NaN where there is none),
+    ``verdict`` (one of `VERDICTS`) and ``reason``.
     """
-    folder = paths.figures("smd")
-    if dataset != "smd" and (folder / "claims.csv").is_file():
-        table = pd.read_csv(folder / "claims.csv", dtype=str, keep_default_na=False)
-        return table.assign(measured=pd.to_numeric(table["measured"]))
-    for name, (place, stem) in TABLES.items():
+    for name, (folder, stem) in TABLES.items():
         if not len(measured.get(name, ())):
-            measured[name] = store.read(paths.figures(place) / f"{stem}.csv")
+            measured[name] = store.read(paths.figures(folder) / f"{stem}.csv")
     evidence = Evidence(**measured)
     lines = [judgement(claim, evidence) for _, claim in printed().iterrows()]
     return pd.DataFrame(lines).reset_index(drop=True)
@@ -304,8 +296,7 @@ def summary(audit: pd.DataFrame) -> pd.DataFrame:
     """Count claims by document (rows, "all" last) and verdict (columns, always all)."""
     table = pd.crosstab(audit["document"], audit["verdict"], margins=True, margins_name="all")
     order = [*audit["document"].unique(), "all"]
-    table = table.reindex(order, columns=list(VERDICTS), fill_value=0)
-    return table.rename_axis(columns=None)
+    return table.reindex(order, columns=[*VERDICTS], fill_value=0)
 
 
 def shown_number(value: float) -> str:

@@ -32,9 +32,6 @@ def model_of(run: Run) -> Model:
     return Model(result(run).detector, facts)
 
 
-# --- one incident ---
-
-
 class Incident(NamedTuple):
     """A day of the test half, rows ``start`` to ``end``, with the alarm that opens at ``row``.
 
@@ -74,18 +71,15 @@ def incident(model: Model, series: Series, rule: str) -> Incident:
     return Incident(start, start + day, row, scores, found, level, shares, near)
 
 
-# --- alarms under each rule ---
-
-
 def alarms(profile: Profile) -> pd.DataFrame:
     """Count the alarms of detectors with a live score on every labelled entity: `COLUMNS`.
 
     A row for each of `RULES`, of the profile's first seed. Scores are the batch's, which live ones
-    equal. What took more than `MOST` to train, by the table of runs, is not fitted again: it fails
-    here where the cache has no scores of it. Empty where a day's rows are not known.
+    equal. What took more than `MOST` to train, by the table of runs, is not fitted again: without
+    scores in the cache it has an error here. Empty where a day's rows are not known.
     """
-    spent = store.read(paths.figures(profile.profile) / "runs.csv", ALL)
-    slow = {*spent.loc[spent["train_seconds"] > MOST, "key"]}
+    runs = store.read(paths.figures(profile.profile) / "runs.csv", ALL)
+    slow = {*runs.loc[runs["train_seconds"] > MOST, "key"]}
 
     def wanted(run: Run) -> bool:
         known = run.series.judgeable and run.series.rows_per_day is not None
@@ -97,8 +91,8 @@ def alarms(profile: Profile) -> pd.DataFrame:
     def measure(run: Run) -> list[store.Line]:
         if run.key in slow and not (paths.cache() / run.key).is_dir():
             raise RuntimeError(f"no scores in the cache, and training takes more than {MOST:.0f} s")
-        model, scores = model_of(run), result(run).scores
-        return [counted(run.series, model, scores, rule) for rule in RULES]
+        made = model_of(run), result(run).scores
+        return [counted(run.series, *made, rule) for rule in RULES]
 
     return measurements(profile, "live", wanted, hidden, measure).reindex(columns=[*COLUMNS])
 
@@ -150,8 +144,8 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     False alarms are counted over all days, and ``announced``, ``chance`` and ``found`` over all
     events; shares are means over entities (``worst``: the highest), delays medians.
     """
-    units = {"announced": "events", "chance": "events", "found": "events"}
-    units |= {"false_alarms_per_day": "days"}
+    units = dict.fromkeys(("announced", "chance", "found"), "events")
+    units["false_alarms_per_day"] = "days"
     good = rows[rows["error"].isna()]
     parts = good.assign(**{name: good[name] * good[unit] for name, unit in units.items()})
     groups = parts.groupby(["rule", "detector"], sort=False)

@@ -184,16 +184,15 @@ def study_headline(rows: pd.DataFrame) -> pd.DataFrame:
     """
     ours, theirs = entity_means(rows, "study")[METRICS], _theirs()
     absent = pd.MultiIndex.from_product([NOT_RUN, ours.index.unique("entity")])
-    absent = theirs[theirs.index.isin(absent)]
-    theirs = pd.concat([theirs.reindex(ours.index).where(ours.notna()), absent])
-    both = ours.join(theirs.add_suffix("_study"), how="outer")
+    same = theirs.reindex(ours.index).where(ours.notna())
+    same = pd.concat([same, theirs[theirs.index.isin(absent)]])
+    both = ours.join(same.add_suffix("_study"), how="outer")
     table = group_average(both.unstack("detector")).unstack(0)
     for metric in METRICS:
         table[f"{metric}_difference"] = table[metric] - table[f"{metric}_study"]
-    ends = ("", "_study", "_difference")
-    behind = counts(rows, "study")[["entities", "seeds"]].reindex(table.index).fillna(0)
-    table = table[[metric + end for metric in METRICS for end in ends]].join(behind.astype(int))
-    return table.sort_values("point_f1_pa", ascending=False)
+    table = table[[metric + end for metric in METRICS for end in ("", "_study", "_difference")]]
+    behind = counts(rows, "study")[["entities", "seeds"]].reindex(table.index, fill_value=0)
+    return table.join(behind).sort_values("point_f1_pa", ascending=False)
 
 
 def _theirs() -> pd.DataFrame:

@@ -27,13 +27,9 @@ def ranked(honest: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
     """
     able = honest[honest["announced"].notna() & ~honest.index.isin(CONTROLS)]
     able = able.sort_values(AP, ascending=False, kind="stable")
-    best = values[able.index[0]] if len(able) else None
-    as_good = [paired(values[name], best).high >= 0 for name in able.index]
-    order = ["announced", "train_seconds"]
-    first = able[np.array(as_good, dtype=bool)].sort_values(
-        order, ascending=[False, True], kind="stable"
-    )
-    return pd.concat([first, able.drop(first.index)])
+    as_good = [n for n in able.index if paired(values[n], values[able.index[0]]).high >= 0]
+    order = {"by": ["announced", "train_seconds"], "ascending": [False, True]}
+    return pd.concat([able.loc[as_good].sort_values(**order), able.drop(as_good)])
 
 
 def chosen(honest: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
@@ -54,12 +50,13 @@ def unusual(series: Series, scores: Floats, channels: Floats, count: int = 5) ->
     hours = np.arange(len(scores)) // rows
     heights = pd.Series(scores).groupby(hours).mean().nlargest(count)
     shares = pd.DataFrame(channels, columns=list(series.channels)).groupby(hours).sum()
-    lines = {}
-    for hour, height in heights.items():
-        names = shares.loc[hour].nlargest(3).index
-        lines[f"{series.entity}, row {hour * rows:,}"] = {
+    lines = [
+        {
+            "the hour from": f"{series.entity}, row {hour * rows:,}",
             "mean score": height,
             "times the median": height / np.median(scores),
-            "channels": ", ".join(names),
+            "channels": ", ".join(shares.loc[hour].nlargest(3).index),
         }
-    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("the hour from")
+        for hour, height in heights.items()
+    ]
+    return pd.DataFrame(lines).set_index("the hour from")

@@ -100,12 +100,10 @@ def found_events(
     chosen = chosen[~chosen["found_events"].isin(["", np.nan])]
     first = chosen.sort_values("seed", kind="stable").drop_duplicates(["detector", "entity"])
     digits = largest_block(first.pivot(index="entity", columns="detector", values="found_events"))
-    parts = [pd.DataFrame()]
-    for entity in filter(digits.index.__contains__, fleet):
-        lengths = pd.Index([end - start for start, end in fleet[entity]], name="rows")
-        found = {name: np.array(list(text)) == "1" for name, text in digits.loc[entity].items()}
-        parts.append(pd.DataFrame(found, index=lengths))
-    return pd.concat(parts[1:] or parts)
+    digits = digits.loc[[entity for entity in fleet if entity in digits.index]]
+    lengths = [end - start for entity in digits.index for start, end in fleet[entity]]
+    found = {name: list("".join(texts)) for name, texts in digits.items()}
+    return pd.DataFrame(found, pd.Index(lengths, name="rows")) == "1"
 
 
 def described(fleet: list[Series]) -> pd.DataFrame:
