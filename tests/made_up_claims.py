@@ -28,10 +28,9 @@ LIGHT = {"machine-1": 89.36, "machine-2": 97.8, "machine-3": 93.07}  # mean 93.4
 
 def theirs(name, machine):
     """What the made-up study's run gave, in percent: Point F1, Event F1 log and squeeze."""
-    step = -1 if machine in LOW else 1
-    if name == "LightMMoE":
-        return LIGHT[machine.rpartition("-")[0]] + step, 75.42 + step, 64.67 + step
-    return tuple(value + step for value in AVERAGES[name])
+    light = LIGHT[machine.rpartition("-")[0]], 75.42, 64.67
+    values = light if name == "LightMMoE" else AVERAGES[name]
+    return tuple(value + (-1 if machine in LOW else 1) for value in values)
 
 
 def study():

@@ -42,12 +42,9 @@ def test_published_verdicts_are_those_of_the_published_tables(audit):
     pd.testing.assert_series_equal(measured, audit["measured"], rtol=1e-6, check_dtype=False)
     assert not audit["reason"].str.contains(r"nan|unknown|[{}]").any()
     assert audit["verdict"].value_counts().reindex(claims.VERDICTS).min() > 10
-    for experts, whole, names in (  # counted parts add up to what networks learned
-        (4, "C060", ("C116", "C117", "C118")),
-        (3, "C057", ("C113", "C114", "C115")),
-        (8, "C063", ("C119", "C120", "C121")),
-    ):
-        expert, gates, towers = audit.loc[list(names), "measured"]
+    parts = {"C060": (4, 116), "C057": (3, 113), "C063": (8, 119)}
+    for whole, (experts, first) in parts.items():  # counted parts add up to what networks learned
+        expert, gates, towers = audit.loc[[f"C{first + n}" for n in range(3)], "measured"]
         assert experts * expert + gates + towers == audit.loc[whole, "measured"]
 
 
@@ -70,11 +67,8 @@ def test_arithmetic_over_quoted_names_and_printed_numbers():
 @made_up
 def test_the_average_is_of_group_means_seeds_first():
     rows = frame(
-        runs("a", {"machine-1-1": 10}, seed=0),
-        runs("a", {"machine-1-1": 20}, seed=1),
-        runs("a", {"machine-1-2": 45}, seed=0),
-        runs("a", {"machine-1-2": math.nan}, seed=1),
-        runs("a", {"machine-2-1": 80}, seed=0),
+        runs("a", {"machine-1-1": 10, "machine-1-2": 45, "machine-2-1": 80}, seed=0),
+        runs("a", {"machine-1-1": 20, "machine-1-2": math.nan}, seed=1),
     )
     bad = [run("a", name, 99) for name in ALL]
     others = [{"protocol": "ours"}, {"dataset": "mine"}, {"settings": '{"x": 1}'}]
@@ -104,7 +98,7 @@ def test_all_machines_against_the_printed_number():
     assert Judged(flat("LightMMoE", 93.42))("C001", "B007") == [BETTER, REPRODUCED]
     assert Judged(flat("LightMMoE", 93.3))("C001", "B007") == [WORSE, WORSE]
     # Seeds 93.0 and 94.2 on six machines: 93.6, twice the average's deviation is .693.
-    seeds = flat("LightMMoE", 93.0, seed=0), flat("LightMMoE", 94.2, seed=1)
+    seeds = [flat("LightMMoE", value, seed=seed) for seed, value in enumerate((93.0, 94.2))]
     found = Judged(*seeds, flat("HMMoE", 94.0), flat("MTSExample", 93.8))
     # One seed takes LightMMoE's spread; what draws nothing at random has none: .05 counts.
     assert found("C001", "B004", "B001") == [REPRODUCED, REPRODUCED, BETTER]

@@ -2,6 +2,7 @@
 
 import math
 import re
+from functools import partial
 
 import naive
 import numpy as np
@@ -88,12 +89,10 @@ def test_what_point_adjustment_flatters_is_named():
 def test_every_metric_refuses_what_is_no_input():
     takers = [
         *(metrics.average_precision, metrics.roc_auc, metrics.best_f1, metrics.pa_k),
-        metrics.best_affiliation_f1,
-        lambda **data: metrics.best_f1(**data, adjust="point"),
-        lambda **data: metrics.vus(**data, window=2),
-        lambda **data: metrics.alarms(**data, threshold=0.5),
+        *(metrics.best_affiliation_f1, partial(metrics.best_f1, adjust="point")),
+        *(partial(metrics.vus, window=2), partial(metrics.alarms, threshold=0.5)),
         lambda labels, scores: metrics.affiliation(labels=labels, alarms=scores),
-        lambda labels, scores: evaluate(labels, scores, vus_window=2),
+        partial(evaluate, vus_window=2),
     ]
     for changes, message in (
         ({"labels": [0.3, 0.2, 0.1], "scores": [0, 1, 0]}, "label 0.3 at row 0 is neither 0 nor 1"),

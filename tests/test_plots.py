@@ -9,6 +9,7 @@ from small import series, waves
 from lmmoe.data import Cause
 from lmmoe.report import rescoring
 from lmmoe.report.evaluation import COLUMNS
+from lmmoe.report.names import VERDICTS
 from lmmoe.report.plots import comparison, cost, data, training
 from lmmoe.training import History
 
@@ -79,10 +80,6 @@ def quality(count=4, **changes):
     return table.assign(**bounds).assign(**changes)
 
 
-def events(found, lengths):
-    return pd.DataFrame(found, index=lengths).astype(bool)
-
-
 def heatmap(table):
     return comparison.heatmap(table[[*COLUMNS]].T)
 
@@ -97,8 +94,9 @@ OF_TABLES = {
     training.learning_curve: (History([2.0, 1.0], [3.0, 2.5], 2), History([NAN], [NAN])),
     comparison.forest: (quality(28), FEW, quality(average_precision_low=NAN)),
     heatmap: (quality(28), FEW),
-    comparison.events_found: (events({"PCA": [1, 0, 1]}, [3, 1, 2]), events({}, [])),
+    comparison.events_found: (pd.DataFrame({"PCA": [True, False]}, [3, 1]), pd.DataFrame()),
     model_or_scoring: (4, 2, 0),
+    comparison.verdicts: (pd.Series([94, 40, 45, 21, 26], VERDICTS),),
     cost.quality_and_cost: (quality(28), FEW, quality(average_precision=NAN), quality() * 0),
 }
 
@@ -166,7 +164,8 @@ def test_the_heatmap_shows_each_number_and_ends_with_the_mean():
 
 
 def test_events_stand_shortest_first_and_the_best_detector_on_top():
-    found = events({"random": [False, False, True], "PCA": [True, False, True]}, [30, 2, 5])
+    found = {"random": [False, False, True], "PCA": [True, False, True]}
+    found = pd.DataFrame(found, index=[30, 2, 5])
     upper, ax = drawn(lambda: comparison.events_found(found)).axes
     assert upper.lines[0].get_ydata().tolist() == [2, 5, 30, 30]  # each over its event's width
     shown = np.asarray(ax.images[0].get_array())[..., :3]

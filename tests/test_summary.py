@@ -3,11 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
-from drawing import drawn
 from small import series
 
 from lmmoe.report import names, summary, tables
-from lmmoe.report.plots.comparison import verdicts
 
 COLUMNS = ["average_precision", *names.OPERATORS, "train_seconds"]
 HONEST = pd.DataFrame(
@@ -45,8 +43,3 @@ def test_unusual_hours_name_their_channels():
     assert table.index[0] == "pump-1, row 120" and len(table) == 2
     assert table.iloc[0]["channels"].startswith(one.channels[2])
     assert table.iloc[0]["times the median"] == pytest.approx(5)
-
-
-def test_verdicts_are_one_bar():
-    counted = pd.Series([94, 40, 45, 21, 26], names.VERDICTS)
-    assert len(drawn(lambda: verdicts(counted)).axes[0].patches) == 5

@@ -1,13 +1,17 @@
 """ThreeViews taken apart: variants, and other models' errors in its first view."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from drawing import drawn
 from small import QUICK, TwoSeries, series
 
 from lmmoe.detectors import detector
 from lmmoe.metrics import average_precision
 from lmmoe.report import views
+from lmmoe.report.plots import comparison
 
 NAMES = ("ThreeViews", "PCA windows", "MTSExample", "random")
 
@@ -55,3 +59,19 @@ def test_another_models_errors_take_the_place_of_the_first_view(profile, monkeyp
     monkeypatch.setattr(TwoSeries, "load", lambda self, entity: blind)
     assert views.compared(views.of_models(profile)).empty
     assert views.compared(views.variants(profile)).empty
+
+
+def test_where_another_detector_is_better(profile, monkeypatch):
+    values = pd.DataFrame({views.OURS: [0.5, 0.4], views.RIVAL: [0.6, 0.7]}, index=["m1", "m2"])
+    scores, kept = dict(zip(values, np.zeros((2, 300)), strict=True)), views.result
+    scores[views.OURS][[100, 150, 0]] = 9, 1, 2  # a row of the second event below a normal one
+    scores[views.RIVAL][[100, 150, 0]] = 9, 3, 2
+    monkeypatch.setattr(
+        views, "result", lambda run: replace(kept(run), scores=scores[run.detector])
+    )
+    found, event, ranks, channels = views.loss(profile, values)
+    assert (found.entity, event) == ("m2", (150, 155)) and channels[0] == 0  # what moves there
+    shares = [ranks[name][[100, 150, 151]].tolist() for name in values]
+    assert shares == pytest.approx(np.array([[0, 1 / 275, 1], [0, 0, 1]]))
+    figure = drawn(lambda: comparison.loss(found, event, ranks, channels))
+    assert len(figure.axes) == 2 + len(channels)
