@@ -187,7 +187,7 @@ def test_numbers_that_others_print():
 def test_a_benchmark_trains_on_the_first_rows_and_has_a_buffer_for_each_series(root, monkeypatch):
     cuts = {"first_row": [1, 0], "train_rows": [2, 9], "vus_window": [4, 1]}
     cuts = pd.DataFrame(cuts, index=["machine-1-2", "elsewhere"])
-    monkeypatch.setattr(smd, "_cuts", lambda: cuts)
+    monkeypatch.setattr(smd, "CUTS", cuts)
     assert data.entities("tsb-ad", root) == ["machine-1-2"]
     series, whole = (data.load(name, "machine-1-2", root) for name in ("tsb-ad", "smd"))
     assert series.test.tolist() == whole.test[1:].tolist()

@@ -20,6 +20,7 @@ from lmmoe.data.series import Cause, Series
 from lmmoe.errors import DataError
 
 FOLDER = Path("SMD", "ServerMachineDataset")
+CUTS = pd.read_csv(Path(__file__).with_name("tsb_ad.csv"), index_col="entity")
 PARTS = {"train": "train", "test": "test", "labels": "test_label", "causes": "interpretation_label"}
 
 
@@ -30,7 +31,7 @@ def find(name: str, root: Path) -> dict[str, dict[str, Path]]:
     machines = {file.name.split(".")[0] for file in files}
     return {
         machine: {p: reading.find(folder / at / f"{machine}.txt") for p, at in PARTS.items()}
-        for machine in (machines if name == "smd" else machines & {*_cuts().index})
+        for machine in (machines if name == "smd" else machines & {*CUTS.index})
     }
 
 
@@ -47,14 +48,10 @@ def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
         known["causes"] = tuple(_cause(line, row, path, shape) for row, line in lines)
     known["labels"] = known["labels"][:, 0]
     if dataset == "tsb-ad":
-        first, rows, known["vus_window"] = map(int, _cuts().loc[entity])
+        first, rows, known["vus_window"] = map(int, CUTS.loc[entity])
         known |= {"test": known["test"][first:], "labels": known["labels"][first:], "causes": None}
         known["train"] = known["test"][:rows]
     return Series.checked(dataset=dataset, entity=entity, **known)
-
-
-def _cuts() -> pd.DataFrame:
-    return pd.read_csv(Path(__file__).with_name("tsb_ad.csv"), index_col="entity")
 
 
 def _cause(line: str, row: int, path: Path, shape: tuple[int, int]) -> Cause:
