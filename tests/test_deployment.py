@@ -77,13 +77,10 @@ def test_a_case_by_hand():
     assert counted(scores, "pot:0.0001")[0]["threshold"] == metrics.pot(
         model.detector.decision_scores_[-10:]
     )
+    scores = np.array([np.nan, 5.0, 1.0, np.nan, 5.0])  # rows without a score do not count
+    assert list(episodes(scores, Alarm(2.0))) == [(1, 5, True)]
     quiet, _ = counted(np.zeros(100), "3")
     assert quiet["found"] == quiet["announced"] == 0 and np.isnan(quiet["delay"])
-
-
-def test_rows_without_a_score_do_not_count_and_an_alarm_at_the_end_does():
-    scores = np.array([np.nan, 5.0, 1.0, np.nan, 5.0])
-    assert list(episodes(scores, Alarm(2.0))) == [(1, 5, True)]
 
 
 def test_a_profiles_streams_and_their_summary(monkeypatch, tmp_path):
