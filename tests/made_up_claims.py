@@ -49,9 +49,9 @@ def run(detector, entity, value, *, seed=0, settings="{}", **others):
     return identity | {"seed": seed, "settings": settings} | scores | others
 
 
-def runs(detector, values, *, seed=0, **others):
+def runs(detector, values, **others):
     """Runs on several machines: ``values`` in percent by machine."""
-    return [run(detector, name, value, seed=seed, **others) for name, value in values.items()]
+    return [run(detector, name, value, **others) for name, value in values.items()]
 
 
 def copied(name, machines, *, plus=0.0, ours=None, **others):

@@ -185,13 +185,11 @@ def test_ranks():
 def test_overfitting_is_less_error_on_what_was_learned_and_more_on_the_rest():
     def judged(seen, unseen):
         """Errors of HMMoE by machine, beside LightMMoE's of 2."""
-        lines = [
-            {"entity": f"m{n}", "detector": name, "settings": "{}", "seen": one, "unseen": other}
-            for n, pair in enumerate(zip(seen, unseen, strict=True))
-            for name, (one, other) in {"HMMoE": pair, "LightMMoE": (2, 2)}.items()
-        ]
-        others = [line | {"settings": '{"epochs": 9}', "unseen": 99} for line in lines]
-        table = pd.DataFrame([*lines, *others, lines[0] | {"entity": "alone"}])
+        table = pd.DataFrame({"seen": seen, "unseen": unseen, "entity": ["m0", "m1", "m2"]})
+        table = table.assign(detector="HMMoE", settings="{}")
+        light = table.assign(detector="LightMMoE", seen=2, unseen=2)
+        others = table.assign(settings='{"epochs": 9}', unseen=99)
+        table = pd.concat([table, light, others, table[:1].assign(entity="alone")])
         line = Judged(generalisation=table).line("C088")
         assert "over 3 machines" in line["reason"]
         return line["measured"], line["verdict"]
@@ -207,13 +205,10 @@ def test_odd_rows_never_stop_it():
     zeros = {"parameters": 0, "train_seconds": 0, "score_seconds": 0}
     names = ("LightMMoE", "CAD-as-run", "CAD-FSE23", "MTSMixer", "HMMoE", "random")
     few = pd.DataFrame({"dataset": ["smd"], "entity": ["machine-1-1"], "detector": ["HMMoE"]})
-    far = flat("LightMMoE", 50, ["web-1", "machine-4-1"])
-    for rows in (
-        frame(),
-        frame([run("LightMMoE", "machine-1-1", math.nan, error="no")]),
-        frame(far, *[flat(name, 0, **zeros) for name in names]),
-        few.assign(protocol="study", seed=0, settings="{}", point_f1_pa=0.9),
-    ):
+    failed = [run("LightMMoE", "machine-1-1", math.nan, error="no")]
+    far = flat("LightMMoE", 50, ["web-1", "machine-4-1"]), *(flat(n, 0, **zeros) for n in names)
+    lacking = few.assign(protocol="study", seed=0, settings="{}", point_f1_pa=0.9)
+    for rows in (frame(), frame(failed), frame(*far), lacking):
         found = Judged(efficiency=few, generalisation=few, ablation=rows)
         assert set(found(*studies.printed().index)) <= set(claims.VERDICTS)
 

@@ -8,7 +8,6 @@ from small import series, waves
 
 from lmmoe.data import Cause
 from lmmoe.report import rescoring
-from lmmoe.report.evaluation import COLUMNS
 from lmmoe.report.names import VERDICTS
 from lmmoe.report.plots import comparison, cost, data, training
 from lmmoe.training import History
@@ -72,16 +71,14 @@ def test_every_picture_of_every_series(kind):
 
 def quality(count=4, **changes):
     """A table of detectors as `tables.honest` gives it."""
-    values = np.linspace(0.1, 0.9, count * len(COLUMNS)).reshape(count, -1)
-    table = pd.DataFrame(values, [*NAMES, *map(str, range(count - 4))], [*COLUMNS])
-    costs = np.geomspace(0.01, 100, count)
-    table = table.assign(train_seconds=costs, microseconds_per_row=costs, entities=3, seeds=1)
-    bounds = {f"{AP}_low": 0.05, f"{AP}_high": table[AP] + 0.1}
-    return table.assign(**bounds).assign(**changes)
+    costs, values = np.geomspace(0.01, 100, count), np.linspace(0.1, 0.9, count)
+    made = {AP: values, f"{AP}_low": 0.05, f"{AP}_high": values + 0.1, "train_seconds": costs}
+    made |= {"microseconds_per_row": costs, "entities": 3, "seeds": 1} | changes
+    return pd.DataFrame(made, [*NAMES, *map(str, range(count - 4))])
 
 
 def heatmap(table):
-    return comparison.heatmap(table[[*COLUMNS]].T)
+    return comparison.heatmap(table[[AP, f"{AP}_high"]].T)
 
 
 def model_or_scoring(count):
@@ -112,7 +109,6 @@ def words(artists):
 
 
 def spans(ax):
-    """Shaded spans of an axis, from and to."""
     return [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in ax.patches]
 
 

@@ -47,10 +47,8 @@ def test_another_models_errors_take_the_place_of_the_first_view(profile, monkeyp
         mean, deviation = one.train.mean(axis=0), one.train.std(axis=0)
         train, test = (np.abs(rows - mean) / deviation for rows in (one.train, one.test))
         unit = np.quantile(train[75:], 0.99, axis=0)
-        heights = [
-            pd.Series((part / unit).mean(axis=1)).ewm(alpha=0.5, adjust=False).mean()
-            for part in (train, test)
-        ]
+        means = [pd.Series((part / unit).mean(axis=1)) for part in (train, test)]
+        heights = [each.ewm(alpha=0.5, adjust=False).mean() for each in means]
         rest = detector("ThreeViews", views="BC").fit(one.train).decision_function(one.test)
         scores = rest + np.log(1 + heights[1] / heights[0][75:].mean())
         found.append(average_precision(labels=one.labels, scores=scores))
