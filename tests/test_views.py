@@ -70,6 +70,6 @@ def test_where_another_detector_is_better(profile, monkeypatch):
     found, event, ranks, channels = views.loss(profile, values)
     assert (found.entity, event) == ("m2", (150, 155)) and channels[0] == 0  # what moves there
     shares = [ranks[name][[100, 150, 151]].tolist() for name in values]
-    assert shares == pytest.approx(np.array([[0, 1 / 275, 1], [0, 0, 1]]))
+    assert shares == pytest.approx(np.array([[0.5, 1, 275], [0.5, 0.5, 275]]) / 275)
     figure = drawn(lambda: comparison.loss(found, event, ranks, channels))
     assert len(figure.axes) == 2 + len(channels)

@@ -69,8 +69,7 @@ COST_TITLES = {
     "microseconds_per_row": "score a row (µs)",
     "train_peak_mb": "memory (MB)",
 } | {name: name for name in ("parameters", "entities", "seeds", "runs", "failed")}
-TEST_TITLES = {name: name for name in ("difference", "wins", "ties", "losses", "p")}
-TEST_TITLES["holm_p"] = "p (Holm)"
+TEST_TITLES = {"holm_p": "p (Holm)"} | {n: n for n in ("difference", "wins", "ties", "losses", "p")}
 
 # Of the study's claims.
 REPRODUCED, BETTER, WORSE = "reproduced", "better than claimed", "worse than claimed"

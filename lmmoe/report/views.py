@@ -108,15 +108,16 @@ def loss(
 
     ``values`` are average precision by entity (rows) and detector. Gives that entity; its event
     (first row, row after the last); for both detectors, for each row ``(t,)``, the share of normal
-    rows that score as high or higher; and the channels with their highest scores in the event.
+    rows that score as high (half a row for none); and the channels that score highest in the event.
     """
     series = profile.load((values[OURS] - values[RIVAL]).idxmin())
     found = {name: result(Run(series, name, "ours", profile.seeds[0])) for name in (OURS, RIVAL)}
     ranks = {}
     for name, one in found.items():
         normal = np.sort(one.scores[series.labels == 0])
-        ranks[name] = 1 - np.searchsorted(normal, one.scores) / len(normal)
-    worse = ranks[OURS] - ranks[RIVAL]
+        higher = len(normal) - np.searchsorted(normal, one.scores)
+        ranks[name] = np.maximum(higher, 0.5) / len(normal)
+    worse = np.log(ranks[OURS] / ranks[RIVAL])
     first, end = max(series.events, key=lambda event: worse[slice(*event)].sum())
     shares = [one.detector.channel_scores(series.test)[first:end].sum(0) for one in found.values()]
     highest = np.ravel([np.argsort(-share)[:2] for share in shares])

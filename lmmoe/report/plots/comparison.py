@@ -144,7 +144,7 @@ def loss(
     figure, axes, rows, time = lanes(series, event, places, around=around)
     lowest = 0.5 / (series.labels == 0).sum()
     for ax, (name, values) in zip(axes, ranks.items(), strict=False):
-        ax.plot(time, np.maximum(values[rows], lowest), color=colour(name), lw=0.9)
+        ax.plot(time, values[rows], color=colour(name), lw=0.9)
         ax.set(yscale="log", ylim=(1, lowest), ylabel=name.replace(" ", "\n"))
         ax.set_yticks([1, lowest], ["all", "none"])
         ax.minorticks_off()
