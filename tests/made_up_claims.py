@@ -28,10 +28,9 @@ LIGHT = {"machine-1": 89.36, "machine-2": 97.8, "machine-3": 93.07}  # mean 93.4
 
 def theirs(name, machine):
     """What the made-up study's run gave, in percent: Point F1, Event F1 log and squeeze."""
-    step = -1 if machine in LOW else 1
-    if name == "LightMMoE":
-        return LIGHT[machine.rpartition("-")[0]] + step, 75.42 + step, 64.67 + step
-    return tuple(value + step for value in AVERAGES[name])
+    light = LIGHT[machine.rpartition("-")[0]], 75.42, 64.67
+    values = light if name == "LightMMoE" else AVERAGES[name]
+    return tuple(value + (-1 if machine in LOW else 1) for value in values)
 
 
 def study():
@@ -50,9 +49,9 @@ def run(detector, entity, value, *, seed=0, settings="{}", **others):
     return identity | {"seed": seed, "settings": settings} | scores | others
 
 
-def runs(detector, values, *, seed=0, **others):
+def runs(detector, values, **others):
     """Runs on several machines: ``values`` in percent by machine."""
-    return [run(detector, name, value, seed=seed, **others) for name, value in values.items()]
+    return [run(detector, name, value, **others) for name, value in values.items()]
 
 
 def copied(name, machines, *, plus=0.0, ours=None, **others):

@@ -5,13 +5,8 @@ import pandas as pd
 from lmmoe.report import experiment
 from lmmoe.report.evaluation import COLUMNS
 
-COSTS = {
-    "train_seconds": 1.0,
-    "train_peak_mb": 10.0,
-    "score_seconds": 0.1,
-    "test_rows": 1000,
-    "parameters": 5,
-}
+COSTS = {"train_seconds": 1.0, "train_peak_mb": 10.0, "score_seconds": 0.1}
+COSTS |= {"test_rows": 1000, "parameters": 5}
 
 
 def line(detector, entity, value, *, seed=0, protocol="ours", dataset="smd", **others):
@@ -30,20 +25,17 @@ def frame(*lines):
 # Two seeds, two groups of machines, one failed run. By hand, with seeds averaged first:
 # machine-1-1: (.2 + .4) / 2 = .3; machine-1-2: .5 alone; machine-2-1: (.8 + 1) / 2 = .9.
 def light(protocol="ours"):
+    values = {"machine-1-1": (0.2, 0.4), "machine-1-2": (0.5, None), "machine-2-1": (0.8, 1.0)}
     return [
-        line("LightMMoE", "machine-1-1", 0.2, seed=0, protocol=protocol),
-        line("LightMMoE", "machine-1-1", 0.4, seed=1, protocol=protocol),
-        line("LightMMoE", "machine-1-2", 0.5, seed=0, protocol=protocol),
-        line("LightMMoE", "machine-1-2", None, seed=1, protocol=protocol),
-        line("LightMMoE", "machine-2-1", 0.8, seed=0, protocol=protocol),
-        line("LightMMoE", "machine-2-1", 1.0, seed=1, protocol=protocol),
+        line("LightMMoE", name, value, seed=seed, protocol=protocol)
+        for name, pair in values.items()
+        for seed, value in enumerate(pair)
     ]
 
 
-def chance(protocol="ours", values=(0.1, 0.1, 0.4)):
-    names = ("machine-1-1", "machine-1-2", "machine-2-1")
-    pairs = zip(names, values, strict=True)
-    return [line("random", name, value, protocol=protocol) for name, value in pairs]
+def chance(protocol="ours"):
+    values = {"machine-1-1": 0.1, "machine-1-2": 0.1, "machine-2-1": 0.4}
+    return [line("random", name, value, protocol=protocol) for name, value in values.items()]
 
 
 ROWS = frame(*light(), *chance(), *light("study"), *chance("study"))

@@ -19,7 +19,7 @@ made_up = pytest.mark.usefixtures("made_up_study")
 @pytest.fixture(scope="module")
 def audit():
     """The audit of the published tables."""
-    return claims.audit_at_hand("smd").set_index("id")
+    return claims.audit().set_index("id")
 
 
 def test_every_line_can_be_read_and_the_printed_number_counts_as_itself():
@@ -42,12 +42,9 @@ def test_published_verdicts_are_those_of_the_published_tables(audit):
     pd.testing.assert_series_equal(measured, audit["measured"], rtol=1e-6, check_dtype=False)
     assert not audit["reason"].str.contains(r"nan|unknown|[{}]").any()
     assert audit["verdict"].value_counts().reindex(claims.VERDICTS).min() > 10
-    for experts, whole, names in (  # counted parts add up to what networks learned
-        (4, "C060", ("C116", "C117", "C118")),
-        (3, "C057", ("C113", "C114", "C115")),
-        (8, "C063", ("C119", "C120", "C121")),
-    ):
-        expert, gates, towers = audit.loc[list(names), "measured"]
+    parts = {"C060": (4, 116), "C057": (3, 113), "C063": (8, 119)}
+    for whole, (experts, first) in parts.items():  # counted parts add up to what networks learned
+        expert, gates, towers = audit.loc[[f"C{first + n}" for n in range(3)], "measured"]
         assert experts * expert + gates + towers == audit.loc[whole, "measured"]
 
 
@@ -70,11 +67,8 @@ def test_arithmetic_over_quoted_names_and_printed_numbers():
 @made_up
 def test_the_average_is_of_group_means_seeds_first():
     rows = frame(
-        runs("a", {"machine-1-1": 10}, seed=0),
-        runs("a", {"machine-1-1": 20}, seed=1),
-        runs("a", {"machine-1-2": 45}, seed=0),
-        runs("a", {"machine-1-2": math.nan}, seed=1),
-        runs("a", {"machine-2-1": 80}, seed=0),
+        runs("a", {"machine-1-1": 10, "machine-1-2": 45, "machine-2-1": 80}, seed=0),
+        runs("a", {"machine-1-1": 20, "machine-1-2": math.nan}, seed=1),
     )
     bad = [run("a", name, 99) for name in ALL]
     others = [{"protocol": "ours"}, {"dataset": "mine"}, {"settings": '{"x": 1}'}]
@@ -104,7 +98,7 @@ def test_all_machines_against_the_printed_number():
     assert Judged(flat("LightMMoE", 93.42))("C001", "B007") == [BETTER, REPRODUCED]
     assert Judged(flat("LightMMoE", 93.3))("C001", "B007") == [WORSE, WORSE]
     # Seeds 93.0 and 94.2 on six machines: 93.6, twice the average's deviation is .693.
-    seeds = flat("LightMMoE", 93.0, seed=0), flat("LightMMoE", 94.2, seed=1)
+    seeds = [flat("LightMMoE", value, seed=seed) for seed, value in enumerate((93.0, 94.2))]
     found = Judged(*seeds, flat("HMMoE", 94.0), flat("MTSExample", 93.8))
     # One seed takes LightMMoE's spread; what draws nothing at random has none: .05 counts.
     assert found("C001", "B004", "B001") == [REPRODUCED, REPRODUCED, BETTER]
@@ -191,13 +185,11 @@ def test_ranks():
 def test_overfitting_is_less_error_on_what_was_learned_and_more_on_the_rest():
     def judged(seen, unseen):
         """Errors of HMMoE by machine, beside LightMMoE's of 2."""
-        lines = [
-            {"entity": f"m{n}", "detector": name, "settings": "{}", "seen": one, "unseen": other}
-            for n, pair in enumerate(zip(seen, unseen, strict=True))
-            for name, (one, other) in {"HMMoE": pair, "LightMMoE": (2, 2)}.items()
-        ]
-        others = [line | {"settings": '{"epochs": 9}', "unseen": 99} for line in lines]
-        table = pd.DataFrame([*lines, *others, lines[0] | {"entity": "alone"}])
+        table = pd.DataFrame({"seen": seen, "unseen": unseen, "entity": ["m0", "m1", "m2"]})
+        table = table.assign(detector="HMMoE", settings="{}")
+        light = table.assign(detector="LightMMoE", seen=2, unseen=2)
+        others = table.assign(settings='{"epochs": 9}', unseen=99)
+        table = pd.concat([table, light, others, table[:1].assign(entity="alone")])
         line = Judged(generalisation=table).line("C088")
         assert "over 3 machines" in line["reason"]
         return line["measured"], line["verdict"]
@@ -213,32 +205,25 @@ def test_odd_rows_never_stop_it():
     zeros = {"parameters": 0, "train_seconds": 0, "score_seconds": 0}
     names = ("LightMMoE", "CAD-as-run", "CAD-FSE23", "MTSMixer", "HMMoE", "random")
     few = pd.DataFrame({"dataset": ["smd"], "entity": ["machine-1-1"], "detector": ["HMMoE"]})
-    far = flat("LightMMoE", 50, ["web-1", "machine-4-1"])
-    for rows in (
-        frame(),
-        frame([run("LightMMoE", "machine-1-1", math.nan, error="no")]),
-        frame(far, *[flat(name, 0, **zeros) for name in names]),
-        few.assign(protocol="study", seed=0, settings="{}", point_f1_pa=0.9),
-    ):
+    failed = [run("LightMMoE", "machine-1-1", math.nan, error="no")]
+    far = flat("LightMMoE", 50, ["web-1", "machine-4-1"]), *(flat(n, 0, **zeros) for n in names)
+    lacking = few.assign(protocol="study", seed=0, settings="{}", point_f1_pa=0.9)
+    for rows in (frame(), frame(failed), frame(*far), lacking):
         found = Judged(efficiency=few, generalisation=few, ablation=rows)
         assert set(found(*studies.printed().index)) <= set(claims.VERDICTS)
 
 
-def test_audit_at_hand(tmp_path, monkeypatch, audit):
+def test_what_was_not_measured_is_taken_from_what_is_published(tmp_path, monkeypatch):
     smd = tmp_path / "figures" / "smd"
     smd.mkdir(parents=True)
     monkeypatch.setattr(paths, "home", lambda: tmp_path)
     kinds = {"base": "HMMoE", "kind": ["as it is", "pruning"], "method": ["HMMoE", "half"]}
-    sizes = {"parameters": [10, 4], "point_f1_pa": 0.9, "entity": "m"}
-    models = pd.DataFrame(kinds | sizes)
-    found = claims.audit_at_hand("smd", compressed=models).set_index("id")["verdict"]
+    models = pd.DataFrame(kinds | {"parameters": [10, 4], "point_f1_pa": 0.9, "entity": "m"})
+    found = claims.audit(compressed=models).set_index("id")["verdict"]
     assert found[["B047", "C001"]].tolist() == [REPRODUCED, UNTESTABLE]
     models.to_csv(smd / "compression.csv", index=False)
-    found = claims.audit_at_hand("smd", compressed=models.iloc[:0])
-    assert found.set_index("id").loc["B047", "verdict"] == REPRODUCED  # what is published
-    audit.reset_index().to_csv(smd / "claims.csv", index=False)
-    other = claims.audit_at_hand("asd", compressed=models).set_index("id")
-    assert other["verdict"].equals(audit["verdict"]) and other["measured"].dtype == float
+    found = claims.audit(compressed=models.iloc[:0])
+    assert found.set_index("id").loc["B047", "verdict"] == REPRODUCED
 
 
 def test_claims_are_counted_by_document():

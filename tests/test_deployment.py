@@ -4,14 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawing import drawn
-from small import QUICK, TwoSeries, series
+from small import QUICK, TwoSeries, make, series
 
 from lmmoe import metrics
 from lmmoe.data import Series
 from lmmoe.detectors import detector
 from lmmoe.live.alarms import Alarm, episodes
 from lmmoe.live.model import Facts, Model
-from lmmoe.report import deployment, store
+from lmmoe.report import deployment, experiment, store
 from lmmoe.report.plots import deployment as plots
 
 LABELS = np.zeros(100, dtype=int)
@@ -20,28 +20,28 @@ LABELS[[*range(20, 30), *range(50, 55), *range(90, 95)]] = 1
 
 def test_kept_rows(tmp_path, monkeypatch):
     monkeypatch.delenv("LMMOE_FRESH", raising=False)
-    monkeypatch.setattr("lmmoe.paths.figures", lambda profile: tmp_path / "figures" / profile)
+    monkeypatch.setattr("lmmoe.paths.figures", lambda profile: tmp_path / profile)
+    (tmp_path / "p").mkdir()
     calls = []
 
-    def lines(**hidden):
-        return store.Table("p", "t").lines({"entity": "01"}, hidden, compute)
+    def lines(seed=0):
+        return store.Table("p", "t").lines({"entity": "01"}, {"seed": seed}, compute)
 
     def compute():
         calls.append(1)
         return [{"method": "a", "value": np.float64(0.1)}, {"method": "b", "error": "no"}]
 
-    first = lines(seed=0)
-    assert lines(seed=0) == first and len(calls) == 1
+    first = lines()
+    assert lines() == first and len(calls) == 1
     assert lines(seed=1)[0]["key"] != first[0]["key"] and len(calls) == 2
     # From the published table, unless fresh.
-    (tmp_path / "figures" / "p").mkdir(parents=True)
-    pd.DataFrame(first).to_csv(tmp_path / "figures" / "p" / "t.csv", index=False)
+    pd.DataFrame(first).to_csv(tmp_path / "p" / "t.csv", index=False)
     monkeypatch.setenv("LMMOE_CACHE", str(tmp_path / "other"))
-    again = pd.DataFrame(lines(seed=0))
-    assert len(calls) == 2 and again["entity"].tolist() == ["01", "01"]  # not the number 1
+    again = pd.DataFrame(lines())  # the entity is not the number 1
+    assert len(calls) == 2
     pd.testing.assert_frame_equal(again[list(first[0])], pd.DataFrame(first)[list(first[0])])
     monkeypatch.setenv("LMMOE_FRESH", "1")
-    lines(seed=0)
+    lines()
     assert len(calls) == 3
 
 
@@ -77,16 +77,13 @@ def test_a_case_by_hand():
     assert counted(scores, "pot:0.0001")[0]["threshold"] == metrics.pot(
         model.detector.decision_scores_[-10:]
     )
+    scores = np.array([np.nan, 5.0, 1.0, np.nan, 5.0])  # rows without a score do not count
+    assert list(episodes(scores, Alarm(2.0))) == [(1, 5, True)]
     quiet, _ = counted(np.zeros(100), "3")
     assert quiet["found"] == quiet["announced"] == 0 and np.isnan(quiet["delay"])
 
 
-def test_rows_without_a_score_do_not_count_and_an_alarm_at_the_end_does():
-    scores = np.array([np.nan, 5.0, 1.0, np.nan, 5.0])
-    assert list(episodes(scores, Alarm(2.0))) == [(1, 5, True)]
-
-
-def test_a_profiles_streams_and_their_summary(monkeypatch):
+def test_a_profiles_streams_and_their_summary(monkeypatch, tmp_path):
     daily = {name: series(entity=name, rows_per_day=100.0) for name in ("m1", "m2")}
     monkeypatch.setattr(TwoSeries, "load", lambda self, entity: daily[entity])
     given = {name: QUICK.get(name, {}) for name in ("LightMMoE", "MTSExample", "SmartSimpleAD")}
@@ -98,20 +95,23 @@ def test_a_profiles_streams_and_their_summary(monkeypatch):
     table = table.groupby("entity").head(1).assign(days=[1, 3], events=[1, 3], found=[1.0, 0])
     table = table.assign(detector="LightMMoE", rule="alarms:2")
     joined = deployment.summary(table.assign(false_alarms_per_day=[4.0, 0], share=[0.1, 0.3]))
+    shown = joined.loc[("alarms:2", "LightMMoE")]
     expected = {"false_alarms_per_day": 1, "found": 0.25, "share": 0.2, "worst": 0.3}
-    assert joined.loc[("alarms:2", "LightMMoE"), list(expected)].to_dict() == pytest.approx(
-        expected
-    )
+    assert shown[[*expected]].to_dict() == pytest.approx(expected)
+    run = experiment.Run(daily["m1"], "LightMMoE", settings=given["LightMMoE"])
+    slow = pd.DataFrame([{"key": run.key, "train_seconds": 61.0}])
+    monkeypatch.setattr(store, "read", lambda *_: slow.reindex(columns=experiment.ALL))
+    monkeypatch.setenv("LMMOE_CACHE", str(tmp_path))  # its scores are not there
+    [error] = deployment.alarms(profile)["error"].dropna()
+    assert "training takes more than 60 s" in error
     daily |= {name: series(entity=name) for name in daily}  # a day's rows are not known
     assert deployment.summary(deployment.alarms(profile)).empty
 
 
 def test_the_story_of_an_alarm():
     made = series(rows_per_day=100.0)  # channel 1 is 5 too high in both events
-    model = Model(
-        detector("LightMMoE", **QUICK["LightMMoE"]).fit(made.train),
-        Facts.of(made.train, made.channels, rows_per_day=100.0),
-    )
+    facts = Facts.of(made.train, made.channels, rows_per_day=100.0)
+    model = Model(make("LightMMoE").fit(made.train), facts)
     found = deployment.incident(model, made, "quantile")
     assert found.end - found.start == 100 and found.start <= found.row < found.end
     assert found.row in [first for first, _ in found.alarms]

@@ -2,6 +2,7 @@
 
 import math
 import re
+from functools import partial
 
 import naive
 import numpy as np
@@ -14,7 +15,7 @@ from lmmoe.report.evaluation import ADJUSTED, COLUMNS, DIAGNOSIS, LABEL_FREE, ev
 
 CALIBRATION = np.arange(101.0)
 F1S = {f"event_f1_pa_{adjust}": adjust for adjust in ("log", "squeeze", "sqrt")}
-F1S |= {"point_f1_pa": "point"}
+F1S |= {"point_f1_pa": "point", "best_f1": None}
 
 
 def test_events_found_by_hand():
@@ -34,9 +35,7 @@ def test_each_column_is_its_metric(case, calibration):
     found = evaluate(labels, scores, vus_window=3, **given)
     data = {"labels": labels, "scores": scores}
     expected = {name: getattr(metrics, name)(**data) for name in ("average_precision", "roc_auc")}
-    expected["best_f1"] = naive.best_f1(labels, scores)[0]
-    for name, adjust in F1S.items():
-        expected[name] = naive.best_f1(labels, scores, adjust)[0]
+    expected |= {name: naive.best_f1(labels, scores, how)[0] for name, how in F1S.items()}
     point = metrics.best_f1(**data, adjust="point")
     expected |= {"point_precision_pa": point.precision, "point_recall_pa": point.recall}
     expected["vus_roc"], expected["vus_pr"] = metrics.vus(**data, window=3)
@@ -61,9 +60,8 @@ def test_what_is_missing_leaves_its_columns_undefined():
     whole = {"calibration": [0.1, 0.2, 0.4], "rows_per_day": 3, "blame": [[3, 1, 2, 0]]}
     whole |= {"causes": [(0, 3)]}
     per_day = {name for name in COLUMNS if name.startswith("budget")}
-    undefined = {"calibration": set(LABEL_FREE), "rows_per_day": per_day}
-    undefined |= {"blame": set(DIAGNOSIS), "causes": set(DIAGNOSIS), "nothing": set()}
-    for missing, expected in undefined.items():
+    undefined = set(LABEL_FREE), per_day, set(DIAGNOSIS), set(DIAGNOSIS), set()
+    for missing, expected in zip((*whole, "nothing"), undefined, strict=True):
         given = {name: value for name, value in whole.items() if name != missing}
         found = evaluate([0, 1, 0], [0.1, 0.5, 0.3], vus_window=2, **given)
         assert tuple(found) == COLUMNS and all(type(value) is float for value in found.values())
@@ -88,12 +86,10 @@ def test_what_point_adjustment_flatters_is_named():
 def test_every_metric_refuses_what_is_no_input():
     takers = [
         *(metrics.average_precision, metrics.roc_auc, metrics.best_f1, metrics.pa_k),
-        metrics.best_affiliation_f1,
-        lambda **data: metrics.best_f1(**data, adjust="point"),
-        lambda **data: metrics.vus(**data, window=2),
-        lambda **data: metrics.alarms(**data, threshold=0.5),
+        *(metrics.best_affiliation_f1, partial(metrics.best_f1, adjust="point")),
+        *(partial(metrics.vus, window=2), partial(metrics.alarms, threshold=0.5)),
         lambda labels, scores: metrics.affiliation(labels=labels, alarms=scores),
-        lambda labels, scores: evaluate(labels, scores, vus_window=2),
+        partial(evaluate, vus_window=2),
     ]
     for changes, message in (
         ({"labels": [0.3, 0.2, 0.1], "scores": [0, 1, 0]}, "label 0.3 at row 0 is neither 0 nor 1"),

@@ -202,7 +202,7 @@ def test_the_data_command(root, tmp_path, capsys):
 
     lines = told(tmp_path / "typo").splitlines()
     assert lines[0] == f"data root: {tmp_path / 'typo'} (no such folder)"
-    assert [line.split()[0] for line in lines[1:8]] == list(data.DATASETS)
+    assert [line.split()[0] for line in lines[1:9]] == list(data.DATASETS)
     bad = root / "ASD" / "omi-2" / "test.npy"
     np.save(bad, [[1.0, np.nan]])
     (root / "SMD").rename(root / "elsewhere")

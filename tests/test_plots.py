@@ -8,7 +8,7 @@ from small import series, waves
 
 from lmmoe.data import Cause
 from lmmoe.report import rescoring
-from lmmoe.report.evaluation import COLUMNS
+from lmmoe.report.names import VERDICTS
 from lmmoe.report.plots import comparison, cost, data, style, training
 from lmmoe.training import History
 
@@ -70,36 +70,29 @@ def test_every_picture_of_every_series(kind):
 
 def quality(count=4, **changes):
     """A table of detectors as `tables.honest` gives it."""
-    values = np.linspace(0.1, 0.9, count * len(COLUMNS)).reshape(count, -1)
-    table = pd.DataFrame(values, [*NAMES, *map(str, range(count - 4))], [*COLUMNS])
-    costs = np.geomspace(0.01, 100, count)
-    table = table.assign(train_seconds=costs, microseconds_per_row=costs, entities=3, seeds=1)
-    bounds = {f"{AP}_low": 0.05, f"{AP}_high": table[AP] + 0.1}
-    return table.assign(**bounds).assign(**changes)
-
-
-def events(found, lengths):
-    return pd.DataFrame(found, index=lengths).astype(bool)
+    costs, values = np.geomspace(0.01, 100, count), np.linspace(0.1, 0.9, count)
+    made = {AP: values, f"{AP}_low": 0.05, f"{AP}_high": values + 0.1, "train_seconds": costs}
+    made |= {"microseconds_per_row": costs, "entities": 3, "seeds": 1} | changes
+    return pd.DataFrame(made, [*NAMES, *map(str, range(count - 4))])
 
 
 def heatmap(table):
-    return comparison.heatmap(table[[*COLUMNS]].T, AP)
+    return comparison.heatmap(table[[AP, f"{AP}_high"]].T)
 
 
-def two_panels(count):
+def model_or_scoring(count):
     table = pd.DataFrame(0.3, NAMES[4 - count :], [*rescoring.SCORINGS])
-    tables = {AP: table, "event_f1_pa_squeeze": table}
-    return comparison.model_or_scoring(tables, rescoring.OWN, rescoring.SHARED)
+    return comparison.model_or_scoring(table, rescoring.OWN, rescoring.SHARED)
 
 
 FEW = quality().tail(1) * NAN
 OF_TABLES = {
     training.learning_curve: (History([2.0, 1.0], [3.0, 2.5], 2), History([NAN], [NAN])),
     comparison.forest: (quality(28), FEW, quality(average_precision_low=NAN)),
-    comparison.what_adjustment_hides: (quality(28), FEW, quality(best_f1=NAN).drop("random")),
-    heatmap: (quality(28), FEW, quality() * 9),
-    comparison.events_found: (events({"PCA": [1, 0, 1]}, [3, 1, 2]), events({}, [])),
-    two_panels: (4, 2, 0),
+    heatmap: (quality(28), FEW),
+    comparison.events_found: (pd.DataFrame({"PCA": [True, False]}, [3, 1]), pd.DataFrame()),
+    model_or_scoring: (4, 2, 0),
+    comparison.verdicts: (pd.Series([94, 40, 45, 21, 26], VERDICTS),),
     cost.quality_and_cost: (quality(28), FEW, quality(average_precision=NAN), quality() * 0),
 }
 
@@ -117,7 +110,6 @@ def words(artists):
 
 
 def spans(ax):
-    """Shaded spans of an axis, from and to."""
     return [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in ax.patches]
 
 
@@ -159,30 +151,31 @@ def test_the_forest_stands_in_order_with_its_floor():
     table = quality()
     [ax] = drawn(lambda: comparison.forest(table.sample(frac=1, random_state=0))).axes
     assert words(ax.get_yticklabels()) == ["LightMMoE", "PCA", "something new", "random scores"]
-    *bars, floor = ax.lines
     bounds = table[[f"{AP}_low", f"{AP}_high"]].to_numpy()
-    assert np.array([bar.get_xdata() for bar in bars]) == pytest.approx(bounds)
-    assert set(floor.get_xdata()) == {table.loc["random", AP]}
+    drawn_bounds = np.array(ax.collections[0].get_segments())[..., 0]
+    assert drawn_bounds == pytest.approx(bounds)
+    assert set(ax.lines[0].get_xdata()) == {table.loc["random", AP]}
 
 
 def test_the_heatmap_shows_each_number_and_ends_with_the_mean():
-    table = pd.DataFrame({"PCA": [0.5, 8.0], "random": [2.0, NAN]}, index=["x", "y"])
-    [ax] = drawn(lambda: comparison.heatmap(table, "budget_delay")).axes
-    assert words(ax.texts) == ["0.50", "2.00", "8.00", "4.25", "2.00"]
+    table = pd.DataFrame({"PCA": [0.5, 0.8], "random": [0.2, NAN]}, index=["x", "y"])
+    [ax] = drawn(lambda: comparison.heatmap(table)).axes
+    assert words(ax.texts) == ["0.50", "0.20", "0.80", "0.65", "0.20"]
     mesh = ax.collections[0]
-    assert mesh.get_clim() == (0, 8) and mesh.get_array().mask.sum() == 1
+    assert mesh.get_clim() == (0, 1) and mesh.get_array().mask.sum() == 1
     assert words(ax.get_yticklabels()) == ["x", "y", "mean"]
     assert ax.get_title("left").endswith("on each entity (grey: no result)")
 
 
 def test_events_stand_shortest_first_and_the_best_detector_on_top():
-    found = events({"random": [False, False, True], "PCA": [True, False, True]}, [30, 2, 5])
+    found = {"random": [False, False, True], "PCA": [True, False, True]}
+    found = pd.DataFrame(found, index=[30, 2, 5])
     upper, ax = drawn(lambda: comparison.events_found(found)).axes
     assert upper.lines[0].get_ydata().tolist() == [2, 5, 30, 30]  # each over its event's width
     shown = np.asarray(ax.images[0].get_array())[..., :3]
     assert (shown < 1).any(axis=2).tolist() == [[False, True, True], [False, True, False]]
     assert words(ax.get_yticklabels()) == ["PCA", "random scores"]
-    assert words(ax.texts) == ["67%", "33%"]
+    assert words(ax.child_axes[0].get_yticklabels()) == ["67%", "33%"]
 
 
 def test_who_looks_ahead_is_hollow_and_on_no_front():

@@ -7,7 +7,7 @@ from small import TwoSeries, series, tiny
 
 from lmmoe import metrics
 from lmmoe.detectors import detector
-from lmmoe.report import generalisation, rescoring
+from lmmoe.report import rescoring
 from lmmoe.report.experiment import PROTOCOLS
 
 pytestmark = pytest.mark.usefixtures("small_runs")
@@ -67,24 +67,23 @@ def test_a_row_for_each_scoring_judged_as_the_detector_is():
 
 
 def test_scorings_are_averaged_where_all_have_them_the_best_first():
-    def lines(name, own, entities="abc", **others):
+    def lines(name, own, entities="abc", settings="{}"):
         for entity, value in zip(entities, own, strict=True):
             for scoring in rescoring.SCORINGS:
-                head = {"entity": entity, "detector": name, "settings": "{}", "scoring": scoring}
-                ap = value if scoring == rescoring.OWN else 0.1
-                yield head | {"average_precision": ap, "error": None} | others
+                yield entity, name, settings, scoring, value if scoring == "own" else 0.1, None
 
     rows = [*lines("LightMMoE", (0.5, 0.6, 0.7)), *lines("PCA", (0.9, 0.9, 0.9))]
     rows += [*lines("LightMMoE", (1, 1, 1), settings='{"epochs": 1}')]  # a variant
-    rows += [*lines("HMMoE", [0.5], "z"), {"entity": "a", "detector": "CAD", "error": "no"}]
-    table = rescoring.summary(pd.DataFrame(rows))
+    rows += [*lines("HMMoE", [0.5], "z"), ("a", "CAD", "{}", None, None, "no")]
+    names = ["entity", "detector", "settings", "scoring", "average_precision", "error"]
+    table = rescoring.summary(pd.DataFrame(rows, columns=names))
     assert table["own"].to_dict() == pytest.approx({"PCA": 0.9, "LightMMoE": 0.6})
     assert list(table.index) == ["PCA", "LightMMoE"] and list(table) == list(rescoring.SCORINGS)
 
 
 def test_errors_on_learned_and_on_later_rows():
-    found = generalisation.table(PLAN)
-    assert list(found) == ["key", *generalisation.COLUMNS]
+    found = rescoring.generalisation(PLAN)
+    assert list(found) == ["key", *rescoring.ERRORS]
     assert found["detector"].tolist() == ["linear"] * 2  # no other is a forecaster
     assert found["entity"].tolist() == ["m1", "m2"] and set(found["seed"]) == {0}
     cut = int(0.8 * len(ONE.train))
@@ -99,18 +98,19 @@ def test_errors_on_learned_and_on_later_rows():
 def test_medians_of_the_entities_of_all_the_smallest_first():
     lines = [("HMMoE", e, 99, 0.2, v) for e, v in zip("abcd", (0.4, 0.6, 9, 5), strict=True)]
     lines += [("linear", e, 10, 0.5, v) for e, v in zip("abc", (0.5, 1.0, 2.0), strict=True)]
-    rows = pd.DataFrame(lines, columns=["detector", "entity", *generalisation.NUMBERS])
-    table = generalisation.summary(rows.assign(settings="{}", error=None))  # d lacks linear
+    rows = pd.DataFrame(lines, columns=["detector", "entity", *rescoring.NUMBERS])
+    table = rescoring.medians(rows.assign(settings="{}", error=None))  # d lacks linear
     assert list(table.index) == ["linear", "HMMoE"] and table["entities"].tolist() == [3, 3]
     assert table["unseen"].tolist() == [1.0, 0.6]
 
 
-@pytest.mark.parametrize("part", [rescoring, generalisation])
-def test_a_failure_is_told_and_is_in_no_mean(part, monkeypatch):
+def test_a_failure_is_told_and_is_in_no_mean(monkeypatch):
     def fails(run):
         raise ValueError(f"no such luck with {run.detector}")
 
-    monkeypatch.setattr(part, "result", fails)
-    failed = part.table(PLAN)
-    assert failed["error"].str.startswith("ValueError: no such luck with ").all()
-    assert part.summary(failed).empty
+    monkeypatch.setattr(rescoring, "result", fails)
+    ways = {rescoring.table: rescoring.summary, rescoring.generalisation: rescoring.medians}
+    for measure, averaged in ways.items():
+        failed = measure(PLAN)
+        assert failed["error"].str.startswith("ValueError: no such luck with ").all()
+        assert averaged(failed).empty

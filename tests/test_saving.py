@@ -157,7 +157,7 @@ def test_a_file_names_no_class_of_others(light, tmp_path, monkeypatch):
     assert "ran" not in sys.modules
     made = lmmoe.detector("ran.Random").fit(TRAIN)
     assert not made.savable
-    with pytest.raises(NotImplementedError, match="ran.Random: a file names detectors of this package only"):
+    with pytest.raises(NotImplementedError, match="ran.Random: a file names detectors of this"):
         save(made, light)
 
 

@@ -165,7 +165,7 @@ def test_it_finishes_after_all_that(project):
     brief = nbformat.read(results / "02_training" / f"{paths.plain(BRIEF)}.ipynb", as_version=4)
     assert "15 rows are too few for LightMMoE" in str(brief)
     names = {path.name for path in figures.iterdir()}
-    assert {"provenance.json", "summary.csv", "adjustment.png", "data.csv"} <= names
+    assert {"provenance.json", "honest.csv", "forest.png", "data.csv"} <= names
     assert not hidden(project)
 
 

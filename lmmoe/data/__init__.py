@@ -29,6 +29,7 @@ DATASETS = {
     "msl": "telemanom",
     "psm": "folders",
     "swat": "folders",
+    "tsb-ad": "smd",
     "synthetic": "synthetic",
 }
 

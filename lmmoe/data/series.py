@@ -34,6 +34,7 @@ class Series:
 
     Axes: t rows (time), c channels. ``train`` is ``(t_train, c)`` and ``test`` ``(t_test, c)``,
     raw values; ``labels`` is ``(t_test,)`` of 0/1, or None where nobody labelled the data.
+    ``vus_window`` is the widest buffer of VUS, in rows, where a benchmark has one for each series;
     ``notes`` say what a reader had to mend. Build one with `Series.checked`.
     """
 
@@ -45,6 +46,7 @@ class Series:
     channels: tuple[str, ...]
     causes: tuple[Cause, ...] | None = None
     rows_per_day: float | None = None
+    vus_window: int | None = None
     notes: tuple[str, ...] = ()
 
     @property

@@ -4,16 +4,23 @@
 ``interpretation_label``, one ``machine-G-N.txt`` in each: one line per minute, 38 comma-separated
 values, no header. Each file may be compressed (``.xz`` or ``.gz``). A line of an interpretation
 file reads ``start-end:channel,channel,...``: rows from 0, end excluded; channels from 1.
+
+The data set ``tsb-ad`` cuts the machines as TSB-AD-M does (Liu and Paparrizos, NeurIPS 2024): the
+test half from ``first_row`` on is the whole series, which is scored; its first ``train_rows``
+train. ``tsb_ad.csv`` has 13 of its 20 series of SMD, with the buffer of VUS of each.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
+
+import pandas as pd
 
 from lmmoe.data import reading
 from lmmoe.data.series import Cause, Series
 from lmmoe.errors import DataError
 
 FOLDER = Path("SMD", "ServerMachineDataset")
+CUTS = pd.read_csv(Path(__file__).with_name("tsb_ad.csv"), index_col="entity")
 PARTS = {"train": "train", "test": "test", "labels": "test_label", "causes": "interpretation_label"}
 
 
@@ -21,9 +28,10 @@ def find(name: str, root: Path) -> dict[str, dict[str, Path]]:
     """The machines whose training file is there; few have no interpretation."""
     folder = root / FOLDER
     files = [*folder.glob("train/*.txt"), *folder.glob("train/*.txt.[xg]z")]
+    machines = {file.name.split(".")[0] for file in files}
     return {
         machine: {p: reading.find(folder / at / f"{machine}.txt") for p, at in PARTS.items()}
-        for machine in {file.name.split(".")[0] for file in files}
+        for machine in (machines if name == "smd" else machines & {*CUTS.index})
     }
 
 
@@ -39,6 +47,10 @@ def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
         shape = known["test"].shape
         known["causes"] = tuple(_cause(line, row, path, shape) for row, line in lines)
     known["labels"] = known["labels"][:, 0]
+    if dataset == "tsb-ad":
+        first, rows, known["vus_window"] = map(int, CUTS.loc[entity])
+        known |= {"test": known["test"][first:], "labels": known["labels"][first:], "causes": None}
+        known["train"] = known["test"][:rows]
     return Series.checked(dataset=dataset, entity=entity, **known)
 
 

@@ -22,8 +22,8 @@ A claim whose query starts with ``stated:`` is judged by people: the reason says
 import json
 import math
 import re
-from collections.abc import Callable
-from functools import partial
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -87,57 +87,53 @@ class Evidence:
 
     def find(self, query: str, whole: frozenset[str]) -> Found:
         """Evaluate a query on those machines of ``whole`` that all its runs have in common."""
-        terms, asked = list(dict.fromkeys(_QUOTED.findall(query))), []
-
-        def noted(metric: str, run: Run) -> float:
-            asked.append((metric, run))
-            return math.nan
-
-        scored = [text for text in terms if self._scored(text, noted) is not None]
-        tables = [self.runs.by_seed(name, SCORES[m], given) for m, (name, given) in asked]
+        asked = {text: defaultdict(lambda: math.nan) for text in _QUOTED.findall(query)}
+        scored = [text for text in asked if self._scored(text, asked[text]) is not None]
+        relatives = {one: study.relative(*one[1]) for text in scored for one in asked[text]}
+        tables = [self.runs.by_seed(name, SCORES[m], how) for m, (name, how) in relatives]
         common = whole.intersection(*(table.index for table in tables))
-        numbers = [
-            self._score(text, common) if text in scored else self._measured(text) for text in terms
-        ]
+        numbers = {
+            text: self._score(text, asked[text], common) if text in scored else self._measured(text)
+            for text in asked
+        }
+
+        def value(changed: dict[str, float]) -> float:
+            values = {text: one.value for text, one in numbers.items()} | changed
+            return float(np.ravel(calculate(query, pd.DataFrame(values, index=[0])))[0])
+
+        def theirs(chosen: frozenset[str]) -> float:
+            of = {
+                (metric, run): study.averages(SCORES[metric], chosen).get(name, math.nan)
+                for (metric, run), name in relatives.items()
+            }
+            return value({text: self._scored(text, of) for text in scored})
+
         # Each moved by its spread, one at a time: the effects add up as those of independent ones.
-        moved = np.vstack([np.zeros(len(terms)), np.diag([one.spread for one in numbers])])
-        values = pd.DataFrame([one.value for one in numbers] + moved, columns=terms)
-        made = np.atleast_1d(calculate(query, values))
-        spread = float(np.sqrt(((made[1:] - made[0]) ** 2).sum()))
-        machines = frozenset().union(*(one.machines for one in numbers))
-        found = Found(Number(float(made[0]), spread, machines))
-        if not asked:
-            return found
-        column = SCORES[asked[0][0]]
+        moved = [value({text: one.value + one.spread}) for text, one in numbers.items()]
+        spread = float(np.linalg.norm(np.subtract(moved, value({}))))
+        machines = frozenset().union(*(one.machines for one in numbers.values()))
+        ours = Number(value({}), spread, machines)
+        if not relatives:
+            return Found(ours)
+        column = SCORES[next(iter(relatives))[0]]
         moves = study.averages(column, common) - study.averages(column, whole)
-        relatives = {run: study.relative(*run) for _, run in asked}
         if None in relatives.values():  # at most as far as any average of the study moves
-            return found._replace(doubt=float(moves.abs().max()))
-
-        def average(chosen: frozenset[str], metric: str, run: Run) -> float:
-            return study.averages(SCORES[metric], chosen).get(relatives[run], math.nan)
-
-        of = [partial(average, whole), partial(average, common)]
-        replaced = {text: [self._scored(text, one) for one in of] for text in scored}
-        theirs, same = calculate(query, values.iloc[[0, 0]].assign(**replaced)).tolist()
-        exact = all(given == "{}" and name not in study.RELATIVES for name, given in relatives)
+            return Found(ours, doubt=float(moves.abs().max()))
+        exact = all(how == "{}" and name not in study.RELATIVES for _, (name, how) in relatives)
         kin = moves.reindex(study.KIN)  # no gap moves by more
-        return found._replace(
-            study=theirs,
-            same=same,
-            own=exact and len(scored) == len(terms),
-            doubt=0.0 if exact else float(kin.max(skipna=False) - kin.min(skipna=False)),
-        )
+        doubt = 0.0 if exact else float(kin.max(skipna=False) - kin.min(skipna=False))
+        own = exact and len(scored) == len(asked)
+        return Found(ours, theirs(whole), theirs(common), own, doubt)
 
-    def _scored(self, text: str, average: Callable[[str, Run], float]) -> float | None:
-        """Make what is quoted of averages of a metric and a run; None if it is not about scores."""
+    def _scored(self, text: str, averages: Mapping[tuple[str, Run], float]) -> float | None:
+        """Make what is quoted of averages by metric and run; None if it is not about scores."""
         kind, _, rest = text.partition(" ")
         if kind in SCORES:
-            return average(kind, _run(rest))
+            return averages[kind, _run(rest)]
         metrics, _, rest = rest.partition(" ")
         if kind == "rank":
             runs = [_run(name) for name in re.split(" of |, ", rest)]
-            found = [np.mean([average(m, run) for m in metrics.split("+")]) for run in runs]
+            found = [np.mean([averages[m, run] for m in metrics.split("+")]) for run in runs]
             return 1 + sum(value > found[0] for value in found[1:])
         if kind not in ("best", "lead"):
             return None
@@ -147,23 +143,19 @@ class Evidence:
         for text in sorted(set(light["settings"])):
             if [*json.loads(text)] == [setting]:
                 values[text] = json.loads(text)[setting]
-        found = {text: average(metrics, ("LightMMoE", text)) for text in values}
+        found = {text: averages[metrics, ("LightMMoE", text)] for text in values}
         best = max(found, key=found.get)
         if len(found) == 1:  # of a setting with one value none is the best
             return math.nan
         return values[best] if kind == "best" else found[best] - found["{}"]
 
-    def _score(self, text: str, common: frozenset[str]) -> Number:
-        """Give our number for what is quoted; NaN where a run is missing."""
-        spreads = [0.0]
-
-        def average(metric: str, run: Run) -> float:
-            found = self.runs.average(run[0], SCORES[metric], common, run[1])
-            spreads.append(found.spread)
-            return found.value
-
-        value = float(self._scored(text, average)) if common else math.nan
-        return Number(value, float(np.nanmax(spreads)), common)
+    def _score(self, text: str, asked: Iterable[tuple[str, Run]], common: frozenset) -> Number:
+        """Give our number for what is quoted, from the runs asked for; NaN where one is missing."""
+        found = {(m, run): self.runs.average(run[0], SCORES[m], common, run[1]) for m, run in asked}
+        values = {one: number.value for one, number in found.items()}
+        value = float(self._scored(text, values)) if common else math.nan
+        spreads = [number.spread for number in found.values()]
+        return Number(value, float(np.nanmax([0.0, *spreads])), common)
 
     def _measured(self, text: str) -> Number:
         """Give our number for what is quoted and is no score."""
@@ -266,7 +258,7 @@ def judged(claim: pd.Series, evidence: Evidence) -> tuple[float, str, dict[str, 
 
 
 def judgement(claim: pd.Series, evidence: Evidence) -> pd.Series:
-    """Judge one claim: a line of `audit_at_hand`.
+    """Judge one claim: a line of `audit`.
 
     In its reason ``{same}`` and other facts of `judged`, or ``{`query`}``, become numbers.
     """
@@ -284,21 +276,17 @@ def judgement(claim: pd.Series, evidence: Evidence) -> pd.Series:
     return pd.concat([claim[:"query"], pd.Series(line)])
 
 
-def audit_at_hand(dataset: str, **measured: pd.DataFrame) -> pd.DataFrame:
-    """Audit what a report on SMD measured; for other data, read the audit published on SMD.
+def audit(**measured: pd.DataFrame) -> pd.DataFrame:
+    """Audit what a report on SMD measured: a line per claim, always all.
 
-    ``measured`` are tables of `TABLES`; what a notebook did not measure itself is taken from
-    ``figures/smd``, so that all notebooks of its report judge a claim alike. One line per claim,
-    always all: the columns of ``claims.csv`` up to ``query``, ``measured`` (our number in the
-    claim's unit, NaN where there is none), ``verdict`` (one of `VERDICTS`) and ``reason``.
+    ``measured`` are tables of `TABLES`; what a notebook did not measure itself is taken from what
+    is published, so that all notebooks judge a claim alike. Columns are those of ``claims.csv`` up
+    to ``query``, ``measured`` (our number in the claim's unit, NaN where there is none),
+    ``verdict`` (one of `VERDICTS`) and ``reason``.
     """
-    folder = paths.figures("smd")
-    if dataset != "smd" and (folder / "claims.csv").is_file():
-        table = pd.read_csv(folder / "claims.csv", dtype=str, keep_default_na=False)
-        return table.assign(measured=pd.to_numeric(table["measured"]))
-    for name, (place, stem) in TABLES.items():
+    for name, (folder, stem) in TABLES.items():
         if not len(measured.get(name, ())):
-            measured[name] = store.read(paths.figures(place) / f"{stem}.csv")
+            measured[name] = store.read(paths.figures(folder) / f"{stem}.csv")
     evidence = Evidence(**measured)
     lines = [judgement(claim, evidence) for _, claim in printed().iterrows()]
     return pd.DataFrame(lines).reset_index(drop=True)
@@ -308,8 +296,7 @@ def summary(audit: pd.DataFrame) -> pd.DataFrame:
     """Count claims by document (rows, "all" last) and verdict (columns, always all)."""
     table = pd.crosstab(audit["document"], audit["verdict"], margins=True, margins_name="all")
     order = [*audit["document"].unique(), "all"]
-    table = table.reindex(order, columns=list(VERDICTS), fill_value=0)
-    return table.rename_axis(columns=None)
+    return table.reindex(order, columns=[*VERDICTS], fill_value=0)
 
 
 def shown_number(value: float) -> str:

@@ -12,19 +12,13 @@ VERSION = 1  # raise it when what this module measures changes
 PARTS = ("f1", "precision", "recall")
 EVENTS = ("log", "squeeze", "sqrt")  # how an event's length counts in Event F1
 # Columns that point adjustment flatters: a table that shows one shows random scores too.
-ADJUSTED = (
-    "pa_k_area",
-    *(f"point_{part}_pa" for part in PARTS),
-    *(f"event_f1_pa_{name}" for name in EVENTS),
-    "delay10_f1_pa",
-)
+ADJUSTED = ("pa_k_area", *(f"point_{part}_pa" for part in PARTS))
+ADJUSTED += (*(f"event_f1_pa_{name}" for name in EVENTS), "delay10_f1_pa")
 RANKING = ("average_precision", "roc_auc", "best_f1", "vus_roc", "vus_pr", "best_affiliation_f1")
 BUDGET = ("f1", "events_found", "false_alarms_per_day", "delay")
 # At thresholds from calibration scores: no label has a say.
-LABEL_FREE = (
-    *(f"{rule}_{part}" for rule in ("quantile", "pot") for part in PARTS),
-    *(f"budget_{part}" for part in BUDGET),
-)
+LABEL_FREE = tuple(f"{rule}_{part}" for rule in ("quantile", "pot") for part in PARTS)
+LABEL_FREE += tuple(f"budget_{part}" for part in BUDGET)
 DIAGNOSIS = ("hit_rate_100", "hit_rate_150", "ndcg_100", "ndcg_150")
 COLUMNS = (*RANKING, *ADJUSTED, *LABEL_FREE, *DIAGNOSIS)
 # What a run cost; beside its metrics in every table of runs.

@@ -248,7 +248,7 @@ def row(run: Run, *, vus_window: int) -> store.Line:
     try:
         found = result(run)
         given = {"calibration": found.calibration, "rows_per_day": series.rows_per_day}
-        how = {"vus_window": vus_window, "blame": found.blame, "causes": causes}
+        how = {"vus_window": head["vus_window"], "blame": found.blame, "causes": causes}
         values = evaluate(labels, found.scores, **given, **how)
         hits = events_found(labels, found.scores, **given)
         return head | values | found.costs | {"found_events": hits}
@@ -261,7 +261,7 @@ def judged(series: Series, vus_window: int) -> store.Line:
     """What a row's metrics depend on besides its scores."""
     causes = [[*map(int, (one.start, one.end, *one.channels))] for one in series.causes or ()]
     parts = [evaluation.VERSION, ALL, series.rows_per_day, causes]  # old rows lack new columns
-    return {"metrics": store.key(parts)[:10], "vus_window": vus_window}
+    return {"metrics": store.key(parts)[:10], "vus_window": series.vus_window or vus_window}
 
 
 def planned(profile: Profile, series: Series) -> Iterator[Run]:

@@ -1,4 +1,4 @@
-"""Is it the model or the scoring? The errors of each model, turned into scores in the same ways.
+"""The errors of models: turned into scores in the same ways, and on learned and on later rows.
 
 A model forecasts or rebuilds each channel; what is made of its errors is a choice of its own, and
 few publications vary one without the other.
@@ -10,9 +10,8 @@ import pandas as pd
 from lmmoe.data.series import Floats
 from lmmoe.detectors.scaling import ewma
 from lmmoe.metrics import alarms, average_precision, best_f1, quantile
-from lmmoe.report import experiment
 from lmmoe.report.evaluation import SHARE
-from lmmoe.report.experiment import Run, result
+from lmmoe.report.experiment import PROTOCOLS, Run, measurements, result
 from lmmoe.report.profile import Profile
 from lmmoe.report.statistics import largest_block
 
@@ -32,7 +31,15 @@ KINDS = ("squares", "absolute errors", f"highest {MOST}")
 SCORINGS = (OWN, *KINDS, *(f"smoothed {kind}" for kind in KINDS))
 SHARED = "smoothed absolute errors"  # the scoring of "PCA windows EWMA", given to all
 METRICS = ("average_precision", "event_f1_pa_squeeze", "quantile_f1")
-COLUMNS = ["key", "dataset", "entity", "detector", "settings", "seed", "scoring", *METRICS, "error"]
+RUN = ["dataset", "entity", "detector", "settings", "seed"]
+COLUMNS = ["key", *RUN, "scoring", *METRICS, "error"]
+
+# Under the protocol "study" each scores a row by its mean squared forecast error, in z-scores.
+FORECASTERS = ("linear", "CAD-as-run", "LightMMoE", "CAD", "HMMoE")
+BASE = "last value"
+FIRST = 20  # rows that are left out at the start, more where a window is longer
+NUMBERS = ("parameters", "seen", "unseen")
+ERRORS = [*RUN, *NUMBERS, "error"]
 
 
 def table(profile: Profile) -> pd.DataFrame:
@@ -41,21 +48,19 @@ def table(profile: Profile) -> pd.DataFrame:
     A row per entity, detector and scoring of `SCORINGS`; a detector that fails has one with
     ``error``. Entities without an event, or without a normal row, have none.
     """
+    models = [("ours", name) for name in (*SQUARED, *ABSOLUTE, CHANCE)]
     how = {"scorings": SCORINGS, "metrics": METRICS, "ewma": EWMA, "share": SHARE}
-    return experiment.measurements(
+    return measurements(
         profile,
         "rescoring",
-        wanted=lambda run: run.protocol == "ours" and run.detector in (*SQUARED, *ABSOLUTE, CHANCE),
+        wanted=lambda run: run.series.judgeable and (run.protocol, run.detector) in models,
         hidden=lambda run: how | {"squared": run.detector in SQUARED},
         measure=_measured,
     ).reindex(columns=COLUMNS)
 
 
 def _measured(run: Run) -> list[dict[str, object]]:
-    series, lines = run.series, []
-    if not series.judgeable:
-        return lines
-    found = result(run)
+    series, lines, found = run.series, [], result(run)
     how = {"squared": run.detector in SQUARED, "unscored": found.detector.unscored}
     train = scorings(found.detector.channel_scores(series.train), **how) | {OWN: found.calibration}
     test = scorings(found.detector.channel_scores(series.test), **how) | {OWN: found.scores}
@@ -80,14 +85,54 @@ def scorings(channels: Floats, *, squared: bool, unscored: int = 0) -> dict[str,
     return {name: np.concatenate([np.full(unscored, one.min()), one]) for name, one in made.items()}
 
 
-def summary(measured: pd.DataFrame, metric: str = METRICS[0]) -> pd.DataFrame:
-    """Means over entities: detectors down, the best under its own scoring first; `SCORINGS` across.
+def summary(measured: pd.DataFrame) -> pd.DataFrame:
+    """Mean average precision: detectors down, the best under its own scoring first; `SCORINGS`.
 
     Detectors and entities are those of `statistics.largest_block`; a detector's settings are the
     first that it has in the table. Empty where there is nothing to average.
     """
     first = measured.groupby("detector")["settings"].transform("first")
     good = measured[measured["error"].isna() & (measured["settings"] == first)]
-    wide = good.pivot(index="entity", columns=["detector", "scoring"], values=metric)
+    wide = good.pivot(index="entity", columns=["detector", "scoring"], values=METRICS[0])
     means = largest_block(wide).mean().unstack("scoring").reindex(columns=list(SCORINGS))
     return means.sort_values(OWN, ascending=False, kind="stable")
+
+
+def generalisation(profile: Profile) -> pd.DataFrame:
+    """Measure each forecaster of the profile with the first seed: key and `ERRORS`.
+
+    Under the study's protocol nothing stops a training early, and the last fifth of the training
+    half is never learned from. ``seen`` and ``unseen`` are mean squared errors over the rows that
+    were learned from (CAD-as-run draws 10,000 windows of them) and over the later ones, as shares
+    of what repeating the last value gives there; NaN where these rows do not move.
+    """
+    models, how = [("study", name) for name in FORECASTERS], {"first": FIRST, "columns": ERRORS}
+    return measurements(
+        profile,
+        "generalisation",
+        wanted=lambda run: (run.protocol, run.detector) in models,
+        hidden=lambda run: how | {"base": Run(run.series, BASE, run.protocol).key},
+        measure=_errors,
+    ).reindex(columns=["key", *ERRORS])
+
+
+def _errors(run: Run) -> list[dict[str, object]]:
+    protocol, rows, model = PROTOCOLS[run.protocol], run.series.train, result(run).detector
+    learned = protocol.train(run.series)
+    base = protocol.detector(BASE).fit(learned).decision_function(rows)
+    errors, line = model.decision_function(rows), {"parameters": model.parameters}
+    parts = slice(max(FIRST, model.unscored), len(learned)), slice(len(learned), None)
+    for name, part in zip(("seen", "unseen"), parts, strict=True):
+        line[name] = float(errors[part].mean() / (base[part].mean() or np.nan))
+    return [line]
+
+
+def medians(measured: pd.DataFrame) -> pd.DataFrame:
+    """Medians of errors over the entities of all, by detector with its own settings.
+
+    A median, since on a machine whose load changed any forecast may be off by any factor.
+    """
+    good = measured[measured["settings"] == "{}"].dropna(subset=["seen", "unseen"])
+    wide = good.pivot(index="entity", columns="detector", values=[*NUMBERS]).dropna()
+    table = wide.median().unstack(0).reindex(columns=[*NUMBERS])
+    return table.assign(entities=len(wide)).sort_values("parameters", kind="stable")

@@ -11,7 +11,7 @@ from lmmoe.detectors import entry, names
 from lmmoe.report import store
 from lmmoe.report.evaluation import COLUMNS, SPENT
 from lmmoe.report.statistics import bootstrap_mean
-from lmmoe.report.tables import counts, entity_means
+from lmmoe.report.tables import against, by_entity, counts, entity_means
 
 METRICS = ["point_f1_pa", "event_f1_pa_log", "event_f1_pa_squeeze"]  # what the study judges by
 THEIRS = {"CAD-as-run": "CAD"}  # the study's CAD scores come from other code than it describes
@@ -19,6 +19,7 @@ THEIRS = {"CAD-as-run": "CAD"}  # the study's CAD scores come from other code th
 RELATIVES = {"CAD-FSE23": "CAD"}
 # MMoEs of the study: how much their gaps move says how far a relative may be off.
 KIN = ["LightMMoE", "HMMoE", "CAD"]
+OTHERWISE = "Time-RCD (published: rows after training alone, another buffer)"
 NOT_RUN = ["OmniAnomaly"]  # the study cites results for it; one epoch takes minutes
 
 
@@ -183,16 +184,15 @@ def study_headline(rows: pd.DataFrame) -> pd.DataFrame:
     """
     ours, theirs = entity_means(rows, "study")[METRICS], _theirs()
     absent = pd.MultiIndex.from_product([NOT_RUN, ours.index.unique("entity")])
-    absent = theirs[theirs.index.isin(absent)]
-    theirs = pd.concat([theirs.reindex(ours.index).where(ours.notna()), absent])
-    both = ours.join(theirs.add_suffix("_study"), how="outer")
+    same = theirs.reindex(ours.index).where(ours.notna())
+    same = pd.concat([same, theirs[theirs.index.isin(absent)]])
+    both = ours.join(same.add_suffix("_study"), how="outer")
     table = group_average(both.unstack("detector")).unstack(0)
     for metric in METRICS:
         table[f"{metric}_difference"] = table[metric] - table[f"{metric}_study"]
-    ends = ("", "_study", "_difference")
-    behind = counts(rows, "study")[["entities", "seeds"]].reindex(table.index).fillna(0)
-    table = table[[metric + end for metric in METRICS for end in ends]].join(behind.astype(int))
-    return table.sort_values("point_f1_pa", ascending=False)
+    table = table[[metric + end for metric in METRICS for end in ("", "_study", "_difference")]]
+    behind = counts(rows, "study")[["entities", "seeds"]].reindex(table.index, fill_value=0)
+    return table.join(behind).sort_values("point_f1_pa", ascending=False)
 
 
 def _theirs() -> pd.DataFrame:
@@ -217,3 +217,18 @@ def others(rows: pd.DataFrame) -> pd.DataFrame:
     table["entities"] = [len(one) for one in values]
     table["way"] = table.pop("way")  # the longest stands last
     return table[table["entities"] > 0].reset_index(drop=True)
+
+
+def benchmark(rows: pd.DataFrame) -> pd.DataFrame:
+    """Set ours on TSB-AD's split beside what its leaderboard says: mean VUS-PR, the best first.
+
+    ``published/tsb_ad.csv`` has the values of the leaderboard's repository (TheDatumOrg/TSB-AD at
+    8763009, and its successor's tables of July 2026) for each series. Columns ``vus_pr`` and those
+    of `tables.against` ThreeViews, series by series. `OTHERWISE` stands last.
+    """
+    theirs = store.published("tsb_ad", index_col="entity").add_suffix(" (published)")
+    theirs = theirs.rename(columns={"Time-RCD (published)": OTHERWISE})
+    values = by_entity(rows, "ours", "vus_pr").join(theirs)
+    table = values.mean().sort_values(ascending=False).to_frame("vus_pr")
+    table = table.join(against(values, ["ThreeViews"]).droplevel("reference"))
+    return table.loc[[*table.index.drop(OTHERWISE), OTHERWISE]]

@@ -6,10 +6,9 @@ import pandas as pd
 from lmmoe.data import Series
 from lmmoe.data.series import Floats
 from lmmoe.detectors import entry
-from lmmoe.report.names import OPERATORS, title
 from lmmoe.report.statistics import paired
 
-AP, ENDS = "average_precision", ("average_precision_low", "average_precision_high")
+AP = "average_precision"
 CONTROLS = ("random", "row index", "untrained LightMMoE")  # nobody deploys them
 # Beside the recommended one and the next: the study's subject and its relatives, a yardstick that
 # learns nothing, and chance.
@@ -28,13 +27,9 @@ def ranked(honest: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
     """
     able = honest[honest["announced"].notna() & ~honest.index.isin(CONTROLS)]
     able = able.sort_values(AP, ascending=False, kind="stable")
-    best = values[able.index[0]] if len(able) else None
-    as_good = [paired(values[name], best).high >= 0 for name in able.index]
-    order = ["announced", "train_seconds"]
-    first = able[np.array(as_good, dtype=bool)].sort_values(
-        order, ascending=[False, True], kind="stable"
-    )
-    return pd.concat([first, able.drop(first.index)])
+    as_good = [n for n in able.index if paired(values[n], values[able.index[0]]).high >= 0]
+    order = {"by": ["announced", "train_seconds"], "ascending": [False, True]}
+    return pd.concat([able.loc[as_good].sort_values(**order), able.drop(as_good)])
 
 
 def chosen(honest: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
@@ -43,21 +38,6 @@ def chosen(honest: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
     others = [name for name in ranked.index if entry(name).cls is not entry(first).cls]
     names = dict.fromkeys([first, *others[:1], *BESIDE])
     return honest.reindex([name for name in names if name in honest.index])
-
-
-def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """Write the rows of `chosen` for people: one column for average precision and its interval."""
-    ends = table[[AP, *ENDS]].map("{:.3f}".format)
-    made = pd.DataFrame(index=table.index)
-    made["average precision (95 %)"] = (
-        ends[AP] + " (" + ends[ENDS[0]] + " to " + ends[ENDS[1]] + ")"
-    )
-    formats = {"announced": "{:.0%}", "false_alarms_per_day": "{:.2f}", "share": "{:.1%}"}
-    for name, form in formats.items():
-        made[OPERATORS[name]] = table[name].map(form.format).where(table[name].notna(), "–")
-    made["train (s)"] = table["train_seconds"].map("{:.3g}".format)
-    made["score a row (µs)"] = table["microseconds_per_row"].map("{:.3g}".format)
-    return made.rename(index=title)
 
 
 def unusual(series: Series, scores: Floats, channels: Floats, count: int = 5) -> pd.DataFrame:
@@ -70,12 +50,13 @@ def unusual(series: Series, scores: Floats, channels: Floats, count: int = 5) ->
     hours = np.arange(len(scores)) // rows
     heights = pd.Series(scores).groupby(hours).mean().nlargest(count)
     shares = pd.DataFrame(channels, columns=list(series.channels)).groupby(hours).sum()
-    lines = {}
-    for hour, height in heights.items():
-        names = shares.loc[hour].nlargest(3).index
-        lines[f"{series.entity}, row {hour * rows:,}"] = {
+    lines = [
+        {
+            "the hour from": f"{series.entity}, row {hour * rows:,}",
             "mean score": height,
             "times the median": height / np.median(scores),
-            "channels": ", ".join(names),
+            "channels": ", ".join(shares.loc[hour].nlargest(3).index),
         }
-    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("the hour from")
+        for hour, height in heights.items()
+    ]
+    return pd.DataFrame(lines).set_index("the hour from")

@@ -7,25 +7,19 @@ import pandas as pd
 
 from lmmoe.data import Series
 from lmmoe.report.evaluation import ADJUSTED, COLUMNS, SPENT
-from lmmoe.report.names import COST_TITLES, METRIC_TITLES, OPERATORS, TEST_TITLES, title
+from lmmoe.report.names import ALARMS, COST_TITLES, METRIC_TITLES, OPERATORS, TEST_TITLES, title
 from lmmoe.report.statistics import Paired, bootstrap_mean, holm, largest_block, paired
 
 # Not defined where nothing is flagged or found: a mean over the rest would reward silence.
-SILENT = ("quantile_precision", "pot_precision", "budget_delay")
-AVERAGED = [name for name in COLUMNS if name not in SILENT]
-# Columns of the main table. Rankings first, then label-free alarms, diagnosis and costs; what point
-# adjustment flatters most stands last.
-HONEST = (
-    *("average_precision", "average_precision_low", "average_precision_high", "vus_pr", "best_f1"),
-    *("quantile_f1", "pot_f1", "pa_k_area", "event_f1_pa_squeeze", "delay10_f1_pa"),
-    *("budget_events_found", "budget_false_alarms_per_day", "hit_rate_150", "ndcg_150"),
-    *("parameters", "train_seconds", "microseconds_per_row", "point_f1_pa"),
-    *("entities", "seeds", "failed"),
-)
-COMPARED = ["reference", "detector", *Paired._fields, "holm_p", "seeds", "reference_seeds"]
-REFERENCES = ("MTSExample", "PCA")  # of `significance`
-DIGITS = {"budget_false_alarms_per_day": 2, "train_seconds": 2}  # else 3
-DIGITS |= {"microseconds_per_row": 1, "parameters": 0}
+SILENT = ["quantile_precision", "pot_precision", "budget_delay"]
+REFERENCES = ("MTSExample", "PCA")  # every detector is compared with these
+ENDS = {"average_precision": ("average_precision_low", "average_precision_high")}
+ENDS |= {"difference": ("low", "high")}
+FORMATS = {"false_alarms_per_day": "{:.2f}", "delay": "{:.0f}", "share": "{:.1%}"}  # else .3f
+FORMATS |= dict.fromkeys(("announced", "chance", "found", "worst"), "{:.0%}")
+FORMATS |= dict.fromkeys(("train_seconds", "microseconds_per_row"), "{:.3g}")
+FORMATS |= dict.fromkeys(("entities", "seeds", "runs", "failed", "parameters"), "{:,.0f}")
+FORMATS |= dict.fromkeys(("wins", "ties", "losses"), "{:.0f}")
 
 
 def entity_means(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
@@ -48,16 +42,25 @@ def counts(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
     return table.join(runs, how="right").fillna(0).astype(int)
 
 
-def summary(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
-    """Mean of every metric and median of every cost, one row per detector, best first.
+def honest(rows: pd.DataFrame, protocol: str = "ours") -> pd.DataFrame:
+    """Make the main table: one row per detector, best first.
 
-    A median, because other work on the machine makes a few runs several times slower. Behind them
-    stand `counts`; failed runs are in no mean: a failure is never a zero.
+    Mean of every metric and median of every cost: other work on the machine makes a few runs
+    several times slower. ``average_precision_low`` and ``_high`` bound its mean with 95 % bootstrap
+    confidence. Behind them stand `counts`; failed runs are in no mean: a failure is never a zero.
+    Where detectors ran on different entities, compare them by `against`. Without random scores
+    beside them, columns that point adjustment flatters are left out.
     """
-    detectors = entity_means(rows, protocol).groupby("detector", sort=False)
-    table = detectors[AVERAGED].mean().join(detectors[list(SPENT)].median())
+    means = entity_means(rows, protocol)
+    means["microseconds_per_row"] = 1e6 * means["score_seconds"] / means["test_rows"]
+    detectors, costs = means.groupby("detector", sort=False), [*SPENT, "microseconds_per_row"]
+    table = detectors.mean().drop(columns=SILENT).assign(**detectors[costs].median())
+    bounds = {name: bootstrap_mean(one)[1:] for name, one in detectors["average_precision"]}
+    table[[*ENDS["average_precision"]]] = pd.DataFrame.from_dict(bounds, orient="index")
     table = table.join(counts(rows, protocol))
-    return table.sort_values("average_precision", ascending=False, kind="stable")
+    table = table.sort_values("average_precision", ascending=False, kind="stable")
+    floored = "random" in table.index and table.loc["random", "average_precision"] >= 0
+    return table if floored else table.drop(columns=[*ADJUSTED])
 
 
 def by_entity(rows: pd.DataFrame, protocol: str, metric: str) -> pd.DataFrame:
@@ -67,43 +70,20 @@ def by_entity(rows: pd.DataFrame, protocol: str, metric: str) -> pd.DataFrame:
     return table[table.mean().sort_values(ascending=False).index]
 
 
-def honest(rows: pd.DataFrame, protocol: str = "ours") -> pd.DataFrame:
-    """Make the main table: the columns `HONEST` of `summary`.
+def against(values: pd.DataFrame, references: Sequence[str] = REFERENCES) -> pd.DataFrame:
+    """Compare detectors (columns of ``values``) with some of them, entity (row) by entity.
 
-    ``average_precision_low`` and ``_high`` bound its mean with 95 % bootstrap confidence. Where
-    detectors ran on different entities, compare them by `significance`. Without random scores
-    beside them, columns that point adjustment flatters are left out.
+    One row per (reference, detector): `statistics.Paired` of detector - reference, and ``holm_p``,
+    its p corrected for all comparisons of this table. References are compared once, and left out
+    where they are no column.
     """
-    table, means = summary(rows, protocol), entity_means(rows, protocol)
-    groups = means["average_precision"].groupby("detector")
-    bounds = {name: bootstrap_mean(values)[1:] for name, values in groups}
-    ends = ["average_precision_low", "average_precision_high"]
-    table = table.join(pd.DataFrame.from_dict(bounds, "index", columns=ends))
-    each = 1e6 * means["score_seconds"] / means["test_rows"]
-    table["microseconds_per_row"] = each.groupby("detector").median()
-    floored = "random" in table.index and table.loc["random", "average_precision"] >= 0
-    return table[[name for name in HONEST if floored or name not in ADJUSTED]]
-
-
-def significance(rows: pd.DataFrame, protocol: str = "ours") -> pd.DataFrame:
-    """Compare the average precision of every detector with `REFERENCES`, entity by entity.
-
-    Seeds are averaged first. One row per (reference, detector): `statistics.Paired` of detector -
-    reference, and ``holm_p``, its p corrected for all comparisons of this table. ``seeds`` and
-    ``reference_seeds`` count the seeds behind the two. References are compared once, and left out
-    without rows.
-    """
-    table = by_entity(rows, protocol, "average_precision")
-    seeds, lines = counts(rows, protocol)["seeds"], []
-    known = [name for name in REFERENCES if name in table]
+    known, found = [name for name in references if name in values], {}
     for position, reference in enumerate(known):
-        for detector in table.columns.drop(known[: position + 1]):
-            found = paired(table[detector], table[reference])
-            behind = (np.nan, seeds[detector], seeds[reference])
-            lines.append((reference, detector, *found, *behind))
-    result = pd.DataFrame(lines, columns=COMPARED)
-    result["holm_p"] = holm(result["p"])
-    return result.set_index(["reference", "detector"])
+        for name in values.columns.drop(known[: position + 1]):
+            found[reference, name] = paired(values[name], values[reference])
+    index = pd.MultiIndex.from_tuples(found, names=["reference", "detector"])
+    table = pd.DataFrame(list(found.values()), index, Paired._fields)
+    return table.assign(holm_p=holm(table["p"]))
 
 
 def found_events(
@@ -120,12 +100,10 @@ def found_events(
     chosen = chosen[~chosen["found_events"].isin(["", np.nan])]
     first = chosen.sort_values("seed", kind="stable").drop_duplicates(["detector", "entity"])
     digits = largest_block(first.pivot(index="entity", columns="detector", values="found_events"))
-    parts = [pd.DataFrame()]
-    for entity in filter(digits.index.__contains__, fleet):
-        lengths = pd.Index([end - start for start, end in fleet[entity]], name="rows")
-        found = {name: np.array(list(text)) == "1" for name, text in digits.loc[entity].items()}
-        parts.append(pd.DataFrame(found, index=lengths))
-    return pd.concat(parts[1:] or parts)
+    digits = digits.loc[[entity for entity in fleet if entity in digits.index]]
+    lengths = [end - start for entity in digits.index for start, end in fleet[entity]]
+    found = {name: list("".join(texts)) for name, texts in digits.items()}
+    return pd.DataFrame(found, pd.Index(lengths, name="rows")) == "1"
 
 
 def described(fleet: list[Series]) -> pd.DataFrame:
@@ -147,17 +125,22 @@ def described(fleet: list[Series]) -> pd.DataFrame:
 
 
 def readable(table: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """A table for people: titles instead of names, rounded, costs with their units.
+    """A table of texts for people: titles instead of names, rounded, costs with their units.
 
-    ``columns`` chooses; without it, all that have a title and a value stand there. p-values become
-    texts, so that a tiny one does not read as zero.
+    ``columns`` chooses; without it, all that have a title and a value stand there. An interval
+    stands beside its mean, and a tiny p does not read as zero.
     """
-    titles = METRIC_TITLES | OPERATORS | COST_TITLES | TEST_TITLES
-    known = table.dropna(axis=1, how="all")
-    made = known[[name for name in (columns or table) if name in titles and name in known]]
-    made = made.round(dict.fromkeys(made, 3) | DIGITS)
-    for name in ("p", "holm_p"):
-        if name in made:
-            rounded = table[name].map("{:.3f}".format).where(table[name] >= 0.001, "< 0.001")
-            made[name] = rounded.where(table[name].notna(), "")
-    return made.rename(index=title, columns=titles)
+    titles = METRIC_TITLES | OPERATORS | ALARMS | COST_TITLES | TEST_TITLES
+    made = pd.DataFrame(index=table.index)
+    for name in columns or table:
+        if name not in titles or name not in table or table[name].isna().all():
+            continue
+        form, (low, high) = FORMATS.get(name, "{:.3f}").format, ENDS.get(name, ("", ""))
+        texts, heading = table[name].map(form), titles[name]
+        if low in table:
+            ends = " (" + table[low].map(form) + " to " + table[high].map(form) + ")"
+            texts, heading = texts + ends.where(table[low].notna(), ""), f"{heading} (95 %)"
+        if name in ("p", "holm_p"):
+            texts = texts.where(table[name] >= 0.001, "< 0.001")
+        made[heading] = texts.where(table[name].notna(), "–")
+    return made.rename(index=title)

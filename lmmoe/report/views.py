@@ -1,20 +1,21 @@
 """ThreeViews taken apart: what each view and constant does, and whether a network adds to it."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from lmmoe.data.series import Floats
+from lmmoe.data.series import Floats, Series
 from lmmoe.detectors import detector
 from lmmoe.detectors.scaling import ewma
 from lmmoe.detectors.three_views import FLOOR, SKIPPED, UNIT
 from lmmoe.metrics import average_precision
 from lmmoe.report.experiment import PROTOCOLS, Run, measurements, result
 from lmmoe.report.profile import Profile
-from lmmoe.report.statistics import paired
+from lmmoe.report.tables import against
 
-OURS = "ThreeViews"
+OURS, RIVAL = "ThreeViews", "PCA windows EWMA"
 VARIANTS: dict[str, dict[str, object]] = {
     OURS: {},
     "without A": {"views": "BC"},
@@ -30,6 +31,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "smoothing 0.2": {"smoothing": 0.2},
     "no smoothing": {"smoothing": 1.0},
 }
+Measure = Callable[[Run], dict[str, Floats]]  # gives scores ``(t,)`` by variant
 # Models whose errors take the place of view A's, and whether their channel scores are squares.
 MODELS = {"MTSExample": True, "last value": True, "linear": True, "PCA windows": False}
 MODELS |= {"LightMMoE": True, "CAD": True, "CAD-as-run": True, "LSTM-AE": True, "USAD": True}
@@ -38,12 +40,12 @@ MODELS |= {"LightMMoE": True, "CAD": True, "CAD-as-run": True, "LSTM-AE": True, 
 def variants(profile: Profile) -> pd.DataFrame:
     """Judge `VARIANTS` on the labelled entities of a profile: lines for `compared`."""
 
-    def measure(run: Run) -> dict[str, float]:
+    def measure(run: Run) -> dict[str, Floats]:
         train, test = PROTOCOLS["ours"].train(run.series), run.series.test
         made = {name: detector(OURS, **given).fit(train) for name, given in VARIANTS.items()}
-        return {name: _judged(run, one.decision_function(test)) for name, one in made.items()}
+        return {name: one.decision_function(test) for name, one in made.items()}
 
-    return _table(profile, "views", {OURS}, {"variants": VARIANTS}, measure)
+    return _table(profile, "views", {OURS}, measure, variants=VARIANTS)
 
 
 def of_models(profile: Profile) -> pd.DataFrame:
@@ -53,9 +55,9 @@ def of_models(profile: Profile) -> pd.DataFrame:
     over channels, smoothed, and divided by its mean in training.
     """
 
-    def measure(run: Run) -> dict[str, float]:
+    def measure(run: Run) -> dict[str, Floats]:
         if run.detector == OURS:
-            return {OURS: _judged(run, result(run).scores)}
+            return {OURS: result(run).scores}
         series, made = run.series, result(run).detector
         halves = [made.channel_scores(rows) for rows in (series.train, series.test)]
         errors = [np.sqrt(half) if MODELS[run.detector] else half for half in halves]
@@ -64,29 +66,23 @@ def of_models(profile: Profile) -> pd.DataFrame:
         train, test = (ewma((part / unit).mean(axis=1), 0.5) for part in errors)
         others = detector(OURS, views="BC").fit(PROTOCOLS["ours"].train(series))
         rest = others.decision_function(series.test)
-        return {run.detector: _judged(run, rest + np.log1p(test / train[seen].mean()))}
+        return {run.detector: rest + np.log1p(test / train[seen].mean())}
 
-    return _table(profile, "views_of_models", {OURS, *MODELS}, {}, measure)
-
-
-def _judged(run: Run, scores: Floats) -> float:
-    return average_precision(labels=run.series.labels, scores=scores)
+    return _table(profile, "views_of_models", {OURS, *MODELS}, measure)
 
 
 def _table(
-    profile: Profile,
-    name: str,
-    detectors: set[str],
-    hidden: dict[str, object],
-    measure: Callable[[Run], dict[str, float]],
+    profile: Profile, name: str, detectors: set[str], measure: Measure, **hidden: object
 ) -> pd.DataFrame:
-    """Measure the profile's runs of some detectors: a line per entity and variant."""
+    """Judge scores of variants on the profile's runs of some detectors: a line for each."""
 
     def wanted(run: Run) -> bool:
         return run.protocol == "ours" and run.detector in detectors and run.series.judgeable
 
     def lines(run: Run) -> list[dict[str, object]]:
-        return [{"variant": n, "average_precision": value} for n, value in measure(run).items()]
+        judge = partial(average_precision, labels=run.series.labels)
+        scores = measure(run).items()
+        return [{"variant": name, "average_precision": judge(scores=one)} for name, one in scores]
 
     own = {"views": detector(OURS).version} | hidden
     columns = ["key", "entity", "variant", "average_precision"]
@@ -96,15 +92,33 @@ def _table(
 def compared(rows: pd.DataFrame) -> pd.DataFrame:
     """Compare variants with ThreeViews, entity by entity: its row first, then the others'.
 
-    Columns ``average_precision`` (mean), ``difference`` with its 95 % bootstrap interval ``low``
-    and ``high``, ``p`` (Wilcoxon) and ``entities``.
+    Columns ``average_precision`` (mean), ``entities``, and those of `tables.against`.
     """
     values = rows.dropna().pivot(index="entity", columns="variant", values="average_precision")
-    lines, order = {}, [OURS, *(name for name in dict.fromkeys(rows["variant"]) if name != OURS)]
-    for name in (name for name in order if name in values and OURS in values):
-        found = paired(values[name], values[OURS])
-        lines[name] = {"average_precision": values[name].mean(), "entities": found.entities}
-        if name != OURS:
-            ends = ("difference", "low", "high", "p")
-            lines[name] |= {end: getattr(found, end) for end in ends}
-    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("variant")
+    order = [OURS, *(name for name in dict.fromkeys(rows["variant"]) if name != OURS)]
+    values = values[[name for name in order if name in values]]
+    table = pd.DataFrame({"average_precision": values.mean(), "entities": values.count()})
+    return table.join(against(values, [OURS]).droplevel("reference").drop(columns="entities"))
+
+
+def loss(
+    profile: Profile, values: pd.DataFrame
+) -> tuple[Series, tuple[int, int], dict[str, Floats], list[int]]:
+    """Find the event that costs ThreeViews most where it loses most to `RIVAL`.
+
+    ``values`` are average precision by entity (rows) and detector. Gives that entity; its event
+    (first row, row after the last); for both detectors, for each row ``(t,)``, the share of normal
+    rows that score as high (half a row for none); and the channels that score highest in the event.
+    """
+    series = profile.load((values[OURS] - values[RIVAL]).idxmin())
+    found = {name: result(Run(series, name, "ours", profile.seeds[0])) for name in (OURS, RIVAL)}
+    ranks = {}
+    for name, one in found.items():
+        normal = np.sort(one.scores[series.labels == 0])
+        higher = len(normal) - np.searchsorted(normal, one.scores)
+        ranks[name] = np.maximum(higher, 0.5) / len(normal)
+    worse = np.log(ranks[OURS] / ranks[RIVAL])
+    first, end = max(series.events, key=lambda event: worse[slice(*event)].sum())
+    shares = [one.detector.channel_scores(series.test)[first:end].sum(0) for one in found.values()]
+    highest = np.ravel([np.argsort(-share)[:2] for share in shares])
+    return series, (first, end), ranks, list(dict.fromkeys(highest.tolist()))

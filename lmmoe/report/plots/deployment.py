@@ -61,19 +61,17 @@ def compression(shares: pd.DataFrame) -> Figure:
     layout = {"squeeze": False, "sharey": "row", "height_ratios": sizes}
     figure, axes = canvas(len(sizes), height=1.2 + 0.25 * sum(sizes), ncols=3, **layout)
     for row, (base, block) in zip(axes, blocks.items(), strict=True):
+        kept = 100 * block["average_precision"]
         panels = {f"bytes left of {base}'s (%)": 100 * block["bytes"]}
-        panels["average precision kept (%)"] = 100 * block["average_precision"]
-        panels[f"times the speed of {base}"] = block["speed"]
+        panels |= {"average precision kept (%)": kept, f"times the speed of {base}": block["speed"]}
         for ax, (label, values) in zip(row, panels.items(), strict=True):
             ax.grid(axis="y", alpha=0.4)
             ax.scatter(values, range(len(block)), color=block["kind"].map(kinds), s=26, zorder=3)
             ax.set_xlabel(label)
         row[0].set_yticks(range(len(block)), map(title, block.index), fontsize=7)
-        if block["average_precision"].notna().any():  # something is labelled
-            row[1].axvline(
-                100 * block.loc["random", "average_precision"], color="0.5", ls=":", lw=1
-            )
-            row[1].set_xlim(0, 108 * block["average_precision"].max())
+        if kept.notna().any():  # something is labelled
+            row[1].axvline(kept["random"], color="0.5", ls=":", lw=1)
+            row[1].set_xlim(0, 1.08 * kept.max())
         log_scale(row[0], "x")
         log_scale(row[2], "x")
     for kind, shade in kinds.items():
