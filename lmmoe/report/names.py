@@ -3,7 +3,6 @@
 TITLES = {
     "MTSExample": "L2 norm (MTSExample)",
     "random": "random scores",
-    "OmniAnomaly": "OmniAnomaly (published, not run)",
 }
 
 # Okabe and Ito's colours, which people with colour blindness tell apart; one per family, since

@@ -146,7 +146,7 @@ def measure(profile: Profile, entities: list[str] | None = None) -> tuple:
 
 def _numbers(series: Series, profile: Profile, failures: list[str]) -> list[tuple[object, ...]]:
     """The numbers of one entity; as "floors" all metrics, also of scores that say nothing."""
-    judge = partial(evaluate, series.labels, vus_window=profile.vus_window)
+    judge = partial(evaluate, series.labels, vus_window=series.vus_window or profile.vus_window)
     index = np.arange(len(series.labels), dtype=float)
     found = {("floors", "constant", 0): judge(0 * index), ("floors", "row index", 0): judge(index)}
     seeds = list(dict.fromkeys([*profile.seeds, *range(SEEDS)]))
