@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_up import ENTITIES, LABELS, SMD, TEST, TRAIN, fails, lines, save, swat_text, write
 
-from lmmoe import data
+from lmmoe import data, detector, live
 from lmmoe.data import Series, reading
 from lmmoe.segments import runs, segments
 
@@ -98,11 +98,11 @@ def test_text_plain_and_compressed(tmp_path):
         whole = opener.compress(text)
         path.write_bytes(whole)
         assert reading.find(tmp_path / "m.txt") == path
-        assert reading.first_rows(path, 1) == [[str(cell) for cell in noise[0]]]
+        assert reading.read_text(path) == (text.decode(), [])
         np.testing.assert_allclose(numbers(path), noise, rtol=1e-15)
         for kept in (whole[: len(whole) // 2], whole[:-5], whole[:12], b"no archive at all"):
             path.write_bytes(kept)
-            for read in (numbers, lambda path: reading.first_rows(path, 1000)):
+            for read in (numbers, reading.read_text):
                 with fails(f"m.txt{suffix}: cannot be read", "Get it again"):
                     read(path)
         path.unlink()
@@ -123,11 +123,13 @@ def test_text_that_pandas_would_take(tmp_path):
         write(path, text)
         with fails(f"m.txt, row {row}: rows of unequal length"):
             reading.read_frame(path, **options)
-    path.write_bytes("größe\n1\n".encode("latin-1"))
-    with fails("m.txt: cannot be read"):
-        reading.read_frame(path)
-    path.write_text("a,b\n1,2\n", encoding="utf-8-sig")
-    assert list(reading.read_frame(path).columns) == reading.first_rows(path, 2)[0] == ["a", "b"]
+    for encoding in ("utf-8-sig", "utf-16", "latin-1"):
+        path.write_text("größe,b\n1,2\n", encoding=encoding)
+        assert list(reading.read_frame(path)) == ["größe", "b"]
+    for encoding, message in (("utf-16-le", "holds zero bytes"), ("utf-16", "cannot be read")):
+        path.write_bytes("größe,b\n1,2\n".encode(encoding)[:-1])
+        with fails(f"m.txt: {message}"):
+            reading.read_frame(path)
 
 
 # --- published layouts ---
@@ -421,7 +423,6 @@ def test_times(tmp_path):
         (["30/12/2015 10:00", "30/12/2015 11:00", "31/12/2015 10:00", "31/12/2015 11:00"], 24),
         (["12/30/2015", "12/31/2015", "01/01/2016", "01/02/2016"], 1),
         (["28.10.2024 00:00", "28.10.2024 06:00", "28.10.2024 12:00", "28.10.2024 18:00"], 4),
-        (["2024-01-01 00:00", "2024-01-01 00:10", "2024-01-01 00:20", "2024-01-05"], 144),
         ([1700000000, 1700000060, 1700000120, 1700000180], 1440),
         ([1700000000000, 1700000060000, 1700000120000, 1700000180000], 1440),
         ([1700000000.5, 1700000001, 1700000001.5, 1700000002], 172_800),
@@ -429,7 +430,7 @@ def test_times(tmp_path):
     ):
         text = "Timestamp,cpu\n" + "".join(f"{time},{n}\n" for n, time in enumerate(times))
         series = read_one(tmp_path, text)
-        assert series.rows_per_day == pytest.approx(per_day)  # by the median step
+        assert series.rows_per_day == pytest.approx(per_day)
         assert series.channels == ("cpu",) and series.notes == ()
     series = read_one(tmp_path, "time,cpu\n0,1\n1,2\n2,3\n")
     assert series.rows_per_day is None
@@ -498,8 +499,7 @@ def test_one_bad_file(tmp_path):
         ("cpu,cpu\n1,2\n3,4\n", ", column 'cpu': two columns of this name"),
         ("cpu,label\n1,0\n2,2\n", ", row 1, column 'label': label 2 is neither 0 nor 1"),
         ("label,attack,cpu\n0,0,1\n", ": several columns could be the label: label, att"),
-        ("a;b\n1;2\n", ": one column, 'a;b'. Separate the cells by commas"),
-        ("d,cpu\n2024-01-02,1\n2024-01-01,1\n", ", row 1, column 'd': 2024-01-01 is not later"),
+        ("d,cpu\n2024-01-02,1\n2024-01-02,1\n", ", row 1, column 'd': 2024-01-02 00:00:00 is"),
         ("d,cpu\n2024-01-01,1\nnoon,1\n", ", row 1, column 'd': 'noon' is not a time (1 such"),
         ("cpu,time\n1,4\n2,4\n", ", row 1, column 'time': 4 is not later"),
         ("cpu,time\n1,4\n2,inf\n", ", row 1, column 'time': 'inf' is not a time"),
@@ -526,6 +526,188 @@ def test_two_halves_that_do_not_fit(tmp_path):
         write(tmp_path / "pump" / f"{file}.csv", text)
         with fails(message):
             load_own(tmp_path)
+
+
+# --- folders of one's own: files as people have them ---
+
+CASES = Path(__file__).parent / "cases"
+PLAIN = {"channels": "cpu mem", "first": [50.13, 58.05], "per_day": 288, "events": []}
+EVENT, NO_CHANNEL = {"events": [(20, 24)]}, "or like the label: no channel: "
+NOISE = {"first": [50.628, 29.279], "events": [(20, 23)]}
+TWO_STEPS = "the step is 0 days 00:05:00 in training, 0 days 00:25:00 in the test half"
+# Case, options, what differs from `PLAIN`, words of a note ("": there is none).
+READ = (
+    ("comment", {}, {}, "1 lines above the table begin with #"),
+    ("dayfirst", {}, {"per_day": 24, "first": [48.67, 57.79]}, "dates are %d/%m/%Y %H:%M, not %m/"),
+    ("desc", {}, {"first": [57.93, 58.38]}, "the newest row stands first: put in order of time"),
+    ("g_long", {"long": ["Series", "Value"]}, {}, ""),
+    ("g_sep3", {}, {"channels": "cpu mem disk", "first": [50.13, 58.05, 58.36]}, ""),
+    ("g_undef", {"missing": "fill"}, {"first": [53.19, 61.25]}, "4 missing cells filled"),
+    (
+        "ghl",
+        {},
+        {"channels": "RT_level inj", "per_day": None} | EVENT,
+        f"{NO_CHANNEL}FAULT, DANGER",
+    ),
+    ("influx", {"long": ["host", "_value"]}, {"channels": "h1", "first": [50.13]}, "left out of"),
+    ("kibana", {}, {}, ""),
+    ("lab_intervals", {}, NOISE | {"per_day": 57.6}, "1 intervals, ends included, mark 3 rows"),
+    ("lab_json", {}, NOISE | {"per_day": 57.6}, "1 intervals, ends included, mark 3 rows"),
+    ("lab_na", {}, EVENT, ""),
+    ("lab_pm", {}, EVENT, "labels are 1 and -1: -1 is taken as an anomaly"),
+    ("lab_yn", {}, EVENT, "label 'no' is taken as an anomaly"),
+    ("label_two", {"label": "label"}, NOISE | {"events": []}, f"{NO_CHANNEL}anomaly"),
+    (
+        "label_two",
+        {"label": "label"},
+        NOISE | {"events": []},
+        "no row of the test half is labelled",
+    ),
+    ("labname_class", {}, {}, f"{NO_CHANNEL}class; label= names the labels, channels= the chan"),
+    ("labname_class", {"label": "class"}, EVENT, ""),
+    ("labname_fault", {}, {}, f"{NO_CHANNEL}fault"),
+    ("labname_ground_truth", {}, {}, f"{NO_CHANNEL}ground_truth"),
+    (
+        "labname_fault",
+        {"channels": ["fault", "mem"]},
+        {"channels": "fault mem", "first": [0, 58.05]},
+        "",
+    ),
+    ("latin1", {}, {"channels": "Temp_°C Lüfter"}, "not UTF-8: read as Latin-1"),
+    ("mixstep", {}, {"per_day": 57.6}, TWO_STEPS),
+    (
+        "netdata",
+        {},
+        {"channels": "user system", "first": [57.9251, 58.3798]},
+        "the newest row stands",
+    ),
+    ("semi_dc", {}, {}, "cells are separated by ';', the decimal mark is ','"),
+    ("semi_dc_nohead", {}, {"channels": "channel_1 channel_2"}, "the decimal mark is ','"),
+    ("step_differs", {}, NOISE | {"per_day": 57.6}, TWO_STEPS),
+    ("test_before_train", {}, NOISE, "the test half begins at 2024-02-20T00:00:00.000000, before"),
+    ("test_is_train", {}, NOISE, "80 of 80 rows have times of the training half"),
+    ("tidy_long", {"long": ["metric", "value"]}, {}, ""),
+    ("trail", {}, {}, "an empty column without a name is dropped"),
+    ("ts_epoch", {}, {}, "column 'epoch' is taken as the time, in s since 1970"),
+    ("ts_timestamp_ms", {}, {}, "column 'timestamp_ms' is taken as the time, in s since 1970"),
+    ("ts_ts", {}, {}, "column 'ts' is taken as the time, in s since 1970"),
+    ("u64", {}, {"channels": "cpu ctr", "first": [50.13, 2.0**64]}, "80 whole numbers beyond 2^53"),
+    ("utf16", {}, {}, "read as UTF-16"),
+)
+LONG = "For a row per channel and time give reading: {long: ["
+REFUSED = (
+    (
+        "g_long",
+        "row 80, column 'Time': 2024-03-01 00:00:00 is not later",
+        f"{LONG}Series, Value]}}",
+    ),
+    ("g_undef", "row 0, column 'cpu': nan is not a finite number", "missing='fill'"),
+    ("influx", "column '_start': '2024-03-01T00:00:00Z' is not a number", f"{LONG}host, _value]}}"),
+    ("label_two", "several columns could be the label: label, anomaly. Name one with label="),
+    ("tidy_long", "row 1, column 'time': 2024-03-01 00:00:00 is not", f"{LONG}metric, value]}}"),
+    ("units_row", "row 0: ', %, GiB' below the names are no values. Remove this line, of units"),
+)
+
+
+@pytest.mark.parametrize(("case", "options", "differs", "words"), READ)
+def test_read_as_people_have_it(case, options, differs, words):
+    expected, series = PLAIN | differs, load_own(CASES / case, "h", **options)
+    assert [name.replace(" ", "_") for name in series.channels] == expected["channels"].split()
+    assert series.train[0].tolist() == expected["first"] and series.events == expected["events"]
+    assert series.rows_per_day == pytest.approx(expected["per_day"])
+    assert words in "; ".join(series.notes) and bool(words) == bool(series.notes)
+
+
+def test_refused_with_the_true_cause():
+    for case, *words in REFUSED:
+        with fails(*words):
+            load_own(CASES / case, "h")
+
+
+def test_a_cell_far_out_is_cut():
+    for half in ("train", "test"):
+        series = load_own(CASES / f"sentinel_{half[:2]}", "h")
+        values = getattr(series, half)
+        assert [*np.argwhere(np.abs(values) > 1e9)[0]] == [20 if half == "train" else 30, 2]
+        assert 1e9 < values.max() < 1e11 and "1 cells beyond 1e+09 standard" in series.notes[0]
+        assert "1.79769e+308 in row" in series.notes[0] and "column 'm2'" in series.notes[0]
+        made = detector("MTSExample").fit(series.train)
+        assert np.isfinite(made.decision_function(series.test)).all()
+
+
+def test_what_a_watch_needs_to_know_of_times():
+    facts = live.fit(CASES / "live_dayfirst_train.csv", detector="MTSExample")[0].facts
+    assert (facts.pattern, facts.step, facts.time) == ("%d/%m/%Y %H:%M", 3600, "Time")
+    facts = live.fit(CASES / "live_ts_train.csv", detector="MTSExample")[0].facts
+    assert (facts.pattern, facts.step, facts.time) == (None, 3600, "ts")
+    assert facts.channels == ("cpu", "mem") and facts.rows_per_day == 24
+
+
+def test_names_are_data(tmp_path):
+    folder, names = tmp_path / "a #b" / "{prod}", ["-dash", 'cpu{instance="h1"}', "c{1}"]
+    for name in names:
+        write(folder / f"{name}.csv", TRAIN_TEXT)
+    assert data.entities(str(folder)) == names
+    for name in names:
+        assert load_own(folder, name).entity == name and load_own(folder, name).train.size
+        assert data.files(str(folder), name) == [folder / f"{name}.csv"]
+
+
+def test_dates_that_two_readings_fit(tmp_path):
+    rows = "".join(f"01/02/2024 00:{minute:02d},{minute}\n" for minute in range(8))
+    with fails(
+        "pump.csv, column 'when': dates may be %m/%d/%Y %H:%M or %d/%m", "Say which by dates"
+    ):
+        read_one(tmp_path, f"when,cpu\n{rows}")
+    assert load_own(tmp_path, dates="%d/%m/%Y %H:%M").rows_per_day == 1440
+    with fails("pump.csv, row 0, column 'when': '01/02/2024 00:00' is not a time"):
+        load_own(tmp_path, dates="%d.%m.%y")
+    # What the training half says holds for the test half.
+    whole = (CASES / "dayfirst" / "h.csv").read_text()
+    write(tmp_path / "fan_train.csv", whole)
+    write(tmp_path / "fan_test.csv", "Time,cpu,mem\n09/02/2024 00:00,1,2\n09/02/2024 01:00,3,4\n")
+    assert "before training" not in "".join(load_own(tmp_path, "fan").notes)
+
+
+def test_notes_on_times(tmp_path):
+    days = [*range(1, 6), *range(15, 20)]
+    rows = [f"2024-03-{day:02d},{17e8 + 86_400 * day:.0f},{day}\n" for day in days]
+    write(tmp_path / "h_train.csv", "time,ts,cpu\n" + "".join(rows))
+    later = [row.replace("2024-03", "2024-04") for row in rows]
+    write(tmp_path / "h_test.csv", "time,ts,cpu\n" + "".join(later[::-1]))
+    write(
+        tmp_path / "h_test_label.csv", "start,end\n2024-04-02,2024-04-03\n2023-01-01,2023-01-02\n"
+    )
+    series = load_own(tmp_path, "h")
+    gap = "1 of 9 steps are not 1 days 00:00:00; the longest, 10 days 00:00:00, follows row 4"
+    for words in (
+        f"h_train.csv, training half: {gap}",
+        f"h_test.csv, test half: {gap}",
+        "h_test_label.csv: 1 intervals lie outside the rows",
+        "h_train.csv: column 'ts' runs like a clock: no channel",
+    ):
+        assert words in series.notes
+    assert series.events == [(1, 3)] and series.channels == ("cpu",)
+    assert load_own(tmp_path, "h", channels=["cpu", "ts"]).channels == ("cpu", "ts")
+    # Labels without times stand beside rows in the order of their file.
+    write(tmp_path / "h_test_label.csv", "\n".join("1100000000"))
+    assert load_own(tmp_path, "h").events == [(8, 10)]
+    (tmp_path / "h_test_label.csv").unlink()
+    for text, message in (
+        ('{"a/fan.csv": []}', "h_test_label.json: nothing about 'h'. It names a/fan.csv, fan"),
+        ("[[1, 2, 3]]", "h_test_label.json: cannot be read"),
+        ('["noon"]', "h_test_label.json, row 0: 'noon' is no time or row"),
+    ):
+        write(tmp_path / "h_test_label.json", text)
+        with fails(message):
+            load_own(tmp_path, "h")
+    write(tmp_path / "h_test_label.json", "[[1, 2], 5]")
+    assert load_own(tmp_path, "h").events == [(1, 3), (5, 6)]
+
+
+def test_a_header_after_a_mark_of_comments(tmp_path):
+    series = read_one(tmp_path, "# made by a program\n# cpu,label\n1,0\n2,0\n3,1\n4,0\n")
+    assert series.channels == ("cpu",) and series.labels.tolist() == [1, 0]
 
 
 # --- the real data ---

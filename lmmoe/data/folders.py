@@ -18,19 +18,21 @@ from pathlib import Path
 import numpy as np
 
 from lmmoe.data import own, reading
-from lmmoe.data.reading import Table
+from lmmoe.data.own import Table
 from lmmoe.data.series import Series
 from lmmoe.errors import DataError
 
 SWAT_TIME, SWAT_LABEL = "Timestamp", "Normal/Attack"
+ROWS_PER_DAY = {"asd": 288, "psm": 1440, "swat": 86_400}
 HEADER_WITHIN = 5  # lines of a file of SWaT
 
 
 def find(name: str, root: Path) -> dict[str, dict[str, Path]]:
     """The entities: of ASD the folders with both halves; PSM and SWaT are one of their own name."""
     if name == "asd":
-        parts = ("train", "test", "test_label")
-        found = {at.name: {p: at / f"{p}.npy" for p in parts} for at in (root / "ASD").glob("*/")}
+        parts = {"train": "train", "test": "test", "labels": "test_label"}
+        folders = (root / "ASD").glob("*/")
+        found = {at.name: {p: at / f"{file}.npy" for p, file in parts.items()} for at in folders}
         return {e: p for e, p in found.items() if p["train"].is_file() and p["test"].is_file()}
     if name == "psm":
         files = {"train": "train.csv", "test": "test.csv", "labels": "test_label.csv"}
@@ -45,25 +47,23 @@ def find(name: str, root: Path) -> dict[str, dict[str, Path]]:
 
 def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
     """One entity: a row per 5 minutes (ASD, with labels), per minute (PSM) or second (SWaT)."""
-    if dataset == "asd":
-        return replace(own.read(parts, dataset=dataset, entity=entity), rows_per_day=288)
-    half = _psm_half if dataset == "psm" else _swat_half
+    half = {"asd": own.read_table, "psm": _psm_half, "swat": _swat_half}[dataset]
     train, test = half(parts["train"]), half(parts["test"])
     if "labels" in parts:
-        bits, _ = reading.read_labels(parts["labels"], time=None, label=None)
-        test = replace(test, labels=bits)
-    return own.join(train, test, parts.get("labels", test.path), dataset, entity)
+        test = own.labelled(test, parts["labels"])
+    series = own.join(train, test, parts.get("labels", test.path), dataset, entity)
+    return replace(series, rows_per_day=ROWS_PER_DAY[dataset])
 
 
 def _psm_half(path: Path) -> Table:
     frame = reading.read_frame(path).iloc[:, 1:]
     values = reading.to_numbers(frame, path, fill=True)
-    return Table(path, values, tuple(name.strip() for name in frame), rows_per_day=1440)
+    return Table(path, values, tuple(name.strip() for name in frame))
 
 
 def _swat_half(path: Path) -> Table:
-    first = reading.first_rows(path, HEADER_WITHIN)
-    above = [number for number, row in enumerate(first) if SWAT_TIME in map(str.strip, row)]
+    first = reading.read_text(path)[0].splitlines()[:HEADER_WITHIN]
+    above = [n for n, line in enumerate(first) if SWAT_TIME in map(str.strip, line.split(","))]
     if not above:
         raise DataError(f"no column {SWAT_TIME!r} in the first {HEADER_WITHIN} lines", file=path)
     frame = reading.read_frame(path, skiprows=above[0]).rename(columns=str.strip)
@@ -75,4 +75,4 @@ def _swat_half(path: Path) -> Table:
     reading.refuse(unknown, column, "'{}' is neither 'Normal' nor 'Attack'", path)
     labels = (words == "attack").to_numpy(dtype=np.int8)
     values = reading.to_numbers(frame := frame.drop(columns=SWAT_TIME), path)
-    return Table(path, values, tuple(frame), labels, rows_per_day=86_400)
+    return Table(path, values, tuple(frame), labels)

@@ -34,9 +34,7 @@ def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
         frame = reading.read_frame(parts[part], header=None)
         known[part] = reading.to_numbers(frame, parts[part])
     if path.is_file():
-        with reading.naming(path), reading.open_text(path) as file:
-            lines = enumerate(file.read().split())
-        shape = known["test"].shape
+        lines, shape = enumerate(reading.read_text(path)[0].split()), known["test"].shape
         known["causes"] = tuple(_cause(line, row, path, shape) for row, line in lines)
     known["labels"] = known["labels"][:, 0]
     return Series.checked(dataset=dataset, entity=entity, **known)

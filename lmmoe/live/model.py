@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pydantic import Field, FiniteFloat, model_validator
 from pydantic.dataclasses import dataclass
 
-from lmmoe.data import reading
+from lmmoe.data import own, reading
 from lmmoe.detectors import Detector, saving
 from lmmoe.detectors import detector as make
 from lmmoe.errors import DataError
@@ -167,9 +167,9 @@ def fit(
     if not made.savable:
         raise DataError(f"nothing can watch with {made.name}: it cannot be saved")
     fill, path = missing == "fill", Path(path)
-    table = reading.read_table(path, time=time, label=label, fill=fill, need_label=False)
-    rows, filled = reading.fill_gaps(table.values, path.name)
-    notes = [*table.notes, *filled]
+    table = own.read_table(path, time=time, label=label, fill=fill, need_label=False)
+    rows, mended = reading.mend(table.values, path.name, table.channels)
+    notes = [*table.notes, *mended]
     if table.labels is not None:
         notes += reading.marked_note(table.labels, len(rows), path)
     per_day = table.rows_per_day if rows_per_day is None else rows_per_day
