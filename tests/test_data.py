@@ -420,7 +420,7 @@ def test_labels_in_the_test_half(tmp_path):
 def test_times(tmp_path):
     for times, per_day in (
         (["2024-01-31", "2024-01-31 00:05", "2024-01-31T00:10:00", "2024-01-31 00:15"], 288),
-        (["30/12/2015 10:00", "30/12/2015 11:00", "31/12/2015 10:00", "31/12/2015 11:00"], 24),
+        (["30/12/2015 22:00", "30/12/2015 23:00", "31/12/2015 00:00", "31/12/2015 01:00"], 24),
         (["12/30/2015", "12/31/2015", "01/01/2016", "01/02/2016"], 1),
         (["28.10.2024 00:00", "28.10.2024 06:00", "28.10.2024 12:00", "28.10.2024 18:00"], 4),
         ([1700000000, 1700000060, 1700000120, 1700000180], 1440),
@@ -438,7 +438,7 @@ def test_times(tmp_path):
 
 
 def test_first_line(tmp_path):
-    for first in ("2024-01-01 00:00,1,2", "1,2,3", "1,,3", "NA,true,3", "-1e3,nan,0"):
+    for first in ("2024-01-01 00:00,4,2", "5,2,3", "5,,3", "NA,true,3", "-1e3,nan,0"):
         rows = [first.replace("00:00", f"00:0{row}") for row in range(4)]
         series = read_one(tmp_path, "\n".join(rows), missing="fill")
         assert len(series.train) == len(series.test) == 2 and series.channels[0] == "channel 1"
@@ -681,8 +681,8 @@ def test_notes_on_times(tmp_path):
     series = load_own(tmp_path, "h")
     gap = "1 of 9 steps are not 1 days 00:00:00; the longest, 10 days 00:00:00, follows row 4"
     for words in (
-        f"h_train.csv, training half: {gap}",
-        f"h_test.csv, test half: {gap}",
+        f"h_train.csv: {gap}",
+        f"h_test.csv: {gap}",
         "h_test_label.csv: 1 intervals lie outside the rows",
         "h_train.csv: column 'ts' runs like a clock: no channel",
     ):

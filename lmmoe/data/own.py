@@ -187,12 +187,10 @@ def read_table(
     if not len(frame.columns):
         raise DataError("no channel beside the time and the labels", file=path)
     values = reading.to_numbers(frame, path, fill=fill, hint=_long_hint(frame))
-    could = [name for name in frame if str(name).lower() in LABELS]
-    could = [name for name in could if not frame[name].isin((0, 1)).all()]
-    notes += [f"column {name!r} could be labels too, and is kept as a channel" for name in could]
-    notes = [f"{path.name}: {note}" for note in notes + reading.lost_digits(frame, values)]
+    notes += [*reading.channel_notes(frame, values), *reading.step_notes(times)]
+    notes = tuple(f"{path.name}: {note}" for note in notes)
     names = tuple(map(str, frame)) if isinstance(frame.columns[0], str) else None
-    return Table(path, values, names, labels, times, tuple(notes), time, pattern, backwards)
+    return Table(path, values, names, labels, times, notes, time, pattern, backwards)
 
 
 def _widened(
@@ -213,12 +211,12 @@ def _widened(
 
 def _long_hint(frame: pd.DataFrame) -> str:
     """What to do where the rows may be one per channel and time."""
-    words = [name for name in frame.columns if frame[name].dtype.kind not in "iufbM"]
-    words = [name for name in words if not frame[name].map(str).map(reading.is_date).any()]
-    numbers = [name for name in frame.select_dtypes("number") if frame[name].nunique() > 1]
-    if not words or not numbers:
-        return ""
-    return f"For a row per channel and time give reading: {{long: [{words[0]}, {numbers[-1]}]}}"
+    texts = [name for name in frame if frame[name].dtype.kind not in "iufbM"]
+    words = [name for name in texts if not reading.is_date(str(frame[name].iloc[0]))]
+    numbers = [name for name in frame if words and frame[name].dtype.kind in "iuf"]
+    varying = [name for name in numbers if frame[name].nunique() > 1]
+    known = f"{{long: [{words[0]}, {varying[-1]}]}}" if varying else ""
+    return known and f"For a row per channel and time give reading: {known}"
 
 
 # --- labels ---
@@ -235,37 +233,32 @@ def labelled(
     if half.labels is not None:
         problem = f"labels are here and in {path.name}"
         raise DataError(problem, file=half.path, hint="Take one of them out")
-    if path.suffix.lower() == ".json":
-        frame, notes = _read_json(path, entity)
-    else:
-        frame, notes = reading.read_cells(path)
+    read = _read_json(path, entity) if path.suffix.lower() == ".json" else reading.read_cells(path)
+    frame, notes = read
     bounds = [name for name in frame if str(name).lower() in ("start", "end")]
     if len(bounds) == 2:
         labels, found = _marked(frame[sorted(bounds, reverse=True)], half, path)
     else:
-        labels, found = _rowwise(frame, half, path, time, label)
+        named = time if str(time) in map(str, frame) else None
+        times, _, _ = reading.take_times(frame, named, half.pattern, path, notes, None)
+        one = len(frame.columns) == 1
+        column = frame.columns[0] if one else reading.pick(frame, label, LABELS, "label", path)
+        if column is None:
+            raise DataError("no label column found", file=path, hint="Name it with label=")
+        labels, found = reading.to_bits(frame[column], path)
+        if half.backwards and (times is None or times[0] > times[-1]):
+            labels, times = labels[::-1], None if times is None else times[::-1]
+        _check_times(times, half, path)
     notes = (f"{path.name}: {note}" for note in notes + found)
     return replace(half, labels=labels, notes=(*half.notes, *notes))
 
 
-def _rowwise(
-    frame: pd.DataFrame, half: Table, path: Path, time: str | None, label: str | None
-) -> tuple[Bits, Notes]:
-    """The labels of a column, whose times must be those of the rows."""
-    named, notes = time if str(time) in map(str, frame) else None, []
-    times, _, _ = reading.take_times(frame, named, half.pattern, path, notes)
-    one = len(frame.columns) == 1
-    column = frame.columns[0] if one else reading.pick(frame, label, LABELS, "label", path)
-    if column is None:
-        raise DataError("no label column found", file=path, hint="Name it with label=")
-    labels, found = reading.to_bits(frame[column], path)
-    if half.backwards and (times is None or times[0] > times[-1]):
-        labels, times = labels[::-1], None if times is None else times[::-1]
+def _check_times(times: Times | None, half: Table, path: Path) -> None:
+    """Raise `DataError` where the labels' times are not those of their rows."""
     both = times is not None and half.times is not None and times.shape == half.times.shape
     if both and times.dtype.kind == half.times.dtype.kind and (times != half.times).any():
         problem = f"the time is not that of the same row of {half.path.name}"
         raise DataError(problem, file=path, row=int(np.argmax(times != half.times)))
-    return labels, notes + found
 
 
 def _read_json(path: Path, entity: str) -> tuple[pd.DataFrame, Notes]:
@@ -306,25 +299,21 @@ def _without_labels(train: Table, test: Table) -> tuple[Table, Table]:
     """Take out channels that tell the label: a note names them.
 
     They are constant in training and only 0 or 1, or differ from their first value in just the
-    labelled rows. Arrays, whose columns have no names, are left alone.
+    labelled rows. Arrays are left alone, and so is a table without any other channel.
     """
-    if train.channels is None or not len(train.values) or not len(test.values):
+    if train.path.suffix == ".npy" or not len(train.values) * len(test.values):
         return train, test
-    first, known = train.values[0], (0, 1)
-    bits = np.isin(train.values, known).all(axis=0) & np.isin(test.values, known).all(axis=0)
-    out = bits & (train.values == first).all(axis=0)
+    first, both = train.values[0], np.vstack([train.values, test.values])
+    out = np.isin(both, (0, 1)).all(axis=0) & (train.values == first).all(axis=0)
     if test.labels is not None and len(test.labels) == len(test.values) and test.labels.any():
         out |= ((test.values != first) == (test.labels == 1)[:, None]).all(axis=0)
-    if not out.any():
+    if out.all() or not out.any():
         return train, test
-    names = [name for name, gone in zip(train.channels, out, strict=True) if gone]
+    names = train.channels or tuple(f"channel {number + 1}" for number in range(len(out)))
+    gone, channels = (tuple(np.array(names)[those].tolist()) for those in (out, ~out))
+    told = "constant 0 or 1 in training, or like the label: no channel"
     hint = "label= names the labels, channels= the channels"
-    if out.all():
-        problem = f"all channels tell the label or are constant in training: {', '.join(names)}"
-        raise DataError(problem, file=train.path, hint=hint)
-    note = f"{test.path.name}: constant 0 or 1 in training, or like the label: no channel"
-    note = f"{note}: {', '.join(names)}; {hint}"
-    channels = tuple(name for name in train.channels if name not in names)
+    note = f"{test.path.name}: {told}: {', '.join(gone)}; {hint}"
     train, test = (
         replace(half, values=half.values[:, ~out], channels=channels) for half in (train, test)
     )
@@ -347,7 +336,7 @@ def join(train: Table, test: Table, label_path: Path, dataset: str, entity: str)
     for part, name, half in (("train", "training half", train), ("test", "test half", test)):
         place = f"{half.path.name}, {name}"
         known[part], mended = reading.mend(half.values, place, train.channels, known.get("train"))
-        notes += (*mended, *_step_notes(half, place))
+        notes += mended
     notes += tuple(_order_notes(train, test))
     if test.labels is not None and not test.labels.any():
         notes += (f"{label_path.name}: no row of the test half is labelled an anomaly",)
@@ -355,16 +344,6 @@ def join(train: Table, test: Table, label_path: Path, dataset: str, entity: str)
     known |= {"channels": train.channels, "notes": notes}
     files = {"train": train.path, "test": test.path, "labels": label_path}
     return Series.checked(dataset=dataset, entity=entity, files=files, **known)
-
-
-def _step_notes(half: Table, place: str) -> Notes:
-    """Gaps and other changes of a half's step."""
-    if half.times is None or len(half.times) < 2:
-        return []
-    steps, (usual, odd) = pd.Series(np.diff(half.times)), reading.usual_step(half.times)
-    longest = f"the longest, {steps.max()}, follows row {steps.argmax()}"
-    found = f"{place}: {odd.sum()} of {len(steps)} steps are not {usual}; {longest}"
-    return [found] if odd.any() else []
 
 
 def _order_notes(train: Table, test: Table) -> Notes:

@@ -29,8 +29,8 @@ Notes = list[str]
 
 OPENERS = {".xz": lzma.open, ".gz": gzip.open}  # how a text file may be compressed
 DAMAGE = (ValueError, OSError, EOFError, csv.Error, lzma.LZMAError, zlib.error, zipfile.BadZipFile)
-WORDS = ("0 0.0 false no normal", "1 1.0 true yes anomaly anomalous abnormal attack")
-BIT_WORDS = {word: bit for bit, words in enumerate(WORDS) for word in words.split()}
+BIT_WORDS = dict.fromkeys(("0", "0.0", "false", "no", "normal"), 0)
+BIT_WORDS |= dict.fromkeys(("1", "1.0", "true", "yes", "anomaly", "anomalous", "attack"), 1)
 SIGNS = {"1": 0, "1.0": 0, "-1": 1, "-1.0": 1}  # scikit-learn's: -1 is an outlier
 LABELS = ("label", "labels", "anomaly", "is_anomaly", "attack")
 TIMES = ("time", "timestamp", "date", "datetime", "@timestamp", "_time")
@@ -99,30 +99,22 @@ def first_rows(text: str, count: int, sep: str) -> list[list[str]]:
     return [*csv.reader(islice(filter(str.strip, lines), count), delimiter=sep)] or [[]]
 
 
-def read_frame(
-    path: Path,
-    text: str | None = None,
-    *,
-    header: int | None = 0,
-    sep: str = ",",
-    **options: object,
-) -> pd.DataFrame:
+def read_frame(path: Path, text: str | None = None, **options: object) -> pd.DataFrame:
     """Read a file, or its ``text``, as `pandas.read_csv` does; refuse rows of unequal length."""
     text, failure = read_text(path)[0] if text is None else text, None
     with naming(path):
         try:
-            options |= {"header": header, "sep": sep, "low_memory": False}
-            frame = pd.read_csv(io.BytesIO(text.encode()), **options)
+            frame = pd.read_csv(io.BytesIO(text.encode()), low_memory=False, **options)
         except pd.errors.ParserError as error:
             failure = error
         # Pandas pads a short row, whose last cell is then empty, and takes the surplus of a long
         # first row for row names: the slow look at all rows is seldom needed.
         count = None if failure or frame.iloc[:, -1].isna().any() else 2
         file = islice(io.StringIO(text, newline=""), options.get("skiprows", 0), None)
-        cells = csv.reader(file, delimiter=sep)
+        cells = csv.reader(file, delimiter=options.get("sep", ","))
         rows = (row for row in cells if len(row) > 1 or "".join(row).strip())  # no blank lines
         widths = [len(row) for row in islice(rows, count)]
-        for number, width in enumerate(widths, start=0 if header is None else -1):
+        for number, width in enumerate(widths, start=0 if options.get("header", 0) is None else -1):
             if width != widths[0]:
                 problem = f"rows of unequal length: {width} cells, the first line has {widths[0]}"
                 hint = "A short last row means a truncated file"
@@ -176,9 +168,8 @@ def to_bits(column: pd.Series, path: Path) -> tuple[Bits, Notes]:
     words, notes = column.astype(str).str.strip().str.lower(), []
     signed = words.isin(["-1", "-1.0"]).any()
     bits = words.map(SIGNS if signed else BIT_WORDS)
-    refuse(
-        bits.isna(), column, "label {} is neither 0 nor 1", path, f"Known: {', '.join(BIT_WORDS)}"
-    )
+    hint = f"Known: {', '.join(BIT_WORDS)}"
+    refuse(bits.isna(), column, "label {} is neither 0 nor 1", path, hint)
     if signed:
         notes = ["labels are 1 and -1: -1 is taken as an anomaly"]
     elif words.isin(["yes", "no"]).all() and "label" in str(column.name).lower():
@@ -217,14 +208,16 @@ def mend(
     return cut, notes
 
 
-def lost_digits(frame: pd.DataFrame, values: Floats) -> Notes:
-    """A note for each column of whole numbers that floats cannot tell apart."""
+def channel_notes(frame: pd.DataFrame, values: Floats) -> Notes:
+    """Which columns hold whole numbers that floats cannot tell apart, or look like labels."""
     notes = []
     for (name, cells), column in zip(frame.items(), values.T, strict=True):
         if cells.dtype.kind in "iuO" and (np.abs(column) > 2**53).any():
             whole, kept = cells.nunique(), len(np.unique(column))
             beyond = f"{whole} whole numbers beyond 2^53 become {kept}: subtract a constant"
             notes += [f"column {name!r}: {beyond}"] if kept < whole else []
+        if str(name).lower() in LABELS and not np.isin(column, (0, 1)).all():
+            notes.append(f"column {name!r} could be labels too, and is kept as a channel")
     return notes
 
 
@@ -290,7 +283,8 @@ def _parse_text(path: Path) -> tuple[pd.DataFrame, Notes]:
     # In a single column a blank line is a missing cell, not the gap between two rows.
     options = {"skip_blank_lines": len(rows[0]) > 1, "na_values": NA, "decimal": decimal}
     frame = read_frame(path, text, header=header, sep=sep, **options)
-    nameless = [name for name in frame if header is None or name.startswith("Unnamed: ")]
+    names = [name for name in frame if str(name).startswith("Unnamed: ")]
+    nameless = frame.columns[-1:] if header is None else names
     empty = [name for name in nameless if frame[name].isna().all()] if len(frame) else []
     notes += ["an empty column without a name is dropped"] if empty else []
     return frame.drop(columns=empty), notes
@@ -343,16 +337,11 @@ def pick(
 
 
 def take_times(
-    frame: pd.DataFrame,
-    name: str | None,
-    dates: str | None,
-    path: Path,
-    notes: Notes,
-    keep: list[str] | None = None,
+    frame: pd.DataFrame, name: str | None, dates: str | None, path: Path, notes: Notes, keep: object
 ) -> tuple[Times | None, str | None, str | None]:
     """Take the time column out of the frame: times, name and pattern of `Table`.
 
-    Other columns that run like a clock go, too, unless those to ``keep`` are named.
+    Other columns that run like a clock go, too, unless there are others to ``keep``.
     """
     chosen, first = pick(frame, name, TIMES, "time", path), frame.columns[0]
     likely = [c for c in frame if c != chosen and (c == first or CLOCK.search(str(c)))]
@@ -371,9 +360,7 @@ def take_times(
         notes.append(f"column {other!r} runs like a clock: no channel")
     column = frame.pop(chosen)
     times, pattern = parse_times(column, dates, path, notes)
-    hint = (
-        "Write times as 2024-01-31 13:45:00, give their form with dates=, or name others by time="
-    )
+    hint = "Write them as 2024-01-31 13:45:00, give their form as dates=, or name others by time="
     unknown = pd.isna(times) | np.isinf(times.astype(np.float64))
     refuse(unknown, column, "'{}' is not a time", path, hint)
     return times, chosen if isinstance(chosen, str) else None, pattern
@@ -383,7 +370,7 @@ def _runs(column: pd.Series) -> bool:
     """Whether numbers rise, or fall, like the time since 1970, in steps that are mostly even."""
     if column.dtype.kind not in "iuf" or len(column) < 3:
         return False
-    unit, _ = unit_of(abs(column.iloc[0]))
+    unit, _ = unit_of(column.iloc[0])
     if unit is None or not (column / unit).between(*CLOCK_YEARS).all():
         return False
     step, odd = usual_step(values := column.to_numpy())
@@ -405,7 +392,10 @@ def parse_times(
         return pd.to_datetime(column, utc=True).dt.tz_convert(None).to_numpy(), None
     text = column.astype("string").str.strip()
     formats = [dates] if dates else next(map(_formats, text.dropna()), None) or ["ISO8601"]
-    read = {f: pd.to_datetime(text, format=f, utc=True, errors="coerce") for f in formats}
+    try:
+        read = {f: pd.to_datetime(text, format=f, utc=True, errors="coerce") for f in formats}
+    except (TypeError, ValueError) as error:
+        raise DataError(f"dates={dates!r} cannot be used ({error})", file=path) from error
     most = max(times.notna().sum() for times in read.values())
     read = {f: times for f, times in read.items() if times.notna().sum() == most}
     uneven = {f: usual_step(times.dropna().unique())[1].sum() for f, times in read.items()}
@@ -424,6 +414,15 @@ def usual_step(times: npt.ArrayLike) -> tuple[pd.Timedelta | float, pd.Series]:
     steps = pd.Series(np.diff(times))
     usual = steps.median()
     return usual, (steps - usual).abs() > abs(usual) / 2
+
+
+def step_notes(times: Times | None) -> Notes:
+    """Gaps and other changes of the step."""
+    if times is None or len(times) < 3:
+        return []
+    steps, (usual, odd) = pd.Series(np.diff(times)), usual_step(times)
+    longest = f"the longest, {steps.max()}, follows row {steps.argmax()}"
+    return [f"{odd.sum()} of {len(steps)} steps are not {usual}; {longest}"] if odd.any() else []
 
 
 def unit_of(time: float) -> tuple[float | None, str]:
