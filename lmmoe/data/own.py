@@ -212,7 +212,8 @@ def _widened(
 def _long_hint(frame: pd.DataFrame) -> str:
     """What to do where the rows may be one per channel and time."""
     texts = [name for name in frame if frame[name].dtype.kind not in "iufbM"]
-    words = [name for name in texts if not reading.is_date(str(frame[name].iloc[0]))]
+    again = [name for name in texts if 2 * frame[name].astype(str).nunique() <= len(frame)]
+    words = [name for name in again if not reading.is_date(str(frame[name].iloc[0]))]
     numbers = [name for name in frame if words and frame[name].dtype.kind in "iuf"]
     varying = [name for name in numbers if frame[name].nunique() > 1]
     known = f"{{long: [{words[0]}, {varying[-1]}]}}" if varying else ""
@@ -272,6 +273,8 @@ def _read_json(path: Path, entity: str) -> tuple[pd.DataFrame, Notes]:
                 hint = f"It names {', '.join(known)}"
                 raise DataError(f"nothing about {entity!r}", file=path, hint=hint)
             known = known[entity]
+        if not isinstance(known, list):
+            raise DataError(f"no list of intervals, {known!r}", file=path)
         pairs = [pair if isinstance(pair, list) else (pair, pair) for pair in known]
         return pd.DataFrame(pairs, columns=["start", "end"]), notes
 
@@ -353,7 +356,7 @@ def _order_notes(train: Table, test: Table) -> Notes:
         return notes
     if train.rows_per_day is None and first.dtype.kind != "M":
         notes.append(f"{train.path.name}: times are numbers of an unknown unit: no figures per day")
-    if second is None or second.dtype.kind != first.dtype.kind or not len(first) * len(second):
+    if second is None or second.dtype.kind != first.dtype.kind or min(len(first), len(second)) < 2:
         return notes
     if shared := np.isin(second, first).sum():
         notes.append(f"{name}: {shared} of {len(second)} rows have times of the training half")

@@ -117,7 +117,7 @@ def read_frame(path: Path, text: str | None = None, **options: object) -> pd.Dat
         for number, width in enumerate(widths, start=0 if options.get("header", 0) is None else -1):
             if width != widths[0]:
                 problem = f"rows of unequal length: {width} cells, the first line has {widths[0]}"
-                hint = "A short last row means a truncated file"
+                hint = "A short last row means a truncated file, a long one a separator too many"
                 raise DataError(problem, file=path, row=number, hint=hint)
         if failure:
             raise failure
@@ -181,31 +181,38 @@ def to_bits(column: pd.Series, path: Path) -> tuple[Bits, Notes]:
 def mend(
     values: Floats, place: str, names: tuple[str, ...] | None = None, train: Floats | None = None
 ) -> tuple[Floats, tuple[str, ...]]:
-    """Fill gaps and cut what is too far out to be a measurement; notes say how many cells.
+    """Fill gaps, and cut what is too far out to be a measurement; notes say how many cells.
 
-    NaN becomes the channel's last value, else its first, else 0. Values more than `FAR` deviations
-    from the median of the training rows ``train (t, c)``, mended ones, are cut there; by default
-    these are ``values`` themselves. The deviation is that of the middle nine tenths of the rows,
-    of all where these do not vary, and 1 where none does.
+    NaN becomes the channel's last value, else its first, else 0. So do values more than `FAR`
+    deviations from the median in the training half, as one would make the channel's scale useless;
+    in the test half, where ``train (t, c)`` is given, they are cut there. The deviation is that of
+    the middle eight tenths of the training rows, of all where these do not vary, and 1 where none
+    does.
     """
     notes, holes = (), np.isnan(values)
     if holes.any():
-        values = pd.DataFrame(values).ffill().bfill().fillna(0.0).to_numpy()
+        values = _filled(values)
         notes += (f"{place}: {holes.sum()} missing cells filled with the last value",)
     near = (values if train is None else train).clip(-HUGE, HUGE)
     if not near.size:
         return values, notes
     spread = np.ones(near.shape[1])
-    for rows in (near, near.clip(*np.quantile(near, (0.05, 0.95), axis=0))):
+    for rows in (near, near.clip(*np.quantile(near, (0.1, 0.9), axis=0, method="nearest"))):
         spread = np.where(np.ptp(rows, axis=0) > 0, rows.std(axis=0), spread)
     reach, centre = FAR * spread, np.median(near, axis=0)
     cut = values.clip(centre - reach, centre + reach)
     if len(places := np.argwhere(cut != values)):
         row, column = places[0].tolist()
-        cell = f"row {row}, column {names[column] if names else column!r}"
-        far = f"{len(places)} cells beyond {FAR:g} standard deviations are cut there"
+        cell = f"row {row}, column {(names or range(near.shape[1]))[column]!r}"
+        how = "filled with the last value" if train is None else "cut there"
+        far = f"{len(places)} cells beyond {FAR:g} standard deviations {how}"
         notes += (f"{place}: {far}, the first is {values[row, column]:.6g} in {cell}",)
+        cut = _filled(np.where(cut == values, values, np.nan)) if train is None else cut
     return cut, notes
+
+
+def _filled(values: Floats) -> Floats:
+    return pd.DataFrame(values).ffill().bfill().fillna(0.0).to_numpy()
 
 
 def channel_notes(frame: pd.DataFrame, values: Floats) -> Notes:
@@ -347,7 +354,8 @@ def take_times(
     likely = [c for c in frame if c != chosen and (c == first or CLOCK.search(str(c)))]
     clocks = [c for c in likely if _runs(frame[c])]
     cell = next(iter(frame[first].dropna()), None)
-    if chosen is None and (isinstance(cell, pd.Timestamp) or is_date(str(cell))):
+    dated = isinstance(cell, pd.Timestamp) or is_date(str(cell)) or (dates and type(cell) is str)
+    if chosen is None and dated:
         chosen = first
     elif chosen is None and clocks:
         chosen = clocks.pop(0)
