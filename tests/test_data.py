@@ -196,7 +196,12 @@ def test_published_layouts_refuse(root):
         (sat, listing, "chan_id,class\nS-1,x\n", ": cannot be read, truncated or damaged (Usecols"),
         (psm, "PSM/train.csv", "t,f_0,f_1\n0,1,x\n", ", row 0, column 'f_1': 'x' is not a number"),
         (psm, "PSM/test_label.csv", "t,a,b\n0,1,1\n", ": no label column found"),
-        (swat, attack, swat_text([(1, 2, "Atack")]), ", row 0, column 'Normal/Attack': 'Atack'"),
+        (
+            swat,
+            attack,
+            swat_text([(1, 2, "Atack")]),
+            ", row 0, column 'Normal/Attack': label Atack",
+        ),
         (swat, attack, swat_text([(1, "", "Normal")]), ", row 0, column 'LIT101': nan is not a f"),
         (swat, attack, "a,b\n1,2\n", ": no column 'Timestamp' in the first 5 lines"),
         (swat, attack, " Timestamp,FIT101\n1,2\n", ", column 'Normal/Attack': no such column"),

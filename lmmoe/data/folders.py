@@ -15,8 +15,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from lmmoe.data import own, reading
 from lmmoe.data.own import Table
 from lmmoe.data.series import Series
@@ -69,10 +67,6 @@ def _swat_half(path: Path) -> Table:
     frame = reading.read_frame(path, skiprows=above[0]).rename(columns=str.strip)
     if SWAT_LABEL not in frame:
         raise DataError("no such column", file=path, column=SWAT_LABEL)
-    column = frame.pop(SWAT_LABEL)
-    words = column.astype(str).str.replace(r"\s", "", regex=True).str.lower()
-    unknown = ~words.isin(["normal", "attack"])
-    reading.refuse(unknown, column, "'{}' is neither 'Normal' nor 'Attack'", path)
-    labels = (words == "attack").to_numpy(dtype=np.int8)
+    labels, _ = reading.to_bits(frame.pop(SWAT_LABEL), path)
     values = reading.to_numbers(frame := frame.drop(columns=SWAT_TIME), path)
     return Table(path, values, tuple(frame), labels)

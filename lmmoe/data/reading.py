@@ -101,27 +101,19 @@ def first_rows(text: str, count: int, sep: str) -> list[list[str]]:
 
 def read_frame(path: Path, text: str | None = None, **options: object) -> pd.DataFrame:
     """Read a file, or its ``text``, as `pandas.read_csv` does; refuse rows of unequal length."""
-    text, failure = read_text(path)[0] if text is None else text, None
+    text = read_text(path)[0] if text is None else text
     with naming(path):
-        try:
-            frame = pd.read_csv(io.BytesIO(text.encode()), low_memory=False, **options)
-        except pd.errors.ParserError as error:
-            failure = error
-        # Pandas pads a short row, whose last cell is then empty, and takes the surplus of a long
-        # first row for row names: the slow look at all rows is seldom needed.
-        count = None if failure or frame.iloc[:, -1].isna().any() else 2
-        file = islice(io.StringIO(text, newline=""), options.get("skiprows", 0), None)
-        cells = csv.reader(file, delimiter=options.get("sep", ","))
-        rows = (row for row in cells if len(row) > 1 or "".join(row).strip())  # no blank lines
-        widths = [len(row) for row in islice(rows, count)]
-        for number, width in enumerate(widths, start=0 if options.get("header", 0) is None else -1):
-            if width != widths[0]:
-                problem = f"rows of unequal length: {width} cells, the first line has {widths[0]}"
-                hint = "A short last row means a truncated file, a long one a separator too many"
-                raise DataError(problem, file=path, row=number, hint=hint)
-        if failure:
-            raise failure
-    return frame
+        # Pandas pads short rows and takes the surplus of a long first one for row names.
+        lines = islice(io.StringIO(text, newline=""), options.get("skiprows", 0), None)
+        rows = csv.reader(lines, delimiter=options.get("sep", ","))
+        widths = [len(row) for row in rows if len(row) > 1 or "".join(row).strip()]
+        if len({*widths}) > 1:
+            bad = next(number for number, width in enumerate(widths) if width != widths[0])
+            problem = f"rows of unequal length: {widths[bad]} cells, the first has {widths[0]}"
+            hint = "A short last row means a truncated file, a long one a separator too many"
+            bad -= options.get("header", 0) is not None
+            raise DataError(problem, file=path, row=bad, hint=hint)
+        return pd.read_csv(io.BytesIO(text.encode()), low_memory=False, **options)
 
 
 def read_npy(path: Path) -> np.ndarray:
@@ -165,7 +157,7 @@ def to_bits(column: pd.Series, path: Path) -> tuple[Bits, Notes]:
     -1 is an anomaly where it occurs. A yes to most of the rows under a name like ``label`` can
     only mean that these are normal.
     """
-    words, notes = column.astype(str).str.strip().str.lower(), []
+    words, notes = column.astype(str).str.replace(r"\s", "", regex=True).str.lower(), []
     signed = words.isin(["-1", "-1.0"]).any()
     bits = words.map(SIGNS if signed else BIT_WORDS)
     hint = f"Known: {', '.join(BIT_WORDS)}"
