@@ -419,7 +419,9 @@ def test_labels_in_the_test_half(tmp_path):
         load_own(tmp_path)
     write(tmp_path / "pump" / "test.csv", "time,cpu,net\n1,7,8\n2,9,1\n3,2,3\n")
     write(tmp_path / "pump" / "test_label.csv", "time,label\n1,0\n3,1\n4,0\n")
-    with fails("test_label.csv, row 1: the time is not that of the same row of test.csv"):
+    with fails(
+        "test_label.csv, row 1, column 'time': 3 is not the time of the same row of the half"
+    ):
         load_own(tmp_path)
 
 

@@ -111,11 +111,10 @@ def read(
     """One entity of a folder.
 
     ``time`` and ``label`` name those columns (numbers, from 0, where there is no header) if they
-    are others; ``channels`` those to read, by default all that do not tell the label
-    (`_without_labels`). ``long`` names the columns of the channel's name and its value where a file
-    has a row per channel and time. ``dates`` is how dates are written (`datetime.strptime`).
-    ``train_share`` is the part of the rows that train in layout (a). ``missing`` cells are an
-    ``"error"``, or ``"fill"`` repeats the channel's last value, in each half by itself.
+    are others, ``channels`` those to read, ``long`` a channel's name and value in files with a row
+    per channel and time. ``dates`` is how dates are written (`datetime.strptime`), ``train_share``
+    the part of the rows that train in layout (a). ``missing`` cells are an ``"error"``, or
+    ``"fill"`` repeats the channel's last value, in each half by itself.
     """
     if not isinstance(train_share, float) or not 0 < train_share < 1:
         raise DataError(f"train_share is {train_share!r}, not a number above 0 and below 1")
@@ -247,19 +246,17 @@ def labelled(
         if column is None:
             raise DataError("no label column found", file=path, hint="Name it with label=")
         labels, found = reading.to_bits(frame[column], path)
-        if half.backwards and (times is None or times[0] > times[-1]):
-            labels, times = labels[::-1], None if times is None else times[::-1]
-        _check_times(times, half, path)
+        if times is not None and half.times is not None and times.shape == half.times.shape:
+            order = np.argsort(times)
+            labels, times = labels[order], times[order]
+            kinds = times.dtype.kind + half.times.dtype.kind
+            late = times != half.times if len({*kinds}) == 1 else []
+            column = pd.Series(times, name="time")
+            reading.refuse(late, column, "{} is not the time of the same row of the half", path)
+        elif half.backwards:
+            labels = labels[::-1]
     notes = (f"{path.name}: {note}" for note in notes + found)
     return replace(half, labels=labels, notes=(*half.notes, *notes))
-
-
-def _check_times(times: Times | None, half: Table, path: Path) -> None:
-    """Raise `DataError` where the labels' times are not those of their rows."""
-    both = times is not None and half.times is not None and times.shape == half.times.shape
-    if both and times.dtype.kind == half.times.dtype.kind and (times != half.times).any():
-        problem = f"the time is not that of the same row of {half.path.name}"
-        raise DataError(problem, file=path, row=int(np.argmax(times != half.times)))
 
 
 def _read_json(path: Path, entity: str) -> tuple[pd.DataFrame, Notes]:

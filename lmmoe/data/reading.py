@@ -154,8 +154,7 @@ def to_numbers(frame: pd.DataFrame, path: Path, *, fill: bool = False, hint: str
 def to_bits(column: pd.Series, path: Path) -> tuple[Bits, Notes]:
     """Labels ``(rows,)`` from `BIT_WORDS` or 1/-1, and a note; `DataError` for the rest.
 
-    -1 is an anomaly where it occurs. A yes to most of the rows under a name like ``label`` can
-    only mean that these are normal.
+    -1 is an anomaly where it occurs, and so is a no where a column ``label`` mostly says yes.
     """
     words, notes = column.astype(str).str.replace(r"\s", "", regex=True).str.lower(), []
     signed = words.isin(["-1", "-1.0"]).any()
@@ -427,8 +426,7 @@ def step_notes(times: Times | None) -> Notes:
 
 def unit_of(time: float) -> tuple[float | None, str]:
     """In how many units a second a number counts the time since 1970, and their name."""
-    known = ((unit, name) for least, unit, name in EPOCHS if time >= least)
-    return next(known, (None, "units unknown"))
+    return next((known for least, *known in EPOCHS if time >= least), (None, ""))
 
 
 def is_date(text: str) -> bool:
