@@ -606,6 +606,8 @@ def test_dates_that_two_readings_fit(tmp_path):
     write(tmp_path / "fan_train.csv", (CASES / "dayfirst" / "h.csv").read_text())
     write(tmp_path / "fan_test.csv", "Time,cpu,mem\n09/02/2024 00:00,1,2\n09/02/2024 01:00,3,4\n")
     assert load_own(tmp_path, "fan").rows_per_day == 24
+    write(tmp_path / "fan_test.csv", "Time,cpu,mem\n2024-02-09 00:00,1,2\n2024-02-09 01:00,3,4\n")
+    assert load_own(tmp_path, "fan").rows_per_day == 24
 
 
 def test_notes_on_times(tmp_path):
@@ -639,8 +641,9 @@ def test_notes_on_times(tmp_path):
         write(tmp_path / "h_test_label.json", text)
         with fails(message):
             load_own(tmp_path, "h")
-    write(tmp_path / "h_test_label.json", "[[1, 2], 5]")
-    assert load_own(tmp_path, "h").events == [(1, 3), (5, 6)]
+    for text, events in (("[[1, 2], 5]", [(1, 3), (5, 6)]), ('{"a/h.csv": []}', [])):
+        write(tmp_path / "h_test_label.json", text)
+        assert load_own(tmp_path, "h").events == events
 
 
 def test_a_header_after_a_mark_of_comments(tmp_path):

@@ -273,7 +273,7 @@ def _read_json(path: Path, entity: str) -> tuple[pd.DataFrame, Notes]:
         if not isinstance(known, list):
             raise DataError(f"no list of intervals, {known!r}", file=path)
         pairs = [pair if isinstance(pair, list) else (pair, pair) for pair in known]
-        return pd.DataFrame(pairs, columns=["start", "end"]), notes
+        return pd.DataFrame(pairs or np.empty((0, 2)), columns=["start", "end"]), notes
 
 
 def _marked(bounds: pd.DataFrame, half: Table, path: Path) -> tuple[Bits, Notes]:
@@ -284,11 +284,10 @@ def _marked(bounds: pd.DataFrame, half: Table, path: Path) -> tuple[Bits, Notes]
     dated, at = times.dtype.kind == "M", half.times
     if at is None or (at.dtype.kind == "M") > dated:
         at = np.arange(len(half.values))
-    if len(times) and dated > (at.dtype.kind == "M"):
+    if dated > (at.dtype.kind == "M"):
         raise DataError(f"dates, but {half.path.name} has no column of dates", file=path)
-    inside = np.zeros((len(bounds), len(at)), dtype=bool)
-    for row, (first, last) in enumerate(times.reshape(2, -1).T):
-        inside[row] = (first <= at) & (at <= last)
+    first, last = times.reshape(2, -1, 1)
+    inside = (first <= at) & (at <= last)  # (intervals, rows)
     bits, lost = inside.any(axis=0).astype(np.int8), (~inside.any(axis=1)).sum()
     notes.append(f"{len(bounds)} intervals, ends included, mark {bits.sum()} rows")
     notes += [f"{lost} intervals lie outside the rows"] if lost else []

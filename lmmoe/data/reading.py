@@ -390,7 +390,9 @@ def parse_times(
     if column.dtype.kind == "M":
         return pd.to_datetime(column, utc=True).dt.tz_convert(None).to_numpy(), None
     text = column.astype("string").str.strip()
-    formats = [dates] if dates else next(map(_formats, text.dropna()), None) or ["ISO8601"]
+    formats = next(map(_formats, text.dropna()), None) or ["ISO8601"]
+    if dates and (dates in formats or dates not in FORMATS):  # else the halves differ in form
+        formats = [dates]
     try:
         read = {f: pd.to_datetime(text, format=f, utc=True, errors="coerce") for f in formats}
     except (TypeError, ValueError) as error:
