@@ -18,29 +18,30 @@ from pathlib import Path
 from lmmoe.data import own, reading
 from lmmoe.data.own import Table
 from lmmoe.data.series import Series
-from lmmoe.errors import DataError
 
 SWAT_TIME, SWAT_LABEL = "Timestamp", "Normal/Attack"
 ROWS_PER_DAY = {"asd": 288, "psm": 1440, "swat": 86_400}
+PARTS, SUFFIX = (
+    {"train": "train", "test": "test", "labels": "test_label"},
+    {"asd": ".npy", "psm": ".csv"},
+)
 HEADER_WITHIN = 5  # lines of a file of SWaT
 
 
 def find(name: str, root: Path) -> dict[str, dict[str, Path]]:
-    """The entities: of ASD the folders with both halves; PSM and SWaT are one of their own name."""
+    """The entities with both halves: of ASD the folders; PSM and SWaT are one of their own name."""
+    if name == "swat":
+        files = sorted((root / "SWaT").glob("SWaT_Dataset_*_v?.csv*"))
+        last = {file.name.split("_")[2]: file for file in files}
+        there = {"Normal", "Attack"} <= last.keys()
+        return {name: {"train": last["Normal"], "test": last["Attack"]}} if there else {}
+    found = {name: root / "PSM"}
     if name == "asd":
-        parts = {"train": "train", "test": "test", "labels": "test_label"}
-        folders = (root / "ASD").glob("*/")
-        found = {at.name: {p: at / f"{file}.npy" for p, file in parts.items()} for at in folders}
-        return {e: p for e, p in found.items() if p["train"].is_file() and p["test"].is_file()}
-    if name == "psm":
-        files = {"train": "train.csv", "test": "test.csv", "labels": "test_label.csv"}
-        parts = {part: reading.find(root / "PSM" / file) for part, file in files.items()}
-        return {name: parts} if parts["train"].is_file() else {}
-    normal, attack = (
-        sorted((root / "SWaT").glob(f"SWaT_Dataset_{kind}_v?.csv*"))
-        for kind in ("Normal", "Attack")
-    )
-    return {name: {"train": normal[-1], "test": attack[-1]}} if normal and attack else {}
+        found = {folder.name: folder for folder in (root / "ASD").glob("*/")}
+    for entity, folder in found.items():
+        files = {part: f"{file}{SUFFIX[name]}" for part, file in PARTS.items()}
+        found[entity] = {part: reading.find(folder / file) for part, file in files.items()}
+    return {e: p for e, p in found.items() if p["train"].is_file() and p["test"].is_file()}
 
 
 def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
@@ -60,13 +61,10 @@ def _psm_half(path: Path) -> Table:
 
 
 def _swat_half(path: Path) -> Table:
-    first = reading.read_text(path)[0].splitlines()[:HEADER_WITHIN]
-    above = [n for n, line in enumerate(first) if SWAT_TIME in map(str.strip, line.split(","))]
-    if not above:
-        raise DataError(f"no column {SWAT_TIME!r} in the first {HEADER_WITHIN} lines", file=path)
-    frame = reading.read_frame(path, skiprows=above[0]).rename(columns=str.strip)
-    if SWAT_LABEL not in frame:
-        raise DataError("no such column", file=path, column=SWAT_LABEL)
-    labels, _ = reading.to_bits(frame.pop(SWAT_LABEL), path)
-    values = reading.to_numbers(frame := frame.drop(columns=SWAT_TIME), path)
+    first = enumerate(reading.read_text(path)[0].splitlines()[:HEADER_WITHIN])
+    above = next((number for number, line in first if SWAT_TIME in line), 0)
+    frame = reading.read_frame(path, skiprows=above).rename(columns=str.strip)
+    time, label = (reading.pick(frame, c, (), "column", path) for c in (SWAT_TIME, SWAT_LABEL))
+    labels = reading.to_bits(frame.pop(label), path, [])
+    values = reading.to_numbers(frame := frame.drop(columns=time), path)
     return Table(path, values, tuple(frame), labels)

@@ -10,7 +10,6 @@ import gzip
 import io
 import lzma
 import re
-import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ Times = npt.NDArray[np.datetime64] | npt.NDArray[np.float64] | npt.NDArray[np.in
 Notes = list[str]
 
 OPENERS = {".xz": lzma.open, ".gz": gzip.open}  # how a text file may be compressed
-DAMAGE = (ValueError, OSError, EOFError, csv.Error, lzma.LZMAError, zlib.error, zipfile.BadZipFile)
+DAMAGE = (ValueError, TypeError, OSError, EOFError, csv.Error, lzma.LZMAError, zlib.error)
 BIT_WORDS = dict.fromkeys(("0", "0.0", "false", "no", "normal"), 0)
 BIT_WORDS |= dict.fromkeys(("1", "1.0", "true", "yes", "anomaly", "anomalous", "attack"), 1)
 SIGNS = {"1": 0, "1.0": 0, "-1": 1, "-1.0": 1}  # scikit-learn's: -1 is an outlier
@@ -42,11 +41,9 @@ DATES = ("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%Y/%m/%d")
 CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M:%S %p", " %I:%M %p")
 FORMATS = ("ISO8601", *map("".join, product(DATES, CLOCKS)), "%b %d, %Y @ %H:%M:%S.%f")  # Kibana
 
-# A plain number this large can only be the time since 1970, in this many units a second:
-# as seconds 1e8 is the year 1973 and 1e11 the year 5138.
-EPOCHS = ((1e17, 1e9, "ns"), (1e14, 1e6, "µs"), (1e11, 1e3, "ms"), (1e8, 1.0, "s"))
+# A plain number can only be the time since 1970 in the unit that makes it a year from 1973 to 2103.
+UNITS = {"s": 1.0, "ms": 1e3, "µs": 1e6, "ns": 1e9}
 CLOCK = re.compile(r"time|date|epoch|stamp|unix|^ts", re.IGNORECASE)  # names of such columns
-CLOCK_YEARS = (9.4e8, 4.2e9)  # 2000 to 2103: further away, a rising number is no time
 
 FAR = 1e9  # deviations from the median beyond which a value is cut, as `lmmoe.live` does
 HUGE = 1e100  # its square is finite
@@ -62,7 +59,7 @@ def find(path: Path) -> Path:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def naming(path: Path, hint: str = "If it is truncated or damaged, get it again") -> Iterator[None]:
     """Turn what reading the file ``path`` raises into a `DataError`."""
     try:
         yield
@@ -70,43 +67,32 @@ def naming(path: Path) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         raise DataError("no such file", file=path) from error
-    except pd.errors.EmptyDataError as error:
-        raise DataError("the file is empty", file=path) from error
     except DAMAGE as error:  # pyarrow's errors are of these kinds, too
-        problem = f"cannot be read, truncated or damaged ({error})"
-        raise DataError(problem, file=path, hint="Get it again") from error
+        raise DataError(f"cannot be read ({error})", file=path, hint=hint) from error
 
 
 def read_text(path: Path) -> tuple[str, Notes]:
     """A text file, plain or compressed, and a note where it is not UTF-8."""
-    with naming(path):
-        with OPENERS.get(path.suffix.lower(), open)(path, "rb") as file:
-            raw = file.read()
+    with naming(path), OPENERS.get(path.suffix.lower(), open)(path, "rb") as file:
+        raw = file.read()
         if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             return raw.decode("utf-16"), ["read as UTF-16"]
-    if b"\0" in raw:
-        problem = "holds zero bytes: UTF-16 without its mark, or no text at all"
-        raise DataError(problem, file=path, hint="Save it as UTF-8")
-    try:
-        return raw.decode("utf-8-sig"), []
-    except UnicodeDecodeError:
-        return raw.decode("latin-1"), ["not UTF-8: read as Latin-1"]
-
-
-def first_rows(text: str, count: int, sep: str) -> list[list[str]]:
-    """The cells of a text's first ``count`` lines that are not blank; one empty row if none is."""
-    lines = (line[0] for line in re.finditer(r"[^\r\n]+", text))
-    return [*csv.reader(islice(filter(str.strip, lines), count), delimiter=sep)] or [[]]
+        if b"\0" in raw:
+            raise ValueError("zero bytes: UTF-16 without its mark, or no text at all")
+        try:
+            return raw.decode("utf-8-sig"), []
+        except UnicodeDecodeError:
+            return raw.decode("latin-1"), ["not UTF-8: read as Latin-1"]
 
 
 def read_frame(path: Path, text: str | None = None, **options: object) -> pd.DataFrame:
     """Read a file, or its ``text``, as `pandas.read_csv` does; refuse rows of unequal length."""
-    text = read_text(path)[0] if text is None else text
+    text, sep = read_text(path)[0] if text is None else text, options.get("sep", ",")
     with naming(path):
         # Pandas pads short rows and takes the surplus of a long first one for row names.
-        lines = islice(io.StringIO(text, newline=""), options.get("skiprows", 0), None)
-        rows = csv.reader(lines, delimiter=options.get("sep", ","))
-        widths = [len(row) for row in rows if len(row) > 1 or "".join(row).strip()]
+        lines = filter(str.strip, text.split("\n")[options.get("skiprows", 0) :])
+        rows = csv.reader(lines, delimiter=sep) if '"' in text else None  # slow
+        widths = [len(row) for row in rows] if rows else [line.count(sep) + 1 for line in lines]
         if len({*widths}) > 1:
             bad = next(number for number, width in enumerate(widths) if width != widths[0])
             problem = f"rows of unequal length: {widths[bad]} cells, the first has {widths[0]}"
@@ -118,11 +104,8 @@ def read_frame(path: Path, text: str | None = None, **options: object) -> pd.Dat
 
 def read_npy(path: Path) -> np.ndarray:
     """Read a ``.npy`` file; never unpickles."""
-    with naming(path):
-        array = np.load(path, allow_pickle=False)
-    if not isinstance(array, np.ndarray):  # an .npz under another name
-        raise DataError("holds several arrays, expected one", file=path, hint="Use numpy.save")
-    return array
+    with naming(path), path.open("rb") as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
 
 
 # --- cells ---
@@ -136,7 +119,7 @@ def refuse(
     if len(places):
         row, *number = places[0].tolist()
         column = cells.iloc[:, number[0]] if number else cells
-        problem = f"{problem.format(column.iloc[row])} ({len(places)} such cells)"
+        problem = f"{problem.format(column.iloc[row])} ({len(places)} in all)"
         raise DataError(problem, file=path, row=row, column=column.name, hint=hint)
 
 
@@ -151,27 +134,28 @@ def to_numbers(frame: pd.DataFrame, path: Path, *, fill: bool = False, hint: str
     return values
 
 
-def to_bits(column: pd.Series, path: Path) -> tuple[Bits, Notes]:
-    """Labels ``(rows,)`` from `BIT_WORDS` or 1/-1, and a note; `DataError` for the rest.
+def to_bits(column: pd.Series, path: Path, notes: Notes) -> Bits:
+    """Labels ``(rows,)`` from `BIT_WORDS` or 1/-1; `DataError` for the rest.
 
     -1 is an anomaly where it occurs, and so is a no where a column ``label`` mostly says yes.
     """
-    words, notes = column.astype(str).str.replace(r"\s", "", regex=True).str.lower(), []
+    words = column.astype(str).str.replace(r"\s", "", regex=True).str.lower()
     signed = words.isin(["-1", "-1.0"]).any()
     bits = words.map(SIGNS if signed else BIT_WORDS)
     hint = f"Known: {', '.join(BIT_WORDS)}"
     refuse(bits.isna(), column, "label {} is neither 0 nor 1", path, hint)
     if signed:
-        notes = ["labels are 1 and -1: -1 is taken as an anomaly"]
+        notes.append("labels are 1 and -1: -1 is taken as an anomaly")
     elif words.isin(["yes", "no"]).all() and "label" in str(column.name).lower():
         mostly = bits.mean() > 0.5
-        bits, notes = bits ^ mostly, [f"label {'no' if mostly else 'yes'!r} is taken as an anomaly"]
-    return bits.to_numpy(dtype=np.int8), notes
+        notes.append(f"label {'no' if mostly else 'yes'!r} is taken as an anomaly")
+        bits = bits ^ mostly
+    return bits.to_numpy(dtype=np.int8)
 
 
 def mend(
     values: Floats, place: str, names: tuple[str, ...] | None = None, train: Floats | None = None
-) -> tuple[Floats, tuple[str, ...]]:
+) -> tuple[Floats, Notes]:
     """Fill gaps, and cut what is too far out to be a measurement; notes say how many cells.
 
     NaN becomes the channel's last value, else its first, else 0. So do values more than `FAR`
@@ -180,10 +164,10 @@ def mend(
     the middle eight tenths of the training rows, of all where these do not vary, and 1 where none
     does.
     """
-    notes, holes = (), np.isnan(values)
-    if holes.any():
+    notes, holes = [], np.isnan(values).sum()
+    if holes:
         values = _filled(values)
-        notes += (f"{place}: {holes.sum()} missing cells filled with the last value",)
+        notes.append(f"{place}: missing cells filled with the last value: {holes}")
     near = (values if train is None else train).clip(-HUGE, HUGE)
     if not near.size:
         return values, notes
@@ -194,10 +178,11 @@ def mend(
     cut = values.clip(centre - reach, centre + reach)
     if len(places := np.argwhere(cut != values)):
         row, column = places[0].tolist()
-        cell = f"row {row}, column {(names or range(near.shape[1]))[column]!r}"
+        name = (names or range(near.shape[1]))[column]
+        cell = f"{values[row, column]:.6g} in row {row}, column {name!r}"
         how = "filled with the last value" if train is None else "cut there"
-        far = f"{len(places)} cells beyond {FAR:g} standard deviations {how}"
-        notes += (f"{place}: {far}, the first is {values[row, column]:.6g} in {cell}",)
+        far = f"cells beyond {FAR:g} standard deviations {how}: {len(places)}"
+        notes.append(f"{place}: {far}, the first is {cell}")
         cut = _filled(np.where(cut == values, values, np.nan)) if train is None else cut
     return cut, notes
 
@@ -206,25 +191,20 @@ def _filled(values: Floats) -> Floats:
     return pd.DataFrame(values).ffill().bfill().fillna(0.0).to_numpy()
 
 
-def channel_notes(frame: pd.DataFrame, values: Floats) -> Notes:
-    """Which columns hold whole numbers that floats cannot tell apart, or look like labels."""
-    notes = []
-    for (name, cells), column in zip(frame.items(), values.T, strict=True):
-        if cells.dtype.kind in "iuO" and (np.abs(column) > 2**53).any():
-            whole, kept = cells.nunique(), len(np.unique(column))
-            beyond = f"{whole} whole numbers beyond 2^53 become {kept}: subtract a constant"
-            notes += [f"column {name!r}: {beyond}"] if kept < whole else []
-        if str(name).lower() in LABELS and not np.isin(column, (0, 1)).all():
-            notes.append(f"column {name!r} could be labels too, and is kept as a channel")
-    return notes
+def lost_digits(frame: pd.DataFrame, values: Floats) -> Notes:
+    """Which columns hold whole numbers that floats cannot tell apart."""
+    far = np.flatnonzero((np.abs(values) > 2**53).any(axis=0))
+    whole = [(frame.columns[i], frame.iloc[:, i].nunique(), len({*values[:, i]})) for i in far]
+    beyond = "whole numbers beyond 2^53 become"
+    return [f"column {c!r}: {a} {beyond} {b}: subtract a constant" for c, a, b in whole if b < a]
 
 
-def marked_note(marks: Bits, rows: int, path: Path) -> tuple[str, ...]:
+def marked_note(marks: Bits, rows: int, path: Path) -> Notes:
     """How many rows of a training half are marked as anomalies, for ``Series.notes``."""
     if len(marks) != rows:
         raise DataError(f"{len(marks)} labels for {rows} training rows", file=path)
     note = f"{path.name}: {marks.sum()} of {rows} training rows are marked as anomalies, all kept"
-    return (note,) if marks.any() else ()
+    return [note] if marks.any() else []
 
 
 # --- tables of somebody's own ---
@@ -234,10 +214,8 @@ def read_cells(path: Path) -> tuple[pd.DataFrame, Notes]:
     """The file's columns, names stripped of blanks; and notes."""
     notes = []
     if path.suffix.lower() == ".npy":
-        array = read_npy(path)
-        if array.ndim not in (1, 2):
-            raise DataError(f"shape {array.shape}, expected (rows, channels)", file=path)
-        frame = pd.DataFrame(array)
+        with naming(path):
+            frame = pd.DataFrame(read_npy(path))
     elif path.suffix.lower() == ".parquet":
         with naming(path):
             frame = pd.read_parquet(path).rename(columns=str)
@@ -259,31 +237,32 @@ def read_cells(path: Path) -> tuple[pd.DataFrame, Notes]:
 def _parse_text(path: Path) -> tuple[pd.DataFrame, Notes]:
     """A table as text: separator and decimal comma by its looks, perhaps names above it."""
     text, notes = read_text(path)
-    said = re.match(r"sep=(.)\r?\n", text, re.IGNORECASE)  # for spreadsheets
-    text = text[said.end() :] if said else text
-    comments = re.match(r"(#.*\n)*", text)[0]
-    text = text[len(comments) :]
-    twos = {sep: first_rows(text, 2, sep) for sep in "\t;|"}
-    seen = (sep for sep, two in twos.items() if 1 < len(two[0]) == len(two[-1]))
-    sep = said[1] if said else next(seen, ",")
-    mark, rows = re.escape(sep), first_rows(text, 3, sep)
-    cell = rf"(^|{mark}) *-?\d+,\d+ *({mark}|\r|$)"
-    decimal = "," if sep != "," and re.search(cell, text, re.MULTILINE) else "."
+    above = re.match(r"(?i:sep=(?P<sep>.)\r?\n)?(?P<comments>(#.*\n)*)", text)
+    text, comments = text[above.end() :], above["comments"].splitlines()
+    lines = (line[0] for line in re.finditer(r"[^\r\n]+", text))
+    head = [*islice(filter(str.strip, lines), 3)] or [""]
+    cells = {sep: [*csv.reader(head, delimiter=sep)] for sep in "\t;|"}
+    seen = (sep for sep, rows in cells.items() if 1 < len(rows[0]) == len(rows[:2][-1]))
+    sep = above["sep"] or next(seen, ",")
+    mark = re.escape(sep)
+    number = rf"(^|{mark}) *-?\d+,\d+ *({mark}|\r|$)"
+    decimal = "," if sep != "," and re.search(number, text, re.MULTILINE) else "."
+    rows = csv.reader(head, delimiter=sep)
     rows = [[cell.replace(decimal, ".") for cell in row] for row in rows]
-    if sep != ",":
-        notes.append(f"cells are separated by {sep!r}, the decimal mark is {decimal!r}")
     header = _header(rows, path)
     if comments:
-        names = comments.splitlines()[-1].lstrip("# ")
-        if header is None and len(first_rows(names, 1, sep)[0]) == len(rows[0]):
+        names = comments[-1].lstrip("# ")
+        if header is None and len(next(csv.reader([names], delimiter=sep))) == len(rows[0]):
             header, text = 0, f"{names}\n{text}"
-        notes.append(f"{comments.count('#')} lines above the table begin with #")
+        notes.append(f"lines above the table that begin with #: {len(comments)}")
+    if sep != ",":
+        notes.append(f"cells are separated by {sep!r}, the decimal mark is {decimal!r}")
     # In a single column a blank line is a missing cell, not the gap between two rows.
     options = {"skip_blank_lines": len(rows[0]) > 1, "na_values": NA, "decimal": decimal}
     frame = read_frame(path, text, header=header, sep=sep, **options)
     names = [name for name in frame if str(name).startswith("Unnamed: ")]
     nameless = frame.columns[-1:] if header is None else names
-    empty = [name for name in nameless if frame[name].isna().all()] if len(frame) else []
+    empty = [name for name in nameless if len(frame) and frame[name].isna().all()]
     notes += ["an empty column without a name is dropped"] if empty else []
     return frame.drop(columns=empty), notes
 
@@ -345,12 +324,11 @@ def take_times(
     likely = [c for c in frame if c != chosen and (c == first or CLOCK.search(str(c)))]
     clocks = [c for c in likely if _runs(frame[c])]
     cell = next(iter(frame[first].dropna()), None)
-    dated = isinstance(cell, pd.Timestamp) or is_date(str(cell)) or (dates and type(cell) is str)
-    if chosen is None and dated:
+    if chosen is None and (is_date(str(cell)) or (dates and type(cell) is str)):
         chosen = first
     elif chosen is None and clocks:
         chosen = clocks.pop(0)
-        unit = unit_of(frame[chosen].iloc[0])[1]
+        unit = unit_of(frame[chosen].iloc[0])
         notes.append(f"column {chosen!r} is taken as the time, in {unit} since 1970")
     elif chosen is None:
         return None, None, None
@@ -369,11 +347,10 @@ def _runs(column: pd.Series) -> bool:
     """Whether numbers rise, or fall, like the time since 1970, in steps that are mostly even."""
     if column.dtype.kind not in "iuf" or len(column) < 3:
         return False
-    unit, _ = unit_of(column.iloc[0])
-    if unit is None or not (column / unit).between(*CLOCK_YEARS).all():
-        return False
-    step, odd = usual_step(values := column.to_numpy())
-    return bool((np.diff(values) * np.sign(step) > 0).all() and odd.mean() < 0.5)
+    values, (step, odd) = column.to_numpy(), usual_step(column)
+    unit = unit_of(values[0])
+    rising = (np.diff(values) * np.sign(step) > 0).all()
+    return bool(unit and unit == unit_of(values[-1]) and rising and odd.mean() < 0.5)
 
 
 def parse_times(
@@ -393,17 +370,14 @@ def parse_times(
     formats = next(map(_formats, text.dropna()), None) or ["ISO8601"]
     if dates and (dates in formats or dates not in FORMATS):  # else the halves differ in form
         formats = [dates]
-    try:
+    with naming(path, "dates= takes the codes of datetime.strptime"):
         read = {f: pd.to_datetime(text, format=f, utc=True, errors="coerce") for f in formats}
-    except (TypeError, ValueError) as error:
-        raise DataError(f"dates={dates!r} cannot be used ({error})", file=path) from error
-    most = max(times.notna().sum() for times in read.values())
-    read = {f: times for f, times in read.items() if times.notna().sum() == most}
-    uneven = {f: usual_step(times.dropna().unique())[1].sum() for f, times in read.items()}
-    best = min(uneven, key=uneven.get)
+    steps = {f: usual_step(times.dropna().unique())[1] for f, times in read.items()}
+    faults = {f: (read[f].isna().sum(), odd.sum()) for f, odd in steps.items()}
+    best = min(faults, key=faults.get)
     for other in read:
-        if not read[other].equals(read[best]):
-            if uneven[other] == uneven[best]:
+        if faults[other][0] == faults[best][0] and not read[other].equals(read[best]):
+            if faults[other] == faults[best]:
                 problem = f"dates may be {best} or {other}: the steps are as even in both"
                 raise DataError(problem, file=path, column=column.name, hint="Say which by dates=")
             notes.append(f"dates are {best}, not {other}, as the steps are even then")
@@ -419,16 +393,16 @@ def usual_step(times: npt.ArrayLike) -> tuple[pd.Timedelta | float, pd.Series]:
 
 def step_notes(times: Times | None) -> Notes:
     """Gaps and other changes of the step."""
-    if times is None or len(times) < 3:
+    if times is None or not (odd := usual_step(times)[1]).any():
         return []
-    steps, (usual, odd) = pd.Series(np.diff(times)), usual_step(times)
+    steps, (usual, _) = pd.Series(np.diff(times)), usual_step(times)
     longest = f"the longest, {steps.max()}, follows row {steps.argmax()}"
-    return [f"{odd.sum()} of {len(steps)} steps are not {usual}; {longest}"] if odd.any() else []
+    return [f"{odd.sum()} of {len(steps)} steps are not {usual}; {longest}"]
 
 
-def unit_of(time: float) -> tuple[float | None, str]:
-    """In how many units a second a number counts the time since 1970, and their name."""
-    return next((known for least, *known in EPOCHS if time >= least), (None, ""))
+def unit_of(time: float) -> str | None:
+    """The one of `UNITS` in which a number can be the time since 1970; None if none."""
+    return next((unit for unit, many in UNITS.items() if 1e8 <= time / many < 4.2e9), None)
 
 
 def is_date(text: str) -> bool:

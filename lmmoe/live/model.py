@@ -166,8 +166,8 @@ def fit(
         raise DataError(str(error)) from error
     if not made.savable:
         raise DataError(f"nothing can watch with {made.name}: it cannot be saved")
-    fill, path = missing == "fill", Path(path)
-    table = own.read_table(path, time=time, label=label, fill=fill, need_label=False)
+    path = Path(path)
+    table = own.read_table(path, time=time, label=label, missing=missing, need_label=False)
     rows, mended = reading.mend(table.values, path.name, table.channels)
     notes = [*table.notes, *mended]
     if table.labels is not None:
