@@ -383,21 +383,17 @@ def test_label_files(tmp_path):
     write(tmp_path / "pump_train_label.csv", "0\n1\n")
     with fails("pump_train.csv: 2 labels for 3 training rows"):
         load_own(tmp_path)
-
-
-def test_labels_in_the_test_half(tmp_path):
-    halves(tmp_path)
-    test, labels = tmp_path / "pump" / "test.csv", tmp_path / "pump" / "test_label.csv"
-    write(test, "cpu,net,Label\n7,8,0\n9,1,1\n2,3,1\n4,5,0\n")
+    (tmp_path / "pump_train_label.csv").unlink()
+    write(tmp_path / "pump_test.csv", "cpu,net,Label\n7,8,0\n9,1,1\n2,3,1\n4,5,0\n")
+    with fails("pump_test.csv: labels are here and in pump_test_label.csv"):
+        load_own(tmp_path)
+    (tmp_path / "pump_test_label.csv").unlink()
     for options in ({}, {"label": "Label"}):
         series = load_own(tmp_path, **options)
         assert series.labels.tolist() == LABELS and series.notes == ()
-    write(labels, "0\n1\n1\n0\n")
-    with fails("test.csv: labels are here and in test_label.csv"):
-        load_own(tmp_path)
-    write(test, "time,cpu,net\n1,7,8\n2,9,1\n3,2,3\n")
-    write(labels, "time,label\n1,0\n3,1\n4,0\n")
-    with fails("test_label.csv, row 1, column 'time': 3 is not the time of the same row"):
+    write(tmp_path / "pump_test.csv", "time,cpu,net\n1,7,8\n2,9,1\n3,2,3\n")
+    write(tmp_path / "pump_test_label.csv", "time,label\n1,0\n3,1\n4,0\n")
+    with fails("pump_test_label.csv, row 1, column 'time': 3 is not the time of the same row"):
         load_own(tmp_path)
 
 
@@ -427,6 +423,8 @@ def test_first_line(tmp_path):
     for first in ("a,b", "1,b", ",x", "cpu 1,cpu 2", ",0"):
         series = read_one(tmp_path, f"{first}\n5,6\n7,8\n")
         assert series.train.tolist() == [[5, 6]] and len(series.test) == 1
+    series = read_one(tmp_path, "# made by a program\n# cpu,label\n1,0\n2,0\n3,1\n4,0\n")
+    assert series.channels == ("cpu",) and series.labels.tolist() == [1, 0]
     for half in ("train", "test"):
         pd.DataFrame(TEST).to_csv(tmp_path / f"fan_{half}.csv")
     series = load_own(tmp_path, "fan")
@@ -604,25 +602,17 @@ def test_notes_on_times(tmp_path):
     assert load_own(tmp_path, "h").events == [(8, 10)]
     (tmp_path / "h_test_label.csv").unlink()
     for text, *message in (
-        (
-            '{"a/fan.csv": []}',
-            "h_test_label.json: cannot be read (nothing about 'h', only a/fan.csv, fan)",
-        ),
-        ("[[1, 2, 3]]", "h_test_label.json: cannot be read (2 columns", "Expected [[start, end]"),
-        ("[[1, 2]", "h_test_label.json: cannot be read (Expecting ','", "Expected [[start, end]"),
-        ('["noon"]', "h_test_label.json, row 0: 'noon' is no time or row"),
+        ('{"a/fan.csv": []}', ": cannot be read (nothing about 'h', only a/fan.csv, fan)"),
+        ("[[1, 2, 3]]", ": cannot be read (2 columns", "Expected [[start, end]"),
+        ("[[1, 2]", ": cannot be read (Expecting ','", "Expected [[start, end]"),
+        ('["noon"]', ", row 0: 'noon' is no time or row"),
     ):
         write(tmp_path / "h_test_label.json", text)
-        with fails(*message):
+        with fails("h_test_label.json", *message):
             load_own(tmp_path, "h")
     for text, events in (("[[1, 2], 5]", [(1, 3), (5, 6)]), ('{"a/h.csv": []}', [])):
         write(tmp_path / "h_test_label.json", text)
         assert load_own(tmp_path, "h").events == events
-
-
-def test_a_header_after_a_mark_of_comments(tmp_path):
-    series = read_one(tmp_path, "# made by a program\n# cpu,label\n1,0\n2,0\n3,1\n4,0\n")
-    assert series.channels == ("cpu",) and series.labels.tolist() == [1, 0]
 
 
 # --- the real data ---
