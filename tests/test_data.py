@@ -118,7 +118,7 @@ def test_text_that_pandas_would_take(tmp_path):
     for text, options, row in (
         ("a,b\n0,2,3\n1,5,6\n", {}, 0),
         ("a,b,c,d\n1,2,3\n", {}, 0),
-        ("junk\na,b\n1,2\n3,\n4\n", {"skiprows": 1}, 2),
+        ("a,b\n1,2\n3,\n4\n", {}, 2),
         ("1,2\n\n3,4,5\n", {"header": None}, 1),
         ('1,"2,3"\n\n4,5,6\n', {"header": None}, 1),
     ):
@@ -190,8 +190,8 @@ def test_published_layouts_refuse(root):
         (psm, "PSM/test_label.csv", "t,a,b\n0,1,1\n", ": no label column found"),
         (swat, attack, swat_text([(1, 2, "Atack")]), ", row 0, column 'Normal/Attack': label A"),
         (swat, attack, swat_text([(1, "", "Normal")]), ", row 0, column 'LIT101': nan is not a f"),
-        (swat, attack, "a,b\n1,2\n", ": no column 'Timestamp' (column). Columns: a, b"),
-        (swat, attack, " Timestamp,FIT101\n1,2\n", ": no column 'Normal/Attack' (column). Colum"),
+        (swat, attack, "a,b\n1,2\n", ": no column 'Timestamp' (time). Columns: a, b"),
+        (swat, attack, " Timestamp,FIT101\n1,2\n", ": no column 'Normal/Attack' (label). Column"),
     ):
         path = root / file if "." in str(file) else root / file / f"{entity}.txt"
         before = path.read_bytes()

@@ -21,11 +21,7 @@ from lmmoe.data.series import Series
 
 SWAT_TIME, SWAT_LABEL = "Timestamp", "Normal/Attack"
 ROWS_PER_DAY = {"asd": 288, "psm": 1440, "swat": 86_400}
-PARTS, SUFFIX = (
-    {"train": "train", "test": "test", "labels": "test_label"},
-    {"asd": ".npy", "psm": ".csv"},
-)
-HEADER_WITHIN = 5  # lines of a file of SWaT
+PARTS = {"train": "train", "test": "test", "labels": "test_label"}
 
 
 def find(name: str, root: Path) -> dict[str, dict[str, Path]]:
@@ -35,12 +31,13 @@ def find(name: str, root: Path) -> dict[str, dict[str, Path]]:
         last = {file.name.split("_")[2]: file for file in files}
         there = {"Normal", "Attack"} <= last.keys()
         return {name: {"train": last["Normal"], "test": last["Attack"]}} if there else {}
-    found = {name: root / "PSM"}
+    suffix, folders = ".csv", {name: root / "PSM"}
     if name == "asd":
-        found = {folder.name: folder for folder in (root / "ASD").glob("*/")}
-    for entity, folder in found.items():
-        files = {part: f"{file}{SUFFIX[name]}" for part, file in PARTS.items()}
-        found[entity] = {part: reading.find(folder / file) for part, file in files.items()}
+        suffix, folders = ".npy", {folder.name: folder for folder in (root / "ASD").glob("*/")}
+    found = {
+        entity: {part: reading.find(folder / f"{file}{suffix}") for part, file in PARTS.items()}
+        for entity, folder in folders.items()
+    }
     return {e: p for e, p in found.items() if p["train"].is_file() and p["test"].is_file()}
 
 
@@ -61,10 +58,11 @@ def _psm_half(path: Path) -> Table:
 
 
 def _swat_half(path: Path) -> Table:
-    first = enumerate(reading.read_text(path)[0].splitlines()[:HEADER_WITHIN])
-    above = next((number for number, line in first if SWAT_TIME in line), 0)
-    frame = reading.read_frame(path, skiprows=above).rename(columns=str.strip)
-    time, label = (reading.pick(frame, c, (), "column", path) for c in (SWAT_TIME, SWAT_LABEL))
+    text, _ = reading.read_text(path)
+    header = text.rfind("\n", 0, text.find(SWAT_TIME) + 1) + 1
+    frame = reading.read_frame(path, text[header:]).rename(columns=str.strip)
+    time = reading.pick(frame, SWAT_TIME, (), "time", path)
+    label = reading.pick(frame, SWAT_LABEL, (), "label", path)
     labels = reading.to_bits(frame.pop(label), path, [])
     values = reading.to_numbers(frame := frame.drop(columns=time), path)
     return Table(path, values, tuple(frame), labels)

@@ -90,7 +90,7 @@ def read_frame(path: Path, text: str | None = None, **options: object) -> pd.Dat
     text, sep = read_text(path)[0] if text is None else text, options.get("sep", ",")
     with naming(path):
         # Pandas pads short rows and takes the surplus of a long first one for row names.
-        lines = filter(str.strip, text.split("\n")[options.get("skiprows", 0) :])
+        lines = filter(str.strip, text.split("\n"))
         rows = csv.reader(lines, delimiter=sep) if '"' in text else None  # slow
         widths = [len(row) for row in rows] if rows else [line.count(sep) + 1 for line in lines]
         if len({*widths}) > 1:
@@ -360,10 +360,9 @@ def parse_times(
 
     It is the one that most cells fit and, among several such ones, under which the steps are even.
     """
-    if column.dtype.kind in "iu" and column.notna().all():
-        return column.to_numpy(dtype=np.int64), None  # nanoseconds since 1970 do not fit a float
-    if column.dtype.kind in "fiu":
-        return column.to_numpy(dtype=np.float64, na_value=np.nan), None
+    if column.dtype.kind in "iuf":  # nanoseconds since 1970 do not fit a float
+        whole = column.dtype.kind != "f" and column.notna().all()
+        return column.astype(np.int64 if whole else np.float64).to_numpy(), None
     if column.dtype.kind == "M":
         return pd.to_datetime(column, utc=True).dt.tz_convert(None).to_numpy(), None
     text = column.astype("string").str.strip()

@@ -6,6 +6,7 @@ values, no header. Each file may be compressed (``.xz`` or ``.gz``). A line of a
 file reads ``start-end:channel,channel,...``: rows from 0, end excluded; channels from 1.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -43,10 +44,9 @@ def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
 def _cause(line: str, row: int, path: Path, shape: tuple[int, int]) -> Cause:
     """Parse a line of an interpretation file; ``shape`` is (rows, channels) of the test half."""
     try:
-        span, channels = line.split(":")
-        start, end = (int(bound) for bound in span.split("-"))
-        indices = tuple(int(channel) - 1 for channel in channels.split(","))
-        if not 0 <= start < end <= shape[0] or not all(0 <= index < shape[1] for index in indices):
+        start, end, first, *more = map(int, re.split("[-:,]", line))
+        indices = tuple(channel - 1 for channel in (first, *more))
+        if not start < end <= shape[0] or not 0 <= min(indices) <= max(indices) < shape[1]:
             raise ValueError(f"outside the {shape[0]} rows and {shape[1]} channels")
     except ValueError as error:
         hint = "Expected start-end:channel,channel,..."
