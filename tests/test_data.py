@@ -62,13 +62,15 @@ def test_id_follows_the_values_only():
     assert re.fullmatch("[0-9a-f]{12}", checked().id)
     other = checked(dataset="other", train=np.array(TRAIN, order="F"))
     assert checked().id == other.id and other.train.flags.c_contiguous
-    others = [
+    tall = {"train": np.reshape(TRAIN, (6, 1)), "test": np.reshape(TEST[:2], (4, 1))}
+    later = {"train": TRAIN[:2], "test": [TRAIN[2], *TEST[:2]], "labels": [0, 0, 1]}
+    others = (
         {"labels": None},
-        {"labels": None, "train": np.reshape(TRAIN, (6, 1)), "test": np.reshape(TEST[:2], (4, 1))},
+        {"labels": None} | tall,
         {"labels": [1, 0]},
-        {"test": [[7, 8], [9, 11]]},
-        {"train": TRAIN[:2], "test": [TRAIN[2], *TEST[:2]], "labels": [0, 0, 1]},
-    ]
+        {"test": TRAIN[:2]},
+        later,
+    )
     assert len({checked().id, *(checked(**other).id for other in others)}) == 6
 
 
@@ -103,9 +105,8 @@ def test_text_plain_and_compressed(tmp_path):
         np.testing.assert_allclose(numbers(path), noise, rtol=1e-15)
         for kept in (whole[: len(whole) // 2], whole[:-5], whole[:12], b"no archive at all"):
             path.write_bytes(kept)
-            for read in (numbers, reading.read_text):
-                with fails(f"m.txt{suffix}: cannot be read", "get it again"):
-                    read(path)
+            with fails(f"m.txt{suffix}: cannot be read", "get it again"):
+                numbers(path)
         path.unlink()
     assert reading.find(tmp_path / "m.txt") == tmp_path / "m.txt"
     with fails("m.txt: no such file"):
@@ -205,14 +206,12 @@ def test_psm_has_gaps_and_swat_two_versions(root):
     write(root / "PSM" / "train.csv", "timestamp_(min),f_0,f_1\n0,,2\n1,3,\n2,5,6\n")
     series = data.load("psm", "psm", root)
     assert series.train.tolist() == [[3, 2], [3, 2], [5, 6]]
-    filled = "missing cells filled with the last value: 2"
-    assert series.notes[0] == f"train.csv, training half: {filled}"
+    assert series.notes[0].endswith("half: missing cells filled with the last value: 2")
     assert series.channels == ("f_0", "f_1")
     rows = [(*row, word) for row, word in zip(TRAIN, ["Normal", "Attack", "Normal"], strict=True)]
     write(root / "SWaT" / "SWaT_Dataset_Normal_v1.csv", "\n,,,\n" + swat_text(rows))
-    assert data.load("swat", "swat", root).notes == (
-        f"SWaT_Dataset_Normal_v1.csv: 1 of 3 {MARKED}",
-    )
+    marked = f"SWaT_Dataset_Normal_v1.csv: 1 of 3 {MARKED}"
+    assert data.load("swat", "swat", root).notes == (marked,)
 
 
 # --- folders of one's own: layouts ---
@@ -233,7 +232,7 @@ def read_one(folder, text, **options):
 
 
 def halves(folder, between="/"):
-    """Layouts (b) and (c)."""
+    """A file for each half, in a folder or beside each other."""
     write(folder / f"pump{between}train.csv", TRAIN_TEXT)
     write(folder / f"pump{between}test.csv", TEST_TEXT)
 
@@ -274,7 +273,6 @@ def test_several_layouts_in_one_folder_and_a_folder_that_is_an_entity(tmp_path):
 def test_files_that_make_no_entity(tmp_path):
     for files, message in (
         ("a.csv a.parquet", "entity 'a' is there twice, a.csv and a.parquet"),
-        ("a.csv a_train.csv", "entity 'a' is there twice, a.csv and a_train.csv"),
         ("a/train.csv a_train.csv", "'a' is there twice, a/train.csv and a_train.csv"),
         ("a_train.csv", "a_train.csv: there is no test half beside it. A file that is a"),
         ("a/test_label.npy", "test_label.npy: there is no train half beside it"),
@@ -301,13 +299,9 @@ def test_parquet(tmp_path):
         assert series.test.tolist() == TEST and series.labels.tolist() == [0, 0, 1, 0]
         assert series.channels == ("cpu", "net") and series.rows_per_day == per_day
     when = pd.to_datetime(["2024-01-01", "2024-01-02"])
-    for columns, message in (
-        ({"cpu": [1.0, 2.0], "when": when}, ", column 'when': holds times, not numbers"),
-        ({"cpu": [[1], [2]]}, ", row 0, column 'cpu'"),
-    ):
-        pd.DataFrame(columns).to_parquet(path)
-        with fails(f"pump.parquet{message}"):
-            load_own(tmp_path)
+    pd.DataFrame({"cpu": [1.0, 2.0], "when": when}).to_parquet(path)
+    with fails("pump.parquet, column 'when': holds times, not numbers"):
+        load_own(tmp_path)
     path.write_bytes(path.read_bytes()[:-20])
     with fails("pump.parquet: cannot be read"):
         load_own(tmp_path)
@@ -476,7 +470,6 @@ def test_one_bad_file(tmp_path):
         ("cpu,net\n1,2\n3,4,5\n", ", row 1: rows of unequal length: 3 cells, the first"),
         ("cpu,cpu\n1,2\n3,4\n", ", column 'cpu': two columns of this name"),
         ("cpu,label\n1,0\n2,2\n", ", row 1, column 'label': label 2 is neither 0 nor 1"),
-        ("label,attack,cpu\n0,0,1\n", ": several columns could be the label: label, att"),
         ("d,cpu\n2024-01-02,1\n2024-01-02,1\n", ", row 1, column 'd': 2024-01-02 00:00:00 is"),
         ("d,cpu\n2024-01-01,1\nnoon,1\n", ", row 1, column 'd': 'noon' is not a time (1 in all"),
         ("cpu,time\n1,4\n2,4\n", ", row 1, column 'time': 4 is not later"),
@@ -492,12 +485,10 @@ def test_two_halves_that_do_not_fit(tmp_path):
     for file, text, message in (
         ("test", "cpu,disk\n1,2\n", f"{other}['disk', 'net']"),
         ("test", "net,cpu\n1,2\n", f"{other}[]"),
-        ("test", "1,2\n", f"{other}['cpu', 'net']"),
         ("train", "1,2\n", f"{other}['cpu', 'net']"),
         ("test_label", "0\n1\n", "test_label.csv: labels of shape (2,) for 4 test rows"),
         ("test_label", "0\n1\n2\n0\n", "test_label.csv, row 2, column 0: label 2 is neither"),
         ("test_label", "a,b\n0,1\n", "test_label.csv: no label column found"),
-        ("test_label", "time\n0\n", "test_label.csv: no label column found"),
     ):
         halves(tmp_path)
         (tmp_path / "pump" / "test_label.csv").unlink(missing_ok=True)

@@ -35,8 +35,8 @@ def data_root(root: str | Path | None = None) -> Path:
 def load(name: str, entity: str, root: str | Path | None = None, **reading: object) -> Series:
     """Read one entity of a data set.
 
-    ``name`` is a key of `DATASETS`, or a path to a folder of one's own: `lmmoe.data.own` tells the
-    layouts and the options that go into ``reading``. ``root`` is the folder that holds the data
+    ``name`` is a key of `DATASETS`, or a path to a folder of one's own: ``docs/own-data.md`` tells
+    the layouts, `lmmoe.data.own` the options that go into ``reading``. ``root`` is the folder that holds the data
     sets, see `data_root`. Raises `DataError` where something is missing or bad.
     """
     check_options(name, reading)

@@ -19,7 +19,7 @@ from lmmoe.data.reading import LABELS, Notes, Times
 from lmmoe.data.series import Bits, Floats, Series
 from lmmoe.errors import DataError
 
-# Paths below the folder, by layout: (b) to (d), (a).
+# Paths below the folder: of a half, of a whole entity.
 TABLE, PART = r"\.(csv(\.gz|\.xz)?|parquet)", "(?P<part>train|test|train_label|test_label)"
 PATHS = (
     rf"((?P<entity>[^./][^/]*?)[_/])?{PART}({TABLE}|\.npy|(?<=label)\.json)",
@@ -95,8 +95,8 @@ def read(
 ) -> Series:
     """One entity of a folder.
 
-    ``train_share`` is the part of the rows that train in layout (a); the other `OPTIONS` are those
-    of `read_table`. Each half is filled by itself. Raises `DataError`.
+    ``train_share`` is the part of the rows that train where one file holds all; the other `OPTIONS`
+    are those of `read_table`. Each half is filled by itself. Raises `DataError`.
     """
     if not isinstance(train_share, float) or not 0 < train_share < 1:
         raise DataError(f"train_share is {train_share!r}, not a number above 0 and below 1")
@@ -193,8 +193,9 @@ def _long_hint(frame: pd.DataFrame) -> str:
     texts = frame.select_dtypes(exclude=["number", "bool", "datetime", "datetimetz"]).astype(str)
     again = [name for name in texts if 2 * texts[name].nunique() <= len(frame)]
     words = [name for name in again if not reading.is_date(texts[name].iloc[0])]
-    numbers = [name for name in frame.select_dtypes("number") if frame[name].nunique() > 1]
-    known = f"{{long: [{words[0]}, {numbers[-1]}]}}" if words and numbers else ""
+    numbers = frame.select_dtypes("number") if words else ()
+    varying = [name for name in numbers if frame[name].nunique() > 1]
+    known = f"{{long: [{words[0]}, {varying[-1]}]}}" if varying else ""
     return known and f"For a row per channel and time give reading: {known}"
 
 
@@ -212,8 +213,10 @@ def labelled(
     if half.labels is not None:
         problem = f"labels are here and in {path.name}"
         raise DataError(problem, file=half.path, hint="Take one of them out")
-    read = _read_json(path, entity) if path.suffix.lower() == ".json" else reading.read_cells(path)
-    frame, notes = read
+    if path.suffix.lower() == ".json":
+        frame, notes = _read_json(path, entity)
+    else:
+        frame, notes = reading.read_cells(path)
     bounds = [name for name in frame if str(name).lower() in ("start", "end")]
     if len(bounds) == 2:
         labels = _marked(frame[sorted(bounds, reverse=True)], half, path, notes)
