@@ -36,8 +36,8 @@ def load(name: str, entity: str, root: str | Path | None = None, **reading: obje
     """Read one entity of a data set.
 
     ``name`` is a key of `DATASETS`, or a path to a folder of one's own: ``docs/own-data.md`` tells
-    the layouts, `lmmoe.data.own` the options that go into ``reading``. ``root`` is the folder that holds the data
-    sets, see `data_root`. Raises `DataError` where something is missing or bad.
+    the layouts, `lmmoe.data.own` the options that go into ``reading``. ``root`` is the folder that
+    holds the data sets, see `data_root`. Raises `DataError` where something is missing or bad.
     """
     check_options(name, reading)
     found = _find(name, root)

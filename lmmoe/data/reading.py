@@ -78,7 +78,7 @@ def read_text(path: Path) -> tuple[str, Notes]:
         if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             return raw.decode("utf-16"), ["read as UTF-16"]
         if b"\0" in raw:
-            raise ValueError("zero bytes: UTF-16 without its mark, or no text at all")
+            raise ValueError("zero bytes: save it as UTF-8, or as UTF-16 with a mark")
         try:
             return raw.decode("utf-8-sig"), []
         except UnicodeDecodeError:
@@ -392,9 +392,10 @@ def usual_step(times: npt.ArrayLike) -> tuple[pd.Timedelta | float, pd.Series]:
 
 def step_notes(times: Times | None) -> Notes:
     """Gaps and other changes of the step."""
-    if times is None or not (odd := usual_step(times)[1]).any():
+    usual, odd = usual_step([] if times is None else times)
+    if not odd.any():
         return []
-    steps, (usual, _) = pd.Series(np.diff(times)), usual_step(times)
+    steps = pd.Series(np.diff(times))
     longest = f"the longest, {steps.max()}, follows row {steps.argmax()}"
     return [f"{odd.sum()} of {len(steps)} steps are not {usual}; {longest}"]
 
