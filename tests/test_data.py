@@ -119,11 +119,11 @@ def test_text_that_pandas_would_take(tmp_path):
     for text, options, row in (
         ("a,b\n0,2,3\n1,5,6\n", {}, 0),
         ("a,b,c,d\n1,2,3\n", {}, 0),
-        ("a,b\n1,2\n3,\n4\n", {}, 2),
+        ("a,b\r1,2\r3,\r4\r", {}, 2),
         ("1,2\n\n3,4,5\n", {"header": None}, 1),
         ('1,"2,3"\n\n4,5,6\n', {"header": None}, 1),
     ):
-        write(path, text)
+        path.write_bytes(text.encode())
         with fails(f"m.txt, row {row}: rows of unequal length"):
             reading.read_frame(path, **options)
     for encoding, message in (("utf-16-le", "zero bytes"), ("utf-16", "'utf-16-le' codec can't")):
@@ -534,11 +534,13 @@ def test_a_cell_far_out_is_no_measurement():
         far = f"cells beyond 1e+09 standard deviations {how}: 1, the first is 1.79769e+308"
         assert series.notes == (f"h.csv, {half}: {far} in row {row}, column 'm2'",)
         scores = detector("MTSExample").fit(series.train).decision_function(series.test)
-        assert np.isfinite(scores).all() and 40 < series.train[20, 2] < 70
+        assert (
+            np.isfinite(scores).all() and series.train[:, 2].std() < 10
+        )  # the channel still tells
         if half == "test half":
             assert 1e9 < series.test[30, 2] < 1e11 and scores.argmax() == 30
-        else:  # the channel still tells: else all of its scaled values are as good as equal
-            assert series.train[20, 2] == series.train[19, 2] and series.train[:, 2].std() < 10
+        else:
+            assert series.train[20, 2] == series.train[19, 2]
 
 
 def test_what_a_watch_needs_to_know_of_times():
@@ -570,23 +572,22 @@ def test_notes_on_times(tmp_path):
     write(tmp_path / "h_train.csv", "time,ts,cpu\n" + "".join(rows))
     later = [row.replace("2024-03", "2024-04") for row in rows]
     write(tmp_path / "h_test.csv", "time,ts,cpu\n" + "".join(later[::-1]))
-    spans = "start,end\n2024-04-02,2024-04-03\n2023-01-01,2023-01-02\n"
-    write(tmp_path / "h_test_label.csv", spans)
+    label = tmp_path / "h_test_label.csv"
+    write(label, "start,end\n2024-04-02,2024-04-03\n2023-01-01,2023-01-02\n")
     series = load_own(tmp_path, "h")
     gap = "1 of 9 steps are not 1 days 00:00:00; the longest, 10 days 00:00:00, follows row 4"
-    for words in (
-        f"h_train.csv: {gap}",
-        f"h_test.csv: {gap}",
-        "h_test_label.csv: intervals outside the rows: 1 of 2",
-        "h_train.csv: column 'ts' runs like a clock: no channel",
-    ):
-        assert words in series.notes
+    outside, clock = (
+        "intervals outside the rows: 1 of 2",
+        "column 'ts' runs like a clock: no channel",
+    )
+    for part, note in (("train", gap), ("test", gap), ("test_label", outside), ("train", clock)):
+        assert f"h_{part}.csv: {note}" in series.notes
     assert series.events == [(1, 3)] and series.channels == ("cpu",)
     assert load_own(tmp_path, "h", channels=["cpu", "ts"]).channels == ("cpu", "ts")
     # Labels without times stand beside rows in the order of their file.
-    write(tmp_path / "h_test_label.csv", "\n".join("1100000000"))
+    write(label, "\n".join("1100000000"))
     assert load_own(tmp_path, "h").events == [(8, 10)]
-    (tmp_path / "h_test_label.csv").unlink()
+    label.unlink()
     for text, *message in (
         ('{"a/fan.csv": []}', ": cannot be read (nothing about 'h', only a/fan.csv, fan)"),
         ("[[1, 2, 3]]", ": cannot be read (2 columns", "Expected [[start, end]"),
@@ -615,6 +616,5 @@ def test_real_data():
         if entity in data.entities(name):
             series = data.load(name, entity)
             assert (series.id, series.test.shape, len(series.events)) == (known, shape, events)
-            if name == "smd":
-                cause = data.Cause(15849, 16368, (0, 8, 9, 11, 12, 13, 14))
-                assert series.causes[0] == cause and len(series.causes) == 8
+            cause = data.Cause(15849, 16368, (0, 8, 9, 11, 12, 13, 14))
+            assert name != "smd" or (series.causes[0], len(series.causes)) == (cause, 8)

@@ -90,7 +90,7 @@ def read_frame(path: Path, text: str | None = None, **options: object) -> pd.Dat
     text, sep = read_text(path)[0] if text is None else text, options.get("sep", ",")
     with naming(path):
         # Pandas pads short rows and takes the surplus of a long first one for row names.
-        lines = filter(str.strip, text.split("\n"))
+        lines = filter(str.strip, text.replace("\r", "\n").split("\n"))
         rows = csv.reader(lines, delimiter=sep) if '"' in text else None  # slow
         widths = [len(row) for row in rows] if rows else [line.count(sep) + 1 for line in lines]
         if len({*widths}) > 1:
