@@ -7,12 +7,8 @@ import numpy as np
 from lmmoe import data
 from lmmoe.data.synthetic import EVENTS
 
-IDS = {
-    "web-1": "ef0d18de43c4",
-    "db-1": "cb68e74b6300",
-    "cache-1": "688eed448791",
-    "batch-1": "2fb8a5776c47",
-}
+IDS = {"web-1": "ef0d18de43c4", "db-1": "cb68e74b6300"}
+IDS |= {"cache-1": "688eed448791", "batch-1": "2fb8a5776c47"}
 
 
 def test_the_fleet(tmp_path):

@@ -1,10 +1,10 @@
 """Readers: the layouts that people have on disk, each turned into a `Series`.
 
-Every reader is a module beside this one with two functions:
+Every reader is a module beside this one with two functions, and perhaps ``OPTIONS``:
 
 - ``find(name, root) -> {entity: {part: path}}``: which entities of the data set ``name`` are there,
   none where the folder is missing, and the files that hold each of them;
-- ``read(parts, *, dataset, entity, **reading) -> Series``: one of them from its files.
+- ``read(parts, *, dataset, entity, **options) -> Series``: one of them from its files.
 """
 
 import os
@@ -22,16 +22,8 @@ from lmmoe.errors import DataError
 __all__ = ["Cause", "Series", "data_root", "entities", "files", "load"]
 
 # Which module reads which data set; any other name is a path to somebody's own folder.
-DATASETS = {
-    "smd": "smd",
-    "asd": "folders",
-    "smap": "telemanom",
-    "msl": "telemanom",
-    "psm": "folders",
-    "swat": "folders",
-    "tsb-ad": "smd",
-    "synthetic": "synthetic",
-}
+DATASETS = {"smd": "smd", "asd": "folders", "smap": "telemanom", "msl": "telemanom"}
+DATASETS |= {"psm": "folders", "swat": "folders", "tsb-ad": "smd", "synthetic": "synthetic"}
 
 
 def data_root(root: str | Path | None = None) -> Path:
@@ -43,9 +35,9 @@ def data_root(root: str | Path | None = None) -> Path:
 def load(name: str, entity: str, root: str | Path | None = None, **reading: object) -> Series:
     """Read one entity of a data set.
 
-    ``name`` is a key of `DATASETS`, or a path to a folder of one's own: `lmmoe.data.own` tells the
-    layouts and the options that go into ``reading``. ``root`` is the folder that holds the data
-    sets, see `data_root`. Raises `DataError` where something is missing or bad.
+    ``name`` is a key of `DATASETS`, or a path to a folder of one's own: ``docs/own-data.md`` tells
+    the layouts, `lmmoe.data.own` the options that go into ``reading``. ``root`` is the folder that
+    holds the data sets, see `data_root`. Raises `DataError` where something is missing or bad.
     """
     check_options(name, reading)
     found = _find(name, root)
@@ -73,15 +65,15 @@ def files(name: str, entity: str, root: str | Path | None = None) -> list[Path]:
 def missing_hint(name: str) -> str:
     """What to do where a data set is not there."""
     if name not in DATASETS:
-        return "The folder holds none of the layouts that lmmoe.data.own describes"
+        return "The folder holds none of the layouts that docs/own-data.md describes"
     return "Set LMMOE_DATA as docs/own-data.md describes; 'python -m lmmoe fetch smd' fetches SMD"
 
 
 def check_options(name: str, given: Mapping[str, object]) -> None:
     """Raise `DataError` for an option that the reader of a data set does not have."""
-    known = reader(name).read.__kwdefaults__ or {}
-    for option in sorted(given.keys() - known.keys()):
-        hint = f"Options: {', '.join(known)}" if known else "This data set has no options"
+    known = getattr(reader(name), "OPTIONS", ())
+    hint = f"Options: {', '.join(known)}" if known else "This data set has no options"
+    for option in sorted(given.keys() - {*known}):
         raise DataError(f"no option {option!r} for reading {name!r}", hint=hint)
 
 
@@ -95,9 +87,5 @@ def _find(name: str, root: str | Path | None) -> dict[str, dict[str, Path]]:
     if name not in DATASETS and not Path(name).expanduser().is_dir():
         hint = f"Known: {', '.join(DATASETS)}; or give the path of a folder with your own data"
         raise DataError(f"{name!r} is neither a known data set nor a folder", hint=hint)
-    found = reader(name).find(name, data_root(root))
-
-    def natural(entity: str) -> str:
-        return re.sub(r"\d+", lambda number: number[0].zfill(20), entity)
-
-    return {entity: found[entity] for entity in sorted(found, key=natural)}
+    found = reader(name).find(name, data_root(root)).items()
+    return dict(sorted(found, key=lambda at: re.sub(r"\d+", lambda n: n[0].zfill(20), at[0])))

@@ -15,64 +15,54 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from lmmoe.data import own, reading
-from lmmoe.data.reading import Table
+from lmmoe.data.own import Table
 from lmmoe.data.series import Series
-from lmmoe.errors import DataError
 
 SWAT_TIME, SWAT_LABEL = "Timestamp", "Normal/Attack"
-HEADER_WITHIN = 5  # lines of a file of SWaT
+ROWS_PER_DAY = {"asd": 288, "psm": 1440, "swat": 86_400}
+PARTS = {"train": "train", "test": "test", "labels": "test_label"}
 
 
 def find(name: str, root: Path) -> dict[str, dict[str, Path]]:
-    """The entities: of ASD the folders with both halves; PSM and SWaT are one of their own name."""
+    """The entities with both halves: of ASD the folders; PSM and SWaT are one of their own name."""
+    if name == "swat":
+        files = sorted((root / "SWaT").glob("SWaT_Dataset_*_v?.csv*"))
+        last = {file.name.split("_")[2]: file for file in files}
+        there = {"Normal", "Attack"} <= last.keys()
+        return {name: {"train": last["Normal"], "test": last["Attack"]}} if there else {}
+    suffix, folders = ".csv", {name: root / "PSM"}
     if name == "asd":
-        parts = ("train", "test", "test_label")
-        found = {at.name: {p: at / f"{p}.npy" for p in parts} for at in (root / "ASD").glob("*/")}
-        return {e: p for e, p in found.items() if p["train"].is_file() and p["test"].is_file()}
-    if name == "psm":
-        files = {"train": "train.csv", "test": "test.csv", "labels": "test_label.csv"}
-        parts = {part: reading.find(root / "PSM" / file) for part, file in files.items()}
-        return {name: parts} if parts["train"].is_file() else {}
-    normal, attack = (
-        sorted((root / "SWaT").glob(f"SWaT_Dataset_{kind}_v?.csv*"))
-        for kind in ("Normal", "Attack")
-    )
-    return {name: {"train": normal[-1], "test": attack[-1]}} if normal and attack else {}
+        suffix, folders = ".npy", {folder.name: folder for folder in (root / "ASD").glob("*/")}
+    found = {
+        entity: {part: reading.find(folder / f"{file}{suffix}") for part, file in PARTS.items()}
+        for entity, folder in folders.items()
+    }
+    return {e: p for e, p in found.items() if p["train"].is_file() and p["test"].is_file()}
 
 
 def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
     """One entity: a row per 5 minutes (ASD, with labels), per minute (PSM) or second (SWaT)."""
-    if dataset == "asd":
-        return replace(own.read(parts, dataset=dataset, entity=entity), rows_per_day=288)
-    half = _psm_half if dataset == "psm" else _swat_half
+    half = {"asd": own.read_table, "psm": _psm_half, "swat": _swat_half}[dataset]
     train, test = half(parts["train"]), half(parts["test"])
     if "labels" in parts:
-        bits, _ = reading.read_labels(parts["labels"], time=None, label=None)
-        test = replace(test, labels=bits)
-    return own.join(train, test, parts.get("labels", test.path), dataset, entity)
+        test = own.labelled(test, parts["labels"])
+    series = own.join(train, test, parts.get("labels", test.path), dataset, entity)
+    return replace(series, rows_per_day=ROWS_PER_DAY[dataset])
 
 
 def _psm_half(path: Path) -> Table:
     frame = reading.read_frame(path).iloc[:, 1:]
     values = reading.to_numbers(frame, path, fill=True)
-    return Table(path, values, tuple(name.strip() for name in frame), rows_per_day=1440)
+    return Table(path, values, tuple(name.strip() for name in frame))
 
 
 def _swat_half(path: Path) -> Table:
-    first = reading.first_rows(path, HEADER_WITHIN)
-    above = [number for number, row in enumerate(first) if SWAT_TIME in map(str.strip, row)]
-    if not above:
-        raise DataError(f"no column {SWAT_TIME!r} in the first {HEADER_WITHIN} lines", file=path)
-    frame = reading.read_frame(path, skiprows=above[0]).rename(columns=str.strip)
-    if SWAT_LABEL not in frame:
-        raise DataError("no such column", file=path, column=SWAT_LABEL)
-    column = frame.pop(SWAT_LABEL)
-    words = column.astype(str).str.replace(r"\s", "", regex=True).str.lower()
-    unknown = ~words.isin(["normal", "attack"])
-    reading.refuse(unknown, column, "'{}' is neither 'Normal' nor 'Attack'", path)
-    labels = (words == "attack").to_numpy(dtype=np.int8)
-    values = reading.to_numbers(frame := frame.drop(columns=SWAT_TIME), path)
-    return Table(path, values, tuple(frame), labels, rows_per_day=86_400)
+    text, _ = reading.read_text(path)
+    header = text.rfind("\n", 0, text.find(SWAT_TIME) + 1) + 1
+    frame = reading.read_frame(path, text[header:]).rename(columns=str.strip)
+    time = reading.pick(frame, SWAT_TIME, (), "time", path)
+    label = reading.pick(frame, SWAT_LABEL, (), "label", path)
+    labels = reading.to_bits(frame.pop(label), path, [])
+    values = reading.to_numbers(frame := frame.drop(columns=time), path)
+    return Table(path, values, tuple(frame), labels)

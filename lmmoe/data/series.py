@@ -72,7 +72,7 @@ class Series:
         ``known`` are the other attributes.
         """
         names = {part: f"{dataset}/{entity} ({part})" for part in ("train", "test", "labels")}
-        names |= {part: str(file) for part, file in (files or {}).items()}
+        names |= files or {}
         train = matrix(train, names["train"], channels).copy()  # it gets locked
         test = matrix(test, names["test"], channels).copy()
         if train.shape[1] != test.shape[1]:

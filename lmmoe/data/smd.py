@@ -10,6 +10,7 @@ test half from ``first_row`` on is the whole series, which is scored; its first 
 train. ``tsb_ad.csv`` has 13 of its 20 series of SMD, with the buffer of VUS of each.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,9 +43,7 @@ def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
         frame = reading.read_frame(parts[part], header=None)
         known[part] = reading.to_numbers(frame, parts[part])
     if path.is_file():
-        with reading.naming(path), reading.open_text(path) as file:
-            lines = enumerate(file.read().split())
-        shape = known["test"].shape
+        lines, shape = enumerate(reading.read_text(path)[0].split()), known["test"].shape
         known["causes"] = tuple(_cause(line, row, path, shape) for row, line in lines)
     known["labels"] = known["labels"][:, 0]
     if dataset == "tsb-ad":
@@ -57,10 +56,9 @@ def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
 def _cause(line: str, row: int, path: Path, shape: tuple[int, int]) -> Cause:
     """Parse a line of an interpretation file; ``shape`` is (rows, channels) of the test half."""
     try:
-        span, channels = line.split(":")
-        start, end = (int(bound) for bound in span.split("-"))
-        indices = tuple(int(channel) - 1 for channel in channels.split(","))
-        if not 0 <= start < end <= shape[0] or not all(0 <= index < shape[1] for index in indices):
+        start, end, first, *more = map(int, re.split("[-:,]", line))
+        indices = tuple(channel - 1 for channel in (first, *more))
+        if not start < end <= shape[0] or not 0 <= min(indices) <= max(indices) < shape[1]:
             raise ValueError(f"outside the {shape[0]} rows and {shape[1]} channels")
     except ValueError as error:
         hint = "Expected start-end:channel,channel,..."

@@ -133,15 +133,15 @@ def read(parts: Mapping[str, Path], *, dataset: str, entity: str) -> Series:
     # Counts whole, nothing below 0 or above a limit; four decimals hide a libm's last bits.
     whole = [channel.whole for channel in CHANNELS]
     values = np.clip(values, 0, [channel.most for channel in CHANNELS])
-    values[:, whole] = np.round(values[:, whole])
-    values, labels = np.round(values, 4), np.zeros(ROWS, dtype=np.int8)
+    values = np.round(np.where(whole, np.round(values), values), 4)
+    labels = np.zeros(ROWS, dtype=np.int8)
     for _, start, end in faults:
         labels[start:end] = 1
-    halves = {"train": values[:ROWS], "test": values[ROWS:], "labels": labels}
-    *_, words = SERVERS[entity]
-    channels = tuple(channel.name.format(*words.split()) for channel in CHANNELS)
-    known = {"channels": channels, "causes": causes, "rows_per_day": DAY}
-    return Series.checked(dataset=dataset, entity=entity, **halves, **known)
+    own = SERVERS[entity][-1].split()
+    known = {"channels": tuple(channel.name.format(*own) for channel in CHANNELS)}
+    known |= {"train": values[:ROWS], "test": values[ROWS:], "labels": labels}
+    known |= {"causes": causes, "rows_per_day": DAY}
+    return Series.checked(dataset=dataset, entity=entity, **known)
 
 
 def _random(entity: str, part: int, number: int = 0) -> np.random.RandomState:

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from pydantic import Field, FiniteFloat, model_validator
 from pydantic.dataclasses import dataclass
 
-from lmmoe.data import reading
 from lmmoe.detectors import Detector, saving
 from lmmoe.detectors import detector as make
 from lmmoe.detectors.scaling import Scaling
@@ -146,38 +145,36 @@ def fit(
     update: str | Path | None = None,
     detector: str | None = None,
     seed: int | None = None,
-    time: str | None = None,
-    label: str | None = None,
-    missing: Literal["error", "fill"] = "error",
     rows_per_day: float | None = None,
     settings: dict[str, object] | None = None,
+    **options: object,
 ) -> tuple[Model, list[str]]:
     """Fit a detector (LightMMoE) on the rows of a CSV or Parquet file, taken as normal.
 
-    The file is read as `lmmoe.data.own` reads one: ``time`` and ``label`` name those columns if
-    they are others, labels are dropped, ``missing="fill"`` repeats a channel's last value where a
-    cell is empty. ``rows_per_day`` is for rows without times. ``settings`` are the detector's. With
+    The file is read as `lmmoe.data.own.read_table` reads one, which takes the ``options``; labels
+    are dropped. ``rows_per_day`` is for rows without times. ``settings`` are the detector's. With
     ``update``, an older model's file, all that is not given is as there, and so are the channels
     and their order. Also gives notes about what was mended, and thresholds from less than a week.
 
     Raises `DataError` for rows or settings that cannot be used, for a detector that has no live
     score (`lmmoe.live.scoring`) or cannot be saved, and where training diverges.
     """
+    from lmmoe.data import own, reading  # pandas: a watch does without
+
     old, given = None if update is None else Model.load(update), settings or {}
     given = given if seed is None else {"seed": seed} | given
     if old is not None:
         detector, given = detector or old.detector.name, old.detector.settings | given
-        time = time or old.facts.time
+        options.setdefault("time", old.facts.time)
     try:
         made = make(detector or "LightMMoE", **given)
     except ValueError as error:
         raise DataError(str(error)) from error
     if not made.savable:
         raise DataError(f"nothing can watch with {made.name}: it cannot be saved")
-    how = {"time": time, "label": label, "fill": missing == "fill", "need_label": False}
-    table = reading.read_table(Path(path), **how)
-    rows, filled = reading.fill_gaps(table.values, table.path.name)
-    notes, channels = [*table.notes, *filled], table.channels
+    table = own.read_table(Path(path), need_label=False, **options)
+    rows, mended = reading.mend(table.values, table.path.name, table.channels)
+    notes, channels = [*table.notes, *mended], table.channels
     if table.labels is not None:
         notes += reading.marked_note(table.labels, len(rows), table.path)
     if old is not None:
