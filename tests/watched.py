@@ -1,11 +1,14 @@
 """Small fitted models and made-up rows for the tests of live detection."""
 
 import json
+import os
+import signal
 from functools import cache
 
 import numpy as np
 from small import tiny, waves
 
+from lmmoe.live import command
 from lmmoe.live.model import Facts, Model
 
 TRAIN = waves(400)
@@ -51,3 +54,12 @@ def jsonl(rows, start=0):
 def near(live, batch):
     """Whether scores agree to 1e-5, as a share where they are above 1; none is missing."""
     return np.allclose(live, batch, rtol=1e-5, atol=1e-5)
+
+
+def killed(path, rows, alarms, state, seconds):
+    """Watch rows sent from the start, until a timer kills this process."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    source, sink = os.open(rows, os.O_RDONLY), os.open(alarms, os.O_WRONLY | os.O_APPEND)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    options = {"source": source, "sink": sink, "state": state, "threshold": "alarms:40"}
+    command.watch_pipe(path, **options, key="host", save_every=0.01)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lmmoe.data.series import MEND, Bits, Floats
+from lmmoe.data.series import GAPS, LABELS, MEND, TIMES, Bits, Floats
 from lmmoe.errors import DataError
 
 Times = npt.NDArray[np.datetime64] | npt.NDArray[np.float64] | npt.NDArray[np.int64]
@@ -25,9 +25,6 @@ Times = npt.NDArray[np.datetime64] | npt.NDArray[np.float64] | npt.NDArray[np.in
 OPENERS = {".xz": lzma.open, ".gz": gzip.open}  # how a text file may be compressed
 DAMAGE = (ValueError, OSError, EOFError, csv.Error, lzma.LZMAError, zlib.error, zipfile.BadZipFile)
 BIT_WORDS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
-LABELS = ("label", "labels", "anomaly", "is_anomaly", "attack")
-TIMES = ("time", "timestamp", "date", "datetime")
-GAPS = ("", "na", "n/a", "nan", "null", "none")  # cells of a first line that are data all the same
 
 # ISO 8601 first; where both fit, the month stands before the day, as pandas has it.
 DATES = ("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%Y/%m/%d")

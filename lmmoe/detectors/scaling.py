@@ -66,9 +66,11 @@ def ewma(values: Floats, share: float, start: Floats | None = None) -> Floats:
     s_t = a x_t + (1 - a) s_(t-1) with a = ``share`` (Roberts, Technometrics 1959); 0 leaves the
     values as they are. What is before the first row is ``start`` ``(c,)``, by default that row.
     """
-    from scipy.signal import lfilter
-
     if share == 0:
         return values
     before = values[0] if start is None else start
+    if len(values) == 1:  # scipy.signal takes seconds to import: a row in a watch does without
+        return share * values + (1 - share) * before
+    from scipy.signal import lfilter
+
     return lfilter([share], [1, share - 1], values, axis=0, zi=(1 - share) * before[None])[0]

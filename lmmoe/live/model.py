@@ -12,7 +12,6 @@ import numpy.typing as npt
 from pydantic import Field, FiniteFloat, model_validator
 from pydantic.dataclasses import dataclass
 
-from lmmoe.data import reading
 from lmmoe.detectors import Detector, saving
 from lmmoe.detectors import detector as make
 from lmmoe.errors import DataError
@@ -160,6 +159,8 @@ def fit(
     Raises `DataError` for rows or settings that cannot be used, for a detector that has no live
     score (`lmmoe.live.scoring`) or cannot be saved, and where training diverges.
     """
+    from lmmoe.data import reading  # pandas: a watch does without
+
     try:
         made = make(detector, seed=seed, **(settings or {}))
     except ValueError as error:
