@@ -390,7 +390,8 @@ class SeriesExperts(nn.Module):
         maps = nn.functional.conv2d(plane, self.along_time, self.bias, padding=(0, 1))
         maps = (maps + nn.functional.conv2d(plane, self.along_channels, padding=(1, 0))).relu()
         maps = dropped(maps, self.training * self.dropout, generator)
-        return self.layers(maps.view(len(x), self.count, -1).transpose(0, 1), generator)
+        each = maps.unflatten(1, (self.count, -1)).flatten(2).transpose(0, 1)  # (e, b, n)
+        return self.layers(each, generator)
 
 
 class NoTowers(nn.Module):

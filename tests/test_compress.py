@@ -161,6 +161,8 @@ EXPORTED = {
     "LightMMoE": LIGHT | {"first_scores": "zero"},
     "CAD-FSE23": LIGHT | {"experts": 2},  # forecasts 3 rows ahead, does not scale
     "HMMoE": MADE["HMMoE"],
+    "CAD-as-run": {"window": 6, "epochs": 1, "examples": 50},
+    "LightMMoE of series": LIGHT | {"expert": "series"},
 }
 
 
@@ -169,7 +171,7 @@ def test_the_same_scores_errors_and_forecasts(name, tmp_path):
     flat = rows(240)
     flat[:, 2] = 1.0  # a channel that does not vary
     far = [1e9 if name == "LightMMoE" else 0, 0, 0]  # in single precision no deviation is left
-    made = detector(name, **EXPORTED[name]).fit(flat + far)
+    made = detector(name.partition(" of ")[0], **EXPORTED[name]).fit(flat + far)
     runtime = export.Runtime(export.write(made, tmp_path / "made.onnx"))
     facts = runtime.session.get_modelmeta().custom_metadata_map
     assert (facts["detector"], float(facts["threshold"])) == (made.name, made.threshold_)
@@ -219,6 +221,15 @@ def test_what_cannot_be_exported_or_read(light, tmp_path, monkeypatch):
     onnx.save(model, out)
     with pytest.raises(DataError, match=r"not one of lmmoe's \(None\)"):
         export.Runtime(out)
+    content = light[1].read_bytes()
+    for at in (len(content) // 2, content.index(b"sha256") + 20, content.index(b"sha256")):
+        out.write_bytes(content[:at] + b"x" + content[at + 1 :])
+        with pytest.raises(DataError, match="damaged|not one of lmmoe's"):
+            export.Runtime(out)
+    monkeypatch.setattr(light[0].network, "forward", lambda x: 1.001 * x[:, :, 0])
+    with pytest.raises(DataError, match="as ONNX, the detector scores otherwise"):
+        export.write(light[0], out)
+    assert out.read_bytes()[:at] == content[:at] and len([*tmp_path.iterdir()]) == 1
     monkeypatch.setattr(export, "find_spec", {"onnx": 1, "onnxscript": 1}.get)
     for call, given in ((export.write, light), (export.quantise, (light[1], out))):
         with pytest.raises(DataError, match="ONNX needs onnxruntime, not installed here"):

@@ -4,7 +4,9 @@ import gzip
 import lzma
 import os
 import socket
+import time
 from functools import partial
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -84,7 +86,6 @@ def test_compressed_files_count_and_wrong_ones_are_replaced(mirror, tmp_path):
     for left in (lzma.compress(b"other"), lzma.compress(FILES[BIG])[:-40], b""):
         (tmp_path / "SMD" / BIG).unlink(missing_ok=True)
         put(tmp_path, BIG + ".xz", left)
-        mirror.plans[BIG] = [zipped]
         new, present = fetch_smd(tmp_path, base_url=mirror.url)
         assert BIG in new and {SMALL, OTHER} <= {*present}
         found = on_disk(tmp_path)
@@ -97,7 +98,7 @@ def test_compressed_files_count_and_wrong_ones_are_replaced(mirror, tmp_path):
 
 def test_a_passing_failure_is_tried_again(mirror, tmp_path, made_up):
     waits = []
-    made_up.setattr(module, "time", SimpleNamespace(sleep=waits.append))
+    made_up.setattr(module, "time", SimpleNamespace(sleep=waits.append, monotonic=time.monotonic))
     made_up.setattr(module, "WAIT", 0.5)
     made_up.setattr(module, "RETRIES", 3)
     made_up.setattr(module, "TIMEOUT", (5, 0.3))
@@ -146,6 +147,20 @@ def test_failures_are_told_at_the_end_and_do_not_stop_the_others(mirror, tmp_pat
         assert len(ranges_of(mirror, path)) == tries
     kept = {OTHER: b"0.5,2\n", BIG + ".part": FILES[BIG][:CHUNK]}  # what was there stays
     assert on_disk(tmp_path) == {SMALL: FILES[SMALL], **kept}
+
+
+def test_what_is_too_long_too_slow_or_encoded_is_not_taken(mirror, tmp_path, made_up):
+    made_up.setattr(module, "LARGEST", 250_000)
+    mirror.plans[SMALL] = [zipped]
+    why = f"(?s)2 of 4 files.*{SMALL}: it comes encoded .gzip.*{BIG}: longer than 250,000 bytes"
+    with pytest.raises(DataError, match=why):
+        fetch_smd(tmp_path, base_url=mirror.url)
+    assert on_disk(tmp_path) == {path: FILES[path] for path in (LICENCE, OTHER)}
+    clock = SimpleNamespace(sleep=int, monotonic=count(0, 121).__next__)
+    made_up.setattr(module, "time", clock)
+    mirror.plans[SMALL] = [lambda handler, body: handler.send(200, body)] * 3
+    with pytest.raises(DataError, match=f"{SMALL}: less than 65,536 bytes in 120 s"):
+        fetch_smd(tmp_path, base_url=mirror.url)
 
 
 def test_what_no_other_file_would_escape_stops_at_once(mirror, tmp_path):

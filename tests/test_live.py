@@ -386,7 +386,8 @@ def test_a_table_becomes_a_model_in_a_file(tmp_path):
     table.write_bytes(b"\n".join(csv(TRAIN)))
     made, notes = live.fit(table, settings=SETTINGS, seed=3)
     facts = made.facts
-    assert notes == [] and made.detector.name == "LightMMoE" and made.detector.seed == 3
+    assert ["thresholds come from the last 0.028 days" in note for note in notes] == [True]
+    assert made.detector.name == "LightMMoE" and made.detector.seed == 3
     assert facts.channels == NAMES and facts.named and facts.rows == len(TRAIN)
     assert facts.step == 60 and facts.dates and facts.rows_per_day == 1440
     assert facts.means == pytest.approx(TRAIN.mean(axis=0))
@@ -451,7 +452,7 @@ def test_what_cannot_be_fitted_is_refused_and_what_is_mended_is_noted(tmp_path):
     lines[9] = b",".join([lines[9].split(b",")[0], b"", *lines[9].split(b",")[2:]])
     table.write_bytes(b"\n".join(lines))
     made, notes = live.fit(table, detector="MTSExample", missing="fill")
-    assert made.channels == NAMES and len(notes) == 2
+    assert made.channels == NAMES and len(notes) == 3
     with pytest.raises(DataError, match="nan is not a finite number"):
         live.fit(table, detector="MTSExample")
 
@@ -460,7 +461,7 @@ def test_facts_that_do_not_fit_are_refused(tmp_path):
     path = model().save(tmp_path / "m.safetensors")
     arrays, head = saving.read(path)
     for changed, message in (
-        ("{", "the facts beside the model are not JSON"),
+        ("{", "the facts beside the model do not fit it"),
         ({"channels": ["a", "a", "b", "c"]}, "a name is twice"),
         ({"deviations": [1, 1, 1, 0]}, "greater than 0"),
         ({"channels": ["a", "b"], "means": [1, 2], "deviations": [1, 2]}, "facts of 2 channels"),

@@ -2,18 +2,26 @@
 
 import json
 import re
+import signal
+import sys
 from pathlib import Path
+from resource import RLIMIT_FSIZE, RUSAGE_SELF, getrlimit, getrusage, setrlimit
 
 import numpy as np
 import pytest
+import safetensors.torch
+import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file
 from small import tiny, waves
+from watched import csv
 
 import lmmoe
-from lmmoe import detectors
+from lmmoe import detectors, live
+from lmmoe.__main__ import main
 from lmmoe.detectors.saving import FORMAT, load, save, write
 from lmmoe.errors import DataError
+from lmmoe.live import Model
 
 TRAIN, TEST = waves(300), waves(200, seed=1)
 
@@ -94,7 +102,9 @@ def test_another_format_is_refused(light):
 def test_a_header_that_does_not_fit_is_refused(light):
     whole = light.read_bytes()
     for head, message in [
-        ({"detector": "Unknown"}, "no detector 'Unknown'"),
+        ({"detector": "Unknown"}, "no detector 'Unknown' among lmmoe's own"),
+        ({"settings": "[" * 100_000}, "recursion"),
+        ({"channels": "1" * 12}, "it cannot have learned"),
         ({"detector": "MTSExample"}, "no setting"),
         ({"settings": "{"}, ""),
         ({"settings": "[1]"}, ""),
@@ -133,6 +143,102 @@ def test_each_array_is_needed_in_its_shape(light, tmp_path):
         with refused(path, "the model does not fit its own header ("):
             load(path)
         path.write_bytes(whole)
+
+
+def test_a_file_names_no_class_of_others(light, tmp_path, monkeypatch):
+    (tmp_path / "ran.py").write_text("from lmmoe.detectors.baselines import Random\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("ran.Random", "pyod.models.ecod.ECOD"):
+        rewritten(light, head={"detector": name})
+        with refused(light, f"no detector {name!r} among lmmoe's own"):
+            load(light)
+    assert "ran" not in sys.modules
+    made = lmmoe.detector("ran.Random").fit(TRAIN)
+    assert not made.savable
+    with pytest.raises(NotImplementedError, match=r"ran.Random is none of lmmoe's own"):
+        save(made, light)
+
+
+def test_settings_that_the_arrays_do_not_bear_out_take_no_memory(tmp_path):
+    peak = getrusage(RUSAGE_SELF).ru_maxrss
+    for name, setting, value in (
+        ("LightMMoE", "hidden", 1_000_000),
+        ("CAD-as-run", "window", 300),
+        ("HMMoE", "kernels", [2, 2_000_000]),
+        ("LSTM-AE", "hidden", 20_000),
+        ("USAD", "latent", 10**10),
+        ("linear", "window", 10**12),
+        ("MTSMixer", "window", 20_000),
+        ("PCA windows", "window", 10**9),
+        ("moving average", "window", 10**18),
+        ("ThreeViews", "width", 10**8),
+        ("1-NN", "neighbours", 10**9),
+    ):
+        path = save(tiny(name).fit(TRAIN), tmp_path / "model.safetensors")
+        changed = json.loads(head_of(path)["settings"]) | {setting: value}
+        rewritten(path, head={"settings": json.dumps(changed)})
+        with refused(path, "the model does not fit its own header ("):
+            load(path)
+    path = save(tiny("IsolationForest").fit(TRAIN), tmp_path / "model.safetensors")
+    rewritten(path, arrays={"steps": np.array([10**18])})
+    load(path)  # in no more steps than there are nodes
+    assert getrusage(RUSAGE_SELF).ru_maxrss - peak < 300_000  # kB; one of these alone takes more
+
+
+def test_what_the_checksum_does_not_cover_is_damaged(light):
+    content, foreign = light.read_bytes(), light.with_name("foreign.safetensors")
+    for old, new in ((b"LightMMoE", b"MightLLoE"), (b"sha256", b"sha652"), (content[-1:], b"\7")):
+        before, found, after = content.rpartition(old)
+        light.write_bytes(before + new + after if found else b"")
+        with refused(light, "damaged: the contents do not fit the checksum"):
+            load(light)
+    arrays = {"x": torch.zeros(2, dtype=torch.bfloat16)}  # NumPy alone knows no such type
+    foreign.write_bytes(safetensors.torch.save(arrays, {"format": FORMAT}))
+    with pytest.raises(DataError, match="not readable|damaged"):
+        load(foreign)
+
+
+def test_a_full_disk_is_an_oserror_and_leaves_the_old_file(light):
+    before, limits = light.read_bytes(), getrlimit(RLIMIT_FSIZE)
+    made, handler = load(light), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    setrlimit(RLIMIT_FSIZE, (1000, limits[1]))  # no file may be longer
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save(made, light)
+    finally:
+        setrlimit(RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert light.read_bytes() == before and [*light.parent.iterdir()] == [light]
+
+
+# --- a live model that is fitted again ---
+
+
+def test_an_update_keeps_detector_settings_and_the_channels_order(tmp_path):
+    table, old, new = (tmp_path / name for name in ("week.csv", "old.st", "new.st"))
+    table.write_bytes(b"\n".join(csv(TRAIN)))
+    how = ["--detector", "PCA windows", "--set", "window=5", "--seed", "3", "-o", str(old)]
+    assert main(["fit", str(table), *how]) == 0
+    head, *lines = [line.split(b",") for line in csv(TEST)]
+    turned = [b",".join([line[0], *line[:0:-1]]) for line in [head, *lines]]
+    table.write_bytes(b"\n".join(turned))
+    assert main(["fit", str(table), "--update", str(old), "-o", str(new)]) == 0
+    made, before = Model.load(new), Model.load(old)
+    expected = lmmoe.detector("PCA windows", window=5, seed=3).fit(TEST)
+    assert made.channels == before.channels and made.detector.settings == before.detector.settings
+    assert made.facts.means == pytest.approx(TEST.mean(axis=0))
+    assert np.array_equal(made.detector.decision_scores_, expected.decision_scores_)
+    table.write_bytes(b"\n".join(turned).replace(b"disk", b"fan"))
+    with refused(table, "other channels than those of the model to update: disk, fan"):
+        live.fit(table, update=old)
+    np.savetxt(table, TRAIN, delimiter=",")  # neither names nor times
+    live.fit(table, detector="MTSExample", rows_per_day=100.0)[0].save(old)
+    np.savetxt(table, TEST[:, :3], delimiter=",")
+    with refused(table, "other channels than those of the model to update: 3 of them"):
+        live.fit(table, update=old)
+    np.savetxt(table, TEST, delimiter=",", header="d,c,b,a", comments="")
+    facts = live.fit(table, update=old)[0].facts
+    assert (facts.channels, facts.rows_per_day) == (("d", "c", "b", "a"), 100)
 
 
 # --- nothing unpickles ---

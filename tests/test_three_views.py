@@ -100,6 +100,22 @@ def test_a_live_step_is_the_batch_score_and_no_score_sees_later_rows(settings):
     assert np.allclose([stream.step(row).score for row in TEST], scores, rtol=0, atol=1e-12)
 
 
+def test_windows_of_principal_components_are_scored_by_one_product_a_row():
+    fleet_rows = np.stack([np.roll(TEST, 7 * n, axis=0) for n in range(300)], axis=1)  # two blocks
+    for name in ("PCA windows", "PCA windows EWMA"):
+        made = detector(name, components=5).fit(TRAIN)
+        first, fleet = made.unscored, live.Fleet(Model(made), 300, threshold=1.0)
+        ticks = [fleet.tick(rows) for rows in fleet_rows]
+        assert all(np.isnan(tick.scores).all() for tick in ticks[:first])
+        for n in (0, 255, 256, 299):
+            batch = made.decision_function(fleet_rows[:, n]), made.channel_scores(fleet_rows[:, n])
+            scores, parts = batch
+            found = [tick.scores[n] for tick in ticks[first:]]
+            assert np.allclose(found, scores[first:], rtol=0, atol=1e-12)
+            found = [tick.errors[:, n] for tick in ticks[first:]]
+            assert np.allclose(found, parts[first:], rtol=0, atol=1e-12)
+
+
 def test_constant_channels_and_few_rows():
     rows = TRAIN.copy()
     rows[:, 2] = 5.0

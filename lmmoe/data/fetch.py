@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import requests
+import urllib3
 
 from lmmoe.data import reading, smd
 from lmmoe.errors import DataError
@@ -23,7 +24,9 @@ PASSING = {408, 425, 429, 500, 502, 503, 504}  # answers that may be different a
 RETRIES = 4  # of an attempt that failed for a passing reason
 WAIT = 1.0  # seconds before the first retry, then twice as many each time
 TIMEOUT = (10.0, 60.0)  # seconds, for connecting and for each read
-CHUNK = 1 << 16  # bytes downloaded at a time
+CHUNK = 1 << 16  # bytes downloaded at a time, and the fewest in `PATIENCE` seconds
+PATIENCE = 120.0
+LARGEST = 12_000_000  # bytes of a file; the largest published one has less than 10 million
 
 
 def published_blobs() -> dict[str, str]:
@@ -101,10 +104,7 @@ def _download(session: requests.Session, url: str, blob: str, target: Path) -> N
             with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
                 if response.status_code != 416:  # else the part is as long as the file, or longer
                     response.raise_for_status()
-                    part.parent.mkdir(parents=True, exist_ok=True)
-                    with part.open("ab" if response.status_code == 206 else "wb") as file:
-                        for chunk in response.iter_content(CHUNK):
-                            file.write(chunk)
+                    _take(response, part)
         except requests.RequestException as error:
             bad_address = isinstance(error, ValueError)
             refused = error.response is not None and error.response.status_code not in PASSING
@@ -122,3 +122,26 @@ def _download(session: requests.Session, url: str, blob: str, target: Path) -> N
         part.unlink()
         if not have:  # else what an earlier run left was bad: once more, from nothing
             raise DataError(f"{problem}; nothing was kept of it", file=url)
+
+
+def _take(response: requests.Response, part: Path) -> None:
+    """Write what comes to a part, behind what is there if that was asked for."""
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if encoding != "identity":  # a few bytes could become as many as the disk takes
+        raise DataError(f"it comes encoded ({encoding}), unasked", file=response.url)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    with part.open("ab" if response.status_code == 206 else "wb") as file:
+        due, goal = time.monotonic() + PATIENCE, file.tell() + CHUNK
+        try:
+            while piece := response.raw.read1(CHUNK):
+                file.write(piece)
+                if file.tell() > LARGEST:
+                    part.unlink()
+                    problem = f"longer than {LARGEST:,} bytes, as no file of SMD is"
+                    raise DataError(f"{problem}; nothing was kept of it", file=response.url)
+                if file.tell() >= goal:
+                    due, goal = time.monotonic() + PATIENCE, file.tell() + CHUNK
+                elif time.monotonic() > due:
+                    raise requests.ReadTimeout(f"less than {CHUNK:,} bytes in {PATIENCE:g} s")
+        except urllib3.exceptions.HTTPError as error:
+            raise requests.RequestException(error) from error

@@ -92,5 +92,6 @@ def detector(name: str, *, seed: int = 0, **settings: object) -> Detector:
     cls, preset = entry(name)
     made = cls.__new__(cls)
     made.name = name  # before the settings are checked: a refusal names the preset, not its class
+    made.savable = name in PRESETS  # a file may name no other
     made.__init__(seed=seed, **(preset | settings))
     return made

@@ -29,7 +29,8 @@ class EncoderDecoder(nn.Module):
         super().__init__()
         # Torch's layers, drawn by their own rule; one thread runs them twice as fast as Python.
         self.encoder, self.decoder = (
-            nn.LSTM(channels, hidden, device="meta").to_empty(device="cpu") for _ in range(2)
+            nn.LSTM(channels, hidden, device="meta").to_empty(device=torch.get_default_device())
+            for _ in range(2)
         )
         for weights in (*self.encoder.parameters(), *self.decoder.parameters()):
             draw(weights, hidden, generator)

@@ -265,7 +265,7 @@ class IsolationForest(Detector):
         scaled = self._scaling(rows).astype(np.float32)
         for root in tree["roots"]:
             node = np.full(len(rows), root)
-            for _ in range(int(tree["steps"][0])):
+            for _ in range(min(int(tree["steps"][0]), len(tree["low"]))):
                 low = scaled[number, tree["channel"][node]] <= tree["cut"][node]
                 node = np.where(low, tree["low"][node], tree["high"][node])
             total += tree["path"][node]

@@ -190,7 +190,7 @@ class FlatMixture(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map windows ``(b, c, w)`` to the forecast of the next row ``(b, c)``."""
         first, gate = self.first(x.flatten(1)).split([EXPERTS * SIZES[0], EXPERTS], dim=1)
-        hidden = first.relu().view(len(x), EXPERTS, -1).transpose(0, 1)  # (e, b, 64)
+        hidden = first.relu().unflatten(1, (EXPERTS, -1)).transpose(0, 1)  # (e, b, 64)
         hidden = torch.baddbmm(self.second_bias, hidden, self.second).relu()
         experts = torch.baddbmm(self.third_bias, hidden, self.third)  # (e, b, o)
         shares = gate.softmax(dim=1).T.unsqueeze(2)

@@ -98,9 +98,11 @@ class Neural(Detector):
             state[f"history.{name}"].tolist() for name in ("training", "held_out", "best_epoch")
         )
         self.history = training.History(losses, held_out, int(best))
+        weights = {k: torch.from_numpy(v) for k, v in prefixed(state, "network.").items()}
+        with torch.device("meta"):  # without memory: the weights must fit the settings first
+            self._restored(state).load_state_dict(weights, assign=True)
         self.network = self._restored(state).to(self.device).eval()
-        weights = prefixed(state, "network.")
-        self.network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
+        self.network.load_state_dict(weights)
 
     def _restored(self, state: Arrays) -> nn.Module:
         """Make the network whose weights ``state`` holds, before they are loaded."""
@@ -151,7 +153,7 @@ def prefixed(state: Arrays, prefix: str) -> Arrays:
 
 def dense(inputs: int, outputs: int, generator: Generator) -> nn.Linear:
     """Make a linear layer whose weights `draw` draws; torch's global stream is left alone."""
-    layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    layer = nn.utils.skip_init(nn.Linear, inputs, outputs, device=torch.get_default_device())
     for weights in layer.parameters():
         draw(weights, inputs, generator)
     return layer

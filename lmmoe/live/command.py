@@ -45,6 +45,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     fit = (
         ("path", "the table, CSV or Parquet; lmmoe.data.own tells its layout", {"metavar": "data"}),
         ("--out", "the model (.safetensors)", {"type": Path, "required": True}),
+        ("--update", "take detector, settings and channels from this model", {"metavar": "OLD"}),
         ("--detector", "its name (default: LightMMoE)", {}),
         ("--seed", "fixes all that is random (default: 0)", {"type": int}),
         ("--set", "a setting; repeatable", many | {"metavar": "NAME=VALUE"}),
@@ -104,8 +105,6 @@ def _fit(path: str, out: Path, changes: list[str], **given: object) -> int:
     rows, channels = len(made.detector.decision_scores_), len(made.channels)
     lines = [*notes, f"{made.detector.name}: {rows} rows of {channels} channels"]
     lines += [f"channels: {', '.join(made.channels)}", f"time: {made.facts.time or 'no column'}"]
-    if rows < 7 * (made.facts.rows_per_day or 0):
-        lines.append("these rows span less than a week: what is normal at other times is not known")
     for rule, number in DEFAULTS.items():
         try:
             units, alarm = made.alarm(rule)

@@ -1,5 +1,6 @@
 """A fitted detector with what a live stream must know of its training rows; files of states."""
 
+import json
 import os
 from dataclasses import asdict
 from functools import cached_property
@@ -14,9 +15,10 @@ from pydantic.dataclasses import dataclass
 
 from lmmoe.detectors import Detector, saving
 from lmmoe.detectors import detector as make
+from lmmoe.detectors.scaling import Scaling
 from lmmoe.errors import DataError
 from lmmoe.live.alarms import DAY, Alarm, Units, checked_rule, threshold
-from lmmoe.live.scoring import Forecasting, Sliding, Viewing
+from lmmoe.live.scoring import Forecasting, Rebuilding, Sliding, Viewing
 
 Floats = npt.NDArray[np.float64]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -55,12 +57,10 @@ class Facts:
         cls, rows: npt.ArrayLike, channels: tuple[str, ...] | None = None, **known: object
     ) -> "Facts":
         """Take them from training rows ``(t, c)``."""
-        values = np.asarray(rows, dtype=np.float64)
-        spread = values.std(axis=0)
-        spread[np.ptp(values, axis=0) == 0] = 1.0
-        means, names = values.mean(axis=0), channels or _numbered(values.shape[1])
-        known |= {"named": channels is not None, "rows": len(values)}
-        return cls(names, tuple(means.tolist()), tuple(spread.tolist()), **known)
+        found = Scaling.of("z-score", np.asarray(rows, dtype=np.float64))
+        known |= {"named": channels is not None, "rows": len(rows)}
+        names = channels or _numbered(len(found.shift))
+        return cls(names, tuple(found.shift.tolist()), tuple(found.scale.tolist()), **known)
 
 
 def _numbered(count: int) -> tuple[str, ...]:
@@ -98,13 +98,15 @@ class Model:
         return None if unfit else made.decision_scores_[first:]
 
     @cached_property
-    def scorer(self) -> Forecasting | Viewing | Sliding:
+    def scorer(self) -> Forecasting | Rebuilding | Sliding:
         """What scores rows one by one, the quickest; `DataError` where no live score exists."""
         made = self.detector
         if made.rescales:
             raise DataError(f"{made.name} has no live score: its scores depend on all rows given")
         if hasattr(made, "gate_weights"):
             return Forecasting(made)
+        if hasattr(made, "ewma"):
+            return Rebuilding(made)
         return Viewing(made) if hasattr(made, "views") else Sliding(made, self.facts)
 
     def alarm(self, rule: str | float, rows_per_day: float | None = None) -> tuple[Units, Alarm]:
@@ -130,61 +132,89 @@ class Model:
 
         It is run on the processor, wherever it was fitted: for single rows nothing else pays.
         """
-        made, known = saving.load(path, device="cpu"), saving.facts(path)
+        arrays, head = saving.read(path)
+        made = saving.restored(arrays, head, path, device="cpu")
         try:
+            known = json.loads(head.get("facts", "null"))
             return cls(made, Facts(**known) if known else None)
-        except (TypeError, ValueError) as error:
-            problem = f"the facts beside the model do not fit it ({error})"
+        except (RecursionError, TypeError, ValueError) as error:
+            problem = f"the facts beside the model do not fit it ({str(error)[:300]})"
             raise DataError(problem, file=path, hint="Fit it anew") from error
 
 
 def fit(
     path: str | Path,
     *,
-    detector: str = "LightMMoE",
-    seed: int = 0,
+    update: str | Path | None = None,
+    detector: str | None = None,
+    seed: int | None = None,
     time: str | None = None,
     label: str | None = None,
     missing: Literal["error", "fill"] = "error",
     rows_per_day: float | None = None,
     settings: dict[str, object] | None = None,
 ) -> tuple[Model, list[str]]:
-    """Fit a detector on the rows of a CSV or Parquet file, taken as normal.
+    """Fit a detector (LightMMoE) on the rows of a CSV or Parquet file, taken as normal.
 
     The file is read as `lmmoe.data.own` reads one: ``time`` and ``label`` name those columns if
     they are others, labels are dropped, ``missing="fill"`` repeats a channel's last value where a
-    cell is empty. ``rows_per_day`` is for rows without times. ``settings`` are the detector's. Also
-    gives notes about what was mended.
+    cell is empty. ``rows_per_day`` is for rows without times. ``settings`` are the detector's. With
+    ``update``, an older model's file, all that is not given is as there, and so are the channels
+    and their order. Also gives notes about what was mended, and thresholds from less than a week.
 
     Raises `DataError` for rows or settings that cannot be used, for a detector that has no live
     score (`lmmoe.live.scoring`) or cannot be saved, and where training diverges.
     """
     from lmmoe.data import reading  # pandas: a watch does without
 
+    old, given = None if update is None else Model.load(update), settings or {}
+    given = given if seed is None else {"seed": seed} | given
+    if old is not None:
+        detector, given = detector or old.detector.name, old.detector.settings | given
+        time = time or old.facts.time
     try:
-        made = make(detector, seed=seed, **(settings or {}))
+        made = make(detector or "LightMMoE", **given)
     except ValueError as error:
         raise DataError(str(error)) from error
     if not made.savable:
         raise DataError(f"nothing can watch with {made.name}: it cannot be saved")
-    fill, path = missing == "fill", Path(path)
-    table = reading.read_table(path, time=time, label=label, fill=fill, need_label=False)
-    rows, filled = reading.fill_gaps(table.values, path.name)
-    notes = [*table.notes, *filled]
+    how = {"time": time, "label": label, "fill": missing == "fill", "need_label": False}
+    table = reading.read_table(Path(path), **how)
+    rows, filled = reading.fill_gaps(table.values, table.path.name)
+    notes, channels = [*table.notes, *filled], table.channels
     if table.labels is not None:
-        notes += reading.marked_note(table.labels, len(rows), path)
-    per_day = table.rows_per_day if rows_per_day is None else rows_per_day
-    known = {"rows_per_day": per_day, "time": table.time, "pattern": table.pattern}
+        notes += reading.marked_note(table.labels, len(rows), table.path)
+    if old is not None:
+        rows, channels = _as_in(old, rows, channels, path)
+    daily = table.rows_per_day or (old and old.facts.rows_per_day)
+    daily = daily if rows_per_day is None else rows_per_day
+    known = {"rows_per_day": daily, "time": table.time, "pattern": table.pattern}
     if table.times is not None and len(table.times) > 1:
         dates, steps = table.times.dtype.kind == "M", np.diff(table.times)
         steps = steps / np.timedelta64(1, "s") if dates else steps
         known |= {"dates": dates, "step": float(np.median(steps))}
     try:
-        model = Model(made.fit(rows), Facts.of(rows, table.channels, **known))
+        model = Model(made.fit(rows), Facts.of(rows, channels, **known))
     except (RuntimeError, ValueError) as error:  # a DataError among them
         raise DataError(str(error), file=path) from error
     _ = model.scorer  # there is one
+    calibration = model.calibration
+    if calibration is not None and daily and (days := len(calibration) / daily) < 7:
+        notes.append(f"thresholds come from the last {days:.2g} days: a week has other days, too")
     return model, notes
+
+
+def _as_in(
+    old: Model, rows: Floats, channels: tuple[str, ...] | None, path: str | Path
+) -> tuple[Floats, tuple[str, ...] | None]:
+    """Put the columns in the old model's order; `DataError` where they are others."""
+    names = channels if channels and old.facts.named else old.channels
+    if set(names) != set(old.channels) or rows.shape[1] != len(old.channels):
+        odd = ", ".join(sorted({*names} ^ {*old.channels})) or f"{rows.shape[1]} of them"
+        problem = f"other channels than those of the model to update: {odd}"
+        raise DataError(problem, file=path, hint="Fit a new model")
+    order = [names.index(name) for name in old.channels]
+    return rows[:, order], old.channels if old.facts.named else channels
 
 
 # --- files ---

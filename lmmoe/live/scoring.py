@@ -18,6 +18,7 @@ from lmmoe.detectors.three_views import MOST, REACH, SHARES
 from lmmoe.errors import DataError
 
 if TYPE_CHECKING:
+    from lmmoe.detectors.classical import PCAWindows
     from lmmoe.detectors.mixture import Mixture
     from lmmoe.detectors.three_views import ThreeViews
     from lmmoe.live.model import Facts
@@ -58,30 +59,25 @@ class Sliding:
     """Any other detector by its public functions, on the shortest piece that ends with the row.
 
     It costs as many rows of batch scoring as the detector looks back, twice that with the channels'
-    parts. An exponentially weighted mean over the errors, which looks further back, is carried on
-    here. Raises `DataError` where a row's score depends on others than these.
+    parts. Raises `DataError` where a row's score depends on others than these.
     """
 
     averaged = False  # missing cells are scored as filled
-    block, dtype, carried = 512, np.float64, 1
+    block, dtype, carried = 512, np.float64, 0
 
     def __init__(self, made: Detector, facts: "Facts") -> None:
-        self.ewma, self.detector = getattr(made, "ewma", 0.0), copy.copy(made)
-        if self.ewma:
-            self.detector.ewma = 0.0
-        self.context = self.detector.min_rows - 1
-        channels = self.detector.n_features_in_
+        self.detector, self.context, channels = made, made.min_rows - 1, made.n_features_in_
         self.centre, self.spread, self.far = np.zeros(channels), np.ones(channels), 1e150
         if facts.means:
             self.centre, self.spread = np.array(facts.means), np.array(facts.deviations)
             self.far = FAR
         try:
-            self.detector.channel_scores(np.zeros((self.context + 1, channels)))
+            made.channel_scores(np.zeros((made.min_rows, channels)))
             self.shares = True
         except NotImplementedError:
             self.shares = False
         # Does a row's score change with rows that are not in its piece?
-        size, score = self.context + 1, self.detector.decision_function
+        size, score = made.min_rows, made.decision_function
         noise = np.random.default_rng(0).normal(size=(3 * size + 2, channels))
         rows = self.centre + self.spread * noise
         alone = [score(rows[end - size : end])[-1] for end in range(len(rows) - 2, len(rows) + 1)]
@@ -91,19 +87,47 @@ class Sliding:
             raise DataError(f"{made.name} has no live score: {problem}", hint=hint)
 
     def judge(self, rows: Floats, carry: Floats, turn: int) -> Judged:
-        """Score the last of the rows; ``carry`` is the weighted mean of the errors so far."""
+        """Score the last of the rows."""
         # The pieces of all streams, one after another: each last row sees its own piece only.
         series = rows.transpose(2, 0, 1).reshape(-1, rows.shape[1]) * self.spread + self.centre
         last = slice(self.context, None, self.context + 1)
         errors = self.detector.channel_scores(series)[last].T if self.shares else None
-        if not self.ewma:
-            return self.detector.decision_function(series)[last], errors
-        smooth = self.ewma * errors + (1 - self.ewma) * carry[0]
-        carry[0] = errors = np.where(np.isnan(smooth), errors, smooth)
+        return self.detector.decision_function(series)[last], errors
+
+
+class Rebuilding:
+    """`PCAWindows` by one product a row; ``carry`` is the weighted mean of the errors so far."""
+
+    averaged = False
+    block, dtype, far, carried = 256, np.float64, FAR, 1
+
+    def __init__(self, made: "PCAWindows | ThreeViews") -> None:
+        self.detector, learned, channels = made, made._learned, made.n_features_in_
+        self.centre, self.spread = made._scaling.shift, made._scaling.scale
+        self.context, self.main, mean = made.min_rows - 1, learned["directions"], learned["mean"]
+        # What is left of a row: by the directions' products, and a one for the constant part.
+        back, last = self.main[:, -channels:].T, mean[-channels:]
+        self.back = np.hstack([-back, (back @ (self.main @ mean) - last)[:, None]])
+
+    def left(self, directions: Floats, window: Floats, row: Floats) -> Floats:
+        """What directions leave of rows ``(c, n)``, the latest of windows ``(w, c, n)``."""
+        main = np.ones((len(directions) + 1, row.shape[1]))
+        np.matmul(directions, window.reshape(-1, row.shape[1]), out=main[:-1])
+        left = self.back @ main
+        left += row
+        return left
+
+    def judge(self, rows: Floats, carry: Floats, turn: int) -> Judged:
+        """Score the last of the rows."""
+        errors, smooth = np.abs(self.left(self.main, rows, rows[-1])), carry[0]
+        if self.detector.ewma:
+            np.copyto(smooth, errors, where=np.isnan(smooth))
+            follow(smooth, errors, self.detector.ewma)
+            errors = smooth.copy()
         return errors.mean(axis=0), errors
 
 
-class Viewing:
+class Viewing(Rebuilding):
     """`ThreeViews`, with all that it remembers carried from row to row.
 
     ``carry`` holds what `STATE` names, each for the channels (smoothed views in all of them), and
@@ -112,56 +136,66 @@ class Viewing:
     """
 
     STATE = ("drift", "bias", "row before", "speed B", "speed D", "mean A", "mean C")
-    averaged = False
-    block, dtype, far, context = 512, np.float64, FAR, 0
+    block = 512
 
     def __init__(self, made: "ThreeViews") -> None:
-        self.detector, learned = made, made._learned
-        self.centre, self.spread = made._scaling.shift, made._scaling.scale
-        channels, self.carried = len(self.centre), len(self.STATE) + made.width
+        super().__init__(made)
+        learned, channels, main = made._learned, len(self.centre), self.main
+        self.carried, self.known = len(self.STATE) + made.width, {}
         self.known = {name: part[:, None] for name, part in learned.items() if part.ndim == 1}
+        self.means = np.array([learned[f"mean {view}"] for view in made.views])
         begin = [np.broadcast_to(learned.get(name, 0.0), channels) for name in self.STATE]
-        self.begin, main, mean = np.array(begin)[..., None], learned["directions"], learned["mean"]
-        self.back = main[:, -channels:].T.copy()
-        self.centred = (self.back @ (main @ mean) - mean[-channels:])[:, None]
-        # The directions as the ring's rows lie at each turn.
-        parts = main.reshape(len(main), made.width, channels)
-        turned = [np.roll(parts, turn + 1, axis=1) for turn in range(made.width)]
-        self.directions = [one.reshape(main.shape) for one in turned]
+        self.begin = np.array(begin)[..., None]
+        # The directions as the ring's rows lie at each turn: views of two copies.
+        twice, size = np.hstack([main, main]), main.shape[1]
+        starts = range(size - channels, -1, -channels)
+        self.directions = [twice[:, start : start + size] for start in starts]
+        self.added: dict[str, Floats] = {}  # what each view added to the latest scores
 
     def judge(self, rows: Floats, carry: Floats, turn: int) -> Judged:
         """Score the last of the rows; bring ``carry`` up to date."""
         row, made, known, slot = rows[-1], self.detector, self.known, turn % self.detector.width
-        state, ring = carry[: len(self.STATE)], carry[len(self.STATE) :]
-        drift, bias, before = state[:3]
+        ring, state = carry[len(self.STATE) :], dict(zip(self.STATE, carry, strict=False))
+        drift, bias, before = (state[name] for name in self.STATE[:3])
         fresh = np.isnan(drift[0])
         if fresh.any():
-            state[:, :, fresh], before[:, fresh] = self.begin, row[:, fresh]
+            carry[: len(state), :, fresh], before[:, fresh] = self.begin, row[:, fresh]
             ring[:, :, fresh] = (row - drift)[:, fresh]
-        ring[slot] = above = row - drift
-        main = self.directions[slot] @ ring.reshape(-1, row.shape[1])
-        left = above - self.back @ main + self.centred
+        above = np.subtract(row, drift, out=ring[slot])
+        follow(drift, np.clip(row, -REACH, REACH), made.pace)
+        left = self.left(self.directions[slot], ring, above)
         errors = np.abs(left - bias)
-        bias += made.pace * (np.clip(left, -REACH, REACH) - bias)
-        drift += made.pace * (np.clip(row, -REACH, REACH) - drift)
-        sizes = {"B": np.abs(row - before), "D": errors}
+        follow(bias, np.clip(left, -REACH, REACH, out=left), made.pace)
+        parts = np.empty((len(made.views), *row.shape))
+        for view, part in zip(made.views, parts, strict=True):
+            if view == "A":
+                np.divide(errors, known["unit"], out=part)
+            elif view == "C":
+                np.abs(above, out=part)
+            else:
+                if view == "B":
+                    np.abs(np.subtract(row, before, out=before), out=before)
+                speed = state[f"speed {view}"]
+                follow(speed, before if view == "B" else errors, SHARES[view])
+                np.subtract(speed, known[f"speed {view}"], out=part)
+                part /= known[f"spread {view}"]
+                np.clip(part, 0, MOST, out=part)
         before[:] = row
-        parts = {"A": errors / known["unit"], "C": np.abs(above)}
-        for place, (view, share) in enumerate(SHARES.items(), 3):
-            if view in made.views:
-                state[place] += share * (sizes[view] - state[place])
-                far = (state[place] - known[f"speed {view}"]) / known[f"spread {view}"]
-                parts[view] = np.clip(far, 0, MOST)
-        found, scores = np.zeros(row.shape), np.zeros(row.shape[1])
-        for view in made.views:
-            sums = parts[view].sum(axis=0)
-            height = sums / len(row)
+        sums = parts.sum(axis=1)
+        heights = sums / len(row)
+        for view, height in zip(made.views, heights, strict=True):
             if view in "AC":
-                smooth = state[5 + "AC".index(view)]
-                smooth += made.smoothing * (height - smooth)
-                height = smooth[0]
-            added = np.log1p(height / known[f"mean {view}"][0])
-            scores += added
-            parts[view] *= added / np.maximum(sums, TINY)
-            found += parts[view]
-        return scores, found
+                smooth = state[f"mean {view}"][0]
+                follow(smooth, height, made.smoothing)
+                height[:] = smooth
+        heights = np.log1p(heights / self.means)
+        self.added = dict(zip(made.views, heights, strict=True))
+        shares = heights / np.maximum(sums, TINY)
+        return heights.sum(axis=0), np.einsum("vcn,vn->cn", parts, shares)
+
+
+def follow(slow: Floats, values: Floats, share: float) -> None:
+    """Move means that follow slowly by a share of their way to ``values``, which are lost."""
+    values -= slow
+    values *= share
+    slow += values

@@ -172,7 +172,7 @@ def kept(folder: Path) -> Result:
     spent = json.loads((folder / "costs.json").read_text(encoding="utf-8"))
     files = spent.pop("files")
     if MODEL in files:
-        saving.header(folder / MODEL)
+        saving.read(folder / MODEL, whole=False)
     arrays = {name: f"{name}.npy" for name in ("scores", "calibration", "blame")}
     arrays = {n: read_npy(folder / file) if file in files else None for n, file in arrays.items()}
     return Result(folder, **arrays, costs=spent)

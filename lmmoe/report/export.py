@@ -6,10 +6,12 @@ Input ``rows``, float64 ``(n, w + h, c)``: n pieces of consecutive *raw* rows, w
 long, of which the last is scored. Outputs: ``score``, float32 ``(n,)``, the mean over channels of
 ``errors``, float32 ``(n, c)``, the squared errors of the forecast in scaled units; ``forecast``,
 float64 ``(n, c)``, in raw units. The network runs in single, the scaling in double precision. The
-file's metadata hold detector, window, horizon, channels, how the first rows are scored and the
-threshold of ``predict``. Needs the extra ``export``; scoring needs ``onnxruntime`` alone.
+file's metadata hold detector, window, horizon, channels, how the first rows are scored, the
+threshold of ``predict``, and a SHA-256 of the file with zeros in its place. Needs the extra
+``export``; scoring needs ``onnxruntime`` alone.
 """
 
+import hashlib
 import logging
 import warnings
 from importlib.util import find_spec
@@ -25,6 +27,7 @@ from lmmoe.detectors import Detector
 from lmmoe.errors import DataError
 
 FORMAT = "lmmoe onnx 1"
+PLACE = b"\n\x06sha256\x12\x40"  # protobuf's bytes before the 64 digits of the checksum
 OPSET = 20  # of ONNX operators; read by every ONNX Runtime since 1.17
 BATCH = 256  # pieces a call: the fastest of 64 to 4096
 PIECES = 1024  # of the training rows, evenly spaced, that the ranges of static int8 come from
@@ -33,8 +36,8 @@ PIECES = 1024  # of the training rows, evenly spaced, that the ranges of static 
 def write(made: Detector, path: str | Path) -> Path:
     """Write a fitted forecaster (the MMoE family and its like) as ONNX, complete or not there.
 
-    Raises `DataError` where a package is missing or the detector is no forecaster, `RuntimeError`
-    where it has not been fitted.
+    The file scores like the detector, or is not written. Raises `DataError` where a package is
+    missing or the detector is no forecaster, `RuntimeError` where it has not been fitted.
     """
     _need("onnx", "onnxruntime", "onnxscript")
     import torch
@@ -72,10 +75,11 @@ def write(made: Detector, path: str | Path) -> Path:
         program = torch.onnx.export(Scoring().cpu().eval(), (sample,), verbose=False, **how)
     facts = {"format": FORMAT, "detector": made.name, "channels": made.n_features_in_}
     facts |= {name: getattr(made, name) for name in ("window", "horizon", "first_scores")}
-    facts = {name: str(fact) for name, fact in facts.items()} | {"threshold": str(made.threshold_)}
-    program.model.metadata_props.update(facts)
+    facts |= {"threshold": made.threshold_, "sha256": "0" * 64}
+    program.model.metadata_props.update({name: str(fact) for name, fact in facts.items()})
     with paths.replacing(Path(path)) as part:
         program.save(part)
+        _finish(part, made)
     return Path(path)
 
 
@@ -106,7 +110,28 @@ def quantise(path: str | Path, out: str | Path, *, rows: Floats | None = None) -
         # Symbolic shapes fail on the open number of pieces; ONNX's own are enough.
         quant_pre_process(Path(path), plain, skip_symbolic_shape=True)
         work(plain, part, **how)
+        _finish(part)
     return Path(out)
+
+
+def _finish(part: Path, made: Detector | None = None) -> None:
+    """Put in the checksum; run one piece and several, which score as by the detector."""
+    part.write_bytes(_signed(part.read_bytes()))
+    runtime, noise = Runtime(part), np.random.default_rng(0)
+    for pieces in (1, 7):
+        rows = noise.normal(size=(runtime.unscored + pieces, runtime.channels))
+        rows = made._scaling.undone(rows) if made else rows
+        scores = runtime.decision_function(rows)[runtime.unscored :]
+        expected = made.decision_function(rows)[made.unscored :] if made else scores
+        if not np.allclose(scores, expected, rtol=1e-3, atol=1e-5):
+            raise DataError("as ONNX, the detector scores otherwise: nothing was written")
+
+
+def _signed(content: bytes) -> bytes:
+    """Put the right checksum in its place, if there is one."""
+    before, place, after = content.rpartition(PLACE)
+    zeros = before + place + b"0" * 64 + after[64:]
+    return before + place + hashlib.sha256(zeros).hexdigest().encode() + after[64:]
 
 
 class Runtime:
@@ -123,13 +148,16 @@ class Runtime:
         options = SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors only
-        broken = (states.InvalidProtobuf, states.InvalidGraph, states.Fail, states.NoSuchFile)
+        broken = (states.InvalidProtobuf, states.InvalidGraph, states.Fail, OSError)
         try:
-            self.session = InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            content = Path(path).read_bytes()
+            if PLACE in content and content != _signed(content):
+                raise DataError("damaged", file=path, hint="Take a whole copy, or write it anew")
+            self.session = InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except broken as error:
             raise DataError(f"not a readable ONNX file ({error})", file=path) from error
         facts = self.session.get_modelmeta().custom_metadata_map
-        if facts.get("format") != FORMAT:
+        if facts.get("format") != FORMAT or "sha256" not in facts:
             problem = f"an ONNX file, but not one of lmmoe's ({facts.get('format')!r})"
             raise DataError(problem, file=path, hint="Write it with: python -m lmmoe export")
         self.channels, self.first_scores = int(facts["channels"]), facts["first_scores"]
