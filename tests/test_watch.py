@@ -31,9 +31,10 @@ from benchmarks import soak
 from lmmoe import detector, live
 from lmmoe.__main__ import main
 from lmmoe.errors import DataError
-from lmmoe.live import command
+from lmmoe.live import command, serving
+from lmmoe.live.lines import LONGEST, Clock, Columns, Order, Reader, Skipped, moment
 from lmmoe.live.model import Facts, Model
-from lmmoe.live.watch import BLIND, LONGEST, Clock, Columns, Order, Reader, Skipped, moment
+from lmmoe.live.watch import BLIND
 
 nan = math.nan
 LEVEL = 9.0  # added to a channel: far above its deviation
@@ -571,7 +572,7 @@ def here(path, lines, sink=None, **options):
 
 
 def loaded(path):
-    with closing(command.Store(path)) as store:
+    with closing(serving.Store(path)) as store:
         made = live.Watch(model(), threshold=1.0, entity="model", tell=str)
         store.load(made)
     return made.stray
@@ -626,7 +627,7 @@ def test_a_second_watch_on_a_state_is_refused_and_links_and_the_umask_hold(path,
     finally:
         os.umask(before)
     assert state.is_symlink() and (tmp_path / "real" / "state").stat().st_mode & 0o777 == 0o640
-    with closing(command.Store(state)), pytest.raises(DataError, match="another watch may keep it"):
+    with closing(serving.Store(state)), pytest.raises(DataError, match="another watch may keep it"):
         here(path, LINES, state=state)
     assert loaded(state).rows == 200
 
@@ -638,7 +639,7 @@ def test_a_damaged_or_foreign_state_is_told_and_replaced(path, tmp_path, capfd):
         if damage is None:
             assert here(path, LINES, state=state)[0] == 0
             with closing(sqlite3.connect(state)) as base:
-                base.execute(f"UPDATE \"{command.STATE}\" SET state = x'00' WHERE entity <> ''")
+                base.execute(f"UPDATE \"{serving.STATE}\" SET state = x'00' WHERE entity <> ''")
                 base.commit()
         else:
             state.write_bytes(damage)
@@ -682,7 +683,7 @@ def test_signals_save_the_state_while_it_waits_for_rows(path, tmp_path):
 
             def read_state(rows, state=state):
                 with closing(sqlite3.connect(f"file:{state}?nolock=1&mode=ro", uri=True)) as base:
-                    query = f'SELECT state FROM "{command.STATE}" WHERE entity = " model"'
+                    query = f'SELECT state FROM "{serving.STATE}" WHERE entity = " model"'
                     found = base.execute(query).fetchone()
                     made = live.Watch(model(), threshold=1.0).stray
                     return found and not made.load(found[0]) and made.rows == rows
@@ -756,7 +757,7 @@ def test_metrics_say_what_came_by(path, monkeypatch, capfd):
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
             return answer.read().decode()
 
-    with command.Metrics(made, 0) as server:
+    with serving.Metrics(made, 0) as server:
         port = server.server_port
         text = get("/metrics")
         assert get("/healthz") == "ok\n"
@@ -765,16 +766,16 @@ def test_metrics_say_what_came_by(path, monkeypatch, capfd):
             with pytest.raises(HTTPError, match=f"{code}"):
                 get(where)
         with pytest.raises(DataError, match=f"no metrics on 127.0.0.1 port {port}: "):
-            command.Metrics(made, port)
+            serving.Metrics(made, port)
         # With as many connections as are allowed, one more is closed without an answer.
-        until(lambda: server.free._value == command.CONNECTIONS)
-        held = [socket.create_connection(("127.0.0.1", port)) for _ in range(command.CONNECTIONS)]
+        until(lambda: server.free._value == serving.CONNECTIONS)
+        held = [socket.create_connection(("127.0.0.1", port)) for _ in range(serving.CONNECTIONS)]
         until(lambda: server.free._value == 0)
         with socket.create_connection(("127.0.0.1", port), timeout=60) as extra:
             assert extra.recv(1) == b""
         for one in held:
             one.close()
-        until(lambda: server.free._value == command.CONNECTIONS)
+        until(lambda: server.free._value == serving.CONNECTIONS)
         assert get("/metrics") == text
     for line in (
         'lmmoe_rows_total{entity="web"} 201.0',
