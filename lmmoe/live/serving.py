@@ -39,7 +39,7 @@ class Store:
     """
 
     def __init__(self, path: str | Path | None) -> None:
-        self.path, self.base, self.saved, self.well = path, None, math.nan, True
+        self.path, self.base, self.well = path, None, True
         if path is None:
             return
         try:
@@ -93,7 +93,7 @@ class Store:
         if not self.well:
             tell("the state is saved again")
         watch.changed.clear()
-        self.well, self.saved = True, time.time()
+        self.well, watch.saved = True, time.time()
         return True
 
     def close(self) -> None:
@@ -181,7 +181,11 @@ class Metrics(ThreadingHTTPServer):
                 for kind, count in kinds.items():
                     found.add_metric([kind], count)
                 yield found
-        yield GaugeMetricFamily("lmmoe_lines_without_row", "Of nobody", self.watch.stray.blind)
+        for name, text, value in (
+            ("lines_without_row", "Lines of nobody since one of somebody", self.watch.stray.blind),
+            ("state_saved_timestamp_seconds", "When the state was last saved", self.watch.saved),
+        ):
+            yield GaugeMetricFamily(f"lmmoe_{name}", text, value=value)
 
 
 class Page(BaseHTTPRequestHandler):

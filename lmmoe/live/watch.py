@@ -230,7 +230,7 @@ class Watch:
         self.key, self.tell, self.given = key, tell, (given := options | {"key": key})
         self.entities, self.changed, self.unknown = {}, set(), set()
         self.reader = Reader(None if key else self.models(entity), key)
-        self.looked = clocks.monotonic()
+        self.looked, self.saved = clocks.monotonic(), math.nan  # saved: a time since 1970
         self.stray = Tally("", tell) if key else Entity(entity, self.models(entity), tell, **given)
         if not key:
             self.entities[entity] = self.stray
