@@ -285,7 +285,8 @@ class Watch:
                     entity.renew(model)
                     entity.say("its model was read again")
                 except DataError as error:
-                    entity.say(f"its model was read again: starting afresh ({error})")
+                    entity.model = model  # tried once
+                    entity.say(f"its model was read again, and does not go on: {error}")
             away = self.looked - entity.heard
             if away > entity.patience and not entity.silent:
                 entity.silent = True
