@@ -536,6 +536,17 @@ def test_flipped_bits_of_states_and_models_are_refused(tmp_path_factory, data):
         content[place] ^= 1 << data.draw(st.integers(0, 7))
         with pytest.raises(DataError):
             load(bytes(content))
+    state, rows = path.with_name("state"), made.rows
+    for _ in range(2):  # whole, then damaged: all is as it was, or begins afresh
+        with closing(serving.Store(state)) as store:
+            again = watch()[0]
+            store.load(again)
+            assert again.stray.rows in (0, rows)
+            again.changed.add("")
+            store.save(again, [])
+        content = bytearray(state.read_bytes())
+        content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+        state.write_bytes(content)
 
 
 # --- as a program in a pipe ---
@@ -627,7 +638,10 @@ def test_a_second_watch_on_a_state_is_refused_and_links_and_the_umask_hold(path,
     finally:
         os.umask(before)
     assert state.is_symlink() and (tmp_path / "real" / "state").stat().st_mode & 0o777 == 0o640
-    with closing(serving.Store(state)), pytest.raises(DataError, match="another watch may keep it"):
+    with (
+        closing(serving.Store(state)),
+        pytest.raises(DataError, match="another watch keeps this state"),
+    ):
         here(path, LINES, state=state)
     assert loaded(state).rows == 200
 

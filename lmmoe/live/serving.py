@@ -44,12 +44,11 @@ class Store:
             return
         try:
             self._open()
-        except sqlite3.OperationalError as error:
-            problem = f"the state cannot be used ({error}): another watch may keep it"
-            raise DataError(problem, file=path) from error
         except sqlite3.DatabaseError as error:
+            self.close()
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                raise DataError("another watch keeps this state", file=path) from error
             tell(f"{path}: the state is damaged ({error}): starting afresh")
-            self.base.close()
             real = Path(path).resolve()
             real.replace(f"{real}.damaged")
             Path(f"{real}-journal").unlink(missing_ok=True)
@@ -64,12 +63,16 @@ class Store:
             "COMMIT",
         ):
             self.base.execute(text)
+        self._states()  # can they be read?
+
+    def _states(self) -> dict[str, bytes]:
+        return dict(self.base.execute(f'SELECT entity, state FROM "{STATE}"'))
 
     def load(self, watch: "Watch") -> list[str]:
         """Let a watch go on; give the alarms that nobody has taken."""
         if self.base is None:
             return []
-        states = dict(self.base.execute(f'SELECT entity, state FROM "{STATE}"'))
+        states = self._states()
         if states:
             tell(f"going on from {self.path}: {len(states) - 1} entities")
         return watch.load(states)

@@ -26,6 +26,18 @@ ACCEPT = 180  # minutes in alarm after which a level is taken as normal; our cho
 ARRAYS = ("window", "held", "carry", "centres", "lifted", "seen", "gone", "since")  # of a state
 
 
+def seal(body: bytes) -> bytes:
+    """Put a checksum before a state."""
+    return sha256(body).digest() + body
+
+
+def unseal(state: bytes) -> bytes:
+    """Take what was sealed; `DataError` where the checksum does not fit."""
+    if sha256(state[32:]).digest() != state[:32]:
+        raise DataError("the state is damaged: its contents do not fit their checksum")
+    return state[32:]
+
+
 class Step(NamedTuple):
     """What a row of one stream came to."""
 
@@ -264,8 +276,7 @@ class Fleet:
         facts |= {"alarms": [asdict(one) for one in self.alarms], "channels": self.model.channels}
         arrays = {name: getattr(self, name) for name in ARRAYS} | {"spread": self.spread}
         head = json.dumps(facts | {"model": self.model.fingerprint}).encode()
-        body = head + b"\n" + save(arrays)
-        return sha256(body).digest() + body
+        return seal(head + b"\n" + save(arrays))
 
     def load(self, state: bytes) -> dict[str, object]:
         """Go on from what `dump` gave as if there had been no break; give all its plain values.
@@ -276,10 +287,7 @@ class Fleet:
         """
         from safetensors.numpy import load
 
-        body = state[32:]
-        if sha256(body).digest() != state[:32]:
-            raise DataError("the state is damaged: its contents do not fit their checksum")
-        head, _, rest = body.partition(b"\n")
+        head, _, rest = unseal(state).partition(b"\n")
         facts, arrays = json.loads(head), load(rest)
         if facts["channels"] != list(self.model.channels) or len(facts["alarms"]) != len(self.gone):
             raise DataError("the state is that of a model with other channels, or of other streams")

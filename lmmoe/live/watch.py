@@ -14,7 +14,7 @@ from dataclasses import asdict
 from lmmoe.errors import DataError
 from lmmoe.live.lines import SHOWN, Clock, Columns, Order, Reader, Row, Skipped
 from lmmoe.live.model import Model
-from lmmoe.live.stream import WARMING_UP, Step, Stream
+from lmmoe.live.stream import WARMING_UP, Step, Stream, seal, unseal
 
 FIRST = 10  # rows, one of which must have a time where times are to be expected
 BLIND = 60  # rows in a row without a score, but for those that warm up, that are an emergency
@@ -312,16 +312,20 @@ class Watch:
         """Give the states of those with new rows, and what is common to all; `load` takes them."""
         common = {"header": self.reader.header, "lines": self.reader.lines, "pending": pending}
         states = {f" {name}": self.entities[name].dump() for name in self.changed}
-        return states | {"": json.dumps(common).encode()}
+        return states | {"": seal(json.dumps(common).encode())}
 
     def load(self, states: dict[str, bytes]) -> list[str]:
         """Go on from all that `dump` ever gave; what does not fit starts afresh. Give `pending`."""
-        common = json.loads(states.pop("", b"{}"))
+        try:
+            common = json.loads(unseal(states.pop(""))) if states else {}
+        except (DataError, KeyError) as error:
+            common = {}
+            self.tell(f"what is common to all: {error}: starting afresh")
         self.reader.header, self.reader.lines = common.get("header"), common.get("lines", 0)
         if self.key and self.reader.header:
             self.reader.known = frozenset(self.reader.header)
         for name, state in states.items():
-            name = name[1:]
+            name = name[1:] if self.key or len(states) > 1 else self.stray.name
             try:
                 if self.key and (model := self.models(name)):
                     self.entities[name] = Entity(name, model, self.tell, **self.given)
