@@ -3,7 +3,9 @@
 import json
 import os
 import signal
+import sys
 from functools import cache
+from itertools import count
 
 import numpy as np
 from small import tiny, waves
@@ -56,10 +58,15 @@ def near(live, batch):
     return np.allclose(live, batch, rtol=1e-5, atol=1e-5)
 
 
-def killed(path, rows, alarms, state, seconds):
-    """Watch rows sent from the start, until a timer kills this process."""
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+def killed(path, rows, alarms, state, calls):
+    """Watch rows sent from the start; die, as by ``kill -9``, after so many calls of functions."""
+    left = count()
+
+    def die(frame, event, arg):
+        if next(left) == calls:
+            os.kill(os.getpid(), signal.SIGKILL)
+
     source, sink = os.open(rows, os.O_RDONLY), os.open(alarms, os.O_WRONLY | os.O_APPEND)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
     options = {"source": source, "sink": sink, "state": state, "threshold": "alarms:40"}
+    sys.setprofile(die)
     command.watch_pipe(path, **options, key="host", save_every=0.01)
