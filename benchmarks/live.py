@@ -23,6 +23,7 @@ from lmmoe import detector, live
 THREADS = ("one",)
 FAMILY = ("LightMMoE", "CAD", "HMMoE")
 OTHERS = ("MTSExample", "PCA", "PCA windows EWMA", "k-means", "linear", "IsolationForest")
+PRODUCTS = ("PCA windows", "PCA windows EWMA", "ThreeViews")  # scored by one product a row
 MICRO = 1e6
 TAIL, SHARE, STATE = 5.0, 0.6, 16_000  # what is asked for
 STREAMS = 10_000
@@ -89,7 +90,10 @@ def rows(*, quick: bool) -> Iterator[Row]:
         yield from _latency(name, given, turns, calls)
     for name in OTHERS:
         yield _other(name, given, turns, max(calls // 10, 5))
-    yield from _many(given, 200 if quick else STREAMS, 2 if quick else 9)
+    streams, turns = (200, 2) if quick else (STREAMS, 9)
+    yield from _many(given, streams, turns)
+    for name in PRODUCTS:
+        yield _beside_product(name, given, streams, turns)
 
 
 def fitted(name: str, given: Given, **settings: object) -> live.Model:
@@ -192,6 +196,34 @@ def _other(name: str, given: Given, turns: int, calls: int) -> Row:
         ours=_micro(found["wall p50"]),
         yardstick=ALONE,
         remarks={"rows looked at": len(step.stream.window)},
+    )
+
+
+def _beside_product(name: str, given: Given, streams: int, turns: int) -> Row:
+    """Compare many streams' rows a second with those of the bare product that scores them."""
+    model, turn = fitted(name, given), count()
+    main = model.detector._learned["directions"]
+    back = main[:, -given.test.shape[1] :].T.copy()
+    parts = np.random.default_rng(0).normal(size=(-(-streams // 512), main.shape[1], 512))
+    ticks = np.resize(given.test, (20, streams, given.test.shape[1]))
+    fleet = live.Fleet(model, streams)
+    for _ in range(len(fleet.window)):
+        fleet.tick(ticks[0])
+    programs = {
+        "fleet": timed(lambda: fleet.tick(ticks[next(turn) % 20])),
+        "product": timed(lambda: [back @ (main @ part) for part in parts]),
+    }
+    found = {which: each["seconds"] for which, each in in_turn(programs, turns).items()}
+    columns = {"fleet": streams, "product": 512 * len(parts)}
+    each = {which: [value / columns[which] for value in found[which]] for which in found}
+    return Row(
+        what=f"{name}, {streams} streams in one step, a row",
+        unit="µs",
+        ours=_micro(each["fleet"]),
+        yardstick="its products in plain NumPy",
+        theirs=_micro(each["product"]),
+        compared=ratio(each["fleet"], each["product"]),
+        remarks={"threads": os.environ["OMP_NUM_THREADS"]},
     )
 
 

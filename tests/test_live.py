@@ -461,7 +461,7 @@ def test_facts_that_do_not_fit_are_refused(tmp_path):
     path = model().save(tmp_path / "m.safetensors")
     arrays, head = saving.read(path)
     for changed, message in (
-        ("{", "the facts beside the model do not fit it"),
+        ("{", "the model does not fit its own header"),
         ({"channels": ["a", "a", "b", "c"]}, "a name is twice"),
         ({"deviations": [1, 1, 1, 0]}, "greater than 0"),
         ({"channels": ["a", "b"], "means": [1, 2], "deviations": [1, 2]}, "facts of 2 channels"),

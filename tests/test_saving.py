@@ -136,6 +136,8 @@ def test_each_array_is_needed_in_its_shape(light, tmp_path):
     ]
     for name in ("IsolationForest", "PCA windows", "USAD"):
         path = save(tiny(name).fit(TRAIN), tmp_path / f"{name}.safetensors")
+        broadcast = {"shift": np.zeros(1), "mean": np.zeros(1)}  # each alone would fit
+        cases += [(path, {"arrays": {k: broadcast[k]}}) for k in broadcast.keys() & load_file(path)]
         cases += [(path, {"without": [key]}) for key in load_file(path)]
     for path, changes in cases:
         whole = path.read_bytes()

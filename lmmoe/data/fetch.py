@@ -112,7 +112,7 @@ def _download(session: requests.Session, url: str, blob: str, target: Path) -> N
                 time.sleep(WAIT * 2**failures)
                 failures += 1
                 continue
-            if bad_address or isinstance(error, requests.ConnectionError):
+            if bad_address or isinstance(error, requests.ConnectionError | requests.Timeout):
                 raise  # no other file would be had either
             raise DataError(str(error), file=url) from error
         problem = fault(part, blob)
@@ -144,4 +144,5 @@ def _take(response: requests.Response, part: Path) -> None:
                 elif time.monotonic() > due:
                     raise requests.ReadTimeout(f"less than {CHUNK:,} bytes in {PATIENCE:g} s")
         except urllib3.exceptions.HTTPError as error:
-            raise requests.RequestException(error) from error
+            slow = isinstance(error, urllib3.exceptions.TimeoutError)
+            raise (requests.Timeout if slow else requests.RequestException)(error) from error

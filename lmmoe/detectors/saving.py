@@ -48,18 +48,12 @@ def save(made: Detector, path: str | Path, *, facts: dict[str, object] | None = 
 
 
 def load(path: str | Path, *, device: str | None = None) -> Detector:
-    """Load what `save` wrote; it then scores bit for bit as before.
+    """Load what `save` wrote; it then scores bit for bit as before, and has the ``facts``.
 
     ``device`` replaces the one that the detector was fitted on, which may be absent here. Raises
     `DataError` for a damaged file or one of another kind.
     """
-    return restored(*read(path), path, device)
-
-
-def restored(
-    arrays: Arrays, head: dict[str, str], path: str | Path, device: str | None = None
-) -> Detector:
-    """Make the detector of what `read` gave; raises as `load`."""
+    arrays, head = read(path)
     try:
         if head["detector"] not in PRESETS:
             raise ValueError(f"no detector {head['detector']!r} among lmmoe's own")
@@ -70,9 +64,14 @@ def restored(
         rows, channels = made.min_rows, int(head["channels"])
         if scores.ndim != 1 or rows > len(scores) or not 0 < rows * channels <= LARGEST:
             raise ValueError(f"it cannot have learned from {scores.shape} rows")
+        wide = getattr(made, "width", made.window) * channels
+        for name, shape in (("shift", channels), ("scale", channels), ("mean", wide)):
+            if name in arrays and arrays[name].shape != (shape,):
+                raise ValueError(f"{name} has the shape {arrays[name].shape}, not ({shape},)")
         made.n_features_in_, made.decision_scores_ = channels, scores
         made.threshold_ = float(head["threshold"])
         made.labels_ = (scores > made.threshold_).astype(int)
+        made.facts = json.loads(head.get("facts", "null"))
         made._restore(arrays)
         # Arrays of wrong shapes may fit together until rows are scored.
         if made.decision_function(np.zeros((rows, channels))).shape != (rows,):

@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from lmmoe.detectors.base import Arrays, Detector, Part, Positive, Whole, blocks
+from lmmoe.detectors.base import Detector, Part, Positive, Whole, blocks
 from lmmoe.detectors.classical import principal
 from lmmoe.detectors.scaling import Floats, Scaling, ewma
 
@@ -85,11 +85,6 @@ class ThreeViews(Detector):
         }
         known |= {"drift": found.drift, "bias": found.bias}
         self._made = self._sum(made)
-
-    def _restore(self, state: Arrays) -> None:
-        super()._restore(state)
-        if state["mean"].shape != (self.width * self.n_features_in_,):
-            raise ValueError(f"width={self.width} is not that of the mean window")
 
     def _training_scores(self, rows: Floats) -> Floats:
         """Those that the statistics came from: other rows go on where the training rows end."""

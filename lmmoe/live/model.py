@@ -1,6 +1,5 @@
 """A fitted detector with what a live stream must know of its training rows; files of states."""
 
-import json
 import os
 from dataclasses import asdict
 from functools import cached_property
@@ -132,12 +131,10 @@ class Model:
 
         It is run on the processor, wherever it was fitted: for single rows nothing else pays.
         """
-        arrays, head = saving.read(path)
-        made = saving.restored(arrays, head, path, device="cpu")
+        made = saving.load(path, device="cpu")
         try:
-            known = json.loads(head.get("facts", "null"))
-            return cls(made, Facts(**known) if known else None)
-        except (RecursionError, TypeError, ValueError) as error:
+            return cls(made, Facts(**made.facts) if made.facts else None)
+        except (TypeError, ValueError) as error:
             problem = f"the facts beside the model do not fit it ({str(error)[:300]})"
             raise DataError(problem, file=path, hint="Fit it anew") from error
 

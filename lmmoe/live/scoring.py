@@ -141,15 +141,15 @@ class Viewing(Rebuilding):
     def __init__(self, made: "ThreeViews") -> None:
         super().__init__(made)
         learned, channels, main = made._learned, len(self.centre), self.main
-        self.carried, self.known = len(self.STATE) + made.width, {}
+        self.carried = len(self.STATE) + made.width
         self.known = {name: part[:, None] for name, part in learned.items() if part.ndim == 1}
         self.means = np.array([learned[f"mean {view}"] for view in made.views])
         begin = [np.broadcast_to(learned.get(name, 0.0), channels) for name in self.STATE]
         self.begin = np.array(begin)[..., None]
         # The directions as the ring's rows lie at each turn: views of two copies.
         twice, size = np.hstack([main, main]), main.shape[1]
-        starts = range(size - channels, -1, -channels)
-        self.directions = [twice[:, start : start + size] for start in starts]
+        ends = range(2 * size - channels, size - 1, -channels)
+        self.directions = [twice[:, end - size : end] for end in ends]
         self.added: dict[str, Floats] = {}  # what each view added to the latest scores
 
     def judge(self, rows: Floats, carry: Floats, turn: int) -> Judged:
