@@ -1,15 +1,19 @@
 """Does a watch last? Rows at full speed for as long as one likes, and lines that make no sense.
 
     python -m benchmarks.soak --seconds 3600 --lines 100000 --out soak.json
+    python -m benchmarks.soak --entities 500 [--each]
 
 The soak lets a watch read rows as fast as it can, a few of them faulty, with its state saved and
 its metrics served now and then; memory is looked at all the while. The fuzz feeds lines that were
 made wrong on purpose (cut, flipped, joined, of other types, of random bytes) to several watches.
-Neither may raise, every alarm must be JSON, and the counts must add up to the rows.
+Neither may raise, every alarm must be JSON, and the counts must add up to the rows. The third form
+measures memory, start-up and rows a second of many machines in one process, with a model for all or
+one each.
 """
 
 import argparse
 import json
+import os
 import random
 import tempfile
 import time
@@ -23,7 +27,8 @@ import numpy as np
 import psutil
 
 from lmmoe import detector, live, paths, progress
-from lmmoe.live.command import Metrics
+from lmmoe.live.command import Models
+from lmmoe.live.serving import Metrics, Store
 from lmmoe.live.watch import Watch
 
 CHANNELS, STEP = 38, 60.0
@@ -77,16 +82,14 @@ def soak(seconds: float, seed: int = 0) -> dict[str, object]:
     with (
         tempfile.TemporaryDirectory() as folder,
         progress.bar(LOOKS, f"{seconds:.0f} s of rows", unit="%") as bar,
-        closing(Metrics(made, 0)) as server,
+        Metrics(made, 0) as server,
+        closing(Store(Path(folder, "state"))) as store,
     ):
-        state = Path(folder, "state.safetensors")
         for number, line in enumerate(faulty(seed)):
-            alarm = made.feed(line)
-            if alarm is not None:
-                alarms += bool(json.loads(json.dumps(alarm, allow_nan=False)))
+            alarms += _opened(made, line)
             if number % PAUSE == 0:
-                made.save(state)
-                _served(made, server.port)
+                store.save(made, [])
+                _served(made, server.server_port)
             spent = time.perf_counter() - began
             if spent * LOOKS / seconds > looked:
                 looked += 1
@@ -94,15 +97,15 @@ def soak(seconds: float, seed: int = 0) -> dict[str, object]:
                 memory.append(process.memory_info().rss / 1e6)
             if spent > seconds:
                 break
-        again = Watch(made.model, tell=_nobody, threshold="pot", accept_after=1440)
-        made.save(state)
-        again.load(state)
+        again = Watch(made.stray.model, tell=_nobody, threshold="pot", accept_after=1440)
+        store.save(made, [])
+        store.load(again)
     _add_up(made, alarms)
     late = memory[len(memory) // 10 :]
     return {
         "seconds": spent,
-        "rows": made.rows,
-        "rows_per_second": made.rows / spent,
+        "rows": made.stray.rows,
+        "rows_per_second": made.stray.rows / spent,
         "alarms": alarms,
         "memory_mb": [late[0], max(late), late[-1]],
         "growth_mb": float(np.median(late[-10:]) - np.median(late[:10])),
@@ -114,15 +117,25 @@ def soak(seconds: float, seed: int = 0) -> dict[str, object]:
 def _served(made: Watch, port: int) -> None:
     """Ask for the metrics as Prometheus does; `AssertionError` where they are not the watch's."""
     with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
-        if f"lmmoe_rows_total {float(made.rows)}" not in answer.read().decode().splitlines():
-            raise AssertionError(f"the metrics do not tell of {made.rows} rows")
+        if (
+            f'lmmoe_rows_total{{entity=""}} {float(made.stray.rows)}'
+            not in answer.read().decode().splitlines()
+        ):
+            raise AssertionError(f"the metrics do not tell of {made.stray.rows} rows")
 
 
 def _add_up(made: Watch, alarms: int) -> None:
     """Raise `AssertionError` where the counts of a watch do not fit."""
-    taken = made.rows - made.counts["skipped"].total()
-    if made.stream.rows != taken or alarms != made.alarms or made.scored < 0:
+    one = made.stray
+    taken = one.rows - one.counts["skipped"].total()
+    if one.stream.rows != taken or alarms != one.alarms or one.scored < 0:
         raise AssertionError(made.report())
+
+
+def _opened(made: Watch, line: bytes) -> int:
+    """Feed a line; give the alarms that open, all of whose events must be JSON."""
+    events = json.loads(json.dumps(made.feed(line), allow_nan=False))
+    return sum(event["event"] == "opened" for event in events)
 
 
 def _nobody(text: str) -> None:
@@ -224,14 +237,56 @@ def fuzz(lines: int, seed: int = 0) -> dict[str, object]:
         settings = {"epochs": 1} if name == "LightMMoE" else {}
         made = Watch(model(name, **settings), tell=_nobody, threshold="pot", accept_after=50)
         for _ in range(lines // len(WATCHED)):
-            alarm = made.feed(fuzzer.line())
-            if alarm is not None:
-                alarms += bool(json.loads(json.dumps(alarm, allow_nan=False)))
+            alarms += _opened(made, fuzzer.line())
         _add_up(made, alarms)
-        if not all(np.isfinite(getattr(made.stream, part)).all() for part in FINITE):
+        if not all(np.isfinite(getattr(made.stray.stream, part)).all() for part in FINITE):
             raise AssertionError(f"{name}: a state that is not finite")
         reports[name] = made.report()
     return {"lines": lines, "reports": reports}
+
+
+def many(entities: int, *, each: bool) -> dict[str, float]:
+    """Watch so many machines for an hour of rows, with a model for all or one each."""
+    import subprocess
+    import sys
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = model("ThreeViews").save(Path(folder, "0.safetensors"))
+        for number in range(1, entities if each else 1):
+            os.link(path, path.with_name(f"{number}.safetensors"))
+        code = "from benchmarks.soak import one_hour; one_hour(*__import__('sys').argv[1:])"
+        words = [sys.executable, "-c", code, folder if each else str(path), str(entities)]
+        return json.loads(subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout)
+
+
+def one_hour(path: str, entities: str) -> None:
+    """Print what an hour of rows of so many machines takes in this process: processor time."""
+    minutes = max(5, min(60, 30_000 // int(entities)))
+    process, values = psutil.Process(), rows(minutes, seed=1)
+    cells = [",".join(f"{value:.6g}" for value in row) for row in values]
+    made = Watch(Models(path), key="host", tell=_nobody)
+    made.feed(("time,host," + ",".join(NAMES)).encode())
+    marks = []
+    with tempfile.TemporaryDirectory() as folder, closing(Store(Path(folder, "s"))) as store:
+        for minute, text in enumerate(cells):
+            when = (START + timedelta(minutes=minute)).isoformat()
+            for number in range(int(entities)):
+                made.feed(f"{when},{number},{text}".encode())
+            marks.append(time.process_time())
+        store.save(made, [])
+        saved = time.process_time() - marks[-1]
+        size = os.path.getsize(Path(folder, "s"))
+    print(
+        json.dumps(
+            {
+                "memory_mb": process.memory_info().rss / 1e6,
+                "first_rows_s": marks[0],  # with the start, and all models read
+                "rows_per_second": (minutes - 1) * int(entities) / (marks[-1] - marks[0]),
+                "save_s": saved,
+                "state_mb": size / 1e6,
+            }
+        )
+    )
 
 
 def main() -> None:
@@ -241,8 +296,13 @@ def main() -> None:
     parser.add_argument("--lines", type=int, default=100_000, help="of the fuzz (default: 100000)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--growth", type=float, default=5.0, help="MB that memory may grow by")
+    parser.add_argument("--entities", type=int, help="only measure so many machines in a process")
+    parser.add_argument("--each", action="store_true", help="with a model each")
     parser.add_argument("--out", type=Path, help="write the result there, as JSON")
     options = parser.parse_args()
+    if options.entities:
+        print(json.dumps(many(options.entities, each=options.each), indent=2))
+        return
     with np.errstate(all="ignore"):
         found = {"fuzz": fuzz(options.lines, options.seed)}
         found["soak"] = soak(options.seconds, options.seed)

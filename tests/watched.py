@@ -1,11 +1,16 @@
 """Small fitted models and made-up rows for the tests of live detection."""
 
 import json
+import os
+import signal
+import sys
 from functools import cache
+from itertools import count
 
 import numpy as np
 from small import tiny, waves
 
+from lmmoe.live import command
 from lmmoe.live.model import Facts, Model
 
 TRAIN = waves(400)
@@ -51,3 +56,17 @@ def jsonl(rows, start=0):
 def near(live, batch):
     """Whether scores agree to 1e-5, as a share where they are above 1; none is missing."""
     return np.allclose(live, batch, rtol=1e-5, atol=1e-5)
+
+
+def killed(path, rows, alarms, state, calls):
+    """Watch rows sent from the start; die, as by ``kill -9``, after so many calls of functions."""
+    left = count()
+
+    def die(frame, event, arg):
+        if next(left) == calls:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    source, sink = os.open(rows, os.O_RDONLY), os.open(alarms, os.O_WRONLY | os.O_APPEND)
+    options = {"source": source, "sink": sink, "state": state, "threshold": "alarms:40"}
+    sys.setprofile(die)
+    command.watch_pipe(path, **options, key="host", save_every=0.01)

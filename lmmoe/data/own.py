@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from lmmoe.data import reading
-from lmmoe.data.reading import LABELS, Notes, Times
-from lmmoe.data.series import Bits, Floats, Series
+from lmmoe.data.reading import Notes, Times
+from lmmoe.data.series import LABELS, Bits, Floats, Series
 from lmmoe.errors import DataError
 
 # Paths below the folder: of a half, of a whole entity.

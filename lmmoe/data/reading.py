@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lmmoe.data.series import MEND, Bits, Floats
+from lmmoe.data.series import GAPS, MEND, TIMES, Bits, Floats
 from lmmoe.errors import DataError
 
 Times = npt.NDArray[np.datetime64] | npt.NDArray[np.float64] | npt.NDArray[np.int64]
@@ -31,9 +31,6 @@ DAMAGE = (ValueError, TypeError, OSError, EOFError, csv.Error, lzma.LZMAError, z
 BIT_WORDS = dict.fromkeys(("0", "0.0", "false", "no", "normal"), 0)
 BIT_WORDS |= dict.fromkeys(("1", "1.0", "true", "yes", "anomaly", "anomalous", "attack"), 1)
 SIGNS = {"1": 0, "1.0": 0, "-1": 1, "-1.0": 1}  # scikit-learn's: -1 is an outlier
-LABELS = ("label", "labels", "anomaly", "is_anomaly", "attack")
-TIMES = ("time", "timestamp", "date", "datetime", "@timestamp", "_time")
-GAPS = ("", "na", "n/a", "nan", "null", "none", "undefined", "-")  # cells that are missing
 NA = [word for gap in GAPS for word in (gap, gap.upper(), gap.title())]
 
 # ISO 8601 first. Where several fit, the steps decide (`parse_times`).

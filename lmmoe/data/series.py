@@ -13,6 +13,9 @@ from lmmoe.segments import runs
 
 Floats = npt.NDArray[np.float64]
 Bits = npt.NDArray[np.int8]
+LABELS = ("label", "labels", "anomaly", "is_anomaly", "attack")
+TIMES = ("time", "timestamp", "date", "datetime", "@timestamp", "_time")
+GAPS = ("", "na", "n/a", "nan", "null", "none", "undefined", "-")  # cells that are missing
 MEND = "Fill or remove such cells; a folder of one's own can be read with missing='fill'"
 
 

@@ -88,26 +88,36 @@ class Alarm:
     first: int = -1  # row that opened it
     last: int = -1  # latest row above the level
     cut: int = -2  # row in which an alarm last ended by its length
+    nearer: float = 0.0  # by how much the level has come nearer to the scores of this alarm
 
     def step(self, score: float, row: int) -> str:
         """Take a row's score: "opened", "still" or "ended" where that happens with it, else ""."""
         self.level, self.at = self.level_at(row), row
         loud = score > self.level + ROUNDING * abs(self.level) + TINY
-        event, moves = "", self.per_day is not None
+        event, moves, hour = "", self.per_day is not None, max(1, round(LONGEST / self.minutes))
         if self.open:
             self.quiet = 0 if loud else self.quiet + 1
             self.last, self.peak = (row, max(self.peak, score)) if loud else (self.last, self.peak)
             self.level += moves * COST * self.minutes / 60
             if self.quiet >= (max(1, round(QUIET / self.minutes)) if moves else APART):
                 self.open, event = False, "ended"
-            elif moves and row - self.first >= round(LONGEST / self.minutes):
+            elif moves and row - self.first >= hour:
                 self.open, event, self.cut = False, "ended", row
-                self.level += NEARER * max(score - self.level, 0)
+                nearer = NEARER * max(score - self.level, 0)
+                self.level, self.nearer = self.level + nearer, self.nearer + nearer
+            elif (row - self.first) % hour == 0:
+                event = "still"
         elif loud:
             event = "still" if self.cut == row - 1 else "opened"
+            self.nearer *= event == "still"
             self.open, self.quiet, self.peak, self.first, self.last = True, 0, score, row, row
             self.level += moves * COST
         return event
+
+    def accept(self) -> None:
+        """End with scores that are normal from now on: the level need not be near to them."""
+        self.level -= min(self.nearer, max(self.level, 0.0))
+        self.open = False
 
     @property
     def fall(self) -> float:
@@ -132,7 +142,7 @@ def episodes(scores: Floats, alarm: Alarm) -> Iterator[tuple[int, int, bool]]:
         event = alarm.step(score, row)
         if event == "ended":
             yield alarm.first, row + 1, new
-        elif event:
+        elif alarm.first == row:
             new = event == "opened"
     if alarm.open:
         yield alarm.first, len(scores), new

@@ -1,12 +1,15 @@
 """The commands ``python -m lmmoe fit`` and ``watch``: from a table of one's own to alarms."""
 
 import argparse
+import errno
 import json
-import math
 import os
 import select
 import signal
+import stat
 import sys
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from functools import partial
@@ -14,12 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmmoe.errors import DataError
+from lmmoe.live.serving import Metrics, Store, tell
 
 if TYPE_CHECKING:
-    from lmmoe.live.watch import Watch
+    from lmmoe.live.model import Model
 
 PAUSE = 0.5  # seconds between two looks at whether to stop, while nothing moves
 PIECE = 65_536  # bytes at a time
+TAIL = 1_000_000  # bytes at the end of a file of alarms that are looked at after a restart
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -42,19 +47,21 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     rules = "in place of --alarms: budget:PER_DAY, quantile:SHARE, pot:RISK or a number"
     watch = (
-        ("path", "a file that 'fit' wrote", {"metavar": "model"}),
+        ("path", "a file that 'fit' wrote, or a folder: one an entity", {"metavar": "model"}),
+        ("--key", "the column of entities: rows of many machines", column),
         ("--alarms", "alarms and hours in alarm allowed a day (default: 2)", alarms),
         ("--threshold", rules, {"metavar": "RULE"}),
-        ("--accept-after", "take a level that stays so many rows as normal", {"type": int}),
+        ("--accept-after", "rows in alarm that make a level normal (0: never)", {"type": int}),
         ("--step", "time between rows, to see gaps", {"type": float}),
         ("--top", "channels to name (default: 5)", {"type": int}),
         ("--state", "go on from this file, and keep it up to date", {"type": Path}),
-        ("--save-every", "rows (default: 1000)", {"type": int}),
-        ("--metrics", "port that serves counts to Prometheus (0: any free)", {"type": int}),
+        ("--save-every", "seconds (default: 10)", {"type": float}),
+        ("--silent", "seconds without a row of a machine, to be told", {"type": float}),
+        ("--metrics", "port that serves /metrics and /healthz (0: any free)", {"type": int}),
         ("--host", "address for the metrics (default: 127.0.0.1)", {}),
     )
     fits = "fit a detector on a table of rows taken as normal, and write a file that 'watch' takes"
-    watches = "read rows (CSV or JSON lines) on standard input, write a JSON line per alarm"
+    watches = "read rows (CSV or JSON lines) on standard input, write alarms as JSON lines"
     for name, run, text, arguments in (
         ("fit", _fit, fits, fit + both),
         ("watch", watch_pipe, watches, watch + both),
@@ -107,85 +114,109 @@ def _fit(path: str, out: Path, changes: list[str], **given: object) -> int:
 def watch_pipe(
     path: str | Path,
     *,
+    key: str | None = None,
     state: str | Path | None = None,
-    save_every: int = 1000,
+    save_every: float = 10.0,
     metrics: int | None = None,
     host: str = "127.0.0.1",
     source: int = 0,
     sink: int = 1,
     **options: object,
 ) -> int:
-    """Watch the rows that arrive at ``source`` and write a JSON line per alarm to ``sink``.
+    """Watch the rows that arrive at ``source`` and write alarms as JSON lines to ``sink``.
 
-    Both are file descriptors. What is for people goes to standard error. ``state`` is a file that
-    the watch goes on from where it exists, and that is written every ``save_every`` rows and at the
-    end; a damaged one, or another model's, is replaced, any other file is refused. With a port
-    ``metrics`` (0: a free one), counts are served for Prometheus. Other options: those of
-    `lmmoe.live.Watch`.
+    Both are file descriptors. What is for people goes to standard error. ``path`` is a model or,
+    with a ``key``, may be a folder of models, one an entity, of its name; models are read again
+    when they change. ``state`` is a file that the watch goes on from. It is written every
+    ``save_every`` seconds, after each line of alarms, after SIGHUP and at the end. With a port
+    ``metrics`` (0: a free one), `Metrics` are served. Other options: those of `lmmoe.live.Watch`.
 
     Returns the exit status: 0 at the end of the rows or after SIGTERM, 130 after Ctrl-C, 1 where
-    the alarms' reader is gone. Raises `DataError` for a model or an option that cannot be used.
+    the alarms' reader is gone, or rows had no score for long when they ended. Raises `DataError`
+    for a model or an option that cannot be used, and for a state that another watch keeps.
     """
     import numpy as np
 
     from lmmoe.live.model import check_place
+    from lmmoe.live.watch import Watch
 
     if state is not None:
         check_place(state, "state", path, source, sink)
-    made = _opened(path, state, options)
-    server = nullcontext() if metrics is None else closing(Metrics(made, metrics, host))
-    status, due = 0, made.rows + save_every
-    with stopping() as heard, np.errstate(all="ignore"), server:
+    if key is None and Path(path).is_dir():
+        raise DataError("a folder of models needs --key", file=path)
+    watch = Watch(Models(path), key=key, entity=Path(path).stem, tell=tell, **options)
+    server = nullcontext() if metrics is None else Metrics(watch, metrics, host)
+    status, due = 0, time.monotonic() + save_every
+    with stopping() as signals, np.errstate(all="ignore"), closing(Store(state)) as store, server:
+        written = tail(sink)
+        # Alarms that nobody took from an earlier watch.
+        pending = [text for text in store.load(watch) if text not in written]
         try:
-            deliver(made, sink, heard)  # what nobody took from an earlier watch
-            for line in lines(source, heard):
-                alarm = made.feed(line)
-                if alarm is not None:
-                    made.pending.append(json.dumps(alarm, allow_nan=False))
-                    deliver(made, sink, heard)
-                if made.rows >= due:
-                    due = made.rows + save_every
-                    _save(made, state)
+            for lines in pieces(source, signals):
+                for line in lines:
+                    for event in watch.feed(line):
+                        text = json.dumps(event, allow_nan=False)
+                        pending += [] if text in written else [text]
+                new = bool(pending)
+                deliver(pending, sink, signals)
+                again = signals.pop(signal.SIGHUP, None)
+                if new or again or time.monotonic() >= due:
+                    due = time.monotonic() + save_every
+                    watch.look_around()
+                    store.save(watch, pending)
         except OSError as error:
             gone, status = isinstance(error, BrokenPipeError), 1
             tell("the reader of the alarms is gone" if gone else f"cannot go on: {error}")
-        saved = _save(made, state)
-    if made.pending:
+        saved = store.save(watch, pending)
+    if pending:
         where = "kept for the next start" if saved else "lost"
-        tell(f"{len(made.pending)} alarms were not taken: {where}")
-    tell(json.dumps(made.report()))
-    return status or (130 if signal.SIGINT in heard else 0)
+        tell(f"{len(pending)} alarms were not taken: {where}")
+    if watch.blind:
+        status = status or not _stop(signals)
+        tell(f"nothing was watched at the end: {', '.join(watch.blind[:5]) or 'no line was a row'}")
+    tell(json.dumps(watch.report()))
+    return int(status) or (130 if signals[signal.SIGINT] else 0)
 
 
-def _opened(path: str | Path, state: str | Path | None, options: dict[str, object]) -> "Watch":
-    """Make the watch of a model's file; it goes on from its state, where there is a good one."""
-    from lmmoe.live.model import Model
-    from lmmoe.live.watch import Watch
+class Models:
+    """The models of entities: one file for all, or a folder with one each, read when needed.
 
-    made = Watch(Model.load(path), tell=tell, **options)
-    try:
-        if state is not None and Path(state).exists():
-            made.load(state)
-            tell(f"going on from {state}, after row {made.rows - 1}")
-    except DataError as error:
-        tell(f"{error}: starting afresh")
-    return made
+    A model is read again when its file has changed; where that fails, the old one stays.
+    """
 
+    def __init__(self, path: str | Path) -> None:
+        self.path, self.known = Path(path), {}
 
-def _save(made: "Watch", state: str | Path | None) -> bool:
-    """Save where there is a place for it; a full disk must not end the watch."""
-    try:
-        return state is not None and bool(made.save(state))
-    except OSError as error:
-        tell(f"the state cannot be saved: {error}")
-        return False
+    def __call__(self, entity: str) -> "Model | None":
+        """Give an entity's model, or None; raises `DataError` for one that cannot be read."""
+        from lmmoe.live.model import Model
+
+        path = self.path
+        if path.is_dir():
+            path = path / f"{entity}.safetensors"
+            if path.name != f"{entity}.safetensors":  # a name that leads elsewhere
+                return None
+        stamp, model = self.known.get(path, (None, None))
+        try:
+            found = path.stat()
+            now = found.st_mtime_ns, found.st_size
+            if now != stamp:
+                self.known[path] = now, model  # what cannot be read is tried once
+                self.known[path] = now, (model := Model.load(path))
+        except FileNotFoundError:
+            return model if path != self.path else model or Model.load(path)
+        except (DataError, OSError) as error:
+            if model is None:
+                raise
+            tell(f"{error}: the old model stays")
+        return model
 
 
 @contextmanager
-def stopping() -> Iterator[list[int]]:
-    """Hear SIGTERM and SIGINT inside a ``with`` block: a list that they are appended to."""
-    heard, numbers = [], (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(one, lambda number, frame: heard.append(number)) for one in numbers]
+def stopping() -> Iterator[Counter[int]]:
+    """Count SIGTERM, SIGINT and SIGHUP inside a ``with`` block."""
+    heard, numbers = Counter(), (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = [signal.signal(one, lambda number, frame: heard.update([number])) for one in numbers]
     try:
         yield heard
     finally:
@@ -193,99 +224,71 @@ def stopping() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def lines(source: int, heard: list[int]) -> Iterator[bytes]:
+def _stop(heard: Counter[int]) -> bool:
+    return bool(heard[signal.SIGTERM] or heard[signal.SIGINT])
+
+
+def pieces(source: int, heard: Counter[int]) -> Iterator[list[bytes]]:
     """Give the lines that arrive at a file descriptor, without their ends, until told to stop.
 
-    Empty ones are left out; one longer than `LONGEST` may be cut beyond it. After a request to
-    stop, what has been read is still given, but for a line that has no end yet.
+    They come in lists, an empty one where nothing arrives for half a second. Empty lines are left
+    out; one longer than `LONGEST` may be cut beyond it. After a request to stop, what has been read
+    is still given, but for a line that has no end yet.
     """
-    from lmmoe.live.watch import LONGEST
+    from lmmoe.live.lines import LONGEST
 
     left, piece = b"", b"\n"
-    while piece and not heard:
+    while piece and not _stop(heard):
         if not select.select([source], [], [], PAUSE)[0]:
+            yield []
             continue
         piece = os.read(source, PIECE)
         *whole, left = (left + piece).split(b"\n")
         left = left[: LONGEST + 1]
-        yield from filter(None, whole if piece else [left])
+        yield [*filter(None, whole if piece else [left])]
 
 
-def deliver(watch: "Watch", sink: int, heard: list[int]) -> None:
-    """Write the alarms that nobody has taken yet, waiting as long as their reader needs.
+def tail(sink: int) -> set[str]:
+    """Give the last lines of a file of alarms: what a killed watch has written is not repeated.
 
-    Where a request to stop comes while the reader takes nothing, the rest stays pending. Raises
-    `BrokenPipeError` where there is no reader any more.
+    A line that was cut is ended. Of a pipe nothing is known.
     """
-    while watch.pending:
-        line = f"{watch.pending[0]}\n".encode()
-        while line:
-            if select.select([], [sink], [], 0 if heard else PAUSE)[1]:
-                # So much a pipe takes at once: more could wait beyond any request to stop.
-                line = line[os.write(sink, line[: select.PIPE_BUF]) :]
-            elif heard:
-                return
-        watch.pending.pop(0)
-
-
-def tell(text: str) -> None:
-    """Say something on standard error, but never wait for somebody to read it there."""
+    if not stat.S_ISREG(os.fstat(sink).st_mode) or not os.fstat(sink).st_size:
+        return set()
     try:
-        if select.select([], [2], [], 0)[1]:
-            os.write(2, f"{text}\n".encode(errors="replace")[: select.PIPE_BUF])
-    except (OSError, ValueError):
-        return  # closed: nobody wants to know
+        with open(f"/dev/fd/{sink}", "rb") as file:
+            file.seek(max(0, os.fstat(sink).st_size - TAIL))
+            content = file.read()
+    except OSError:
+        return set()
+    if not content.endswith(b"\n"):
+        os.write(sink, b"\n")
+    return set(content.decode(errors="replace").splitlines())
 
 
-class Metrics:
-    """Serves a watch's counts to Prometheus over HTTP; needs the package prometheus-client.
+def deliver(pending: list[str], sink: int, heard: Counter[int]) -> None:
+    """Write lines, waiting as long as their reader needs, or a full disk, and take them off.
 
-    ``port`` 0 takes a free one. Raises `DataError` where the port or the package cannot be had.
+    Where a request to stop comes meanwhile, the rest stays pending. Raises `BrokenPipeError` where
+    there is no reader any more.
     """
-
-    def __init__(self, watch: "Watch", port: int, host: str = "127.0.0.1") -> None:
-        try:
-            import prometheus_client as client
-        except ImportError as error:
-            problem = "metrics need the package prometheus-client"
-            raise DataError(problem, hint="pip install 'lmmoe[live]'") from error
-        self.watch, registry = watch, client.CollectorRegistry()
-        registry.register(self)
-        try:
-            self._server, self._thread = client.start_http_server(port, host, registry)
-        except (OSError, OverflowError) as error:
-            raise DataError(f"no metrics on {host} port {port}: {error}") from error
-        self.port = self._server.server_port
-        tell(f"metrics: http://{host}:{self.port}/metrics")
-
-    def collect(self) -> Iterator[object]:
-        """Give the counts as they are; the client library calls this when it is asked."""
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-
-        watch, alarm = self.watch, self.watch.stream.alarm
-        latest = math.nan if watch.clock.latest is None else watch.clock.latest
-        for family, name, text, value in (
-            (CounterMetricFamily, "rows", "Rows read", watch.rows),
-            (CounterMetricFamily, "rows_scored", "Rows with a score", watch.scored),
-            (CounterMetricFamily, "alarms", "Alarms opened", watch.alarms),
-            (CounterMetricFamily, "rows_skipped", "Rows left out, by reason", "skipped"),
-            (CounterMetricFamily, "rows_unscored", "Rows without a score, by reason", "unscored"),
-            (CounterMetricFamily, "mended", "Cells and columns not as they should be", "mended"),
-            (CounterMetricFamily, "events", "Gaps and the like", "events"),
-            (GaugeMetricFamily, "alarm_open", "1 in an alarm", alarm.open),
-            (GaugeMetricFamily, "threshold", "Score of alarm", watch.stream.threshold),
-            (GaugeMetricFamily, "latest_row_time", "Time of the latest row", latest),
-        ):
-            if not isinstance(value, str):
-                yield family(f"lmmoe_{name}", text, value=value)
-                continue
-            counted = family(f"lmmoe_{name}", text, labels=["kind"])
-            for kind, count in dict(watch.counts[value]).items():
-                counted.add_metric([kind], count)
-            yield counted
-
-    def close(self) -> None:
-        """Stop serving."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+    full = False
+    while pending:
+        line = f"{pending[0]}\n".encode()
+        while line:
+            try:
+                if select.select([], [sink], [], 0 if _stop(heard) else PAUSE)[1]:
+                    # So much a pipe takes at once: more could wait beyond any request to stop.
+                    line = line[os.write(sink, line[: select.PIPE_BUF]) :]
+                elif _stop(heard):
+                    return
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                if not full:
+                    tell(f"alarms cannot be written: {error}; the watch waits")
+                full = True
+                if _stop(heard):
+                    return
+                time.sleep(PAUSE)
+        pending.pop(0)

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt

@@ -146,9 +146,11 @@ class Viewing(Rebuilding):
         self.means = np.array([learned[f"mean {view}"] for view in made.views])
         begin = [np.broadcast_to(learned.get(name, 0.0), channels) for name in self.STATE]
         self.begin = np.array(begin)[..., None]
-        # The directions as the ring's rows lie at each turn.
-        steps = range(channels, main.shape[1] + 1, channels)
-        self.directions = [np.roll(main, step, axis=1) for step in steps]
+        # The directions as the ring's rows lie at each turn: views of two copies.
+        twice, size = np.hstack([main, main]), main.shape[1]
+        ends = range(2 * size - channels, size - 1, -channels)
+        self.directions = [twice[:, end - size : end] for end in ends]
+        self.added: dict[str, Floats] = {}  # what each view added to the latest scores
 
     def judge(self, rows: Floats, carry: Floats, turn: int) -> Judged:
         """Score the last of the rows; bring ``carry`` up to date."""
@@ -187,6 +189,7 @@ class Viewing(Rebuilding):
                 follow(smooth, height, made.smoothing)
                 height[:] = smooth
         heights = np.log1p(heights / self.means)
+        self.added = dict(zip(made.views, heights, strict=True))
         shares = heights / np.maximum(sums, TINY)
         return heights.sum(axis=0), np.einsum("vcn,vn->cn", parts, shares)
 

@@ -7,24 +7,35 @@ import json
 import math
 from collections import Counter
 from dataclasses import asdict, replace
-from pathlib import Path
+from hashlib import sha256
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from lmmoe.detectors import saving
 from lmmoe.errors import DataError
-from lmmoe.live.alarms import Alarm
+from lmmoe.live.alarms import DAY, Alarm
 from lmmoe.live.model import Model
 from lmmoe.live.scoring import Floats, Judged
 
 Bits = npt.NDArray[np.bool_]
-STATE = "lmmoe live state 7"
 WARMING_UP = "warming up"  # why a row has no score that has too few rows before it
 ENOUGH = 0.5  # share of the channels that a row must have values of to be scored
 BRIDGE = 3  # missing rows in a row in whose place the last values pass; our choice
+ACCEPT = 180  # minutes in alarm after which a level is taken as normal; our choice
 ARRAYS = ("window", "held", "carry", "centres", "lifted", "seen", "gone", "since")  # of a state
+
+
+def seal(body: bytes) -> bytes:
+    """Put a checksum before a state."""
+    return sha256(body).digest() + body
+
+
+def unseal(state: bytes) -> bytes:
+    """Take what was sealed; `DataError` where the checksum does not fit."""
+    if sha256(state[32:]).digest() != state[:32]:
+        raise DataError("the state is damaged: its contents do not fit their checksum")
+    return state[32:]
 
 
 class Step(NamedTuple):
@@ -73,9 +84,9 @@ class Fleet:
     more than 3 of them the stream starts afresh.
 
     ``threshold`` is a rule (`lmmoe.live.alarms`). ``rows_per_day`` replaces that of the model's
-    facts. With ``accept_after``, a level that has kept one alarm open for so many rows is taken as
-    the new normal: the mean of these rows stands for the training mean from then on, and the alarm
-    ends.
+    facts. A level that has kept one alarm open for ``accept_after`` rows is taken as the new
+    normal: the mean of these rows stands for the training mean from then on, and the alarm ends.
+    By default these are three hours under the rule "alarms"; 0 and other rules never accept.
     """
 
     longest_bridge: float = BRIDGE
@@ -89,14 +100,18 @@ class Fleet:
         rows_per_day: float | None = None,
         accept_after: int | None = None,
     ) -> None:
-        if accept_after is not None and accept_after < 2:
-            raise DataError(f"accept_after={accept_after}: a number of rows from 2 on is needed")
-        if accept_after is not None and not model.facts.means:
-            problem = "the model does not say the training means, which accept_after needs"
-            raise DataError(problem, hint="Fit it with lmmoe.live.fit, or give facts")
-        self.model, self.scorer, self.accept_after = model, model.scorer, accept_after
+        self.model, self.scorer, means = model, model.scorer, model.facts.means
         self.base, self.spread = self.scorer.centre, self.scorer.spread
         self.units, alarm = model.alarm(threshold, rows_per_day)
+        alarm.minutes = DAY / (rows_per_day or model.facts.rows_per_day or DAY)
+        if accept_after is None and means and alarm.per_day is not None:
+            accept_after = max(2, round(ACCEPT / alarm.minutes))
+        if accept_after and accept_after < 2:
+            raise DataError(f"accept_after={accept_after}: a number of rows from 2 on is needed")
+        if accept_after and not means:
+            problem = "the model does not say the training means, which accept_after needs"
+            raise DataError(problem, hint="Fit it with lmmoe.live.fit, or give facts")
+        self.accept_after = accept_after
         self.alarms = [replace(alarm) for _ in range(streams)]
         self.levels, self.fall = np.full(streams, alarm.level), alarm.fall  # -inf in an alarm
         self.rows, self.turn, self.counts = 0, 0, Counter()  # turn: of the ring, bridged rows too
@@ -141,7 +156,7 @@ class Fleet:
                 continue
             if event := alarm.step(float(values[number]), self.rows - 1):
                 events[number] = event
-            if self.accept_after is not None and self._accepted(number):
+            if self.accept_after and self._accepted(number):
                 events[number] = "accepted"
             levels[number] = -math.inf if alarm.open else alarm.level
         return Tick(scores, events, why, errors)
@@ -216,7 +231,8 @@ class Fleet:
         self.window[:, :, number] -= (centre - self.centres[number]) / self.spread
         self.centres[number] = centre
         self._forget(number)
-        alarm.open, self.since[number] = False, 0
+        alarm.accept()
+        self.since[number] = 0
         return True
 
     def restart(self, which: Bits | slice = slice(None)) -> None:
@@ -225,7 +241,7 @@ class Fleet:
         numbers = np.arange(len(self.alarms))[which]
         self._forget(numbers)
         for number in numbers:
-            self.alarms[number].open = False
+            self.alarms[number].open, self.alarms[number].cut = False, -2
 
     def explain(self, step: Step, top: int = 5) -> list[dict[str, object]]:
         """Name the channels with the largest shares in the score of the latest row, largest first.
@@ -249,39 +265,50 @@ class Fleet:
         order = np.argsort(-shares, kind="stable")[:top]
         return [dict(zip(names, rows[place], strict=True)) for place in order if shares[place] > 0]
 
-    def save(self, path: str | Path, **more: object) -> Path:
-        """Write all that the next rows depend on besides models and settings, in one file.
+    def dump(self, **more: object) -> bytes:
+        """Give all that the next rows depend on besides model and settings, with a checksum.
 
         ``more`` are plain values that `load` gives back.
         """
-        facts = {"rows": self.rows, "turn": self.turn, "counts": self.counts}
-        facts["alarms"] = [asdict(alarm) for alarm in self.alarms]
-        facts |= {"model": self.model.fingerprint, "streams": len(self.alarms)} | more
-        arrays = {name: getattr(self, name) for name in ARRAYS}
-        return saving.write(path, arrays, {"format": STATE, "facts": json.dumps(facts)})
+        from safetensors.numpy import save
 
-    def load(self, path: str | Path, needed: str = "model") -> dict[str, object]:
-        """Go on from what `save` wrote as if there had been no break; give all its plain values.
+        facts = {"rows": self.rows, "turn": self.turn, "counts": self.counts} | more
+        facts |= {"alarms": [asdict(one) for one in self.alarms], "channels": self.model.channels}
+        arrays = {name: getattr(self, name) for name in ARRAYS} | {"spread": self.spread}
+        head = json.dumps(facts | {"model": self.model.fingerprint}).encode()
+        return seal(head + b"\n" + save(arrays))
 
-        Raises `DataError`, and stays as it is, for a damaged file, one of another kind, one without
-        the value ``needed``, and other models' state.
+    def load(self, state: bytes) -> dict[str, object]:
+        """Go on from what `dump` gave as if there had been no break; give all its plain values.
+
+        Where the model is another one of the same channels, rows and alarms go on, and what only
+        the old model knew is forgotten. Raises `DataError`, and stays as it is, for a damaged state
+        and for one of other channels or another number of streams.
         """
-        arrays, head = saving.read(path, STATE)
-        facts = json.loads(head["facts"])
-        if (facts["model"], facts["streams"]) != (self.model.fingerprint, len(self.alarms)):
-            raise DataError("the state is that of a stream with another model", file=path)
-        if needed not in facts:
-            raise DataError(f"the state is that of a stream, not of a {needed}", file=path)
-        for name in ARRAYS:
-            getattr(self, name)[...] = arrays[name]
-        self.rows, self.turn = facts["rows"], facts["turn"]
+        from safetensors.numpy import load
+
+        head, _, rest = unseal(state).partition(b"\n")
+        facts, arrays = json.loads(head), load(rest)
+        if facts["channels"] != list(self.model.channels) or len(facts["alarms"]) != len(self.gone):
+            raise DataError("the state is that of a model with other channels, or of other streams")
+        if facts["model"] == self.model.fingerprint:
+            for name in ARRAYS:
+                getattr(self, name)[...] = arrays[name]
+            self.turn = facts["turn"]
+        else:
+            self.held[:], self.gone[:] = arrays["held"], arrays["gone"]
+            if arrays["window"].shape == self.window.shape:
+                rows = arrays["window"] * arrays["spread"][:, None] + arrays["centres"].T
+                self.window[:] = (rows - self.centres.T) / self.spread[:, None]
+                self.seen[:], self.turn = arrays["seen"], facts["turn"]
+        self.rows = facts["rows"]
         self.counts.clear()
         self.counts.update(facts["counts"])
         for number, known in enumerate(facts["alarms"]):
             now = self.alarms[number]
             if now.per_day is None or now.per_day != known["per_day"]:
                 known |= {"level": now.level, "per_day": now.per_day}  # another rule is taken
-            self.alarms[number] = alarm = Alarm(**known)
+            self.alarms[number] = alarm = Alarm(**known | {"minutes": now.minutes})
             self.levels[number] = -math.inf if alarm.open else alarm.level_at(self.rows - 1)
         return facts
 
@@ -316,3 +343,8 @@ class Stream(Fleet):
     def threshold(self) -> float:
         """The score above which the next row is loud."""
         return self.units.score(self.alarm.level_at(self.rows))
+
+    @property
+    def in_alarm(self) -> bool:
+        """Whether an alarm is open, or was ended by its length and may go on with the next row."""
+        return self.alarm.open or self.alarm.cut == self.rows - 1

@@ -1,0 +1,215 @@
+"""What stands around a watch: its states in a database, its figures for Prometheus, its voice."""
+
+import math
+import os
+import select
+import sqlite3
+import time
+from collections.abc import Iterator
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Semaphore, Thread
+from typing import TYPE_CHECKING
+
+from lmmoe.errors import DataError
+
+if TYPE_CHECKING:
+    from lmmoe.live.watch import Watch
+
+STATE = "lmmoe live state 8"  # the table of states
+CONNECTIONS = 16  # at once, to the metrics
+STUCK = 300.0  # seconds after which a watch that does not move is ill
+
+
+def tell(text: str) -> None:
+    """Say something on standard error, but never wait for somebody to read it there."""
+    try:
+        if select.select([], [2], [], 0)[1]:
+            os.write(2, f"{text}\n".encode(errors="replace")[: select.PIPE_BUF])
+    except (OSError, ValueError):
+        return  # closed: nobody wants to know
+
+
+class Store:
+    """Keeps what a watch knows, entity by entity, in one file, an SQLite database of its own.
+
+    A save is on the disk whole or not at all. A damaged file is put aside. Raises `DataError` where
+    another watch keeps the file.
+    """
+
+    def __init__(self, path: str | Path | None) -> None:
+        self.path, self.base, self.well = path, None, True
+        if path is None:
+            return
+        try:
+            self._open()
+        except sqlite3.DatabaseError as error:
+            self.close()
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                raise DataError("another watch keeps this state", file=path) from error
+            tell(f"{path}: the state is damaged ({error}): starting afresh")
+            real = Path(path).resolve()
+            real.replace(f"{real}.damaged")
+            Path(f"{real}-journal").unlink(missing_ok=True)
+            self._open()
+
+    def _open(self) -> None:
+        self.base = sqlite3.connect(self.path, timeout=0, isolation_level=None)
+        for text in (
+            "PRAGMA locking_mode = EXCLUSIVE",
+            "BEGIN EXCLUSIVE",
+            f'CREATE TABLE IF NOT EXISTS "{STATE}" (entity TEXT PRIMARY KEY, state BLOB)',
+            "COMMIT",
+        ):
+            self.base.execute(text)
+        self._states()  # can they be read?
+
+    def _states(self) -> dict[str, bytes]:
+        return dict(self.base.execute(f'SELECT entity, state FROM "{STATE}"'))
+
+    def load(self, watch: "Watch") -> list[str]:
+        """Let a watch go on; give the alarms that nobody has taken."""
+        if self.base is None:
+            return []
+        states = self._states()
+        if states:
+            tell(f"going on from {self.path}: {len(states) - 1} entities")
+        return watch.load(states)
+
+    def save(self, watch: "Watch", pending: list[str]) -> bool:
+        """Save what has changed; what goes wrong is told once, and tried again."""
+        if self.base is None:
+            return False
+        try:
+            self.base.execute("BEGIN")
+            insert = f'INSERT OR REPLACE INTO "{STATE}" VALUES (?, ?)'
+            self.base.executemany(insert, watch.dump(pending).items())
+            self.base.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self.base.in_transaction:
+                self.base.execute("ROLLBACK")
+            if self.well:
+                tell(f"the state cannot be saved: {error}; the watch goes on")
+            self.well = False
+            return False
+        if not self.well:
+            tell("the state is saved again")
+        watch.changed.clear()
+        self.well, watch.saved = True, time.time()
+        return True
+
+    def close(self) -> None:
+        """Let others have the file."""
+        if self.base is not None:
+            self.base.close()
+
+
+class Metrics(ThreadingHTTPServer):
+    """Serves a watch's figures to Prometheus at ``/metrics``, and ``/healthz``, while in ``with``.
+
+    It needs the package prometheus-client. ``port`` 0 takes a free one. Raises `DataError` where
+    the port or the package cannot be had.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, watch: "Watch", port: int, host: str = "127.0.0.1") -> None:
+        try:
+            import prometheus_client
+        except ImportError as error:
+            problem = "metrics need the package prometheus-client"
+            raise DataError(problem, hint="pip install 'lmmoe[live]'") from error
+        self.watch, self.free = watch, Semaphore(CONNECTIONS)
+        self.page = partial(prometheus_client.generate_latest, self)
+        try:
+            super().__init__((host, port), Page)
+        except (OSError, OverflowError) as error:
+            raise DataError(f"no metrics on {host} port {port}: {error}") from error
+        tell(f"metrics: http://{host}:{self.server_port}/metrics")
+
+    def __enter__(self) -> "Metrics":
+        Thread(target=self.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+    def process_request(self, request: object, address: object) -> None:
+        """Take a connection, or close it at once where there are too many."""
+        if self.free.acquire(blocking=False):
+            super().process_request(request, address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: object, address: object) -> None:
+        """Answer a connection."""
+        try:
+            super().process_request_thread(request, address)
+        finally:
+            self.free.release()
+
+    def handle_error(self, request: object, address: object) -> None:
+        """Nobody wants to know that a scrape broke off."""
+
+    def collect(self) -> Iterator[object]:
+        """Give the figures as they are; the client library calls this when it is asked."""
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        all_of = list(self.watch.entities.values())
+        for family, name, text, value in (
+            (CounterMetricFamily, "rows", "Rows read", lambda one: one.rows),
+            (CounterMetricFamily, "rows_scored", "Rows with a score", lambda one: one.scored),
+            (CounterMetricFamily, "alarms", "Alarms opened", lambda one: one.alarms),
+            (GaugeMetricFamily, "alarm_open", "1 in an alarm", lambda one: one.stream.in_alarm),
+            (GaugeMetricFamily, "score", "Score of the latest row", lambda one: one.score),
+            (GaugeMetricFamily, "threshold", "Score of alarm", lambda one: one.stream.threshold),
+            (GaugeMetricFamily, "rows_without_score", "Since a score", lambda one: one.blind),
+            (GaugeMetricFamily, "silent", "1 where no rows come", lambda one: one.silent),
+            (
+                GaugeMetricFamily,
+                "last_row_timestamp_seconds",
+                "Time of the latest row",
+                lambda one: math.nan if one.clock.latest is None else one.clock.latest,
+            ),
+        ):
+            found = family(f"lmmoe_{name}", text, labels=["entity"])
+            for one in all_of:
+                found.add_metric([one.name], value(one))
+            yield found
+        for name, kinds in self.watch.report().items():
+            if isinstance(kinds, dict):
+                found = CounterMetricFamily(f"lmmoe_{name}", f"{name}, by kind", labels=["kind"])
+                for kind, count in kinds.items():
+                    found.add_metric([kind], count)
+                yield found
+        for name, text, value in (
+            ("lines_without_row", "Lines of nobody since one of somebody", self.watch.stray.blind),
+            ("state_saved_timestamp_seconds", "When the state was last saved", self.watch.saved),
+        ):
+            yield GaugeMetricFamily(f"lmmoe_{name}", text, value=value)
+
+
+class Page(BaseHTTPRequestHandler):
+    """Answers one connection."""
+
+    timeout = 10  # seconds
+
+    def do_GET(self) -> None:  # noqa: N802
+        """Give the figures, or whether the watch moves; else 404."""
+        path, status, text = self.path.partition("?")[0], 200, b"ok\n"
+        if path == "/metrics":
+            text = self.server.page()
+        elif path != "/healthz":
+            status, text = 404, b"/metrics or /healthz\n"
+        elif time.monotonic() - self.server.watch.looked > STUCK:
+            status, text = 503, b"stuck\n"
+        self.send_response(status)
+        self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def log_message(self, *text: object) -> None:
+        """Say nothing of each scrape."""
