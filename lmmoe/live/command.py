@@ -43,6 +43,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         ("--seed", "fixes all that is random (default: 0)", {"type": int}),
         ("--set", "a setting; repeatable", many | {"metavar": "NAME=VALUE"}),
         ("--label", "the column of labels, which are left out", column),
+        ("--channel", "a column to read; repeatable", {"action": "append", "dest": "channels"}),
+        ("--dates", "how dates are written, as %%d/%%m/%%Y", {"metavar": "FORMAT"}),
         ("--missing", "what to do about empty cells", {"choices": ["error", "fill"]}),
     )
     rules = "in place of --alarms: budget:PER_DAY, quantile:SHARE, pot:RISK or a number"
