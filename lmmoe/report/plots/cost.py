@@ -55,7 +55,7 @@ def quality_and_cost(
         ax.step(*steps, where="post", color="#BBBBBB", lw=1, zorder=1)
         style.log_scale(ax, "x")
         ax.set(xlabel=QUALITY_AGAINST[cost], ylabel=METRIC_TITLES["average_precision"])
-        ax.margins(x=0.12, y=0.15)
+        ax.margins(x=0.2, y=0.15)
         ax.set_ylim(bottom=0)
         ax.grid(alpha=0.25)
         places[ax] = dict(zip(known.index, zip(x, y, strict=True), strict=True))
