@@ -91,12 +91,12 @@ def test_a_profiles_streams_and_their_summary(monkeypatch, tmp_path):
     table = deployment.alarms(profile)
     assert len(table) == 2 * 3 * len(deployment.RULES) and set(table["rule"]) == {*deployment.RULES}
     assert "SmartSimpleAD" not in set(table["detector"])  # sees later rows
-    # One machine of one event in a day, found; the other of three in three days, none found.
-    table = table.groupby("entity").head(1).assign(days=[1, 3], events=[1, 3], found=[1.0, 0])
+    # One machine of one event in a day, announced; the other of three in three days, none.
+    table = table.groupby("entity").head(1).assign(days=[1, 3], events=[1, 3], announced=[1.0, 0])
     table = table.assign(detector="LightMMoE", rule="alarms:2")
     joined = deployment.summary(table.assign(false_alarms_per_day=[4.0, 0], share=[0.1, 0.3]))
     shown = joined.loc[("alarms:2", "LightMMoE")]
-    expected = {"false_alarms_per_day": 1, "found": 0.25, "share": 0.2, "worst": 0.3}
+    expected = {"false_alarms_per_day": 1, "announced": 0.25, "share": 0.2}
     assert shown[[*expected]].to_dict() == pytest.approx(expected)
     run = experiment.Run(daily["m1"], "LightMMoE", settings=given["LightMMoE"])
     slow = pd.DataFrame([{"key": run.key, "train_seconds": 61.0}])
@@ -116,6 +116,10 @@ def test_the_story_of_an_alarm():
     assert found.end - found.start == 100 and found.start <= found.row < found.end
     assert found.row in [first for first, _ in found.alarms]
     assert any(first <= found.row < end for first, end in made.events)
+    assert len({*found.levels}) == 1 and found.scores[found.row] > found.levels[found.row]
+    moved = deployment.incident(model, made, "alarms:2")
+    opened = moved.alarms[0][0]
+    assert moved.levels[opened] < moved.scores[opened] and np.diff(moved.levels)[opened] > 0
     assert found.shares.index[0] == made.channels[0] and found.shares.sum() <= 1 + 1e-9
     now = found.near.loc[0]
     assert now["observed"].to_list() == made.test[found.row].tolist()

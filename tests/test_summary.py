@@ -31,7 +31,9 @@ def test_the_rule_of_recommendation():
     assert list(chosen.index) == ["LightMMoE", "PCA windows EWMA", "random"]
     shown = tables.readable(chosen, COLUMNS).loc["LightMMoE"]
     assert shown.tolist() == ["0.550", "60%", "1.00", "1.0%", "2"]
-    assert summary.ranked(HONEST.assign(announced=np.nan), values).empty  # nothing is labelled
+    unknown = HONEST.assign(announced=np.nan, train_seconds=[9, 1, 2, 2, 3, 1, 0])
+    assert list(summary.ranked(unknown, values).index)[:2] == ["PCA windows EWMA", "LightMMoE"]
+    assert summary.ranked(unknown.assign(average_precision=np.nan), values).empty
 
 
 def test_unusual_hours_name_their_channels():

@@ -26,7 +26,7 @@ def profile(tmp_path, monkeypatch):
 def test_variants_are_compared_with_three_views(profile):
     lines = views.variants(profile)
     table = views.compared(lines)
-    assert list(table.index) == list(views.VARIANTS) and set(table["entities"]) == {2}
+    assert list(table.index) == list(views.VARIANTS) and {*table["entities"][1:]} == {2}
     found = []
     for entity in profile.present:
         one = profile.load(entity)

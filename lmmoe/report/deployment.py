@@ -35,9 +35,9 @@ def model_of(run: Run) -> Model:
 class Incident(NamedTuple):
     """A day of the test half, rows ``start`` to ``end``, with the alarm that opens at ``row``.
 
-    ``scores`` ``(t,)`` and ``alarms``, first row of each and row after the last, are of the whole
-    half; ``threshold`` is the rule's at the start. ``shares`` are the highest shares of the
-    score of ``row`` by channel, ``near`` what was "observed" and "forecast", by rows from ``row``.
+    ``scores`` ``(t,)``, the alarm's ``levels`` ``(t,)`` and ``alarms``, first row of each and row
+    after the last, are of the whole half. ``shares`` are the highest shares of the score of ``row``
+    by channel, ``near`` what was "observed" and "forecast", by rows from ``row``.
     """
 
     start: int
@@ -45,7 +45,7 @@ class Incident(NamedTuple):
     row: int
     scores: Floats
     alarms: list[tuple[int, int]]
-    threshold: float
+    levels: Floats
     shares: pd.Series
     near: pd.DataFrame
 
@@ -67,8 +67,12 @@ def incident(model: Model, series: Series, rule: str) -> Incident:
     observed = pd.DataFrame(test, np.arange(len(test)) - row, errors.index)
     forecast = pd.DataFrame(made.forecasts(test), observed.index[made.unscored :], errors.index)
     near = pd.concat({"observed": observed, "forecast": forecast}, axis=1).loc[-AROUND:AROUND]
-    level = units.score(alarm.level)
-    return Incident(start, start + day, row, scores, found, level, shares, near)
+    _, again = model.alarm(rule)
+    levels = np.empty(len(scores))
+    for now, score in enumerate(units(scores).tolist()):
+        levels[now] = units.score(again.level_at(now))
+        again.step(score, now)
+    return Incident(start, start + day, row, scores, found, levels, shares, near)
 
 
 def alarms(profile: Profile) -> pd.DataFrame:
@@ -141,17 +145,15 @@ def counted(series: Series, model: Model, scores: Floats, rule: str) -> store.Li
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """Join the entities of `alarms`: a row per rule and detector, which announces most first.
 
-    False alarms are counted over all days, and ``announced``, ``chance`` and ``found`` over all
-    events; shares are means over entities (``worst``: the highest), delays medians.
+    False alarms are counted over all days, ``announced`` and ``chance`` over all events; shares are
+    means over entities, delays medians.
     """
-    units = dict.fromkeys(("announced", "chance", "found"), "events")
-    units["false_alarms_per_day"] = "days"
+    units = {"announced": "events", "chance": "events", "false_alarms_per_day": "days"}
     good = rows[rows["error"].isna()]
     parts = good.assign(**{name: good[name] * good[unit] for name, unit in units.items()})
     groups = parts.groupby(["rule", "detector"], sort=False)
     total = groups[["days", "events", *units]].sum()
     table = pd.DataFrame({name: total[name] / total[unit] for name, unit in units.items()})
-    table["share"], table["worst"] = groups["share"].mean(), groups["share"].max()
-    table["delay"], table["entities"] = groups["delay"].median(), groups.size()
+    table["share"], table["delay"] = groups["share"].mean(), groups["delay"].median()
     order = table.sort_values("announced", ascending=False, kind="stable").index
     return table.loc[sorted(order, key=lambda one: RULES.index(one[0]))]

@@ -1,9 +1,6 @@
 """How detectors, metrics and costs are called where people read, and what belongs together."""
 
-TITLES = {
-    "MTSExample": "L2 norm (MTSExample)",
-    "random": "random scores",
-}
+TITLES = {"MTSExample": "L2 norm (MTSExample)", "random": "random scores"}
 
 # Okabe and Ito's colours, which people with colour blindness tell apart; one per family, since
 # nobody tells 28 colours apart.
@@ -56,12 +53,6 @@ OPERATORS = {
     "false_alarms_per_day": "false alarms a day",
     "share": "normal time in alarm",
 }
-ALARMS = {
-    "worst": "in alarm, worst entity",
-    "delay": "delay (min)",
-    "chance": "announced by chance",
-    "found": "events found",
-}
 COST_TITLES = {
     "train_seconds": "train (s)",
     "score_seconds": "score (s)",
@@ -73,7 +64,9 @@ COST_TITLES = {
     "a_year": "fleet, a year, row by row",
     "a_year_batch": "fleet, a year, 256 rows a call",
 } | {name: name for name in ("parameters", "entities", "seeds", "runs", "failed")}
-TEST_TITLES = {"holm_p": "p (Holm)"} | {n: n for n in ("difference", "wins", "ties", "losses", "p")}
+OTHER_TITLES = {name: name for name in ("difference", "wins", "ties", "losses", "p")}
+OTHER_TITLES |= {"holm_p": "p (Holm)", "seen": "error, seen", "unseen": "error, unseen"}
+OTHER_TITLES |= {"chance": "announced by chance", "delay": "delay (min)"}
 
 # Of the study's claims.
 REPRODUCED, BETTER, WORSE = "reproduced", "better than claimed", "worse than claimed"

@@ -6,6 +6,7 @@ import pandas as pd
 from lmmoe.data import Series
 from lmmoe.data.series import Floats
 from lmmoe.detectors import entry
+from lmmoe.report.names import NON_CAUSAL
 from lmmoe.report.statistics import paired
 
 AP = "average_precision"
@@ -19,13 +20,14 @@ def ranked(honest: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
     """Rank what can be recommended, the best first; the one rule of all recommendations.
 
     ``honest`` is `tables.honest` with the operators' columns (`deployment.summary`), ``values``
-    average precision by entity (rows) and detector. Only detectors with live alarms count, and no
-    controls. The one of the highest mean comes first, with those that do not differ from it, entity
-    by entity, by more than chance: the 95 % bootstrap interval of the difference holds 0. Among
-    these stands first who announces most events under the alarm rule that is the default; of
-    equals, who trains fastest. Then come the others, by average precision. Empty without labels.
+    average precision by entity (rows) and detector. Only detectors with live alarms count (all
+    causal ones, where none were counted), and no controls. First come the one of the highest mean
+    and those whose difference from it, entity by entity, has a 95 % bootstrap interval with 0: who
+    announces most events under the default alarm rule; of equals, who trains fastest. Then come the
+    others, by average precision. Empty without labels.
     """
-    able = honest[honest["announced"].notna() & ~honest.index.isin(CONTROLS)]
+    able = honest.drop([*CONTROLS, *NON_CAUSAL], errors="ignore").dropna(subset=AP)
+    able = able[able["announced"].notna() | able["announced"].isna().all()]
     able = able.sort_values(AP, ascending=False, kind="stable")
     as_good = [n for n in able.index if paired(values[n], values[able.index[0]]).high >= 0]
     order = {"by": ["announced", "train_seconds"], "ascending": [False, True]}

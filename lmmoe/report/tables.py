@@ -7,7 +7,7 @@ import pandas as pd
 
 from lmmoe.data import Series
 from lmmoe.report.evaluation import ADJUSTED, COLUMNS, SPENT
-from lmmoe.report.names import ALARMS, COST_TITLES, METRIC_TITLES, OPERATORS, TEST_TITLES, title
+from lmmoe.report.names import COST_TITLES, METRIC_TITLES, OPERATORS, OTHER_TITLES, title
 from lmmoe.report.statistics import Paired, bootstrap_mean, holm, largest_block, paired
 
 # Not defined where nothing is flagged or found: a mean over the rest would reward silence.
@@ -16,10 +16,11 @@ REFERENCES = ("MTSExample", "PCA")  # every detector is compared with these
 ENDS = {"average_precision": ("average_precision_low", "average_precision_high")}
 ENDS |= {"difference": ("low", "high")}
 FORMATS = {"false_alarms_per_day": "{:.2f}", "delay": "{:.0f}", "share": "{:.1%}"}  # else .3f
-FORMATS |= dict.fromkeys(("announced", "chance", "found", "worst"), "{:.0%}")
-FORMATS |= dict.fromkeys(("train_seconds", "microseconds_per_row"), "{:.3g}")
-FORMATS |= dict.fromkeys(("entities", "seeds", "runs", "failed", "parameters"), "{:,.0f}")
-FORMATS |= dict.fromkeys(("wins", "ties", "losses"), "{:.0f}")
+FORMATS |= dict.fromkeys(("announced", "chance"), "{:.0%}")
+FORMATS |= dict.fromkeys(("train_seconds", "microseconds_per_row", "latency_p50_ms"), "{:.3g}")
+COUNTS = ("entities", "seeds", "runs", "failed", "parameters", "multiply_adds", "learned_bytes")
+COUNTS += ("a_year", "a_year_batch", "wins", "ties", "losses")
+FORMATS |= dict.fromkeys(COUNTS, "{:,.0f}") | {"train_peak_mb": "{:.1f}"}
 
 
 def entity_means(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
@@ -130,7 +131,8 @@ def readable(table: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.Da
     ``columns`` chooses; without it, all that have a title and a value stand there. An interval
     stands beside its mean, and a tiny p does not read as zero.
     """
-    titles = METRIC_TITLES | OPERATORS | ALARMS | COST_TITLES | TEST_TITLES
+    titles = METRIC_TITLES | OPERATORS | COST_TITLES | OTHER_TITLES
+    titles |= {f"{name}_study": f"{text}, study" for name, text in METRIC_TITLES.items()}
     made = pd.DataFrame(index=table.index)
     for name in columns or table:
         if name not in titles or name not in table or table[name].isna().all():

@@ -1,7 +1,6 @@
 """ThreeViews taken apart: what each view and constant does, and whether a network adds to it."""
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -80,9 +79,9 @@ def _table(
         return run.protocol == "ours" and run.detector in detectors and run.series.judgeable
 
     def lines(run: Run) -> list[dict[str, object]]:
-        judge = partial(average_precision, labels=run.series.labels)
-        scores = measure(run).items()
-        return [{"variant": name, "average_precision": judge(scores=one)} for name, one in scores]
+        labels, scores = run.series.labels, measure(run)
+        found = {name: average_precision(labels=labels, scores=scores[name]) for name in scores}
+        return [{"variant": name, "average_precision": value} for name, value in found.items()]
 
     own = {"views": detector(OURS).version} | hidden
     columns = ["key", "entity", "variant", "average_precision"]
@@ -92,13 +91,13 @@ def _table(
 def compared(rows: pd.DataFrame) -> pd.DataFrame:
     """Compare variants with ThreeViews, entity by entity: its row first, then the others'.
 
-    Columns ``average_precision`` (mean), ``entities``, and those of `tables.against`.
+    Columns ``average_precision`` (mean) and those of `tables.against`.
     """
     values = rows.dropna().pivot(index="entity", columns="variant", values="average_precision")
     order = [OURS, *(name for name in dict.fromkeys(rows["variant"]) if name != OURS)]
     values = values[[name for name in order if name in values]]
-    table = pd.DataFrame({"average_precision": values.mean(), "entities": values.count()})
-    return table.join(against(values, [OURS]).droplevel("reference").drop(columns="entities"))
+    tests = against(values, [OURS]).droplevel("reference")
+    return values.mean().to_frame("average_precision").join(tests)
 
 
 def loss(

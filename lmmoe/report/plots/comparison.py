@@ -47,11 +47,10 @@ def forest(honest: pd.DataFrame) -> Figure:
     right = ax.secondary_yaxis("right")
     right.set_yticks(levels, [f"{x:.3f}   {e:.0f} × {s:.0f}" for x, e, s in behind], fontsize=7)
     right.tick_params(length=0)
-    floor = _floor(ax, mean)
     ax.set(xlim=(0, None), ylim=(-0.6, len(order) - 0.4), xlabel="average precision")
     ax.grid(axis="x", alpha=0.25)
     ax.set_title("means and 95 % bootstrap intervals (right: mean, entities × seeds)")
-    family_legend(figure, order.index, more=floor, ncols=3)
+    family_legend(figure, order.index, more=_floor(ax, mean), ncols=3)
     return figure
 
 
@@ -61,8 +60,9 @@ def heatmap(by_entity: pd.DataFrame) -> Figure:
     """Average precision of every detector (columns) on every entity (rows), means at the bottom."""
     table = pd.concat([by_entity, by_entity.mean().to_frame("mean").T])
     figure, ax = canvas(width=2.6 + 0.34 * table.shape[1], height=1.6 + 0.24 * len(table))
-    look = {"annot": True, "fmt": ".2f", "annot_kws": {"size": 6}}
-    sns.heatmap(table, ax=ax, cmap="crest", vmin=0, vmax=1, cbar=False, **look)
+    few = table.shape[1] <= 20  # more numbers would be too small to read
+    look = {"annot": few, "cbar": not few, "fmt": ".2f", "annot_kws": {"size": 6}}
+    sns.heatmap(table, ax=ax, cmap="crest", vmin=0, vmax=1, **look)
     ax.set_facecolor("#E0E0E0")
     ax.axhline(len(by_entity), color="white", lw=3)
     ax.tick_params(length=0, labelsize=7, axis="both")

@@ -28,8 +28,8 @@ def quality_and_cost(
     """Average precision of each detector against what it costs to train and to score.
 
     ``table`` has a row per detector with ``average_precision`` and the columns ``against`` which it
-    is drawn, a panel each. Detectors that look ``ahead`` are hollow: they cannot raise an alarm
-    when it is due. The stepped line is the Pareto front of the others. A ring may ``mark`` one.
+    is drawn, a panel each. Detectors that look ``ahead`` are hollow: they have no live alarms. The
+    stepped line is the Pareto front of the others without controls. A ring may ``mark`` one.
     """
     many = len(table) > 8
     size = {"width": 10 if many else 7.5, "height": (5 if many else 3.4) * len(against) + 0.3}
@@ -49,13 +49,13 @@ def quality_and_cost(
         ax.scatter(x, y, sizes, facecolor=np.where(live, edges, "white"), edgecolor=edges, zorder=3)
         chosen = known.index == mark
         ax.scatter(x[chosen], y[chosen], 160, facecolor="none", edgecolor="black", lw=1.5)
-        dearer = x[live].sort_values()
+        dearer = x[live & (edges != colour("random"))].sort_values()
         best = y[dearer.index].cummax()
         steps = [*dearer, 3 * x.max()], [*best, best.max()]
         ax.step(*steps, where="post", color="#BBBBBB", lw=1, zorder=1)
         style.log_scale(ax, "x")
         ax.set(xlabel=QUALITY_AGAINST[cost], ylabel=METRIC_TITLES["average_precision"])
-        ax.margins(x=0.12, y=0.15)
+        ax.margins(x=0.2, y=0.15)
         ax.set_ylim(bottom=0)
         ax.grid(alpha=0.25)
         places[ax] = dict(zip(known.index, zip(x, y, strict=True), strict=True))

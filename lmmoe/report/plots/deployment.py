@@ -17,8 +17,8 @@ TRACES = 3  # channels drawn
 def alarm(found: Incident, series: Series) -> Figure:
     """A day of scores with its alarms, and which channels opened one, observed and forecast.
 
-    Above: score, threshold (dashed), labelled events (shaded), alarms (red). Below: shares of the
-    score by channel in the row explained, and the first channels around it.
+    Above: score, the alarm's level (dashed), labelled events (shaded), alarms (red). Below: shares
+    of the score by channel in the row explained, and the first channels around it.
     """
     names, day = found.shares.index[:TRACES], slice(found.start, found.end)
     figure = Figure(figsize=(10, 2.6 + 1.05 * len(names)))
@@ -27,13 +27,13 @@ def alarm(found: Incident, series: Series) -> Figure:
     axes = figure.subplot_mosaic(places, **ratios)
     ax, (time, unit) = axes["day"], time_axis(series, np.arange(len(found.scores) + 1))
     ax.plot(time[:-1][day], found.scores[day], color=colour("LightMMoE"), lw=0.7)
-    ax.axhline(found.threshold, color="black", ls="--", lw=0.9)
+    ax.plot(time[:-1][day], found.levels[day], color="black", ls="--", lw=0.9)
     shade_events(ax, series, start=day.start, stop=day.stop)
     log_scale(ax)
     spans = [(time[first], time[end] - time[first]) for first, end in found.alarms]
     ax.broken_barh(spans, (0.94, 0.05), transform=ax.get_xaxis_transform(), color=EVENT)
     ax.vlines([first for first, _ in spans], *ax.get_ylim(), color=EVENT, lw=0.6)
-    ax.set_title(f"a day of {series.entity}: threshold dashed, events shaded, alarms red")
+    ax.set_title(f"a day of {series.entity}: the alarm's level dashed, events shaded, alarms red")
     ax.set(xlabel=f"test half ({unit})", ylabel="score", xlim=time[[found.start, found.end]])
     ax = axes["shares"]
     ax.barh(found.shares.index[::-1], 100 * found.shares[::-1], color="#0072B2")
