@@ -24,7 +24,7 @@ from lmmoe.errors import DataError
 from lmmoe.mmoe import SoftmaxGate, WindowExperts
 from lmmoe.report import store
 from lmmoe.report.evaluation import evaluate
-from lmmoe.report.experiment import FAILURES, PROTOCOLS, Run, result
+from lmmoe.report.experiment import PROTOCOLS, Run, result
 from lmmoe.report.export import Runtime, quantise, write
 from lmmoe.report.measure import cpu_name, each, once
 from lmmoe.report.profile import Profile
@@ -168,7 +168,7 @@ def measured(runs: dict[str, Run], methods: pd.DataFrame, vus_window: int) -> li
             else:
                 scorer, sizes = smaller(kind, json.loads(settings), bases[base], bases[SMALL], rows)
             scores = scorer.decision_function(series.test)
-        except FAILURES as error:  # one method that fails must not cost the others
+        except store.FAILURES as error:  # one method that fails must not cost the others
             line["error"] = f"{type(error).__name__}: {error}"
             continue
         values = evaluate(labels, scores, vus_window=vus_window)

@@ -23,7 +23,7 @@ from lmmoe import data
 from lmmoe.data.series import Floats
 from lmmoe.detectors import Detector, saving
 from lmmoe.report import measure, store
-from lmmoe.report.experiment import FAILURES, PROTOCOLS, Run
+from lmmoe.report.experiment import PROTOCOLS, Run
 from lmmoe.report.profile import Profile
 
 # What libraries of linear algebra read when they are loaded, so that it must be set before.
@@ -42,8 +42,6 @@ COLUMNS = (
     "rows_per_second_1 rows_per_second_256 train_peak_mb inference_mb process_mb learned_bytes "
     "error"
 ).split()
-
-
 # How long: repetitions, and within how many seconds; seconds of calls of few rows.
 EFFORTS = {"quick": (3, 0.2, 0.05), "full": (7, 30.0, 2.0)}
 
@@ -65,14 +63,9 @@ def table(profile: Profile, *, entity: str = "", effort: str = "") -> pd.DataFra
         run = Run(series, name, profile.protocols[0], profile.seeds[0], profile.detectors[name])
         head = run.identity | {"effort": effort, "measured": VERSION}
         make = partial(protocol.detector, name, seed=run.seed, **run.settings)
-        try:
-            [line] = keep.lines(
-                head, {}, partial(_measured, make, train, series.test, EFFORTS[effort])
-            )
-            rows.append(line | head)  # the head once more: a table read back may have changed it
-        except FAILURES as error:
-            # One that fails must not cost the others; the next start tries it again.
-            rows.append(head | {"error": f"{type(error).__name__}: {error}"})
+        work = partial(_measured, make, train, series.test, EFFORTS[effort])
+        [line] = keep.lines(head, {}, work)
+        rows.append(line | head)  # the head once more: a table read back may have changed it
     return pd.DataFrame(rows).reindex(columns=COLUMNS).set_index("detector")
 
 

@@ -25,12 +25,11 @@ from lmmoe.data.series import Bits, Floats
 from lmmoe.detectors import Detector, detector, entry, saving
 from lmmoe.errors import DataError
 from lmmoe.report import evaluation, store
-from lmmoe.report.evaluation import COLUMNS, SPENT, evaluate, events_found
+from lmmoe.report.evaluation import COLUMNS, SPENT, evaluate
 from lmmoe.report.measure import each, measured
 from lmmoe.report.profile import Profile, detector_of
+from lmmoe.report.store import FAILURES
 
-# What a run may fail with; a slip in the code (NameError and the like) is not among them.
-FAILURES = (ValueError, RuntimeError, MemoryError)
 MODEL = "model.safetensors"
 
 
@@ -144,8 +143,9 @@ class Result:
 def result(run: Run) -> Result:
     """Fit and score, or take what that gave from the cache."""
     folder = paths.cache() / run.key
-    with suppress(OSError, ValueError):  # missing or damaged: computing mends it
+    with suppress(OSError, ValueError):
         return kept(folder)
+    shutil.rmtree(folder, ignore_errors=True)  # missing or damaged: computing mends it
     return _computed(run, folder)
 
 
@@ -215,23 +215,14 @@ def _write(folder: Path, made: Detector, arrays: dict[str, object], spent: store
     with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as part:
         whole = Path(part, folder.name)
         whole.mkdir()
-        files = []
         if made.savable:
             saving.save(made, whole / MODEL)
-            files.append(MODEL)
         for name, array in arrays.items():
             if array is not None:
                 np.save(whole / f"{name}.npy", array)
-                files.append(f"{name}.npy")
-        text = json.dumps(spent | {"files": files})
+        text = json.dumps(spent | {"files": [path.name for path in whole.iterdir()]})
         (whole / "costs.json").write_text(text, encoding="utf-8")
-        try:
-            whole.rename(folder)
-        except OSError:  # one is there: of a process that was faster, or damaged
-            with suppress(OSError, ValueError):
-                kept(folder)
-                return
-            shutil.rmtree(folder)
+        with suppress(OSError):  # a process that was faster wrote the same
             whole.rename(folder)
 
 
@@ -247,11 +238,9 @@ def row(run: Run, *, vus_window: int) -> store.Line:
     causes = [cause.channels for cause in series.causes or ()] or None
     try:
         found = result(run)
-        given = {"calibration": found.calibration, "rows_per_day": series.rows_per_day}
-        how = {"vus_window": head["vus_window"], "blame": found.blame, "causes": causes}
-        values = evaluate(labels, found.scores, **given, **how)
-        hits = events_found(labels, found.scores, **given)
-        return head | values | found.costs | {"found_events": hits}
+        how = {"calibration": found.calibration, "rows_per_day": series.rows_per_day}
+        how |= {"vus_window": head["vus_window"], "blame": found.blame, "causes": causes}
+        return head | evaluate(labels, found.scores, **how) | found.costs
     except FAILURES as error:
         # One detector that fails must not cost the others; the next start tries it again.
         return head | {"error": f"{type(error).__name__}: {error}"}
@@ -317,17 +306,13 @@ def measurements(
     """Measure the runs of a profile that are wanted, with its first seed: the table ``name``.
 
     ``hidden`` says what a line depends on besides the run. A run that fails has one line with
-    ``error``, and is tried again by the next start.
+    ``error``.
     """
     keep, found = store.Table(profile.profile, name), []
     names = ("dataset", "entity", "detector", "settings", "seed")
     for entity in each(profile.present, name, "entity"):
-        runs = filter(wanted, planned(profile, profile.load(entity)))
-        for run in (run for run in runs if run.seed == profile.seeds[0]):
-            shown = {name: run.identity[name] for name in names}
-            given = {"run": run.key} | hidden(run)
-            try:
-                found += keep.lines(shown, given, lambda run=run: measure(run))
-            except FAILURES as error:
-                found.append(shown | {"error": f"{type(error).__name__}: {error}"})
+        for run in planned(profile, profile.load(entity)):
+            if run.seed == profile.seeds[0] and wanted(run):
+                shown = {name: run.identity[name] for name in names}
+                found += keep.lines(shown, {"run": run.key} | hidden(run), partial(measure, run))
     return pd.DataFrame(found)

@@ -11,7 +11,7 @@ from lmmoe.data.series import Floats, Series
 from lmmoe.detectors import entry
 from lmmoe.report import pitfalls, store
 from lmmoe.report.evaluation import ADJUSTED, RANKING, evaluate
-from lmmoe.report.experiment import FAILURES, Run
+from lmmoe.report.experiment import Run
 from lmmoe.report.measure import each
 from lmmoe.report.names import METRIC_TITLES, title
 from lmmoe.report.pitfalls import LEVELS, RATES, Scored
@@ -158,7 +158,7 @@ def _numbers(series: Series, profile: Profile, failures: list[str]) -> list[tupl
             for mistake, first_only in catalogue()["first_seed_only"].items():
                 if seed == seeds[0] or not first_only:
                     made[mistake] = getattr(pitfalls, mistake.replace(" ", "_"))(one)
-        except FAILURES as error:
+        except store.FAILURES as error:
             failures.append(f"{name} on {series.entity}: {type(error).__name__}: {error}")
         else:
             found |= {(mistake, name, seed): numbers for mistake, numbers in made.items()}
