@@ -127,14 +127,15 @@ def profile(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Profile, "load", lambda self, entity: series())
     monkeypatch.setattr(Profile, "present", ["pump-1", "pump-2"])
-    monkeypatch.setattr(cost, "EFFORTS", dict.fromkeys(("short", "other", "quick", "full"), SHORT))
+    monkeypatch.setattr(cost, "EFFORTS", dict.fromkeys(("quick", "full"), SHORT))
     return Profile(profile="mine", dataset="own")
 
 
-def table(profile, detectors, effort="short", **given):
+def table(profile, detectors, dataset="own", **given):
     """Measure these detectors: names, or names with settings."""
     detectors = detectors if isinstance(detectors, dict) else {name: {} for name in detectors}
-    return cost.table(profile.model_copy(update={"detectors": detectors}), effort=effort, **given)
+    made = profile.model_copy(update={"detectors": detectors, "dataset": dataset})
+    return cost.table(made, **given)
 
 
 def test_every_column_of_a_network(profile, tasks):
@@ -166,7 +167,7 @@ def test_nothing_is_measured_twice_but_failures_are_tried_again(
     found = table(profile, three)
     assert found["error"].isna().all() and tasks == ["costs_of", "memory_of"]
     pd.testing.assert_frame_equal(table(profile, three), found)
-    others = table(profile, ["random"], "other"), table(profile, {"random": {"contamination": 0.2}})
+    others = table(profile, ["random"], "asd"), table(profile, {"random": {"contamination": 0.2}})
     assert len({found["key"]["random"], *(one["key"]["random"] for one in others)}) == 3
     # Nor what is published.
     paths.figures("mine").mkdir(parents=True)
@@ -178,15 +179,14 @@ def test_nothing_is_measured_twice_but_failures_are_tried_again(
 def test_a_quick_one_measures_few(profile, tasks, monkeypatch):
     monkeypatch.setattr(Profile, "load", lambda _, name: series(entity=name))
     many = ["row index", "MTSExample", "last value", "random"]
-    found = table(profile, many, "quick")
+    found = table(profile, many)
     assert list(found.index) == ["MTSExample", "random"] and set(found["entity"]) == {"pump-1"}
-    found = table(profile, many, entity="pump-2")
-    assert list(found.index) == many and set(found["entity"]) == {"pump-2"}
     # Published data are measured for long, all detectors of them.
     monkeypatch.setattr(cost, "_measured", lambda *given: [{}])
     for dataset, effort in {"own": "quick", "synthetic": "quick", "asd": "full"}.items():
-        other = profile.model_copy(update={"dataset": dataset})
-        assert set(table(other, many, "")["effort"]) == {effort}
+        found = table(profile, many, dataset, entity="pump-2")
+        assert set(found["effort"]) == {effort} and set(found["entity"]) == {"pump-2"}
+        assert list(found.index) == (many if effort == "full" else ["MTSExample", "random"])
 
 
 def test_one_detector_in_a_process_of_its_own(profile):

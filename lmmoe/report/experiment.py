@@ -68,8 +68,7 @@ class Protocol:
 def widened(labels: Bits, events: list[tuple[int, int]], margin: int) -> Bits:
     """Move every event's end ``margin`` rows on, as the study's evaluation does.
 
-    Not beyond the last row, and stopping 2 rows before the next event's first row, so that two
-    events never become one.
+    Not beyond the last row, nor to the 2 rows before the next event.
     """
     wide = labels.copy()
     limits = [*(start - 2 for start, _ in events), len(labels)][1:]
@@ -121,9 +120,8 @@ class Run:
 class Result:
     """What fitting and scoring gave: ``scores`` ``(t,)`` of the test half, and what both cost.
 
-    ``calibration`` are scores of training rows that may set a threshold: None where the model
-    learned from them, or scales scores over the rows given. ``blame`` ``(events, c)`` are channel
-    scores, summed over each event whose causes are known; None where there are none.
+    ``calibration`` are scores of training rows that may set a threshold, unless the model learned
+    from them or rescales; ``blame`` ``(events, c)`` channel scores, summed over events with causes.
     """
 
     scores: Floats
@@ -150,27 +148,20 @@ def result(run: Run) -> Result:
 
 
 def needed(run: Run) -> Result:
-    """Give the result to a notebook that is about it; raises `DataError` where the run fails.
-
-    That ends the notebook where it is, with the reason on the page, and not the whole report.
-    """
+    """Give the result to a notebook that is about it, and which a `DataError` ends if it fails."""
     try:
         return result(run)
     except FAILURES as error:
         reason = f"{run.detector} failed here ({type(error).__name__}: {error})"
-        place = f"{run.series.dataset}/{run.series.entity}"
-        raise DataError(reason, file=place) from error
+        raise DataError(reason, file=f"{run.series.dataset}/{run.series.entity}") from error
 
 
 def kept(folder: Path) -> Result:
-    """Read a result; raises `OSError` or `ValueError` where it is missing or damaged.
-
-    Of the model only the header is read, which knows how long the file must be.
-    """
+    """Read a result; raises `OSError` or `ValueError` where it is missing or damaged."""
     spent = json.loads((folder / "costs.json").read_text(encoding="utf-8"))
     files = spent.pop("files")
     if MODEL in files:
-        saving.read(folder / MODEL, whole=False)
+        saving.read(folder / MODEL, whole=False)  # the header knows how long it must be
     arrays = {name: f"{name}.npy" for name in ("scores", "calibration", "blame")}
     arrays = {n: read_npy(folder / file) if file in files else None for n, file in arrays.items()}
     load = partial(saving.load, folder / MODEL) if MODEL in files else None
@@ -305,8 +296,7 @@ def measurements(
 ) -> pd.DataFrame:
     """Measure the runs of a profile that are wanted, with its first seed: the table ``name``.
 
-    ``hidden`` says what a line depends on besides the run. A run that fails has one line with
-    ``error``.
+    ``hidden`` says what a line depends on besides the run; one that fails has ``error`` (`store`).
     """
     keep, found = store.Table(profile.profile, name), []
     names = ("dataset", "entity", "detector", "settings", "seed")

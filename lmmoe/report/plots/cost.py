@@ -28,8 +28,8 @@ def quality_and_cost(
     """Average precision of each detector against what it costs to train and to score.
 
     ``table`` has a row per detector with ``average_precision`` and the columns ``against`` which it
-    is drawn, a panel each. Detectors that look ``ahead`` are hollow: they cannot raise an alarm
-    when it is due. The stepped line is the Pareto front of the others. A ring may ``mark`` one.
+    is drawn, a panel each. Detectors that look ``ahead`` are hollow, the stepped line is the Pareto
+    front of the others. A ring may ``mark`` one.
     """
     many = len(table) > 8
     size = {"width": 10 if many else 7.5, "height": (5 if many else 3.4) * len(against) + 0.3}
@@ -60,5 +60,5 @@ def quality_and_cost(
         ax.grid(alpha=0.25)
         places[ax] = dict(zip(known.index, zip(x, y, strict=True), strict=True))
     for ax, dots in places.items():
-        style.label_dots(ax, dots)  # last: it needs the figure's final layout
+        style.label_dots(ax, dots)
     return figure
