@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from lmmoe import data, paths
+from lmmoe import paths
 from lmmoe.report import experiment, store
 from lmmoe.report.experiment import Run
 from lmmoe.report.profile import LABEL, Profile, load
@@ -48,12 +48,6 @@ def plans(report: Profile) -> list[Profile]:
         if (chosen := [entity for entity in here if entity in (each.entities or here)])
     ]
     return [main.model_copy(update={"entities": here, "passes": passes}), *others]
-
-
-def whole(report: Profile) -> list[Profile]:
-    """Give the plans in a report whose runs need jobs: not a small ablation, nor absent data."""
-    made = plans(report)
-    return [plan for plan in made if len(made) > 1 and data.entities(*plan._place)]
 
 
 def variants(plan: Profile) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lmmoe import paths
+from lmmoe import data, paths
 from lmmoe.errors import DataError
 from lmmoe.report.profile import Profile
 
@@ -75,11 +75,11 @@ def _lock(file: Path) -> None:
 
 def with_runs(profile: Profile) -> list[Profile]:
     """The profiles whose runs a report has jobs for: its own, on SMD those of the ablation, too."""
-    if profile.dataset != "smd":
+    if not profile.profile == profile.dataset == "smd":
         return [profile]
     from lmmoe.report import ablation  # imports torch for its settings
 
-    return [profile, *ablation.whole(profile)]
+    return [profile, *(one for one in ablation.plans(profile) if data.entities(*one._place))]
 
 
 def _forget(profile: Profile, *, everything: bool) -> None:

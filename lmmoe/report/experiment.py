@@ -144,32 +144,6 @@ def result(run: Run) -> Result:
     with suppress(OSError, ValueError):
         return kept(folder)
     shutil.rmtree(folder, ignore_errors=True)  # missing or damaged: computing mends it
-    return _computed(run, folder)
-
-
-def needed(run: Run) -> Result:
-    """Give the result to a notebook that is about it, and which a `DataError` ends if it fails."""
-    try:
-        return result(run)
-    except FAILURES as error:
-        reason = f"{run.detector} failed here ({type(error).__name__}: {error})"
-        raise DataError(reason, file=f"{run.series.dataset}/{run.series.entity}") from error
-
-
-def kept(folder: Path) -> Result:
-    """Read a result; raises `OSError` or `ValueError` where it is missing or damaged."""
-    spent = json.loads((folder / "costs.json").read_text(encoding="utf-8"))
-    files = spent.pop("files")
-    if MODEL in files:
-        saving.read(folder / MODEL, whole=False)  # the header knows how long it must be
-    arrays = {name: f"{name}.npy" for name in ("scores", "calibration", "blame")}
-    arrays = {n: read_npy(folder / file) if file in files else None for n, file in arrays.items()}
-    load = partial(saving.load, folder / MODEL) if MODEL in files else None
-    return Result(**arrays, costs=spent, load=load)
-
-
-def _computed(run: Run, folder: Path) -> Result:
-    """Fit, score the test half, and write the result where that can be."""
     protocol, series = PROTOCOLS[run.protocol], run.series
     made = protocol.detector(run.detector, seed=run.seed, **run.settings)
     with measured() as training:
@@ -198,6 +172,27 @@ def _computed(run: Run, folder: Path) -> Result:
     with store.caching():
         _write(folder, made, arrays, spent)
     return Result(**arrays, costs=spent, load=(lambda: made) if made.savable else None)
+
+
+def needed(run: Run) -> Result:
+    """Give the result to a notebook that is about it, and which a `DataError` ends if it fails."""
+    try:
+        return result(run)
+    except FAILURES as error:
+        reason = f"{run.detector} failed here ({type(error).__name__}: {error})"
+        raise DataError(reason, file=f"{run.series.dataset}/{run.series.entity}") from error
+
+
+def kept(folder: Path) -> Result:
+    """Read a result; raises `OSError` or `ValueError` where it is missing or damaged."""
+    spent = json.loads((folder / "costs.json").read_text(encoding="utf-8"))
+    files = spent.pop("files")
+    if MODEL in files:
+        saving.read(folder / MODEL, whole=False)  # the header knows how long it must be
+    arrays = {name: f"{name}.npy" for name in ("scores", "calibration", "blame")}
+    arrays = {n: read_npy(folder / file) if file in files else None for n, file in arrays.items()}
+    load = partial(saving.load, folder / MODEL) if MODEL in files else None
+    return Result(**arrays, costs=spent, load=load)
 
 
 def _write(folder: Path, made: Detector, arrays: dict[str, object], spent: store.Line) -> None:
