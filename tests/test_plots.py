@@ -9,7 +9,7 @@ from small import series, waves
 from lmmoe.data import Cause
 from lmmoe.report import rescoring
 from lmmoe.report.names import VERDICTS
-from lmmoe.report.plots import comparison, cost, data, style, training
+from lmmoe.report.plots import comparison, cost, data, training
 from lmmoe.training import History
 
 NAN = np.nan
@@ -123,15 +123,6 @@ def test_events_are_shaded_where_they_are():
     assert first.lines[0].get_xdata().tolist() == list(range(30, 275))
 
 
-def test_labels_of_logarithmic_axes():
-    _, ax = style.canvas(height=2)
-    style.log_scale(ax)
-    written = ax.yaxis.get_major_formatter()
-    plain = {0.01: "0.01", 256: "256", 10_000: "10,000"}
-    assert {value: written(value) for value in plain} == plain
-    assert all("10^{6}" in written(value) for value in (1e6, 2e6))
-
-
 def test_shifts_of_channels_that_move():
     made = series(train=constant(2), test=constant(2, value=0.5) * 2)
     wide = series(train=waves(channels=6), test=waves(channels=6))
@@ -164,7 +155,6 @@ def test_the_heatmap_shows_each_number_and_ends_with_the_mean():
     mesh = ax.collections[0]
     assert mesh.get_clim() == (0, 1) and mesh.get_array().mask.sum() == 1
     assert words(ax.get_yticklabels()) == ["x", "y", "mean"]
-    assert ax.get_title("left").endswith("on each entity (grey: no result)")
 
 
 def test_events_stand_shortest_first_and_the_best_detector_on_top():
