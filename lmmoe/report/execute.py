@@ -20,8 +20,6 @@ from lmmoe import data, paths
 from lmmoe.errors import DataError
 from lmmoe.report.profile import Profile
 
-SOURCES = (".py", ".csv", ".mplstyle", ".j2", ".css", ".js")
-
 
 def start(
     file: Path, profile: Profile, *, cores: int, cluster: str | None, dry_run: bool, fresh: bool
@@ -93,12 +91,6 @@ def _forget(profile: Profile, *, everything: bool) -> None:
             errors = store.read(path, experiment.ALL)["error"].dropna()
             if not errors.str.startswith(DataError.__name__).all():
                 path.unlink()
-
-
-def code_of_module() -> str:
-    """Hash the files of lmmoe that a result may depend on."""
-    found = sorted(path for path in (paths.home() / "lmmoe").rglob("*") if path.suffix in SOURCES)
-    return digest(*found)
 
 
 def code_of(notebook: str | Path) -> str:
