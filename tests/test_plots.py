@@ -101,6 +101,7 @@ def test_every_picture_of_whole_and_of_poor_tables():
     for draw, tables in OF_TABLES.items():
         for table in tables:
             assert drawn(lambda d=draw, t=table: d(t)).axes
+    assert drawn(lambda: training.score_lanes(SERIES["short"], {})).axes
     [ax] = drawn(lambda: training.mixture(2, 3, 6)).axes
     assert {"expert 4: sees all channels", "... and 2 more"} <= {*words(ax.texts)}
 

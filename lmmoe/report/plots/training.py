@@ -8,7 +8,7 @@ from lmmoe.data.series import Floats
 from lmmoe.report.names import colour, title
 from lmmoe.report.plots.ablation import COLOURS
 from lmmoe.report.plots.data import caused_by, lanes
-from lmmoe.report.plots.style import EVENT, canvas, log_scale, shade_events, styled, time_axis
+from lmmoe.report.plots.style import EVENT, canvas, log_scale, note, shade_events, styled, time_axis
 from lmmoe.training import History
 
 
@@ -63,6 +63,8 @@ def learning_curve(history: History) -> Figure:
 @styled
 def score_lanes(series: Series, scores: dict[str, Floats]) -> Figure:
     """The scores of several detectors over the same labelled events, one lane each."""
+    if not scores:
+        return note("No detector has a result here.")
     figure, axes = canvas(len(scores), height=0.6 + 1.15 * len(scores), sharex=True, squeeze=False)
     time, unit = time_axis(series, np.arange(len(series.test)))
     for ax, (name, values) in zip(axes[:, 0], scores.items(), strict=True):
