@@ -1,8 +1,7 @@
 """Smaller models of the same detector: what they keep of its quality, and what they gain.
 
-Pruning cuts kernels, hidden units and experts out of a fitted network, distillation trains a small
-network on a large one's forecasts; int8 is `lmmoe.report.export`'s. `published/smaller.csv` lists
-the methods, `table` measures them on a profile's entities, `kept_shares` divides by the base's.
+`published/smaller.csv` lists the methods, `table` measures them on a profile's entities,
+`kept_shares` divides by the base's; int8 is `lmmoe.report.export`'s.
 """
 
 import json

@@ -228,7 +228,6 @@ def row(run: Run, *, vus_window: int) -> store.Line:
         how |= {"vus_window": head["vus_window"], "blame": found.blame, "causes": causes}
         return head | evaluate(labels, found.scores, **how) | found.costs
     except FAILURES as error:
-        # One detector that fails must not cost the others; the next start tries it again.
         return head | {"error": f"{type(error).__name__}: {error}"}
 
 

@@ -1,7 +1,6 @@
 """The report of executed notebooks: one HTML page that needs nothing beside it, and Markdown.
 
-nbconvert makes HTML by the templates in ``lmmoe/report/template``; here headings get unique ids,
-tables a plain head and a link to their CSV, and what would load or run something is dropped.
+nbconvert makes HTML by the templates beside; what would load or run something is dropped here.
 """
 
 import hashlib

@@ -15,9 +15,8 @@ from lmmoe.report.experiment import PROTOCOLS, Run, measurements, result
 from lmmoe.report.profile import Profile
 from lmmoe.report.statistics import largest_block
 
-# Models that forecast or rebuild the last row, and score it by the mean or the maximum of the
-# channels' errors; the L2 norm's is the mean. Whose channel scores are squared errors, and whose
-# absolute ones (tests hold them to it). Random scores are the floor.
+# Models that forecast or rebuild the last row and score it by the mean or maximum of its errors:
+# whose channel scores are squared, and whose absolute ones (tests hold them to it).
 SQUARED = (
     *("MTSExample", "last value", "moving average", "ridge VAR", "linear", "LSTM-AE"),
     *("untrained LightMMoE", "CAD-as-run", "LightMMoE", "CAD", "CAD-FSE23", "HMMoE"),
