@@ -17,7 +17,8 @@ RESULTS = f"results/{PROFILE.profile}"
 # Each profile that has runs of its own, with its file.
 PROFILES = {each.profile: (f"params/{each.profile}.yaml", each) for each in execute.with_runs(PROFILE)}
 PROFILES |= {PROFILE.profile: (FILE, PROFILE)}
-CODE = execute.code_of_module()  # any change makes every job anew
+# Any change of the module makes every job anew.
+CODE = execute.digest(*sorted(x for x in Path("lmmoe").rglob("*") if x.suffix not in ("", ".pyc")))
 # Jobs die with Snakemake, even when it is killed: "exec" leaves no shell in between to outlive it.
 COMMAND = f"exec {shlex.quote(sys.executable)} -m lmmoe"
 NOTEBOOKS = [book.stem for book in sorted(Path("notebooks").glob("0*.ipynb"))]

@@ -10,16 +10,8 @@ from lmmoe.data import Cause, Series
 from lmmoe.detectors.baselines import MTSExample
 from lmmoe.report.profile import Profile
 
-LIGHT = {
-    "window": 8,
-    "experts": 2,
-    "kernels": 2,
-    "hidden": 8,
-    "out": 4,
-    "tower": 3,
-    "epochs": 2,
-    "batch": 64,
-}
+LIGHT = {"window": 8, "experts": 2, "kernels": 2, "hidden": 8, "out": 4, "tower": 3}
+LIGHT |= {"epochs": 2, "batch": 64}
 # Settings that make a detector quick; the others are quick as they are.
 DEEP = LIGHT | {"kernels": [2, 3], "hidden": [8, 6], "tower": [4, 3]}
 QUICK = {

@@ -9,7 +9,7 @@ from small import LIGHT, TwoSeries, series
 
 from lmmoe import paths
 from lmmoe.detectors import detector
-from lmmoe.report import ablation, experiment, store
+from lmmoe.report import ablation, execute, experiment, store
 from lmmoe.report.evaluation import COLUMNS
 from lmmoe.report.experiment import Run
 from lmmoe.report.plots import ablation as pictures
@@ -39,14 +39,14 @@ def test_the_report_on_smd_has_the_whole_one_where_its_machines_are(monkeypatch)
     assert (plan.profile, plan.dataset, plan.vus_window) == ("quick", "synthetic", 7)
     assert plan.entities == ["batch-1", "cache-1"] and len(plan.detectors) < len(WHOLE.detectors)
     here = {"smd": ["machine-1-1", "machine-1-2", "machine-1-8"], "synthetic": ["web-1"]}
-    monkeypatch.setattr(ablation.data, "entities", lambda name, root: here.get(name, []))
+    monkeypatch.setattr("lmmoe.data.entities", lambda name, root: here.get(name, []))
     report = Profile(profile="smd", dataset="smd", root="somewhere")
     plans, two = ablation.plans(report), here["smd"][:2]
     assert [plan.profile for plan in plans] == [ablation.WHOLE, *ablation.OTHER_DATA]
     assert {plan.root for plan in plans} == {"somewhere"} and plans[0].entities == here["smd"]
     assert [one.entities for one in plans[0].passes] == [here["smd"], two, two]
-    assert [plan.dataset for plan in ablation.whole(report)] == ["smd", "synthetic"]
-    assert ablation.whole(Profile()) == []
+    assert [plan.dataset for plan in execute.with_runs(report)] == ["smd", "smd", "synthetic"]
+    assert execute.with_runs(Profile()) == [Profile()]
     here["smd"] = ["machine-1-8"]
     assert [one.entities for one in ablation.plans(report)[0].passes] == [here["smd"]]
 

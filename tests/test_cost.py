@@ -122,19 +122,18 @@ def tasks(monkeypatch, small_runs):
 @pytest.fixture
 def profile(tmp_path, monkeypatch):
     """A profile of made-up rows, in a project of its own."""
-    (tmp_path / "lmmoe").mkdir()
-    (tmp_path / "Snakefile").touch()
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(paths, "home", lambda: tmp_path)
     monkeypatch.setattr(Profile, "load", lambda self, entity: series())
     monkeypatch.setattr(Profile, "present", ["pump-1", "pump-2"])
-    monkeypatch.setattr(cost, "EFFORTS", dict.fromkeys(("short", "other", "quick", "full"), SHORT))
+    monkeypatch.setattr(cost, "EFFORTS", dict.fromkeys(("quick", "full"), SHORT))
     return Profile(profile="mine", dataset="own")
 
 
-def table(profile, detectors, effort="short", **given):
+def table(profile, detectors, dataset="own", **given):
     """Measure these detectors: names, or names with settings."""
     detectors = detectors if isinstance(detectors, dict) else {name: {} for name in detectors}
-    return cost.table(profile.model_copy(update={"detectors": detectors}), effort=effort, **given)
+    made = profile.model_copy(update={"detectors": detectors, "dataset": dataset})
+    return cost.table(made, **given)
 
 
 def test_every_column_of_a_network(profile, tasks):
@@ -153,9 +152,7 @@ def test_what_cannot_be_saved_has_no_size_and_no_memory_of_scoring(profile, task
     assert tasks == ["costs_of"]
 
 
-def test_nothing_is_measured_twice_but_failures_are_tried_again(
-    profile, tasks, monkeypatch, tmp_path
-):
+def test_nothing_is_measured_twice_but_failures_are_tried_again(profile, tasks, monkeypatch):
     three = {"LightMMoE": LIGHT, "MTSExample": {}, "random": {}}
     with monkeypatch.context() as context:
         failing(context, RuntimeError("no memory"))
@@ -166,27 +163,21 @@ def test_nothing_is_measured_twice_but_failures_are_tried_again(
     found = table(profile, three)
     assert found["error"].isna().all() and tasks == ["costs_of", "memory_of"]
     pd.testing.assert_frame_equal(table(profile, three), found)
-    others = table(profile, ["random"], "other"), table(profile, {"random": {"contamination": 0.2}})
+    others = table(profile, ["random"], "asd"), table(profile, {"random": {"contamination": 0.2}})
     assert len({found["key"]["random"], *(one["key"]["random"] for one in others)}) == 3
-    # Nor what is published.
-    paths.figures("mine").mkdir(parents=True)
-    found.assign(device="another").to_csv(paths.figures("mine") / "efficiency.csv")
-    monkeypatch.setenv("LMMOE_CACHE", str(tmp_path / "empty"))
-    assert set(table(profile, three)["device"]) == {"another"}
 
 
 def test_a_quick_one_measures_few(profile, tasks, monkeypatch):
     monkeypatch.setattr(Profile, "load", lambda _, name: series(entity=name))
     many = ["row index", "MTSExample", "last value", "random"]
-    found = table(profile, many, "quick")
+    found = table(profile, many)
     assert list(found.index) == ["MTSExample", "random"] and set(found["entity"]) == {"pump-1"}
-    found = table(profile, many, entity="pump-2")
-    assert list(found.index) == many and set(found["entity"]) == {"pump-2"}
     # Published data are measured for long, all detectors of them.
     monkeypatch.setattr(cost, "_measured", lambda *given: [{}])
     for dataset, effort in {"own": "quick", "synthetic": "quick", "asd": "full"}.items():
-        other = profile.model_copy(update={"dataset": dataset})
-        assert set(table(other, many, "")["effort"]) == {effort}
+        found = table(profile, many, dataset, entity="pump-2")
+        assert set(found["effort"]) == {effort} and set(found["entity"]) == {"pump-2"}
+        assert list(found.index) == (many if effort == "full" else ["MTSExample", "random"])
 
 
 def test_one_detector_in_a_process_of_its_own(profile):

@@ -11,20 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmmoe import metrics
-from lmmoe.report.evaluation import ADJUSTED, COLUMNS, DIAGNOSIS, LABEL_FREE, evaluate, events_found
+from lmmoe.report.evaluation import ADJUSTED, COLUMNS, DIAGNOSIS, LABEL_FREE, evaluate
 
-CALIBRATION = np.arange(101.0)
 F1S = {f"event_f1_pa_{adjust}": adjust for adjust in ("log", "squeeze", "sqrt")}
 F1S |= {"point_f1_pa": "point", "best_f1": None}
 
 
 def test_events_found_by_hand():
     labels, scores = [1, 0, 1, 1, 0, 1, 1], [99.5, 999, 3, 100.5, 999, 99, 100]
-    found = events_found(labels, scores, CALIBRATION, 102)
-    assert found == "010"  # above it, not at it
-    assert events_found(labels, scores, CALIBRATION, None) == "111"  # at 99
-    for one in ([0, 0], [0]), (None, [0]), (labels, None):
-        assert events_found(one[0], scores[: len(one[0] or [])], one[1], None) == ""
+    for rows_per_day, hits in ((102, "010"), (None, "111")):  # above 100, not at it; above 99
+        given = {"calibration": np.arange(101.0), "rows_per_day": rows_per_day}
+        assert evaluate(labels, scores, vus_window=0, **given)["found_events"] == hits
 
 
 @settings(max_examples=20, deadline=None)
@@ -52,7 +49,7 @@ def test_each_column_is_its_metric(case, calibration):
     assert {*expected} == {*COLUMNS} - {*DIAGNOSIS}
     for name, value in expected.items():
         assert found[name] == pytest.approx(float(value), abs=0, rel=1e-12, nan_ok=True), name
-    hits = events_found(labels, scores, **given)
+    hits = found["found_events"]
     assert hits.count("1") / len(hits) == pytest.approx(found["budget_events_found"])
 
 
@@ -64,8 +61,10 @@ def test_what_is_missing_leaves_its_columns_undefined():
     for missing, expected in zip((*whole, "nothing"), undefined, strict=True):
         given = {name: value for name, value in whole.items() if name != missing}
         found = evaluate([0, 1, 0], [0.1, 0.5, 0.3], vus_window=2, **given)
-        assert tuple(found) == COLUMNS and all(type(value) is float for value in found.values())
-        assert {name for name in found if math.isnan(found[name])} == expected, missing
+        assert ("found_events" in found) == (missing != "calibration")
+        assert [*found][: len(COLUMNS)] == [*COLUMNS]
+        assert all(type(found[name]) is float for name in COLUMNS)
+        assert {name for name in COLUMNS if math.isnan(found[name])} == expected, missing
     for percent in (100, 150):
         parts = metrics.diagnosis(blame=whole["blame"], causes=whole["causes"], percent=percent)
         assert (found[f"hit_rate_{percent}"], found[f"ndcg_{percent}"]) == parts

@@ -9,7 +9,7 @@ from small import series, waves
 from lmmoe.data import Cause
 from lmmoe.report import rescoring
 from lmmoe.report.names import VERDICTS
-from lmmoe.report.plots import comparison, cost, data, style, training
+from lmmoe.report.plots import comparison, cost, data, training
 from lmmoe.training import History
 
 NAN = np.nan
@@ -101,6 +101,7 @@ def test_every_picture_of_whole_and_of_poor_tables():
     for draw, tables in OF_TABLES.items():
         for table in tables:
             assert drawn(lambda d=draw, t=table: d(t)).axes
+    assert drawn(lambda: training.score_lanes(SERIES["short"], {})).axes
     [ax] = drawn(lambda: training.mixture(2, 3, 6)).axes
     assert {"expert 4: sees all channels", "... and 2 more"} <= {*words(ax.texts)}
 
@@ -121,15 +122,6 @@ def test_events_are_shaded_where_they_are():
     first, _ = drawn(lambda: data.closeup(series(), (150, 155), channels=[0, 1])).axes
     assert spans(first) == [(100, 120), (150, 155)]
     assert first.lines[0].get_xdata().tolist() == list(range(30, 275))
-
-
-def test_labels_of_logarithmic_axes():
-    _, ax = style.canvas(height=2)
-    style.log_scale(ax)
-    written = ax.yaxis.get_major_formatter()
-    plain = {0.01: "0.01", 256: "256", 10_000: "10,000"}
-    assert {value: written(value) for value in plain} == plain
-    assert all("10^{6}" in written(value) for value in (1e6, 2e6))
 
 
 def test_shifts_of_channels_that_move():
@@ -164,7 +156,6 @@ def test_the_heatmap_shows_each_number_and_ends_with_the_mean():
     mesh = ax.collections[0]
     assert mesh.get_clim() == (0, 1) and mesh.get_array().mask.sum() == 1
     assert words(ax.get_yticklabels()) == ["x", "y", "mean"]
-    assert ax.get_title("left").endswith("on each entity (grey: no result)")
 
 
 def test_events_stand_shortest_first_and_the_best_detector_on_top():

@@ -10,11 +10,11 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from lmmoe import data, paths
+from lmmoe import paths
 from lmmoe.report import experiment, store
 from lmmoe.report.experiment import Run
 from lmmoe.report.profile import LABEL, Profile, load
-from lmmoe.report.statistics import holm, paired
+from lmmoe.report.statistics import holm
 
 FULL, YARDSTICKS = "LightMMoE", "yardsticks"  # groups: the model itself, what is no variant
 WHOLE, SMALL = "ablation", "ablation-quick"
@@ -50,20 +50,12 @@ def plans(report: Profile) -> list[Profile]:
     return [main.model_copy(update={"entities": here, "passes": passes}), *others]
 
 
-def whole(report: Profile) -> list[Profile]:
-    """Give the plans in a report whose runs need jobs: not a small ablation, nor absent data."""
-    main, *others = plans(report)
-    there = [plan for plan in others if data.entities(*plan._place)]
-    return [main, *there] if others else []
-
-
 def variants(plan: Profile) -> pd.DataFrame:
     """Take apart the names of a plan's detectors: a row per label, in the plan's order.
 
-    Columns ``detector``, ``group``, ``variant``, ``settings`` (as in a row of runs), ``claimed``:
-    whether the study says something about it; and those of ``published/variants.csv`` for the
-    variant or its group. Raises `ValueError` for a label not of the form
-    ``DETECTOR / GROUP / VARIANT``.
+    Columns ``detector``, ``group``, ``variant``, ``settings`` (as in a row of runs), ``claimed``
+    (`CLAIMED`), and those of ``published/variants.csv`` for the variant or its group. Raises
+    `ValueError` for a label not of the form ``DETECTOR / GROUP / VARIANT``.
     """
     lines = {}
     for label, settings in plan.detectors.items():
@@ -84,10 +76,9 @@ def forecast_errors(rows: pd.DataFrame, plan: Profile, *, publish: bool = False)
     """Forecast errors on held-out rows, relative to the last value's, by the key of a run.
 
     A forecaster's scores of the rows that the protocol ``ours`` holds out are its squared errors
-    there. They are taken from ``figures/<plan>/forecast_errors.csv``, else from the cache; no
-    network is fitted. 1 is as good as repeating the last value (Hyndman and Athanasopoulos,
-    "Forecasting: Principles and Practice", 3rd edition, section 5.2). With ``publish`` those of a
-    plan with a file of its own are written.
+    there, from ``figures/<plan>/forecast_errors.csv`` or the cache; no network is fitted. Relative
+    as in Hyndman and Athanasopoulos, "Forecasting: Principles and Practice", 3rd edition, section
+    5.2. With ``publish`` those of a plan with a file of its own are written.
     """
     wanted = rows["error"].isna() & (rows["protocol"] == "ours")
     wanted = rows[wanted & rows["detector"].isin(FORECASTERS)]
@@ -139,13 +130,11 @@ def by_variant(plan: Profile, rows: pd.DataFrame, errors: pd.Series) -> pd.DataF
 
 def _compared(values: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Each label's mean of ``values`` (entities, labels), and its difference to the full model."""
-    lines = {}
-    for label, own in values.items():
-        full = values[FULL] if FULL in values and label != FULL else own * np.nan
-        found = paired(own, full)
-        lines[label] = [own.mean(), found.difference, found.low, found.high, found.p]
-    columns = [metric, *(f"{metric}_{end}" for end in ENDS), "p"]
-    return pd.DataFrame.from_dict(lines, orient="index", columns=columns, dtype=float)
+    from lmmoe.report.tables import against
+
+    found = against(values, [FULL]).droplevel("reference")[[*ENDS, "p"]].astype(float)
+    names = {end: f"{metric}_{end}" for end in ENDS}
+    return values.mean().to_frame(metric).join(found.rename(columns=names))
 
 
 def by_dataset(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:

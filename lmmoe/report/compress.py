@@ -1,8 +1,7 @@
 """Smaller models of the same detector: what they keep of its quality, and what they gain.
 
-Pruning cuts kernels, hidden units and experts out of a fitted network, distillation trains a small
-network on a large one's forecasts; int8 is `lmmoe.report.export`'s. `published/smaller.csv` lists
-the methods, `table` measures them on a profile's entities, `kept_shares` divides by the base's.
+`published/smaller.csv` lists the methods, `table` measures them on a profile's entities,
+`kept_shares` divides by the base's; int8 is `lmmoe.report.export`'s.
 """
 
 import json
@@ -24,7 +23,7 @@ from lmmoe.errors import DataError
 from lmmoe.mmoe import SoftmaxGate, WindowExperts
 from lmmoe.report import store
 from lmmoe.report.evaluation import evaluate
-from lmmoe.report.experiment import FAILURES, PROTOCOLS, Run, result
+from lmmoe.report.experiment import PROTOCOLS, Run, result
 from lmmoe.report.export import Runtime, quantise, write
 from lmmoe.report.measure import cpu_name, each, once
 from lmmoe.report.profile import Profile
@@ -45,9 +44,8 @@ def pruned(made: Mixture, rows: Floats, *, epochs: int = 1, **shares: float) -> 
 
     Of each layer the units go whose incoming weights have the smallest sum of absolute values (Li
     et al., "Pruning Filters for Efficient ConvNets", ICLR 2017, section 3.1), as many in every
-    expert; one stays. Experts go by their mean share in the gate on raw training ``rows``
-    ``(t, c)``, the least used first. The smaller network is then trained on these rows for more
-    ``epochs``. Raises `DataError` for other experts or gates than the study's.
+    expert, and the experts that the gate uses least on raw training ``rows`` ``(t, c)``; one stays.
+    Then ``epochs`` of training follow. Raises `DataError` for other experts or gates.
     """
     gate, experts = made.network.gate, made.network.experts
     if not (isinstance(experts, WindowExperts) and isinstance(gate, SoftmaxGate)):
@@ -95,9 +93,9 @@ def _highest(values: Tensor, share: float) -> Tensor:
 class Student(Mixture):
     """A LightMMoE that learns from the truth and from a teacher's forecasts.
 
-    Distillation (Hinton, Vinyals & Dean, 2015) for forecasts: the weighted squared errors to the
-    truth and to the teacher's forecast have the gradient of that to their weighted mean. Training
-    stops by the truth. Both are fitted on the same rows, so that they scale alike.
+    Distillation (Hinton, Vinyals & Dean, 2015): weighted squared errors to the truth and to the
+    teacher's forecast have the gradient of that to their weighted mean. The truth ends training.
+    Both are fitted on the same rows, so that they scale alike.
     """
 
     teacher = None  # a fitted `Mixture`; forgotten after training
@@ -152,8 +150,8 @@ def table(profile: Profile) -> pd.DataFrame:
 def measured(runs: dict[str, Run], methods: pd.DataFrame, vus_window: int) -> list[store.Line]:
     """Measure methods, lines of `published/smaller.csv`, on the entity of the bases' ``runs``.
 
-    ``speed`` is the base's processor time over the method's, the median over turns in which every
-    scorer scores the same rows once. Other work on the machine then hits all alike.
+    ``speed`` is the base's processor time over the method's, the median over turns with one call
+    of each scorer: other work on the machine then hits all alike.
     """
     bases = {name: result(run).detector for name, run in runs.items()}
     series, protocol, lines, scorers = runs[SMALL].series, PROTOCOLS[PROTOCOL], [], {}
@@ -168,7 +166,7 @@ def measured(runs: dict[str, Run], methods: pd.DataFrame, vus_window: int) -> li
             else:
                 scorer, sizes = smaller(kind, json.loads(settings), bases[base], bases[SMALL], rows)
             scores = scorer.decision_function(series.test)
-        except FAILURES as error:  # one method that fails must not cost the others
+        except store.FAILURES as error:  # one method that fails must not cost the others
             line["error"] = f"{type(error).__name__}: {error}"
             continue
         values = evaluate(labels, scores, vus_window=vus_window)
@@ -213,9 +211,8 @@ def smaller(kind: str, settings: dict, made: Mixture, light: Mixture, rows: Floa
 def kept_shares(compressed: pd.DataFrame) -> pd.DataFrame:
     """Divide each method's numbers by its base's: by method, from `table`.
 
-    ``bytes`` and ``average_precision`` become shares of the base's, ``speed`` a multiple; controls
-    stand beside each base. Both are averaged over the method's entities first: a mean of ratios
-    would be ruled by the entity on which the base finds least.
+    Controls stand beside each base. Both are averaged over the method's entities first: a mean of
+    ratios would be ruled by the entity on which the base finds least.
     """
     good, numbers = compressed[compressed["error"].isna()], ["bytes", QUALITY[0]]
     bases, controls = good[good["kind"] == "as it is"], good[good["kind"] == "control"]

@@ -23,7 +23,7 @@ from lmmoe import data
 from lmmoe.data.series import Floats
 from lmmoe.detectors import Detector, saving
 from lmmoe.report import measure, store
-from lmmoe.report.experiment import FAILURES, PROTOCOLS, Run
+from lmmoe.report.experiment import PROTOCOLS, Run
 from lmmoe.report.profile import Profile
 
 # What libraries of linear algebra read when they are loaded, so that it must be set before.
@@ -42,21 +42,17 @@ COLUMNS = (
     "rows_per_second_1 rows_per_second_256 train_peak_mb inference_mb process_mb learned_bytes "
     "error"
 ).split()
-
-
 # How long: repetitions, and within how many seconds; seconds of calls of few rows.
 EFFORTS = {"quick": (3, 0.2, 0.05), "full": (7, 30.0, 2.0)}
 
 
-def table(profile: Profile, *, entity: str = "", effort: str = "") -> pd.DataFrame:
+def table(profile: Profile, *, entity: str = "") -> pd.DataFrame:
     """Measure the profile's detectors on one entity, the first: a row each with `COLUMNS`.
 
-    The ``effort``, of `EFFORTS`, is "full" on published data, and "quick" on synthetic and on
-    people's own: that one measures only `FEW` of the detectors, or all where the profile has none
-    of these. A detector that fails has ``error`` and no numbers.
+    The effort, of `EFFORTS`, is "full" on published data, else "quick": that one measures only
+    `FEW` of the detectors, if the profile has any. One that fails has ``error`` and no numbers.
     """
-    published = profile.dataset in set(data.DATASETS) - {"synthetic"}
-    effort = effort or ("full" if published else "quick")
+    effort = "full" if profile.dataset in set(data.DATASETS) - {"synthetic"} else "quick"
     series, protocol = profile.load(entity or profile.present[0]), PROTOCOLS[profile.protocols[0]]
     train = protocol.train(series)
     names = [name for name in profile.detectors if name in FEW or effort != "quick"]
@@ -65,14 +61,9 @@ def table(profile: Profile, *, entity: str = "", effort: str = "") -> pd.DataFra
         run = Run(series, name, profile.protocols[0], profile.seeds[0], profile.detectors[name])
         head = run.identity | {"effort": effort, "measured": VERSION}
         make = partial(protocol.detector, name, seed=run.seed, **run.settings)
-        try:
-            [line] = keep.lines(
-                head, {}, partial(_measured, make, train, series.test, EFFORTS[effort])
-            )
-            rows.append(line | head)  # the head once more: a table read back may have changed it
-        except FAILURES as error:
-            # One that fails must not cost the others; the next start tries it again.
-            rows.append(head | {"error": f"{type(error).__name__}: {error}"})
+        work = partial(_measured, make, train, series.test, EFFORTS[effort])
+        [line] = keep.lines(head, {}, work)
+        rows.append(line | head)  # the head once more: a table read back may have changed it
     return pd.DataFrame(rows).reindex(columns=COLUMNS).set_index("detector")
 
 
@@ -101,8 +92,7 @@ def costs_of(make: Callable, train: Floats, test: Floats, effort: tuple, file: P
     """Measure training on rows ``train`` ``(t, c)`` and scoring rows ``test``: some of `COLUMNS`.
 
     ``make(**settings)`` gives a `Detector`; ``effort`` is one of `EFFORTS`. A latency is the wall
-    time of a call that scores one row with its window. The fitted model is written to ``file``
-    where it can be saved. Raises what the detector raises.
+    time of a call that scores one row with its window. The model is written to ``file`` if it can.
     """
     made, (*bounds, call_seconds) = make(), effort
     brief = {"epochs": 1} if made.settings.get("epochs", 0) > 1 else {}
@@ -170,8 +160,7 @@ def rows_for(made: Detector, rows: Floats, batch: int, start: int = 0) -> Floats
 def per_row(made: Detector, rows: Floats) -> float:
     """Count the multiply-adds to score one more row; ``rows`` ``(t, c)`` are any that it can score.
 
-    Counted are products of matrices (convolutions, recurrent layers) and sums of products, not what
-    is done once per element. NaN where there are none, or where another package hides them.
+    Not counted is what is done once per element. NaN where that is all, or a package hides it.
     """
     from torch.backends import mkldnn
     from torch.utils.flop_counter import FlopCounterMode
@@ -212,9 +201,8 @@ def fleet(
 ) -> pd.DataFrame:
     """Say how many cores keep up with a fleet, and what they cost a year: a row per detector.
 
-    Each machine has a row ``every`` so many seconds; ``core_hour`` is the price of a core for an
-    hour. ``*_batch``: 256 rows are scored by one call, else each row by its own; years with
-    training, every ``retrain_days``. ``models_gb``: all models together.
+    Each machine has a row ``every`` so many seconds and is trained every ``retrain_days``;
+    ``core_hour`` is the price of a core for an hour. ``*_batch``: 256 rows are scored by one call.
     """
     found = pd.DataFrame(index=table.index)
     found["cores_row"] = machines / every / table["rows_per_second_1"]

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from lmmoe import metrics
-from lmmoe.segments import runs
+from lmmoe import metrics, segments
 
 VERSION = 1  # raise it when what this module measures changes
 PARTS = ("f1", "precision", "recall")
@@ -37,7 +36,7 @@ def evaluate(
     rows_per_day: float | None = None,
     blame: npt.ArrayLike | None = None,
     causes: Sequence[Sequence[int]] | None = None,
-) -> dict[str, float]:
+) -> dict[str, float | str]:
     """Give every metric of `COLUMNS` for one series of scores ``(t,)``.
 
     ``calibration`` are scores of training rows that the model was not fitted on; ``blame``
@@ -45,6 +44,9 @@ def evaluate(
     NaN: all but the diagnosis without labels, or where these hold no event or nothing else;
     `LABEL_FREE` without calibration, those of the budget without ``rows_per_day``; `DIAGNOSIS`
     without blame or causes. Bad input raises `ValueError`, as the metrics say.
+
+    With labels and calibration there is also the text ``found_events``, a digit for each event in
+    time order: 1 if an alarm of the budget lies in it, or of the quantile without ``rows_per_day``.
     """
     values = dict.fromkeys(COLUMNS, float("nan"))
     if blame is not None and causes is not None:
@@ -70,33 +72,13 @@ def evaluate(
     }
     if calibration is None:
         return values
-    thresholds = {"quantile": metrics.quantile(calibration, SHARE), "pot": metrics.pot(calibration)}
-    for name, threshold in thresholds.items():
-        found = metrics.alarms(**data, threshold=threshold)
-        values |= {f"{name}_{part}": getattr(found, part) for part in PARTS}
+    cuts = {"quantile": metrics.quantile(calibration, SHARE), "pot": metrics.pot(calibration)}
     if rows_per_day is not None:
-        threshold = metrics.alarm_budget(calibration, rows_per_day, per_day=PER_DAY)
-        found = metrics.alarms(**data, threshold=threshold, rows_per_day=rows_per_day)
-        values |= {f"budget_{part}": getattr(found, part) for part in BUDGET}
-    return values
-
-
-def events_found(
-    labels: npt.ArrayLike | None,
-    scores: npt.ArrayLike,
-    calibration: npt.ArrayLike | None,
-    rows_per_day: float | None,
-) -> str:
-    """Give a digit for each event of ``labels`` ``(t,)``, in time order: 1 if an alarm lies in it.
-
-    At the budget's threshold, or at the quantile's where the rows of a day are not known; none
-    without labels or calibration.
-    """
-    if labels is None or calibration is None:
-        return ""
-    if rows_per_day is None:
-        threshold = metrics.quantile(calibration, SHARE)
-    else:
-        threshold = metrics.alarm_budget(calibration, rows_per_day, per_day=PER_DAY)
-    flagged = np.asarray(scores) > threshold
-    return "".join(str(int(flagged[start:end].any())) for start, end in runs(labels))
+        cuts["budget"] = metrics.alarm_budget(calibration, rows_per_day, per_day=PER_DAY)
+    for rule, cut in cuts.items():
+        found = metrics.alarms(**data, threshold=cut, rows_per_day=rows_per_day)
+        parts = BUDGET if rule == "budget" else PARTS
+        values |= {f"{rule}_{part}": getattr(found, part) for part in parts}
+    flagged = np.asarray(scores) > cuts.get("budget", cuts["quantile"])
+    hits = (flagged[start:end].any() for start, end in segments.runs(labels))
+    return values | {"found_events": "".join(str(int(hit)) for hit in hits)}

@@ -16,11 +16,9 @@ from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lmmoe import paths
+from lmmoe import data, paths
 from lmmoe.errors import DataError
 from lmmoe.report.profile import Profile
-
-SOURCES = (".py", ".csv", ".mplstyle", ".j2", ".css", ".js")
 
 
 def start(
@@ -28,10 +26,9 @@ def start(
 ) -> int:
     """Become Snakemake on a checked profile; a second start beside a running one is refused.
 
-    ``cluster`` names a folder of ``profiles/``, and the executor by which Snakemake sends jobs to
-    other machines. ``fresh`` computes every run anew instead of taking what holds from the
-    published table. The lock is held by the kernel for this process alone, so that ``kill -9``
-    frees it, unlike Snakemake's own.
+    ``cluster`` names a folder of ``profiles/`` and the executor that sends jobs to other machines.
+    ``fresh`` computes every run anew. The lock is the kernel's, for this process alone, so that
+    ``kill -9`` frees it, unlike Snakemake's own.
     """
     home = paths.home()
     if not (home / "Snakefile").is_file():
@@ -76,11 +73,11 @@ def _lock(file: Path) -> None:
 
 def with_runs(profile: Profile) -> list[Profile]:
     """The profiles whose runs a report has jobs for: its own, on SMD those of the ablation, too."""
-    if profile.dataset != "smd":
+    if not profile.profile == profile.dataset == "smd":
         return [profile]
     from lmmoe.report import ablation  # imports torch for its settings
 
-    return [profile, *ablation.whole(profile)]
+    return [profile, *(one for one in ablation.plans(profile) if data.entities(*one._place))]
 
 
 def _forget(profile: Profile, *, everything: bool) -> None:
@@ -96,12 +93,6 @@ def _forget(profile: Profile, *, everything: bool) -> None:
                 path.unlink()
 
 
-def code_of_module() -> str:
-    """Hash the files of lmmoe that a result may depend on."""
-    found = sorted(path for path in (paths.home() / "lmmoe").rglob("*") if path.suffix in SOURCES)
-    return hashlib.sha256(b"".join(path.read_bytes() for path in found)).hexdigest()
-
-
 def code_of(notebook: str | Path) -> str:
     """Hash a notebook's cells without their outputs: running it in place changes nothing."""
     cells = json.loads(Path(notebook).read_bytes())["cells"]
@@ -110,18 +101,16 @@ def code_of(notebook: str | Path) -> str:
 
 
 @cache
-def digest(file: Path) -> str:
-    """Hash a file, for Snakemake, which takes no path that holds braces."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+def digest(*files: Path) -> str:
+    """Hash files, for Snakemake, which takes no path that holds braces."""
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def run(notebook: Path, out: Path, *, parameters: dict[str, object]) -> None:
     """Execute ``notebook`` with ``parameters``, and write it to ``out``.
 
-    Raises `DataError` where a cell fails; the notebook then lies beside ``out`` as
-    ``*.failed.ipynb``. Only a cell's own `DataError` leaves a notebook as far as it came: one bad
-    entity must not cost the report of the others.
+    A cell's `DataError` leaves it as far as it came: one bad entity must not cost the others their
+    report. Raises `DataError` where a cell fails otherwise; it then lies beside as *.failed.ipynb.
     """
     import papermill
     from traitlets.config import Config
@@ -130,8 +119,7 @@ def run(notebook: Path, out: Path, *, parameters: dict[str, object]) -> None:
     log_progress(out.with_suffix(".log"))
     failed = out.with_name(f"{out.stem}.failed.ipynb")
     how = {"kernel_name": "python3", "cwd": notebook.parent, "progress_bar": False}
-    how |= {"shutdown_kernel": "immediate"}
-    how |= {"extra_arguments": ["--log-level=ERROR"]}  # the kernel's own, not the cells'
+    how |= {"shutdown_kernel": "immediate", "extra_arguments": ["--log-level=ERROR"]}
     with paths.replacing(out) as part, TemporaryDirectory(prefix="kernel-") as folder:
         # Through files: another kernel may take a port before this one does.
         sockets = {"transport": "ipc", "connection_file": f"{folder}/kernel.json"}
@@ -157,21 +145,21 @@ def log_progress(log: Path) -> None:
 
 def follow(profiles: Iterable[str]) -> None:
     """Show what the jobs' logs tell, on whatever machine they run, while somebody looks."""
-    folders = [paths.results(name) for name in profiles]
-    if sys.stderr.isatty():
-        threading.Thread(target=_follow, args=(folders, time.time()), daemon=True).start()
-
-
-def _follow(folders: list[Path], began: float) -> None:
+    folders, began = [paths.results(name) for name in profiles], time.time()
     told: dict[Path, int] = {}  # characters of each log
-    while True:
-        for log in chain.from_iterable(folder.rglob("*.log") for folder in folders):
-            if log.stat().st_mtime >= began:
-                text = log.read_text(encoding="utf-8")
-                for line in text[told.get(log, 0) :].splitlines():
-                    _say(f"{log.parent.name}/{log.stem}", line)
-                told[log] = len(text)
-        time.sleep(1)
+
+    def show() -> None:
+        while True:
+            for log in chain.from_iterable(folder.rglob("*.log") for folder in folders):
+                if log.stat().st_mtime >= began:
+                    text = log.read_text(encoding="utf-8")
+                    for line in text[told.get(log, 0) :].splitlines():
+                        _say(f"{log.parent.name}/{log.stem}", line)
+                    told[log] = len(text)
+            time.sleep(1)
+
+    if sys.stderr.isatty():
+        threading.Thread(target=show, daemon=True).start()
 
 
 def _say(title: str, text: str) -> None:

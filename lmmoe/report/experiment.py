@@ -25,12 +25,11 @@ from lmmoe.data.series import Bits, Floats
 from lmmoe.detectors import Detector, detector, entry, saving
 from lmmoe.errors import DataError
 from lmmoe.report import evaluation, store
-from lmmoe.report.evaluation import COLUMNS, SPENT, evaluate, events_found
+from lmmoe.report.evaluation import COLUMNS, SPENT, evaluate
 from lmmoe.report.measure import each, measured
 from lmmoe.report.profile import Profile, detector_of
+from lmmoe.report.store import FAILURES
 
-# What a run may fail with; a slip in the code (NameError and the like) is not among them.
-FAILURES = (ValueError, RuntimeError, MemoryError)
 MODEL = "model.safetensors"
 
 
@@ -69,8 +68,7 @@ class Protocol:
 def widened(labels: Bits, events: list[tuple[int, int]], margin: int) -> Bits:
     """Move every event's end ``margin`` rows on, as the study's evaluation does.
 
-    Not beyond the last row, and stopping 2 rows before the next event's first row, so that two
-    events never become one.
+    Not beyond the last row, nor to the 2 rows before the next event.
     """
     wide = labels.copy()
     limits = [*(start - 2 for start, _ in events), len(labels)][1:]
@@ -122,9 +120,8 @@ class Run:
 class Result:
     """What fitting and scoring gave: ``scores`` ``(t,)`` of the test half, and what both cost.
 
-    ``calibration`` are scores of training rows that may set a threshold: None where the model
-    learned from them, or scales scores over the rows given. ``blame`` ``(events, c)`` are channel
-    scores, summed over each event whose causes are known; None where there are none.
+    ``calibration`` are scores of training rows that may set a threshold, unless the model learned
+    from them or rescales; ``blame`` ``(events, c)`` channel scores, summed over events with causes.
     """
 
     scores: Floats
@@ -144,41 +141,9 @@ class Result:
 def result(run: Run) -> Result:
     """Fit and score, or take what that gave from the cache."""
     folder = paths.cache() / run.key
-    with suppress(OSError, ValueError):  # missing or damaged: computing mends it
+    with suppress(OSError, ValueError):
         return kept(folder)
-    return _computed(run, folder)
-
-
-def needed(run: Run) -> Result:
-    """Give the result to a notebook that is about it; raises `DataError` where the run fails.
-
-    That ends the notebook where it is, with the reason on the page, and not the whole report.
-    """
-    try:
-        return result(run)
-    except FAILURES as error:
-        reason = f"{run.detector} failed here ({type(error).__name__}: {error})"
-        place = f"{run.series.dataset}/{run.series.entity}"
-        raise DataError(reason, file=place) from error
-
-
-def kept(folder: Path) -> Result:
-    """Read a result; raises `OSError` or `ValueError` where it is missing or damaged.
-
-    Of the model only the header is read, which knows how long the file must be.
-    """
-    spent = json.loads((folder / "costs.json").read_text(encoding="utf-8"))
-    files = spent.pop("files")
-    if MODEL in files:
-        saving.read(folder / MODEL, whole=False)
-    arrays = {name: f"{name}.npy" for name in ("scores", "calibration", "blame")}
-    arrays = {n: read_npy(folder / file) if file in files else None for n, file in arrays.items()}
-    load = partial(saving.load, folder / MODEL) if MODEL in files else None
-    return Result(**arrays, costs=spent, load=load)
-
-
-def _computed(run: Run, folder: Path) -> Result:
-    """Fit, score the test half, and write the result where that can be."""
+    shutil.rmtree(folder, ignore_errors=True)  # missing or damaged: computing mends it
     protocol, series = PROTOCOLS[run.protocol], run.series
     made = protocol.detector(run.detector, seed=run.seed, **run.settings)
     with measured() as training:
@@ -209,29 +174,41 @@ def _computed(run: Run, folder: Path) -> Result:
     return Result(**arrays, costs=spent, load=(lambda: made) if made.savable else None)
 
 
+def needed(run: Run) -> Result:
+    """Give the result to a notebook that is about it, and which a `DataError` ends if it fails."""
+    try:
+        return result(run)
+    except FAILURES as error:
+        reason = f"{run.detector} failed here ({type(error).__name__}: {error})"
+        raise DataError(reason, file=f"{run.series.dataset}/{run.series.entity}") from error
+
+
+def kept(folder: Path) -> Result:
+    """Read a result; raises `OSError` or `ValueError` where it is missing or damaged."""
+    spent = json.loads((folder / "costs.json").read_text(encoding="utf-8"))
+    files = spent.pop("files")
+    if MODEL in files:
+        saving.read(folder / MODEL, whole=False)  # the header knows how long it must be
+    arrays = {name: f"{name}.npy" for name in ("scores", "calibration", "blame")}
+    arrays = {n: read_npy(folder / file) if file in files else None for n, file in arrays.items()}
+    load = partial(saving.load, folder / MODEL) if MODEL in files else None
+    return Result(**arrays, costs=spent, load=load)
+
+
 def _write(folder: Path, made: Detector, arrays: dict[str, object], spent: store.Line) -> None:
     """Write a result whole: another process may compute the same at the same time."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as part:
         whole = Path(part, folder.name)
         whole.mkdir()
-        files = []
         if made.savable:
             saving.save(made, whole / MODEL)
-            files.append(MODEL)
         for name, array in arrays.items():
             if array is not None:
                 np.save(whole / f"{name}.npy", array)
-                files.append(f"{name}.npy")
-        text = json.dumps(spent | {"files": files})
+        text = json.dumps(spent | {"files": [path.name for path in whole.iterdir()]})
         (whole / "costs.json").write_text(text, encoding="utf-8")
-        try:
-            whole.rename(folder)
-        except OSError:  # one is there: of a process that was faster, or damaged
-            with suppress(OSError, ValueError):
-                kept(folder)
-                return
-            shutil.rmtree(folder)
+        with suppress(OSError):  # a process that was faster wrote the same
             whole.rename(folder)
 
 
@@ -247,13 +224,10 @@ def row(run: Run, *, vus_window: int) -> store.Line:
     causes = [cause.channels for cause in series.causes or ()] or None
     try:
         found = result(run)
-        given = {"calibration": found.calibration, "rows_per_day": series.rows_per_day}
-        how = {"vus_window": head["vus_window"], "blame": found.blame, "causes": causes}
-        values = evaluate(labels, found.scores, **given, **how)
-        hits = events_found(labels, found.scores, **given)
-        return head | values | found.costs | {"found_events": hits}
+        how = {"calibration": found.calibration, "rows_per_day": series.rows_per_day}
+        how |= {"vus_window": head["vus_window"], "blame": found.blame, "causes": causes}
+        return head | evaluate(labels, found.scores, **how) | found.costs
     except FAILURES as error:
-        # One detector that fails must not cost the others; the next start tries it again.
         return head | {"error": f"{type(error).__name__}: {error}"}
 
 
@@ -316,18 +290,13 @@ def measurements(
 ) -> pd.DataFrame:
     """Measure the runs of a profile that are wanted, with its first seed: the table ``name``.
 
-    ``hidden`` says what a line depends on besides the run. A run that fails has one line with
-    ``error``, and is tried again by the next start.
+    ``hidden`` says what a line depends on besides the run; one that fails has ``error`` (`store`).
     """
     keep, found = store.Table(profile.profile, name), []
     names = ("dataset", "entity", "detector", "settings", "seed")
     for entity in each(profile.present, name, "entity"):
-        runs = filter(wanted, planned(profile, profile.load(entity)))
-        for run in (run for run in runs if run.seed == profile.seeds[0]):
-            shown = {name: run.identity[name] for name in names}
-            given = {"run": run.key} | hidden(run)
-            try:
-                found += keep.lines(shown, given, lambda run=run: measure(run))
-            except FAILURES as error:
-                found.append(shown | {"error": f"{type(error).__name__}: {error}"})
+        for run in planned(profile, profile.load(entity)):
+            if run.seed == profile.seeds[0] and wanted(run):
+                shown = {name: run.identity[name] for name in names}
+                found += keep.lines(shown, {"run": run.key} | hidden(run), partial(measure, run))
     return pd.DataFrame(found)

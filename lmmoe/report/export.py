@@ -5,10 +5,9 @@
 Input ``rows``, float64 ``(n, w + h, c)``: n pieces of consecutive *raw* rows, window and horizon
 long, of which the last is scored. Outputs: ``score``, float32 ``(n,)``, the mean over channels of
 ``errors``, float32 ``(n, c)``, the squared errors of the forecast in scaled units; ``forecast``,
-float64 ``(n, c)``, in raw units. The network runs in single, the scaling in double precision. The
-file's metadata hold detector, window, horizon, channels, how the first rows are scored, the
-threshold of ``predict``, and a SHA-256 of the file with zeros in its place. Needs the extra
-``export``; scoring needs ``onnxruntime`` alone.
+float64 ``(n, c)``, in raw units. The file's metadata hold what scoring needs, the threshold of
+``predict``, and a SHA-256 of the file with zeros in its place. Needs the extra ``export``; scoring
+needs ``onnxruntime`` alone.
 """
 
 import hashlib
@@ -34,10 +33,10 @@ PIECES = 1024  # of the training rows, evenly spaced, that the ranges of static 
 
 
 def write(made: Detector, path: str | Path) -> Path:
-    """Write a fitted forecaster (the MMoE family and its like) as ONNX, complete or not there.
+    """Write a fitted forecaster as ONNX that scores like the detector, complete or not there.
 
-    The file scores like the detector, or is not written. Raises `DataError` where a package is
-    missing or the detector is no forecaster, `RuntimeError` where it has not been fitted.
+    Raises `DataError` where a package is missing or the detector is no forecaster, `RuntimeError`
+    where it has not been fitted.
     """
     _need("onnx", "onnxruntime", "onnxscript")
     import torch
@@ -86,10 +85,9 @@ def write(made: Detector, path: str | Path) -> Path:
 def quantise(path: str | Path, out: str | Path, *, rows: Floats | None = None) -> Path:
     """Write an int8 copy of what `write` wrote, by ONNX Runtime's own quantiser.
 
-    The network's products are int8: *dynamic*, their inputs are scaled as they come; *static*,
-    their ranges are fixed beforehand, from raw training ``rows`` ``(t, c)`` (Jacob et al., CVPR
-    2018, section 2). Raises `DataError` where a package is missing, the file is of another kind, or
-    the rows do not fit it.
+    Inputs of its products are scaled as they come, or with raw training ``rows`` ``(t, c)`` by
+    ranges fixed from these (Jacob et al., CVPR 2018, section 2). Raises `DataError` where a package
+    is missing, the file is of another kind, or the rows do not fit it.
     """
     _need("onnx", "onnxruntime", "onnxscript")
     from onnxruntime import quantization

@@ -45,9 +45,8 @@ def once(work: Callable[[], object]) -> tuple[float, float]:
 def measured() -> Iterator[SimpleNamespace]:
     """Measure the block, and fill in when it ends: wall ``seconds``, and ``peak_mb``.
 
-    That is the peak of resident memory above the start in MB (10^6 bytes): sampled, not traced,
-    which slows nothing. What earlier work left behind is given back first (by glibc; elsewhere the
-    peak of a second run in one process may be too low).
+    That is the peak of resident memory above the start in MB (10^6 bytes), sampled. What earlier
+    work left behind is given back first (by glibc; elsewhere a second peak may be too low).
     """
     gc.collect()
     gc.freeze()  # what is left is mostly the libraries': it need not be looked through again

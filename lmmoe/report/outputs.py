@@ -43,11 +43,11 @@ class Report:
             colours.save(part, format="PNG", optimize=True)
         return display.Image(data=path.read_bytes(), width=round(figure.get_figwidth() * 96))
 
-    def table(self, table: pd.DataFrame, name: str, *, digits: int = 3) -> pd.DataFrame:
+    def table(self, table: pd.DataFrame, name: str) -> pd.DataFrame:
         """Write ``name``.csv with all digits and return the table rounded."""
         with paths.replacing(self.folder / f"{name}.csv") as part:
             table.to_csv(part, float_format="%.10g")
-        return table.round(digits)
+        return table.round(3)
 
     def provenance(self, profile: Profile, rows: pd.DataFrame) -> None:
         """Write ``provenance.json``: what a reader needs to get the same tables again."""

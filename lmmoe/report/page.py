@@ -1,7 +1,6 @@
 """The report of executed notebooks: one HTML page that needs nothing beside it, and Markdown.
 
-nbconvert makes HTML by the templates in ``lmmoe/report/template``; here headings get unique ids,
-tables a plain head and a link to their CSV, and what would load or run something is dropped.
+nbconvert makes HTML by the templates beside; what would load or run something is dropped here.
 """
 
 import hashlib
@@ -47,14 +46,10 @@ def build(profile: Profile, out: Path) -> None:
     Notebook 02 is shown for the first entity and linked for the others. Raises `DataError` where a
     notebook is missing or damaged; ``out`` then stays as it was.
     """
-    exporter = HTMLExporter(
-        config=SHOWN,
-        template_name="base",
-        template_file="cells.html.j2",  # the project's own
-        extra_loaders=[FILES],
-        extra_template_basedirs=[],  # it does not look into the current folder
-        exclude_anchor_links=True,
-    )
+    # The project's own templates; it does not look for others in the current folder.
+    how = {"template_name": "base", "template_file": "cells.html.j2", "extra_loaders": [FILES]}
+    how |= {"extra_template_basedirs": [], "exclude_anchor_links": True}
+    exporter = HTMLExporter(config=SHOWN, **how)
     sections = []
     for name, text in SECTIONS.items():
         first, *others = _files(profile, name)
@@ -99,10 +94,7 @@ def _files(profile: Profile, name: str) -> list[str]:
 
 
 def _read(profile: Profile, name: str, figures: str) -> nbformat.NotebookNode:
-    """Read a notebook without cells that are for its user, or about another data set.
-
-    Its tables are made plain; a link below leads to their CSV in ``figures``.
-    """
+    """Read a notebook as the page shows it; links below its tables lead to ``figures``."""
     file = paths.results(profile.profile) / name
     try:
         node = nbformat.read(file, as_version=4)

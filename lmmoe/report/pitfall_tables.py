@@ -12,7 +12,7 @@ from lmmoe.data.series import Floats, Series
 from lmmoe.detectors import entry
 from lmmoe.report import pitfalls, store
 from lmmoe.report.evaluation import ADJUSTED, RANKING, evaluate
-from lmmoe.report.experiment import FAILURES, Run
+from lmmoe.report.experiment import Run
 from lmmoe.report.measure import each
 from lmmoe.report.names import METRIC_TITLES, title
 from lmmoe.report.pitfalls import LEVELS, RATES, Scored
@@ -31,8 +31,8 @@ Outcome = tuple[Floats, Floats, int]
 def catalogue() -> pd.DataFrame:
     """The twenty by title, in the order of their numbers; number 0 is three of them together.
 
-    ``before`` and ``after`` are the settings compared, where a pitfall is not in `COMPARED`;
-    ``axis`` names what the settings count; ``first_seed_only`` where it needs refits.
+    ``before`` and ``after`` are the settings compared, if not in `COMPARED`; ``axis`` names what
+    settings count; ``first_seed_only`` where it needs refits.
     """
     return store.published("pitfalls", keep_default_na=False, index_col="title")
 
@@ -113,8 +113,7 @@ def best_of_seeds(table: pd.DataFrame) -> Outcome:
     return means(table.mean()), means(table).max(axis=0), table.shape[1]
 
 
-# Where before and after are no settings of the pitfall (`catalogue` names these).
-COMPARED: dict[str, Callable[[pd.DataFrame], Outcome]] = {
+COMPARED: dict[str, Callable[[pd.DataFrame], Outcome]] = {  # of the others `catalogue` tells
     "threshold rule tuned per group": best_of_each_group,
     "kindest average": highest_average,
     "some of the machines": some_entities,
@@ -126,13 +125,13 @@ COMPARED: dict[str, Callable[[pd.DataFrame], Outcome]] = {
 def measure(profile: Profile, entities: list[str] | None = None) -> tuple:
     """Make every pitfall with every detector of `DETECTORS` on the entities that have both labels.
 
-    Gives ``gains``, ``settings``, ``floors`` and ``failures``: a run that fails is named there, and
-    leaves its entity out. ``gains`` has a row per pitfall and detector: ``before`` and ``after``
-    are means (seeds averaged first) of ``metric`` and of what is ``reported`` in its place over the
-    ``machines`` on which all detectors have all numbers; ``low`` and ``high`` bound the ``gain``
-    with 95 % bootstrap confidence (NaN with one machine); ``order_changes`` is the share of
-    resamples in which at least two detectors change places. ``settings`` has the means of pitfalls
-    with an ``axis``; ``floors`` all metrics, also of scores that are all equal or the row's index.
+    Gives ``gains``, ``settings``, ``floors`` and ``failures``: a run that fails leaves its entity
+    out. ``gains`` has a row per pitfall and detector: ``before`` and ``after`` are means (seeds
+    averaged first) of ``metric`` and ``reported`` over the ``machines`` on which all detectors have
+    all numbers; ``low`` and ``high`` bound the ``gain`` with 95 % bootstrap confidence (NaN with
+    one machine); ``order_changes`` is the share of resamples in which detectors change places.
+    ``settings`` has the means of pitfalls with an ``axis``; ``floors`` all metrics, also of scores
+    that are all equal or the row's index.
     """
     failures, lines = [], []
     for series in map(profile.load, each(entities or profile.present, "pitfalls", "entity")):
@@ -160,7 +159,7 @@ def _numbers(series: Series, profile: Profile, failures: list[str]) -> list[tupl
             for mistake, first_only in catalogue()["first_seed_only"].items():
                 if seed == seeds[0] or not first_only:
                     made[mistake] = getattr(pitfalls, mistake.replace(" ", "_"))(one)
-        except FAILURES as error:
+        except store.FAILURES as error:
             failures.append(f"{name} on {series.entity}: {type(error).__name__}: {error}")
         else:
             found |= {(mistake, name, seed): numbers for mistake, numbers in made.items()}

@@ -23,10 +23,7 @@ Numbers = dict[str, float]  # by setting
 
 
 class Scored:
-    """One detector with one seed on one labelled entity; its run is read from the cache, or made.
-
-    ``labels`` and ``scores`` are ``(t,)`` of the test half, the labels as published.
-    """
+    """A run on a labelled entity; ``labels``, as published, and ``scores`` ``(t,)`` of its test."""
 
     def __init__(self, run: Run) -> None:
         self.run, self.series, self.labels = run, run.series, run.series.labels
@@ -232,10 +229,7 @@ def copied_baselines(one: Scored) -> Numbers:
 
 
 def a_few_long_events(one: Scored) -> Numbers:
-    """ROC AUC as published, and without the longest event, if there is another.
-
-    Not average precision, where random scores reach the share of anomalies, which changes.
-    """
+    """ROC AUC, which has a fixed floor, as published, and without the longest of several events."""
     found = {"all events": roc_auc(labels=one.labels, scores=one.scores)}
     if len(one.series.events) > 1:
         start, end = max(one.series.events, key=lambda event: event[1] - event[0])

@@ -76,10 +76,9 @@ class Profile(BaseModel):
         return self
 
     def plan(self, entity: str) -> list[tuple[str, str, int]]:
-        """Give detector, protocol and seed of each run on an entity, in the order of the passes.
+        """Give detector, protocol and seed of each run on an entity, once, in the order of passes.
 
-        No run comes twice. Random scores are in each pass. A detector without a random part is run
-        with the first seed alone.
+        Random scores are in each pass. A detector without a random part has the first seed alone.
         """
         found: dict[tuple[str, str, int], None] = {}
         for given in self.passes or [Pass()]:

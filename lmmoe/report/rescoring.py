@@ -15,9 +15,8 @@ from lmmoe.report.experiment import PROTOCOLS, Run, measurements, result
 from lmmoe.report.profile import Profile
 from lmmoe.report.statistics import largest_block
 
-# Models that forecast or rebuild the last row, and score it by the mean or the maximum of the
-# channels' errors; the L2 norm's is the mean. Whose channel scores are squared errors, and whose
-# absolute ones (tests hold them to it). Random scores are the floor.
+# Models that forecast or rebuild the last row and score it by the mean or maximum of its errors:
+# whose channel scores are squared, and whose absolute ones (tests hold them to it).
 SQUARED = (
     *("MTSExample", "last value", "moving average", "ridge VAR", "linear", "LSTM-AE"),
     *("untrained LightMMoE", "CAD-as-run", "LightMMoE", "CAD", "CAD-FSE23", "HMMoE"),
@@ -45,8 +44,7 @@ ERRORS = [*RUN, *NUMBERS, "error"]
 def table(profile: Profile) -> pd.DataFrame:
     """Judge every scoring of every model that the profile runs, with its first seed: `COLUMNS`.
 
-    A row per entity, detector and scoring of `SCORINGS`; a detector that fails has one with
-    ``error``. Entities without an event, or without a normal row, have none.
+    A row per entity with events, detector and scoring of `SCORINGS`, or one with ``error``.
     """
     models = [("ours", name) for name in (*SQUARED, *ABSOLUTE, CHANCE)]
     how = {"scorings": SCORINGS, "metrics": METRICS, "ewma": EWMA, "share": SHARE}
@@ -88,8 +86,7 @@ def scorings(channels: Floats, *, squared: bool, unscored: int = 0) -> dict[str,
 def summary(measured: pd.DataFrame) -> pd.DataFrame:
     """Mean average precision: detectors down, the best under its own scoring first; `SCORINGS`.
 
-    Detectors and entities are those of `statistics.largest_block`; a detector's settings are the
-    first that it has in the table. Empty where there is nothing to average.
+    Those of `statistics.largest_block`, with the first settings that each detector has.
     """
     first = measured.groupby("detector")["settings"].transform("first")
     good = measured[measured["error"].isna() & (measured["settings"] == first)]
@@ -102,9 +99,8 @@ def generalisation(profile: Profile) -> pd.DataFrame:
     """Measure each forecaster of the profile with the first seed: key and `ERRORS`.
 
     Under the study's protocol nothing stops a training early, and the last fifth of the training
-    half is never learned from. ``seen`` and ``unseen`` are mean squared errors over the rows that
-    were learned from (CAD-as-run draws 10,000 windows of them) and over the later ones, as shares
-    of what repeating the last value gives there; NaN where these rows do not move.
+    half is never learned from. ``seen`` and ``unseen`` are mean squared errors over the rows before
+    and in it, as shares of what repeating the last value gives; NaN where rows do not move.
     """
     models, how = [("study", name) for name in FORECASTERS], {"first": FIRST, "columns": ERRORS}
     return measurements(

@@ -35,10 +35,9 @@ class Paired(NamedTuple):
 def bootstrap_mean(values: npt.ArrayLike) -> tuple[float, float, float]:
     """Give the mean of values ``(n,)`` and both ends of its 95 % percentile bootstrap interval.
 
-    Entities are drawn with replacement, 10,000 times; the interval lies between quantiles of the
-    means (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3). NaN values
-    are left out. One value has no interval (NaN), none no mean either; with a handful the interval
-    is too narrow, as percentile intervals are.
+    Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3, with 10,000 draws.
+    NaN values are left out. One value has no interval (NaN), none no mean either; with a handful
+    the interval is too narrow, as percentile intervals are.
     """
     known = np.sort(_known(values))  # whatever the order of the entities
     if len(known) < 2:
@@ -94,8 +93,7 @@ def largest_block(table: pd.DataFrame) -> pd.DataFrame:
     """Choose entities (rows) and detectors (columns) such that no value is missing.
 
     Of the choices "the k detectors with most entities, on the entities that they all have" it
-    takes the one that keeps most values; of equal ones, that with more detectors. So one slow
-    detector that ran on a few entities is left out rather than all the others' entities.
+    takes the one that keeps most values; of equal ones, that with more detectors.
     """
     order = table.notna().sum().sort_values(ascending=False, kind="stable").index
     whole = table[order].notna().cummin(axis=1).sum()  # entities of the first k detectors

@@ -26,6 +26,8 @@ NAMES = (
 # Texts with gaps.
 NOTES = ("error", "host", "device", "method", "rule", "group", "way", "kind", "base", "learned")
 Line = dict[str, object]
+# What a run may fail with; a slip in the code (NameError and the like) is not among them.
+FAILURES = (ValueError, RuntimeError, MemoryError)
 
 
 def key(identity: object) -> str:
@@ -80,7 +82,8 @@ class Table:
     def lines(self, shown: Line, hidden: Line, compute: Callable[[], list[Line]]) -> list[Line]:
         """Give lines by what is ``shown`` in their first columns and what is ``hidden`` in the key.
 
-        ``compute`` gives the other columns of each line; what it raises goes on.
+        ``compute`` gives the other columns of each line. Where it fails there is one line with
+        ``error`` and no key, which is not kept: others go on, and the next start tries it again.
         """
         name = key({"table": self.name} | shown | hidden)
         if name in self.known:
@@ -89,7 +92,10 @@ class Table:
         try:
             found = json.loads(file.read_text(encoding="utf-8"))["lines"]
         except (OSError, ValueError):  # missing or damaged: measuring mends it
-            text = json.dumps({"lines": compute()}, default=np.generic.item)
+            try:
+                text = json.dumps({"lines": compute()}, default=np.generic.item)
+            except FAILURES as failure:
+                return [shown | {"error": f"{type(failure).__name__}: {failure}"}]
             with caching(), paths.replacing(file) as part:
                 part.write_text(text, encoding="utf-8")
             found = json.loads(text)["lines"]

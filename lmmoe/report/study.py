@@ -147,9 +147,8 @@ def spelled(settings: str) -> str:
 def seed_deviation(table: pd.DataFrame) -> float:
     """Standard deviation over seeds of the average, in percent; NaN without a second seed.
 
-    Every machine has a fit of its own, so the variance of the average is the sum of the machines'
-    variances over seeds, each by its squared weight in `group_average`: steadier than that of two
-    or three averages. A machine with one seed counts with the mean variance of the others.
+    Every machine has a fit of its own: the variance of the average is the sum of the machines',
+    each by its squared weight in `group_average`. One with one seed has the others' mean variance.
     """
     variances = table.var(axis=1)  # NaN for one seed
     of = variances.fillna(variances.mean()).groupby(groups(table))
@@ -166,8 +165,8 @@ def _relative_spread(table: pd.DataFrame) -> float:
 def by_machine(rows: pd.DataFrame) -> pd.DataFrame:
     """Ours under the protocol ``study`` beside the study's own, one row per (detector, machine).
 
-    Only detectors that the study ran, and random scores, which have no partner; columns
-    of `METRICS`, theirs with ``_study``. Empty where the study knows none of the entities.
+    Only detectors that the study ran, and random scores; columns of `METRICS`, theirs with
+    ``_study``. Empty where the study knows none of the entities.
     """
     ours = entity_means(rows, "study")[METRICS]
     both = ours.join(_theirs().add_suffix("_study")).reset_index()
@@ -178,9 +177,8 @@ def by_machine(rows: pd.DataFrame) -> pd.DataFrame:
 def study_headline(rows: pd.DataFrame) -> pd.DataFrame:
     """The study's headline, the mean of the three groups' means, ours and theirs, same machines.
 
-    A machine on which all our runs failed counts on neither side. Random scores, which the study
-    did not run, have no partner; detectors of `NOT_RUN` have only the study's. ``entities`` and
-    ``seeds`` count what is behind ours.
+    A machine on which all our runs failed counts on neither side. Random scores have no partner,
+    detectors of `NOT_RUN` only the study's. ``entities`` and ``seeds`` are behind ours.
     """
     ours, theirs = entity_means(rows, "study")[METRICS], _theirs()
     absent = pd.MultiIndex.from_product([NOT_RUN, ours.index.unique("entity")])
@@ -205,9 +203,8 @@ def _theirs() -> pd.DataFrame:
 def others(rows: pd.DataFrame) -> pd.DataFrame:
     """Hold ours against numbers on SMD from other publications (``published/others.csv``).
 
-    Columns ``source``, ``detector``, ``metric``, ``value``, ``machines`` of 28, ``ours``, its 95 %
-    bootstrap interval over the ``entities`` (``low``, ``high``; NaN for one), and ``way``: what is
-    known to differ from ours. Detectors without results in ``rows`` are left out.
+    Columns of the file, ``ours`` with its 95 % bootstrap interval over the ``entities`` (``low``,
+    ``high``), and last ``way``: what is known to differ. Without results of ours no row.
     """
     means = entity_means(rows, "ours").unstack("detector")
     table = store.published("others")
@@ -215,7 +212,7 @@ def others(rows: pd.DataFrame) -> pd.DataFrame:
     values = [means[one].dropna() if one in means else [] for one in pairs]
     table[["ours", "low", "high"]] = [bootstrap_mean(one) for one in values]
     table["entities"] = [len(one) for one in values]
-    table["way"] = table.pop("way")  # the longest stands last
+    table["way"] = table.pop("way")
     return table[table["entities"] > 0].reset_index(drop=True)
 
 

@@ -93,7 +93,7 @@ def found_events(
     """Tell for each labelled event (rows) and each detector (columns) whether it is found.
 
     ``fleet`` gives each entity's events as (first row, row after the last). Found means that an
-    alarm of the budget lies in the event (`evaluation.events_found`), at a detector's lowest seed.
+    alarm of the budget lies in the event (`evaluation.evaluate`), at a detector's lowest seed.
     The index, ``rows``, holds the events' lengths. Only entities and detectors without a gap count
     (`statistics.largest_block`): failures and detectors without a threshold are left out.
     """

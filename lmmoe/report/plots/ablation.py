@@ -14,10 +14,9 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7
 
 @styled
 def differences(table: pd.DataFrame) -> Figure:
-    """What every variant changes, with 95 % bootstrap intervals; grey: they hold the full model.
+    """Draw `lmmoe.report.ablation.by_variant`: what every variant changes, with 95 % intervals.
 
-    ``table`` is `lmmoe.report.ablation.by_variant`. Left average precision, right the forecast
-    error on held-out rows.
+    Left average precision, right the forecast error. Grey: the interval holds the full model.
     """
     known = table[table["average_precision_difference"].notna() & (table.index != "random")]
     if known.empty:

@@ -60,5 +60,5 @@ def quality_and_cost(
         ax.grid(alpha=0.25)
         places[ax] = dict(zip(known.index, zip(x, y, strict=True), strict=True))
     for ax, dots in places.items():
-        style.label_dots(ax, dots)  # last: it needs the figure's final layout
+        style.label_dots(ax, dots)
     return figure

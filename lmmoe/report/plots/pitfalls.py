@@ -12,10 +12,7 @@ NONE = "No labelled events: no pitfall can be shown with them."
 
 @style.styled
 def ranking(gains: pd.DataFrame) -> Figure:
-    """What each pitfall gives to each detector; right, how often it changes their order.
-
-    The highest mean gain stands on top; thin lines are 95 % bootstrap intervals over entities.
-    """
+    """What each pitfall gives to each detector, the most on top; right, how often orders change."""
     if gains.empty:
         return style.note(NONE)
     means = gains.groupby(["mistake", "number"])[["gain", "order_changes"]].mean()

@@ -25,11 +25,8 @@ styled = in_style()  # a decorator: draws a figure so, whatever the session's se
 
 
 def canvas(rows: int = 1, *, height: float, width: float = 10, **layout: object) -> tuple:
-    """Make a figure of ``width`` x ``height`` inches and its axes, as `Figure.subplots` does.
-
-    Not through pyplot, which would keep every figure alive and show it twice in a notebook.
-    """
-    figure = Figure(figsize=(width, height))
+    """Make a figure of ``width`` x ``height`` inches and its axes, as `Figure.subplots` does."""
+    figure = Figure(figsize=(width, height))  # pyplot would keep it alive and show it twice
     return figure, figure.subplots(rows, **layout)
 
 

@@ -8,7 +8,7 @@ from lmmoe.data.series import Floats
 from lmmoe.report.names import colour, title
 from lmmoe.report.plots.ablation import COLOURS
 from lmmoe.report.plots.data import caused_by, lanes
-from lmmoe.report.plots.style import EVENT, canvas, log_scale, shade_events, styled, time_axis
+from lmmoe.report.plots.style import EVENT, canvas, log_scale, note, shade_events, styled, time_axis
 from lmmoe.training import History
 
 
@@ -63,6 +63,8 @@ def learning_curve(history: History) -> Figure:
 @styled
 def score_lanes(series: Series, scores: dict[str, Floats]) -> Figure:
     """The scores of several detectors over the same labelled events, one lane each."""
+    if not scores:
+        return note("No detector has a result here.")
     figure, axes = canvas(len(scores), height=0.6 + 1.15 * len(scores), sharex=True, squeeze=False)
     time, unit = time_axis(series, np.arange(len(series.test)))
     for ax, (name, values) in zip(axes[:, 0], scores.items(), strict=True):
@@ -94,10 +96,7 @@ def attribution(series: Series, channel_scores: Floats, event: tuple[int, int]) 
     causes = sorted(caused_by(series, event))
     ax.plot([first] * len(causes), causes, ">", color=EVENT, ms=4, clip_on=False)
     ax.set_yticks(range(len(series.channels)), series.channels, fontsize=6)
-    ax.set(
-        xlabel=unit,
-        title="each channel's share of the score (lines: the event; arrows: named causes)",
-    )
+    ax.set(xlabel=unit, title="channels' shares of the score (lines: event; arrows: causes)")
     figure.colorbar(image, ax=ax, label="share of the row's score", shrink=0.7, pad=0.01)
     return figure
 
@@ -106,10 +105,7 @@ def attribution(series: Series, channel_scores: Floats, event: tuple[int, int]) 
 def gates_over_time(
     series: Series, shares: Floats, entropy: Floats, channel: int, event: tuple[int, int]
 ) -> Figure:
-    """One channel around one event: its values, its experts' shares, and all gates' entropy.
-
-    ``shares`` ``(t, c, e)`` and ``entropy`` ``(t,)`` belong to the last rows of the test half.
-    """
+    """One channel: values, ``shares`` ``(t, c, e)`` of experts; all gates' ``entropy`` ``(t,)``."""
     figure, (values, parts, mean), rows, time = lanes(series, event, [channel] * 3, around=60)
     gap = len(series.test) - len(shares)
     values.plot(time, series.test[rows, channel], color="#37474F")
