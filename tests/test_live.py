@@ -156,12 +156,12 @@ def test_every_row_of_every_detector_has_the_batch_score_and_channel_scores():
             batch = made.detector.decision_function(rows)
             assert near([step.score for step in steps[first:]], batch[first:]), name
             if name in WITHOUT_SHARES:
-                assert all(step.errors is None and step.shares is None for step in steps)
+                assert all(step.errors is None for step in steps)
             else:
                 parts = made.detector.channel_scores(rows)
                 assert near([step.errors for step in steps[first:]], parts[first:]), name
-                some = steps[-1].errors.any()
-                assert steps[-1].shares.sum() == pytest.approx(float(some), abs=1e-6)
+                shares = [one["share"] for one in follow.explain(steps[-1])]
+                assert sum(shares) == pytest.approx(float(steps[-1].errors.any()), abs=1e-6)
 
 
 class LooksFarther(Detector):
@@ -217,7 +217,7 @@ def test_a_missing_cell_takes_the_last_value_and_adds_nothing():
     assert steps[31].errors[2] == 0
     made = stream("MTSExample")
     step = made.step(np.array(made.model.facts.means))  # no error at all
-    assert step.score == 0 and step.shares.tolist() == [0, 0, 0, 0] and made.explain(step) == []
+    assert step.score == 0 and made.explain(step) == []
 
 
 def test_a_row_needs_values_in_half_of_its_channels_and_is_seen_as_filled_without_them():
@@ -244,17 +244,6 @@ def test_a_huge_value_is_an_alarm_not_a_crash():
             assert steps[40].event == "opened" and np.isfinite(steps[40].score)
             assert all(np.isfinite(step.score) for step in steps[20:])
             assert made.explain(steps[-1], top=1) and made.counts["cut cells"] == 1
-
-
-@settings(deadline=None, max_examples=25)
-@given(st.lists(st.lists(st.floats(allow_nan=True), min_size=4, max_size=4), max_size=30))
-def test_no_row_of_numbers_breaks_a_stream(rows):
-    made = stream(accept_after=5)
-    for row in rows:
-        step = made.step(row)
-        assert np.isfinite(step.score) == (step.why == "")
-    assert np.isfinite(made.window).all() and np.isfinite(made.held).all()
-    assert np.isfinite(scores(made, TEST[:30])[WINDOW:]).all()
 
 
 def test_missing_rows_are_bridged_and_a_restart_fills_the_window_anew():
@@ -343,25 +332,6 @@ def test_a_row_that_does_not_come_is_bridged_and_a_long_gap_starts_afresh():
     assert np.isfinite(tick.scores).all()
 
 
-@settings(deadline=None, max_examples=10)
-@given(st.integers(0, 60))
-def test_saved_at_any_row_a_fleet_goes_on_to_the_bit(cut):
-    made = model(("LightMMoE", "PCA windows EWMA", "ThreeViews")[cut % 3])
-    options = {"threshold": "alarms:20", "accept_after": 15}
-    whole, first, second = (live.Fleet(made, 3, **options) for _ in range(3))
-    rows = data(3, 60, missing=0.1)
-    ticks = [whole.tick(row) for row in rows]
-    for row in rows[:cut]:
-        first.tick(row)
-    second.load(first.dump())
-    for row, tick in zip(rows[cut:], ticks[cut:], strict=True):
-        again = second.tick(row)
-        assert np.array_equal(again.scores, tick.scores, equal_nan=True)
-        assert again.events == tick.events and again.why == tick.why
-    assert second.alarms == whole.alarms
-    assert second.counts == whole.counts
-
-
 # --- models and their facts ---
 
 
@@ -422,8 +392,8 @@ def test_the_time_column_and_its_form_are_kept(tmp_path):
         watch = live.Watch(made, threshold=1.0, tell=str)
         for line in path.read_bytes().splitlines():
             watch.feed(line)
-        assert watch.stray.scored == 60 and watch.stray.clock.latest is not None
-        assert facts.channels == ("a", "b") and not watch.stray.counts["mended"]
+        assert watch.only.scored == 60 and watch.only.clock.latest is not None
+        assert facts.channels == ("a", "b") and not watch.only.counts["mended"]
     path.write_text("\n".join(f"{stamp:%m/%d/%Y %H:%M},{n},1" for n, stamp in enumerate(stamps)))
     facts = live.fit(path, detector="MTSExample", rows_per_day=288.0)[0].facts
     assert (facts.time, facts.pattern, facts.step) == (None, "%m/%d/%Y %H:%M", 60)

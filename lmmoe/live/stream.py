@@ -7,7 +7,6 @@ import json
 import math
 from collections import Counter
 from dataclasses import asdict, replace
-from hashlib import sha256
 from typing import NamedTuple
 
 import numpy as np
@@ -26,18 +25,6 @@ ACCEPT = 180  # minutes in alarm after which a level is taken as normal; our cho
 ARRAYS = ("window", "held", "carry", "centres", "lifted", "seen", "gone", "since")  # of a state
 
 
-def seal(body: bytes) -> bytes:
-    """Put a checksum before a state."""
-    return sha256(body).digest() + body
-
-
-def unseal(state: bytes) -> bytes:
-    """Take what was sealed; `DataError` where the checksum does not fit."""
-    if sha256(state[32:]).digest() != state[:32]:
-        raise DataError("the state is damaged: its contents do not fit their checksum")
-    return state[32:]
-
-
 class Step(NamedTuple):
     """What a row of one stream came to."""
 
@@ -46,14 +33,6 @@ class Step(NamedTuple):
     event: str  # what an alarm does in this row: "opened", "still", "ended", "accepted"
     why: str  # there is no score
     errors: Floats | None  # each channel's part in the score (c,)
-
-    @property
-    def shares(self) -> Floats | None:
-        """Each channel's share in the score ``(c,)``, summing to 1; None where there are none."""
-        if self.errors is None:
-            return None
-        total = self.errors.sum(dtype=np.float64)
-        return self.errors / total if total > 0 else np.zeros(len(self.errors))
 
 
 class Tick(NamedTuple):
@@ -75,18 +54,15 @@ class Fleet:
     """n streams of one model that keep step: every call of `tick` takes a row of each.
 
     Rows are scored as `decision_function` scores them in a batch; the first ones, as many as the
-    detector looks back, have no score.
-
-    Missing cells (NaN, infinite) take the channel's last value; in the MMoE family they add
-    nothing, and the score is the mean over the other channels. Rows with values in less than half
-    of the channels have no score. Values more than 10^9 deviations from the mean are cut there.
+    detector looks back, have no score. Missing cells (NaN, infinite) take the channel's last value;
+    in the MMoE family the score is the mean over the other channels. Rows with values in less than
+    half of the channels have no score. Values more than 10^9 deviations from the mean are cut.
     ``counts`` counts such cells. A row without any value stands for one that did not come: after
     more than 3 of them the stream starts afresh.
 
     ``threshold`` is a rule (`lmmoe.live.alarms`). ``rows_per_day`` replaces that of the model's
-    facts. A level that has kept one alarm open for ``accept_after`` rows is taken as the new
-    normal: the mean of these rows stands for the training mean from then on, and the alarm ends.
-    By default these are three hours under the rule "alarms"; 0 and other rules never accept.
+    facts. When an alarm has been open for ``accept_after`` rows (default: three hours under the
+    rule "alarms", else and with 0 never), it ends, and their mean stands for the training mean.
     """
 
     longest_bridge: float = BRIDGE
@@ -135,10 +111,10 @@ class Fleet:
             scaled = (rows - self.centres) / self.spread
             if not np.vdot(scaled, scaled) < self.scorer.far**2:  # too far out, or not a number
                 rows, scaled, missing = self._mended(rows)
-        if missing is not None:
-            few = missing.mean(axis=1) > 1 - ENOUGH
         if missing is not None or np.count_nonzero(self.gone):
             events = self._after_gaps(missing)
+        if missing is not None:
+            few = missing.mean(axis=1) > 1 - ENOUGH
         self.rows += 1
         self.held[:], self.missing = rows, missing
         scores, errors = self._judged(scaled, missing)
@@ -246,13 +222,13 @@ class Fleet:
     def explain(self, step: Step, top: int = 5) -> list[dict[str, object]]:
         """Name the channels with the largest shares in the score of the latest row, largest first.
 
-        Each with ``channel``, ``share``, ``forecast`` and ``observed`` in the channel's unit; the
-        last two are None where there is no forecast, or the cell was missing. Empty where the
-        detector does not say what each channel adds.
+        Each with ``channel``, ``share`` (of 1), ``forecast`` and ``observed``, None where there is
+        none. Empty where the detector does not say what each channel adds.
         """
         if step.errors is None:
             return []
-        number, made, shares = step.stream, self.scorer, step.shares
+        number, made = step.stream, self.scorer
+        shares = step.errors / (step.errors.sum(dtype=np.float64) or 1.0)
         values = np.array([np.full(len(shares), np.nan), self.held[number]])
         if hasattr(made.detector, "forecasts"):
             latest = self._latest(slice(number, number + 1))[:, :, 0] * made.spread + made.centre
@@ -266,28 +242,24 @@ class Fleet:
         return [dict(zip(names, rows[place], strict=True)) for place in order if shares[place] > 0]
 
     def dump(self, **more: object) -> bytes:
-        """Give all that the next rows depend on besides model and settings, with a checksum.
-
-        ``more`` are plain values that `load` gives back.
-        """
+        """Give all that the next rows depend on besides model and settings, and plain values."""
         from safetensors.numpy import save
 
         facts = {"rows": self.rows, "turn": self.turn, "counts": self.counts} | more
         facts |= {"alarms": [asdict(one) for one in self.alarms], "channels": self.model.channels}
         arrays = {name: getattr(self, name) for name in ARRAYS} | {"spread": self.spread}
         head = json.dumps(facts | {"model": self.model.fingerprint}).encode()
-        return seal(head + b"\n" + save(arrays))
+        return head + b"\n" + save(arrays)
 
     def load(self, state: bytes) -> dict[str, object]:
-        """Go on from what `dump` gave as if there had been no break; give all its plain values.
+        """Go on from what `dump` gave as if there had been no break; give its plain values.
 
-        Where the model is another one of the same channels, rows and alarms go on, and what only
-        the old model knew is forgotten. Raises `DataError`, and stays as it is, for a damaged state
-        and for one of other channels or another number of streams.
+        With another model of the same channels, rows and alarms go on, and the window if it fits.
+        Raises `DataError`, and stays as it is, for other channels or another number of streams.
         """
         from safetensors.numpy import load
 
-        head, _, rest = unseal(state).partition(b"\n")
+        head, _, rest = state.partition(b"\n")
         facts, arrays = json.loads(head), load(rest)
         if facts["channels"] != list(self.model.channels) or len(facts["alarms"]) != len(self.gone):
             raise DataError("the state is that of a model with other channels, or of other streams")
