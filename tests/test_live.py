@@ -13,7 +13,6 @@ from watched import DAY, NAMES, TEST, TRAIN, csv, fitted, model, near
 import lmmoe
 from lmmoe import detector, detectors, live, metrics
 from lmmoe.detectors import saving
-from lmmoe.detectors.base import Detector
 from lmmoe.errors import DataError
 from lmmoe.live.alarms import Alarm, checked_rule, episodes, threshold
 from lmmoe.live.model import Model
@@ -162,23 +161,6 @@ def test_every_row_of_every_detector_has_the_batch_score_and_channel_scores():
                 assert near([step.errors for step in steps[first:]], parts[first:]), name
                 shares = [one["share"] for one in follow.explain(steps[-1])]
                 assert sum(shares) == pytest.approx(float(steps[-1].errors.any()), abs=1e-6)
-
-
-class LooksFarther(Detector):
-    """Says that one row will do, and sees the one before as well."""
-
-    name = "looks farther"
-
-    def _fit(self, rows):
-        pass
-
-    def _score(self, rows):
-        return np.abs(np.diff(rows[:, 0], prepend=0.0))
-
-
-def test_how_far_a_detector_looks_is_tried_not_believed():
-    with pytest.raises(DataError, match="looks farther has no live score"):
-        _ = Model(LooksFarther().fit(TRAIN)).scorer
 
 
 def test_every_kind_of_network_has_its_batch_score():

@@ -233,11 +233,10 @@ def _stop(heard: Counter[int]) -> bool:
 
 
 def pieces(source: int, heard: Counter[int]) -> Iterator[list[bytes]]:
-    """Give the lines that arrive at a file descriptor, without their ends, until told to stop.
+    """Give the lines that arrive, but for empty ones, until told to stop.
 
-    They come in lists, an empty one where nothing arrives for half a second. Empty lines are left
-    out; one longer than `LONGEST` may be cut beyond it. After a request to stop, what has been read
-    is still given, but for a line that has no end yet.
+    They come in lists, an empty one where nothing arrives for half a second. A line longer than
+    `LONGEST` may be cut beyond it; one without an end yet is lost after a request to stop.
     """
     from lmmoe.live.lines import LONGEST
 
@@ -253,10 +252,7 @@ def pieces(source: int, heard: Counter[int]) -> Iterator[list[bytes]]:
 
 
 def tail(sink: int) -> set[str]:
-    """Give the last lines of a file of alarms: what a killed watch has written is not repeated.
-
-    A line that was cut is ended. Of a pipe nothing is known.
-    """
+    """Give the last lines of a file of alarms, none of a pipe; a line that was cut is ended."""
     if not stat.S_ISREG(os.fstat(sink).st_mode) or not os.fstat(sink).st_size:
         return set()
     try:

@@ -214,12 +214,9 @@ class Order(StrEnum):
 
 @dataclass
 class Clock:
-    """Follows the rows' times, which are numbers in one unit.
+    """Follows the rows' times, which are numbers in one unit."""
 
-    ``step`` is the time from row to row; None where it is not known, and then gaps are not seen.
-    """
-
-    step: float | None = None
+    step: float | None = None  # from row to row; where it is not known, gaps are not seen
     latest: float | None = None
     mark: int | None = None  # tells the latest row with a time from others
     spans: list[list[float]] = field(default_factory=list)  # times of rows; the last one grows

@@ -82,15 +82,12 @@ class Store:
 
     def save(self, watch: "Watch") -> bool:
         """Save what has changed; what goes wrong is told once, and tried again."""
+        states = [(name, sha256(one).digest() + one) for name, one in watch.dump().items()]
         try:
-            self.base.execute("BEGIN")
-            insert = f'INSERT OR REPLACE INTO "{STATE}" VALUES (?, ?)'
-            states = watch.dump().items()
-            self.base.executemany(insert, ((name, sha256(s).digest() + s) for name, s in states))
-            self.base.execute("COMMIT")
+            with self.base:  # commits, or rolls back
+                self.base.execute("BEGIN")
+                self.base.executemany(f'INSERT OR REPLACE INTO "{STATE}" VALUES (?, ?)', states)
         except sqlite3.Error as error:
-            if self.base.in_transaction:
-                self.base.execute("ROLLBACK")
             if self.well:
                 tell(f"the state cannot be saved: {error}; the watch goes on")
             self.well = False
@@ -134,12 +131,9 @@ class Metrics(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
 
-    def process_request(self, request: object, address: object) -> None:
-        """Take a connection, or close it at once where there are too many."""
-        if self.free.acquire(blocking=False):
-            super().process_request(request, address)
-        else:
-            self.shutdown_request(request)
+    def verify_request(self, request: object, address: object) -> bool:
+        """Take a connection, unless there are too many."""
+        return self.free.acquire(blocking=False)
 
     def process_request_thread(self, request: object, address: object) -> None:
         """Answer a connection."""

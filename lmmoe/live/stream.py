@@ -1,4 +1,4 @@
-"""Streams of rows: scores, alarms and the channels to blame, of one stream or thousands at a time.
+"""Scores, alarms and the channels to blame, of one stream of rows or thousands at a time.
 
 Axes: n streams, c channels, l rows that the detector looks back.
 """

@@ -1,7 +1,4 @@
-"""A watch: lines of one machine or many in, events of alarms out, and all that goes wrong counted.
-
-``docs/live.md`` tells what a watch makes of each fault.
-"""
+"""Lines of one machine or many in, events of alarms out; ``docs/live.md`` tells of each fault."""
 
 import json
 import math
@@ -200,7 +197,7 @@ class Watch:
     ) -> None:
         self.models = (lambda name: models) if isinstance(models, Model) else models
         self.key, self.tell, self.given = key, tell, options | {"key": key}
-        self.entities, self.changed, self.unknown = {}, set(), set()
+        self.entities, self.changed, self.unknown, self.told = {}, set(), set(), set()
         self.stray, self.pending = Tally("", tell), []
         self.looked, self.saved = clocks.monotonic(), math.nan  # saved: a time since 1970
         self.only = None if key else self._begin(entity, self.models(entity))
@@ -241,7 +238,9 @@ class Watch:
             model = self.models(name)
         except DataError as error:
             self.unknown.add(name)
-            self.tell(f"{name}: {error}; its rows are left out")
+            if name not in self.told and len(self.told) < ENTITIES:
+                self.told.add(name)
+                self.tell(f"{name}: {error}; its rows are left out")
             raise Skipped("no entity", name) from error
         return self._begin(name, model)
 
