@@ -620,6 +620,9 @@ def test_a_damaged_or_foreign_state_is_told_and_replaced(path, tmp_path, capfd):
         assert status == 0 and len(alarms) == 1 and loaded(state).rows == 200
         assert ("starting afresh" in capfd.readouterr().err) == (damage != b"")
     assert (tmp_path / "state.damaged").read_bytes() == b"lmmoe live state 1, cut"
+    state.write_bytes(state.read_bytes().replace(b" model", b"\xa0model"))  # no UTF-8
+    assert here(path, LINES, state=state)[0] == 0 and loaded(state).rows == 200
+    assert "starting afresh" in capfd.readouterr().err
 
 
 FULL = """

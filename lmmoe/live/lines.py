@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from lmmoe.data.series import GAPS, LABELS, TIMES
 from lmmoe.live.model import Model
-from lmmoe.live.stream import BRIDGE
 
 LONGEST = 1_000_000  # bytes of a line; a longer one is no row
 SHOWN = 100  # characters of a time or a name that are passed on
 WORDS = {"true": 1.0, "false": 0.0} | dict.fromkeys(GAPS, math.nan)
+BRIDGE = 3  # missing rows in a row in whose place the last values pass; our choice
 PATIENCE = 5  # late rows in rising order after which the clock is taken to have been set back
 SPANS = 64  # of times that a clock remembers
 PACE = 1.05  # by how much a row changes what is known of the time from row to row

@@ -45,7 +45,7 @@ class Store:
             self._open()
         except sqlite3.DatabaseError as error:
             self.close()
-            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
                 raise DataError("another watch keeps this state", file=path) from error
             tell(f"{path}: the state is damaged ({error}): starting afresh")
             real = Path(path).resolve()

@@ -20,9 +20,8 @@ from lmmoe.live.scoring import Floats, Judged
 Bits = npt.NDArray[np.bool_]
 WARMING_UP = "warming up"  # why a row has no score that has too few rows before it
 ENOUGH = 0.5  # share of the channels that a row must have values of to be scored
-BRIDGE = 3  # missing rows in a row in whose place the last values pass; our choice
 ACCEPT = 180  # minutes in alarm after which a level is taken as normal; our choice
-ARRAYS = ("window", "held", "carry", "centres", "lifted", "seen", "gone", "since")  # of a state
+ARRAYS = ("window", "held", "carry", "centres", "lifted", "seen", "since")  # of a state
 
 
 class Step(NamedTuple):
@@ -56,16 +55,14 @@ class Fleet:
     Rows are scored as `decision_function` scores them in a batch; the first ones, as many as the
     detector looks back, have no score. Missing cells (NaN, infinite) take the channel's last value;
     in the MMoE family the score is the mean over the other channels. Rows with values in less than
-    half of the channels have no score. Values more than 10^9 deviations from the mean are cut.
-    ``counts`` counts such cells. A row without any value stands for one that did not come: after
-    more than 3 of them the stream starts afresh.
+    half of the channels have no score: one without any stands for a row that did not come; after
+    a gap, call `restart`. Values more than 10^9 deviations from the mean are cut. ``counts`` counts
+    such cells.
 
     ``threshold`` is a rule (`lmmoe.live.alarms`). ``rows_per_day`` replaces that of the model's
     facts. When an alarm has been open for ``accept_after`` rows (default: three hours under the
     rule "alarms", else and with 0 never), it ends, and their mean stands for the training mean.
     """
-
-    longest_bridge: float = BRIDGE
 
     def __init__(
         self,
@@ -99,7 +96,7 @@ class Fleet:
         self.carry = np.full((-(-streams // size), self.scorer.carried, channels, size), np.nan)
         self.centres = self.held.copy()  # with the levels that were accepted
         self.lifted = np.zeros_like(self.held)  # mean of the rows of an alarm
-        self.seen, self.gone, self.since = (np.zeros(streams, dtype=np.int64) for _ in range(3))
+        self.seen, self.since = (np.zeros(streams, dtype=np.int64) for _ in range(2))
 
     def tick(self, rows: npt.ArrayLike) -> Tick:
         """Take the next raw row of each stream ``(n, c)``; `ValueError` for another shape."""
@@ -111,8 +108,6 @@ class Fleet:
             scaled = (rows - self.centres) / self.spread
             if not np.vdot(scaled, scaled) < self.scorer.far**2:  # too far out, or not a number
                 rows, scaled, missing = self._mended(rows)
-        if missing is not None or np.count_nonzero(self.gone):
-            events = self._after_gaps(missing)
         if missing is not None:
             few = missing.mean(axis=1) > 1 - ENOUGH
         self.rows += 1
@@ -147,15 +142,6 @@ class Fleet:
         found["cut cells"] = inside != filled
         self.counts += {kind: int(cells.sum()) for kind, cells in found.items()}
         return inside, (inside - self.centres) / self.spread, bad if bad.any() else None
-
-    def _after_gaps(self, missing: Bits | None) -> dict[int, str]:
-        """Start afresh where rows come again after a gap; give the alarms that end by it."""
-        absent = np.zeros(len(self.gone), bool) if missing is None else missing.all(axis=1)
-        back = ~absent & (self.gone > self.longest_bridge)
-        self.gone = np.where(absent, self.gone + 1, 0)
-        ended = [number for number in np.flatnonzero(back).tolist() if self.alarms[number].open]
-        self.restart(back)
-        return dict.fromkeys(ended, "ended")
 
     def _latest(self, part: slice) -> Floats:
         """Give the rows in the window ``(l + 1, c, n)``, oldest first."""
@@ -261,14 +247,14 @@ class Fleet:
 
         head, _, rest = state.partition(b"\n")
         facts, arrays = json.loads(head), load(rest)
-        if facts["channels"] != list(self.model.channels) or len(facts["alarms"]) != len(self.gone):
+        if facts["channels"] != list(self.model.channels) or len(facts["alarms"]) != len(self.seen):
             raise DataError("the state is that of a model with other channels, or of other streams")
         if facts["model"] == self.model.fingerprint:
             for name in ARRAYS:
                 getattr(self, name)[...] = arrays[name]
             self.turn = facts["turn"]
         else:
-            self.held[:], self.gone[:] = arrays["held"], arrays["gone"]
+            self.held[:] = arrays["held"]
             if arrays["window"].shape == self.window.shape:
                 rows = arrays["window"] * arrays["spread"][:, None] + arrays["centres"].T
                 self.window[:] = (rows - self.centres.T) / self.spread[:, None]
@@ -286,13 +272,7 @@ class Fleet:
 
 
 class Stream(Fleet):
-    """One stream, a fleet of one with its options: raw rows ``(c,)`` in, each one's `Step` out.
-
-    A row without any value is a row here: who knows that rows did not come calls `bridge` or
-    `restart`.
-    """
-
-    longest_bridge = math.inf
+    """One stream, a fleet of one with its options: raw rows ``(c,)`` in, each one's `Step` out."""
 
     def __init__(self, model: Model, **options: object) -> None:
         super().__init__(model, 1, **options)
