@@ -50,9 +50,9 @@ class Reader:
     """Splits lines into cells, and finds the names of their columns.
 
     A line that begins with ``{`` is a row by names, any other comma-separated cells under the last
-    header. A header is a line without a number or a date that holds most of the names ``known``, or
-    the first one of at least ``least`` cells. ``known`` are the channels or, with a ``key``, this
-    name and then those of the last header.
+    header. A header is a line without a number or a date that holds most of the names ``known``
+    (the channels; with a ``key`` this or, later, the last header's names), or the first one of at
+    least ``least`` cells.
     """
 
     def __init__(self, model: Model | None, key: str | None) -> None:
@@ -88,7 +88,6 @@ class Reader:
         names = [cell.strip() for cell in cells]
         if self.named or not self.known.isdisjoint(names):  # else the model knows of no names
             self.header = names
-            self.known = frozenset(names) if self.key else self.known
         return None
 
     def _is_header(self, cells: list[str]) -> bool:
@@ -100,7 +99,8 @@ class Reader:
             return False
         # A greeting before the rows is no header: there are too few cells in it.
         first = self.lines == 1 and len(cells) >= self.least
-        return first or 2 * len(self.known.intersection(words)) > len(self.known)
+        known = frozenset(self.header) if self.key and self.header else self.known
+        return first or 2 * len(known.intersection(words)) > len(known)
 
 
 class Columns:

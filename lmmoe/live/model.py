@@ -112,9 +112,9 @@ class Model:
         """Give units of scores, and an alarm by a rule; raises as `lmmoe.live.alarms.threshold`."""
         known = self.facts.rows_per_day if rows_per_day is None else rows_per_day
         (word, value), level = checked_rule(rule), threshold(rule, self.calibration, known)
+        made, daily = self.detector, known or DAY
         if word != "alarms":
-            return Units(), Alarm(level)
-        made, daily = self.detector, DAY if known is None else known
+            return Units(), Alarm(level, minutes=DAY / daily)
         units = Units.of(made.decision_scores_, daily, logarithm=not made.logarithmic)
         return units, Alarm(max(0.0, float(units(level))), value, DAY / daily)
 

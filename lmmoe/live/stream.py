@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lmmoe.errors import DataError
-from lmmoe.live.alarms import DAY, Alarm
+from lmmoe.live.alarms import Alarm
 from lmmoe.live.model import Model
 from lmmoe.live.scoring import Floats, Judged
 
@@ -76,7 +76,6 @@ class Fleet:
         self.model, self.scorer, means = model, model.scorer, model.facts.means
         self.base, self.spread = self.scorer.centre, self.scorer.spread
         self.units, alarm = model.alarm(threshold, rows_per_day)
-        alarm.minutes = DAY / (rows_per_day or model.facts.rows_per_day or DAY)
         if accept_after is None and means and alarm.per_day is not None:
             accept_after = max(2, round(ACCEPT / alarm.minutes))
         if accept_after and accept_after < 2:

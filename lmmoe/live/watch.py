@@ -284,17 +284,14 @@ class Watch:
 
     def dump(self) -> dict[str, bytes]:
         """Give the states of those with new rows, and what is common to all; `load` takes them."""
-        common = {"header": self.reader.header, "lines": self.reader.lines}
+        common = {"header": self.reader.header, "pending": self.pending}
         states = {f" {name}": self.entities[name].dump() for name in self.changed}
-        return states | {"": json.dumps(common | {"pending": self.pending}).encode()}
+        return states | {"": json.dumps(common).encode()}
 
     def load(self, states: dict[str, bytes]) -> None:
         """Go on from all that `dump` ever gave; what does not fit starts afresh."""
         common = json.loads(states.pop("", b"{}"))
-        self.reader.header, self.reader.lines = common.get("header"), common.get("lines", 0)
-        self.pending = common.get("pending", [])
-        if self.key and self.reader.header:
-            self.reader.known = frozenset(self.reader.header)
+        self.reader.header, self.pending = common.get("header"), common.get("pending", [])
         for name, state in states.items():
             name = name[1:] if self.key or len(states) > 1 else self.only.name
             try:
