@@ -426,15 +426,26 @@ def test_models_of_a_folder_are_read_when_needed_and_again_when_they_change(tmp_
     assert made.report()["skipped"] == {"no entity": 5 * 190}
     before, entity = made.entities["b"].stream, made.entities["a"]
     level = entity.stream.alarm.level
+    one = live.Watch(command.Models(tmp_path / "a.safetensors"), tell=str)
+    for line in csv(INCIDENT[:190]):
+        one.feed(line)
     shifted = Model(detector("ThreeViews").fit(TRAIN + 3), model().facts)
     shifted.save(tmp_path / "a.safetensors")
     (tmp_path / "b.safetensors").write_bytes(b"half a model")
     model("ThreeViews").save(tmp_path / "c.safetensors")
-    made.look_around()
+    made.look_around(), one.look_around()
+    one.feed(csv(TEST, 190)[1])
+    assert one.only.model.fingerprint == shifted.fingerprint and one.only.scored == 191
     assert made.entities["b"].stream is before and "the old model stays" in capfd.readouterr().err
     entity = made.entities["a"]
     assert entity.model.fingerprint == shifted.fingerprint
     assert entity.rows == 190 and entity.stream.alarm.level == level and entity.clock.latest
+    stream = entity.stream  # its window in the new model's units
+    latest = stream.window[(stream.turn - 1) % len(stream.window), :, 0]
+    assert np.allclose(latest * stream.spread + stream.base, stream.held[0])
+    other = Model(fitted("ThreeViews"), Facts.of(TRAIN, ("cpu", "mem", "net", "other")))
+    with pytest.raises(DataError, match="the state is that of a model with other channels"):
+        watch(other)[0].only.load(entity.dump())
     for line in lines[-70:]:
         made.feed(line)
     assert made.entities["c"].rows == 10 and entity.scored == 200
@@ -464,22 +475,6 @@ def test_a_watch_goes_on_at_any_line(cut):
         skipped = made.only.counts["skipped"]
         skipped["late"] += skipped.pop("seen before the restart", 0)
     assert second.report() == whole.report()
-
-
-def test_a_state_goes_on_with_a_new_model_where_it_fits_and_is_else_refused():
-    first, _ = watch(model("MTSExample"), 5.0)
-    for line in csv(TEST):
-        first.feed(line)
-    state = first.only.dump()
-    renewed = Model(detector("MTSExample").fit(TRAIN * 2), model().facts)
-    second, _ = watch(renewed, 5.0)
-    second.only.load(state)
-    assert second.only.rows == 200 and second.only.clock.latest == first.only.clock.latest
-    follow = second.only.stream
-    assert np.allclose(follow.window[0, :, 0] * follow.spread + follow.base, follow.held[0])
-    others = Facts.of(TRAIN, ("cpu", "mem", "net", "other"))
-    with pytest.raises(DataError, match="the state is that of a model with other channels"):
-        watch(Model(fitted(), others))[0].only.load(state)
 
 
 @settings(deadline=None, max_examples=20)

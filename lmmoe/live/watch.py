@@ -200,8 +200,13 @@ class Watch:
         self.entities, self.changed, self.unknown, self.told = {}, set(), set(), set()
         self.stray, self.pending = Tally("", tell), []
         self.looked, self.saved = clocks.monotonic(), math.nan  # saved: a time since 1970
-        self.only = None if key else self._begin(entity, self.models(entity))
-        self.reader = Reader(None if key else self.only.model, key)
+        model = None if key else self._begin(entity, self.models(entity)).model
+        self.reader = Reader(model, key)
+
+    @property
+    def only(self) -> Entity | None:
+        """What is known of the one entity, if there is no key."""
+        return None if self.key else next(iter(self.entities.values()))
 
     def feed(self, line: bytes) -> list[Event]:
         """Take the next line; give the events of alarms as plain values, mostly none."""
