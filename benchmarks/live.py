@@ -259,7 +259,7 @@ def _state_bytes(model: live.Model, given: Given) -> int:
     watch = live.Watch(model, tell=str)
     for row in given.test[:200]:
         watch.feed(",".join(map(repr, row.tolist())).encode())
-    return len(watch.stray.dump())
+    return len(watch.only.dump())
 
 
 def _micro(values: list[float]) -> Spread:

@@ -88,7 +88,7 @@ def soak(seconds: float, seed: int = 0) -> dict[str, object]:
         for number, line in enumerate(faulty(seed)):
             alarms += _opened(made, line)
             if number % PAUSE == 0:
-                store.save(made, [])
+                store.save(made)
                 _served(made, server.server_port)
             spent = time.perf_counter() - began
             if spent * LOOKS / seconds > looked:
@@ -97,15 +97,15 @@ def soak(seconds: float, seed: int = 0) -> dict[str, object]:
                 memory.append(process.memory_info().rss / 1e6)
             if spent > seconds:
                 break
-        again = Watch(made.stray.model, tell=_nobody, threshold="pot", accept_after=1440)
-        store.save(made, [])
+        again = Watch(made.only.model, tell=_nobody, threshold="pot", accept_after=1440)
+        store.save(made)
         store.load(again)
     _add_up(made, alarms)
     late = memory[len(memory) // 10 :]
     return {
         "seconds": spent,
-        "rows": made.stray.rows,
-        "rows_per_second": made.stray.rows / spent,
+        "rows": made.only.rows,
+        "rows_per_second": made.only.rows / spent,
         "alarms": alarms,
         "memory_mb": [late[0], max(late), late[-1]],
         "growth_mb": float(np.median(late[-10:]) - np.median(late[:10])),
@@ -118,15 +118,15 @@ def _served(made: Watch, port: int) -> None:
     """Ask for the metrics as Prometheus does; `AssertionError` where they are not the watch's."""
     with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
         if (
-            f'lmmoe_rows_total{{entity=""}} {float(made.stray.rows)}'
+            f'lmmoe_rows_total{{entity=""}} {float(made.only.rows)}'
             not in answer.read().decode().splitlines()
         ):
-            raise AssertionError(f"the metrics do not tell of {made.stray.rows} rows")
+            raise AssertionError(f"the metrics do not tell of {made.only.rows} rows")
 
 
 def _add_up(made: Watch, alarms: int) -> None:
     """Raise `AssertionError` where the counts of a watch do not fit."""
-    one = made.stray
+    one = made.only
     taken = one.rows - one.counts["skipped"].total()
     if one.stream.rows != taken or alarms != one.alarms or one.scored < 0:
         raise AssertionError(made.report())
@@ -239,7 +239,7 @@ def fuzz(lines: int, seed: int = 0) -> dict[str, object]:
         for _ in range(lines // len(WATCHED)):
             alarms += _opened(made, fuzzer.line())
         _add_up(made, alarms)
-        if not all(np.isfinite(getattr(made.stray.stream, part)).all() for part in FINITE):
+        if not all(np.isfinite(getattr(made.only.stream, part)).all() for part in FINITE):
             raise AssertionError(f"{name}: a state that is not finite")
         reports[name] = made.report()
     return {"lines": lines, "reports": reports}
@@ -273,7 +273,7 @@ def one_hour(path: str, entities: str) -> None:
             for number in range(int(entities)):
                 made.feed(f"{when},{number},{text}".encode())
             marks.append(time.process_time())
-        store.save(made, [])
+        store.save(made)
         saved = time.process_time() - marks[-1]
         size = os.path.getsize(Path(folder, "s"))
     print(

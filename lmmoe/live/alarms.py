@@ -69,13 +69,11 @@ class Alarm:
     """An alarm of one stream; scores come in `Units`.
 
     It opens with a row above ``level``, by more than rounding, and ends with the `APART`-th row in
-    a row that is not above it. A level of the rule "alarms" moves: each alarm and each hour in
-    alarm raises it by 0.1, and it falls by 0.1 for each of the ``per_day`` alarms of a day, to 0 at
-    the lowest. So alarms and hours in alarm are at most ``per_day`` a day, but for what the level
-    has risen, divided by 0.1; whatever the scores. There an alarm ends after ten quiet minutes, and
-    after an hour anyway: the level then goes a quarter of the way to a score that is still above
-    it, and an alarm that opens with the next row is still the same one. The rule is this project's
-    own.
+    a row that is not above it. A level of the rule "alarms" (this project's own) moves: each alarm
+    and each hour in alarm raises it by 0.1, and it falls by 0.1 for each of the ``per_day`` alarms
+    of a day, to 0 at the lowest. There an alarm ends after ten quiet minutes, and after an hour
+    anyway: the level then goes a quarter of the way to a score that is still above it, and an alarm
+    that opens with the next row is still the same one.
     """
 
     level: float

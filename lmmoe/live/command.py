@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from lmmoe.live.serving import Metrics, Store, tell
 
 if TYPE_CHECKING:
     from lmmoe.live.model import Model
+    from lmmoe.live.watch import Watch
 
 PAUSE = 0.5  # seconds between two looks at whether to stop, while nothing moves
 PIECE = 65_536  # bytes at a time
@@ -29,64 +29,54 @@ TAIL = 1_000_000  # bytes at the end of a file of alarms that are looked at afte
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add both commands; an option left out has the default of `lmmoe.live`."""
-    column, many = {"metavar": "COLUMN"}, {"action": "append", "default": [], "dest": "changes"}
-    alarms = {"dest": "threshold", "type": "alarms:{}".format, "metavar": "PER_DAY"}
-    both = (
-        ("--time", "the column of times", column),
-        ("--rows-per-day", "where no times tell it", {"type": float}),
-    )
-    fit = (
-        ("path", "the table, CSV or Parquet; lmmoe.data.own tells its layout", {"metavar": "data"}),
-        ("--out", "the model (.safetensors)", {"type": Path, "required": True}),
-        ("--update", "take detector, settings and channels from this model", {"metavar": "OLD"}),
-        ("--detector", "its name (default: LightMMoE)", {}),
-        ("--seed", "fixes all that is random (default: 0)", {"type": int}),
-        ("--set", "a setting; repeatable", many | {"metavar": "NAME=VALUE"}),
-        ("--label", "the column of labels, which are left out", column),
-        ("--channel", "a column to read; repeatable", {"action": "append", "dest": "channels"}),
-        ("--dates", "how dates are written, as %%d/%%m/%%Y", {"metavar": "FORMAT"}),
-        ("--missing", "what to do about empty cells", {"choices": ["error", "fill"]}),
-    )
+
+    def command(name: str, run: Callable[..., int], text: str) -> Callable:
+        absent = argparse.SUPPRESS
+        parser = commands.add_parser(name, help=text, description=text, argument_default=absent)
+        parser.set_defaults(
+            run=lambda given: run(**{k: v for k, v in vars(given).items() if k != "run"})
+        )
+        parser.add_argument("--rows-per-day", type=float, help="where no times tell it")
+        return parser.add_argument
+
+    text = "fit a detector on a table of rows taken as normal, and write a file that 'watch' takes"
+    one = command("fit", _fit, text)
+    one("path", metavar="data", help="the table, CSV or Parquet; docs/own-data.md tells its layout")
+    one("-o", "--out", type=Path, required=True, help="the model (.safetensors)")
+    one("--time", metavar="COLUMN", help="the column of times")
+    one("--update", metavar="OLD", help="take detector, settings and channels from this model")
+    one("--detector", help="its name (default: LightMMoE)")
+    one("--seed", type=int, help="fixes all that is random (default: 0)")
+    one("--set", action="append", metavar="NAME=VALUE", help="a setting; repeatable")
+    one("--label", metavar="COLUMN", help="the column of labels, which are left out")
+    one("--channel", action="append", dest="channels", help="a column to read; repeatable")
+    one("--dates", metavar="FORMAT", help="how dates are written, as %%d/%%m/%%Y")
+    one("--missing", choices=["error", "fill"], help="what to do about empty cells")
+
+    text = "read rows (CSV or JSON lines) on standard input, write alarms as JSON lines"
+    one = command("watch", watch_pipe, text)
+    rule, allowed = "alarms:{}".format, "alarms and hours in alarm allowed a day (default: 2)"
     rules = "in place of --alarms: budget:PER_DAY, quantile:SHARE, pot:RISK or a number"
-    watch = (
-        ("path", "a file that 'fit' wrote, or a folder: one an entity", {"metavar": "model"}),
-        ("--key", "the column of entities: rows of many machines", column),
-        ("--alarms", "alarms and hours in alarm allowed a day (default: 2)", alarms),
-        ("--threshold", rules, {"metavar": "RULE"}),
-        ("--accept-after", "rows in alarm that make a level normal (0: never)", {"type": int}),
-        ("--step", "time between rows, to see gaps", {"type": float}),
-        ("--top", "channels to name (default: 5)", {"type": int}),
-        ("--state", "go on from this file, and keep it up to date", {"type": Path}),
-        ("--save-every", "seconds (default: 10)", {"type": float}),
-        ("--silent", "seconds without a row of a machine, to be told", {"type": float}),
-        ("--metrics", "port that serves /metrics and /healthz (0: any free)", {"type": int}),
-        ("--host", "address for the metrics (default: 127.0.0.1)", {}),
-    )
-    fits = "fit a detector on a table of rows taken as normal, and write a file that 'watch' takes"
-    watches = "read rows (CSV or JSON lines) on standard input, write alarms as JSON lines"
-    for name, run, text, arguments in (
-        ("fit", _fit, fits, fit + both),
-        ("watch", watch_pipe, watches, watch + both),
-    ):
-        parser = commands.add_parser(name, help=text, description=text)
-        parser.set_defaults(run=partial(_run, run))
-        for flag, meaning, how in arguments:
-            flags = ("-o", flag) if flag == "--out" else (flag,)
-            parser.add_argument(*flags, help=meaning, **how)
+    one("path", metavar="model", help="a file that 'fit' wrote, or a folder: one an entity")
+    one("--key", metavar="COLUMN", help="the column of entities: rows of many machines")
+    one("--alarms", dest="threshold", type=rule, metavar="PER_DAY", help=allowed)
+    one("--threshold", metavar="RULE", help=rules)
+    one("--accept-after", type=int, help="rows in alarm that make a level normal (0: never)")
+    one("--state", type=Path, help="go on from this file, and keep it up to date")
+    one("--save-every", type=float, help="seconds (default: 10)")
+    one("--silent", type=float, help="seconds without a row of a machine, to be told")
+    one("--metrics", type=int, help="port that serves /metrics and /healthz (0: any free)")
+    one("--host", help="address for the metrics (default: 127.0.0.1)")
 
 
-def _run(command: Callable[..., int], options: argparse.Namespace) -> int:
-    """Run a command with the options that were given."""
-    return command(**{k: v for k, v in vars(options).items() if v is not None and k != "run"})
-
-
-def _fit(path: str, out: Path, changes: list[str], **given: object) -> int:
+def _fit(path: str, out: Path, **given: object) -> int:
     import yaml
 
     from lmmoe.live import model
     from lmmoe.live.alarms import DEFAULTS
 
     model.check_place(out, "model", path)
+    changes = given.pop("set", [])
     try:
         settings = {n: yaml.safe_load(v) for n, v in (text.split("=", 1) for text in changes)}
     except (ValueError, yaml.YAMLError) as error:
@@ -128,10 +118,10 @@ def watch_pipe(
     """Watch the rows that arrive at ``source`` and write alarms as JSON lines to ``sink``.
 
     Both are file descriptors. What is for people goes to standard error. ``path`` is a model or,
-    with a ``key``, may be a folder of models, one an entity, of its name; models are read again
-    when they change. ``state`` is a file that the watch goes on from. It is written every
-    ``save_every`` seconds, after each line of alarms, after SIGHUP and at the end. With a port
-    ``metrics`` (0: a free one), `Metrics` are served. Other options: those of `lmmoe.live.Watch`.
+    with a ``key``, may be a folder of models, one an entity, of its name. ``state`` is a file that
+    the watch goes on from. It is written every ``save_every`` seconds, after each line of alarms,
+    after SIGHUP and at the end. With a port ``metrics`` (0: a free one), `Metrics` are served.
+    Other options: those of `lmmoe.live.Watch`.
 
     Returns the exit status: 0 at the end of the rows or after SIGTERM, 130 after Ctrl-C, 1 where
     the alarms' reader is gone, or rows had no score for long when they ended. Raises `DataError`
@@ -147,37 +137,47 @@ def watch_pipe(
     if key is None and Path(path).is_dir():
         raise DataError("a folder of models needs --key", file=path)
     watch = Watch(Models(path), key=key, entity=Path(path).stem, tell=tell, **options)
-    server = nullcontext() if metrics is None else Metrics(watch, metrics, host)
-    status, due = 0, time.monotonic() + save_every
-    with stopping() as signals, np.errstate(all="ignore"), closing(Store(state)) as store, server:
-        written = tail(sink)
-        # Alarms that nobody took from an earlier watch.
-        pending = [text for text in store.load(watch) if text not in written]
-        try:
-            for lines in pieces(source, signals):
-                for line in lines:
-                    for event in watch.feed(line):
-                        text = json.dumps(event, allow_nan=False)
-                        pending += [] if text in written else [text]
-                new = bool(pending)
-                deliver(pending, sink, signals)
-                again = signals.pop(signal.SIGHUP, None)
-                if new or again or time.monotonic() >= due:
-                    due = time.monotonic() + save_every
-                    watch.look_around()
-                    store.save(watch, pending)
-        except OSError as error:
-            gone, status = isinstance(error, BrokenPipeError), 1
-            tell("the reader of the alarms is gone" if gone else f"cannot go on: {error}")
-        saved = store.save(watch, pending)
-    if pending:
+    with (
+        stopping() as heard,
+        np.errstate(all="ignore"),
+        closing(Store(state)) if state else nullcontext() as store,
+        nullcontext() if metrics is None else Metrics(watch, metrics, host),
+    ):
+        status = _follow(watch, store, source, sink, heard, save_every)
+        saved = store and store.save(watch)
+    if watch.pending:
         where = "kept for the next start" if saved else "lost"
-        tell(f"{len(pending)} alarms were not taken: {where}")
+        tell(f"{len(watch.pending)} alarms were not taken: {where}")
     if watch.blind:
-        status = status or not _stop(signals)
+        status = status or not _stop(heard)
         tell(f"nothing was watched at the end: {', '.join(watch.blind[:5]) or 'no line was a row'}")
     tell(json.dumps(watch.report()))
-    return int(status) or (130 if signals[signal.SIGINT] else 0)
+    return int(status) or (130 if heard[signal.SIGINT] else 0)
+
+
+def _follow(
+    watch: "Watch", store: Store | None, source: int, sink: int, heard: Counter[int], every: float
+) -> int:
+    """Feed lines, deliver alarms and save until the end; give 1 where the sink fails."""
+    written, due = tail(sink), time.monotonic() + every
+    if store:
+        store.load(watch)
+    try:
+        for lines in pieces(source, heard):
+            found = (event for line in lines for event in watch.feed(line))
+            watch.pending += (json.dumps(event, allow_nan=False) for event in found)
+            new = bool(watch.pending)
+            deliver(watch.pending, written, sink, heard)
+            if heard.pop(signal.SIGHUP, None) or new or time.monotonic() >= due:
+                due = time.monotonic() + every
+                watch.look_around()
+                if store:
+                    store.save(watch)
+    except OSError as error:
+        gone = isinstance(error, BrokenPipeError)
+        tell("the reader of the alarms is gone" if gone else f"cannot go on: {error}")
+        return 1
+    return 0
 
 
 class Models:
@@ -189,28 +189,30 @@ class Models:
     def __init__(self, path: str | Path) -> None:
         self.path, self.known = Path(path), {}
 
-    def __call__(self, entity: str) -> "Model | None":
-        """Give an entity's model, or None; raises `DataError` for one that cannot be read."""
+    def __call__(self, entity: str) -> "Model":
+        """Give an entity's model; raises `DataError` where none can be read."""
         from lmmoe.live.model import Model
 
-        path = self.path
+        path, name = self.path, f"{entity}.safetensors"
         if path.is_dir():
-            path = path / f"{entity}.safetensors"
-            if path.name != f"{entity}.safetensors":  # a name that leads elsewhere
-                return None
+            path = path / name
         stamp, model = self.known.get(path, (None, None))
         try:
             found = path.stat()
             now = found.st_mtime_ns, found.st_size
-            if now != stamp:
-                self.known[path] = now, model  # what cannot be read is tried once
-                self.known[path] = now, (model := Model.load(path))
-        except FileNotFoundError:
-            return model if path != self.path else model or Model.load(path)
-        except (DataError, OSError) as error:
-            if model is None:
-                raise
-            tell(f"{error}: the old model stays")
+        except (OSError, ValueError):  # not there, or no name of a file
+            now = None
+        if model is None or now not in (None, stamp):
+            self.known[path] = now, model  # beside an old one, a damaged one is tried once
+            try:
+                if now is None or path.name not in (name, self.path.name):  # leads elsewhere
+                    raise DataError("no model is there", file=path)
+                model = Model.load(path)
+            except DataError as error:
+                if model is None:
+                    raise
+                tell(f"{error}: the old model stays")
+            self.known[path] = now, model
         return model
 
 
@@ -231,11 +233,10 @@ def _stop(heard: Counter[int]) -> bool:
 
 
 def pieces(source: int, heard: Counter[int]) -> Iterator[list[bytes]]:
-    """Give the lines that arrive at a file descriptor, without their ends, until told to stop.
+    """Give the lines that arrive, but for empty ones, until told to stop.
 
-    They come in lists, an empty one where nothing arrives for half a second. Empty lines are left
-    out; one longer than `LONGEST` may be cut beyond it. After a request to stop, what has been read
-    is still given, but for a line that has no end yet.
+    They come in lists, an empty one where nothing arrives for half a second. A line longer than
+    `LONGEST` may be cut beyond it; one without an end yet is lost after a request to stop.
     """
     from lmmoe.live.lines import LONGEST
 
@@ -251,10 +252,7 @@ def pieces(source: int, heard: Counter[int]) -> Iterator[list[bytes]]:
 
 
 def tail(sink: int) -> set[str]:
-    """Give the last lines of a file of alarms: what a killed watch has written is not repeated.
-
-    A line that was cut is ended. Of a pipe nothing is known.
-    """
+    """Give the last lines of a file of alarms, none of a pipe; a line that was cut is ended."""
     if not stat.S_ISREG(os.fstat(sink).st_mode) or not os.fstat(sink).st_size:
         return set()
     try:
@@ -268,29 +266,29 @@ def tail(sink: int) -> set[str]:
     return set(content.decode(errors="replace").splitlines())
 
 
-def deliver(pending: list[str], sink: int, heard: Counter[int]) -> None:
-    """Write lines, waiting as long as their reader needs, or a full disk, and take them off.
+def deliver(pending: list[str], written: set[str], sink: int, heard: Counter[int]) -> None:
+    """Write lines but those written, and take them off; wait for their reader, or a full disk.
 
     Where a request to stop comes meanwhile, the rest stays pending. Raises `BrokenPipeError` where
     there is no reader any more.
     """
     full = False
     while pending:
-        line = f"{pending[0]}\n".encode()
+        line = b"" if pending[0] in written else f"{pending[0]}\n".encode()
         while line:
+            wait = 0 if _stop(heard) else PAUSE
             try:
-                if select.select([], [sink], [], 0 if _stop(heard) else PAUSE)[1]:
+                if select.select([], [sink], [], wait)[1]:
                     # So much a pipe takes at once: more could wait beyond any request to stop.
                     line = line[os.write(sink, line[: select.PIPE_BUF]) :]
-                elif _stop(heard):
-                    return
+                    continue
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise
                 if not full:
                     tell(f"alarms cannot be written: {error}; the watch waits")
                 full = True
-                if _stop(heard):
-                    return
-                time.sleep(PAUSE)
+                time.sleep(wait)
+            if not wait:
+                return
         pending.pop(0)

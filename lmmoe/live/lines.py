@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from lmmoe.data.series import GAPS, LABELS, TIMES
 from lmmoe.live.model import Model
-from lmmoe.live.stream import BRIDGE
 
 LONGEST = 1_000_000  # bytes of a line; a longer one is no row
 SHOWN = 100  # characters of a time or a name that are passed on
 WORDS = {"true": 1.0, "false": 0.0} | dict.fromkeys(GAPS, math.nan)
+BRIDGE = 3  # missing rows in a row in whose place the last values pass; our choice
 PATIENCE = 5  # late rows in rising order after which the clock is taken to have been set back
 SPANS = 64  # of times that a clock remembers
 PACE = 1.05  # by how much a row changes what is known of the time from row to row
@@ -50,10 +50,9 @@ class Reader:
     """Splits lines into cells, and finds the names of their columns.
 
     A line that begins with ``{`` is a row by names, any other comma-separated cells under the last
-    header. Telegraf's nested ``fields`` and ``tags`` are read as if they were not nested. A header
-    is a line without a number or a date that holds most of the names ``known``, or the first one of
-    at least ``least`` cells. With a ``key``, that is the first header's name that must be known,
-    and most of the last header's thereafter.
+    header. A header is a line without a number or a date that holds most of the names ``known``
+    (the channels; with a ``key`` this or, later, the last header's names), or the first one of at
+    least ``least`` cells.
     """
 
     def __init__(self, model: Model | None, key: str | None) -> None:
@@ -76,7 +75,7 @@ class Reader:
                 found = json.loads(text)
             except (ValueError, RecursionError) as error:
                 raise Skipped("not JSON", type(error).__name__) from error
-            for part in ("tags", "fields"):
+            for part in ("tags", "fields"):  # Telegraf's
                 if isinstance(found.get(part), dict):
                     found |= found.pop(part)
             return list(found), list(found.values())
@@ -89,7 +88,6 @@ class Reader:
         names = [cell.strip() for cell in cells]
         if self.named or not self.known.isdisjoint(names):  # else the model knows of no names
             self.header = names
-            self.known = frozenset(names) if self.key else self.known
         return None
 
     def _is_header(self, cells: list[str]) -> bool:
@@ -100,31 +98,29 @@ class Reader:
         if not words or any(moment(one, self.pattern) or number(one) is not None for one in words):
             return False
         # A greeting before the rows is no header: there are too few cells in it.
-        enough = self.lines == 1 and len(cells) >= self.least
-        return enough or 2 * len(self.known.intersection(words)) > len(self.known)
+        first = self.lines == 1 and len(cells) >= self.least
+        known = frozenset(self.header) if self.key and self.header else self.known
+        return first or 2 * len(known.intersection(words)) > len(known)
 
 
 class Columns:
     """Takes a model's channels and the time from cells; ``counts`` counts what was odd.
 
-    Columns are known by their names (those of times and labels are `lmmoe.data.own`'s): one that is
-    no channel is left out, a channel without one has no values. Without names, cells stand in the
-    model's order, perhaps after the time. ``time`` names the time column; without it, that is the
-    training rows', or else one of a common name.
+    Columns are known by their names: one that is no channel is left out, a channel without one has
+    no values. Without names, cells stand in the model's order, perhaps after the time. The time
+    column is named as in the training rows, or has a common name.
     """
 
-    def __init__(
-        self, model: Model, time: str | None, key: str | None, counts: Counter[str]
-    ) -> None:
+    def __init__(self, model: Model, key: str | None, counts: Counter[str]) -> None:
         facts, self.channels, self.counts = model.facts, model.channels, counts
         self.known, self.columns = frozenset(self.channels), list(self.channels)
         self.pattern, self.key = facts.pattern, key
-        wanted, taken = time or facts.time, {name.lower() for name in self.channels}
         # Names of the time column in small letters, the likeliest first.
-        self.times = [wanted.lower()] if wanted else []
-        self.times += [] if time else [name for name in TIMES if name not in taken]
+        self.times = [facts.time.lower()] if facts.time else []
+        self.times += [name for name in TIMES if name not in map(str.lower, self.channels)]
         self.changed: dict[str, list[str]] = {}  # columns, by the latest header or object
-        self.dates: bool | None = None  # whether times are dates; if not known, the first decides
+        # Whether times are dates; if not known, the first decides.
+        self.dates: bool | None = facts.dates if facts.step else None
         self.layout: Layout | None = None  # of the latest row with names
 
     def row(self, names: list[str] | None, cells: list) -> Row:
@@ -146,7 +142,7 @@ class Columns:
             values = np.array([float(cell) for cell in cells])
         except (TypeError, ValueError, OverflowError):
             found = [number(cell) for cell in cells]
-            values = np.array([math.nan if value is None else value for value in found])
+            values = np.array(found, dtype=np.float64)
             self.counts += {"cells of text": found.count(None)}
         if time is None:
             return Row(values)
@@ -189,8 +185,7 @@ def moment(cell: object, pattern: str | None = None) -> tuple[float, bool] | Non
     """When a row was taken: a number as it is, or a date as seconds since 1970 (True).
 
     Dates are ISO 8601, or as ``pattern`` has it (`datetime.strptime`); one without a zone is taken
-    as UTC. None for anything else: a date that reads in two ways would put rows in the wrong order
-    without a word.
+    as UTC. None for anything else, as for a date that reads in two ways.
     """
     found = number(cell)
     if found is not None:
@@ -219,12 +214,9 @@ class Order(StrEnum):
 
 @dataclass
 class Clock:
-    """Follows the rows' times, which are numbers in one unit.
+    """Follows the rows' times, which are numbers in one unit."""
 
-    ``step`` is the time from row to row; None where it is not known, and then gaps are not seen.
-    """
-
-    step: float | None = None
+    step: float | None = None  # from row to row; where it is not known, gaps are not seen
     latest: float | None = None
     mark: int | None = None  # tells the latest row with a time from others
     spans: list[list[float]] = field(default_factory=list)  # times of rows; the last one grows
@@ -241,10 +233,9 @@ class Clock:
     def look(self, time: float | None, mark: int = 0) -> tuple[Order, int]:
         """Judge a row's time; also give the number of rows missing before it.
 
-        A row without a time is taken to be the next one, and is not missing later on. After a
-        restart, a time at which rows were taken was seen, until the latest row comes again, known
-        by its ``mark``: where a clock was set back, or was wrong by years for a row, the times of
-        new rows may be those of old ones.
+        A row without a time is the next one, and is not missing later on. After a restart, a time
+        at which rows were taken was seen, until the latest row comes again, known by its ``mark``:
+        where a clock was wrong, new rows may have the times of old ones.
         """
         if time is None:
             self.untimed += 1

@@ -57,9 +57,10 @@ class Facts:
     ) -> "Facts":
         """Take them from training rows ``(t, c)``."""
         found = Scaling.of("z-score", np.asarray(rows, dtype=np.float64))
+        means, deviations = tuple(found.shift.tolist()), tuple(found.scale.tolist())
+        names = channels or _numbered(len(means))
         known |= {"named": channels is not None, "rows": len(rows)}
-        names = channels or _numbered(len(found.shift))
-        return cls(names, tuple(found.shift.tolist()), tuple(found.scale.tolist()), **known)
+        return cls(names, means, deviations, **known)
 
 
 def _numbered(count: int) -> tuple[str, ...]:
@@ -86,10 +87,9 @@ class Model:
 
     @cached_property
     def calibration(self) -> Floats | None:
-        """Scores of the last tenth of the training rows, which the detector was not fitted on.
+        """Scores of the last tenth of the training rows, unless the detector was fitted on them.
 
-        None where it learned from them as well, or scales scores over the rows given: then nothing
-        in the model can set a threshold.
+        None, too, where it scales scores over the rows given.
         """
         made, rows = self.detector, len(self.detector.decision_scores_)
         first = rows - int(CALIBRATION * rows)
@@ -109,15 +109,12 @@ class Model:
         return Viewing(made) if hasattr(made, "views") else Sliding(made, self.facts)
 
     def alarm(self, rule: str | float, rows_per_day: float | None = None) -> tuple[Units, Alarm]:
-        """Give what a rule of `lmmoe.live.alarms` begins with, and the units of its scores.
-
-        The facts know of days, too. Raises as `lmmoe.live.alarms.threshold`.
-        """
+        """Give units of scores, and an alarm by a rule; raises as `lmmoe.live.alarms.threshold`."""
         known = self.facts.rows_per_day if rows_per_day is None else rows_per_day
         (word, value), level = checked_rule(rule), threshold(rule, self.calibration, known)
+        made, daily = self.detector, known or DAY
         if word != "alarms":
-            return Units(), Alarm(level)
-        made, daily = self.detector, DAY if known is None else known
+            return Units(), Alarm(level, minutes=DAY / daily)
         units = Units.of(made.decision_scores_, daily, logarithm=not made.logarithmic)
         return units, Alarm(max(0.0, float(units(level))), value, DAY / daily)
 
@@ -127,10 +124,7 @@ class Model:
 
     @classmethod
     def load(cls, path: str | Path) -> "Model":
-        """Read what `save` or `lmmoe.save_detector` wrote; `DataError` for anything else.
-
-        It is run on the processor, wherever it was fitted: for single rows nothing else pays.
-        """
+        """Read what `save` or `lmmoe.save_detector` wrote, for the processor; or `DataError`."""
         made = saving.load(path, device="cpu")
         try:
             return cls(made, Facts(**made.facts) if made.facts else None)
@@ -151,10 +145,10 @@ def fit(
 ) -> tuple[Model, list[str]]:
     """Fit a detector (LightMMoE) on the rows of a CSV or Parquet file, taken as normal.
 
-    The file is read as `lmmoe.data.own.read_table` reads one, which takes the ``options``; labels
-    are dropped. ``rows_per_day`` is for rows without times. ``settings`` are the detector's. With
-    ``update``, an older model's file, all that is not given is as there, and so are the channels
-    and their order. Also gives notes about what was mended, and thresholds from less than a week.
+    `lmmoe.data.own.read_table` reads the file and takes the ``options``; labels are dropped.
+    ``rows_per_day`` is for rows without times. ``settings`` are the detector's. With ``update``, an
+    older model's file, all that is not given is as there, and so are the channels and their order.
+    Also gives notes about what was mended, and about less than a week of calibration.
 
     Raises `DataError` for rows or settings that cannot be used, for a detector that has no live
     score (`lmmoe.live.scoring`) or cannot be saved, and where training diverges.

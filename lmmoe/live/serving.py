@@ -7,6 +7,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from functools import partial
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Semaphore, Thread
@@ -34,19 +35,17 @@ def tell(text: str) -> None:
 class Store:
     """Keeps what a watch knows, entity by entity, in one file, an SQLite database of its own.
 
-    A save is on the disk whole or not at all. A damaged file is put aside. Raises `DataError` where
-    another watch keeps the file.
+    A save is on the disk whole or not at all; each state carries a checksum. A damaged file is put
+    aside. Raises `DataError` where another watch keeps the file.
     """
 
-    def __init__(self, path: str | Path | None) -> None:
-        self.path, self.base, self.well = path, None, True
-        if path is None:
-            return
+    def __init__(self, path: str | Path) -> None:
+        self.path, self.well = path, True
         try:
             self._open()
         except sqlite3.DatabaseError as error:
             self.close()
-            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
                 raise DataError("another watch keeps this state", file=path) from error
             tell(f"{path}: the state is damaged ({error}): starting afresh")
             real = Path(path).resolve()
@@ -65,30 +64,30 @@ class Store:
             self.base.execute(text)
         self._states()  # can they be read?
 
-    def _states(self) -> dict[str, bytes]:
-        return dict(self.base.execute(f'SELECT entity, state FROM "{STATE}"'))
+    def _states(self) -> list[tuple[str, bytes | None]]:
+        query = f'SELECT CAST(entity AS TEXT), CAST(state AS BLOB) FROM "{STATE}"'
+        return self.base.execute(query).fetchall()
 
-    def load(self, watch: "Watch") -> list[str]:
-        """Let a watch go on; give the alarms that nobody has taken."""
-        if self.base is None:
-            return []
-        states = self._states()
+    def load(self, watch: "Watch") -> None:
+        """Let a watch go on."""
+        states = {}
+        for name, state in self._states():
+            if state and sha256(state[32:]).digest() == state[:32]:
+                states[name] = state[32:]
+            else:
+                tell(f"{name or 'what is common to all'}: damaged in the state: starting afresh")
         if states:
-            tell(f"going on from {self.path}: {len(states) - 1} entities")
-        return watch.load(states)
+            tell(f"going on from {self.path}: {len(states.keys() - {''})} entities")
+            watch.load(states)
 
-    def save(self, watch: "Watch", pending: list[str]) -> bool:
+    def save(self, watch: "Watch") -> bool:
         """Save what has changed; what goes wrong is told once, and tried again."""
-        if self.base is None:
-            return False
+        states = [(name, sha256(one).digest() + one) for name, one in watch.dump().items()]
         try:
-            self.base.execute("BEGIN")
-            insert = f'INSERT OR REPLACE INTO "{STATE}" VALUES (?, ?)'
-            self.base.executemany(insert, watch.dump(pending).items())
-            self.base.execute("COMMIT")
+            with self.base:  # commits, or rolls back
+                self.base.execute("BEGIN")
+                self.base.executemany(f'INSERT OR REPLACE INTO "{STATE}" VALUES (?, ?)', states)
         except sqlite3.Error as error:
-            if self.base.in_transaction:
-                self.base.execute("ROLLBACK")
             if self.well:
                 tell(f"the state cannot be saved: {error}; the watch goes on")
             self.well = False
@@ -101,12 +100,11 @@ class Store:
 
     def close(self) -> None:
         """Let others have the file."""
-        if self.base is not None:
-            self.base.close()
+        self.base.close()
 
 
 class Metrics(ThreadingHTTPServer):
-    """Serves a watch's figures to Prometheus at ``/metrics``, and ``/healthz``, while in ``with``.
+    """Serves a watch's figures to Prometheus at ``/metrics``, and ``/healthz``, until it is left.
 
     It needs the package prometheus-client. ``port`` 0 takes a free one. Raises `DataError` where
     the port or the package cannot be had.
@@ -127,21 +125,15 @@ class Metrics(ThreadingHTTPServer):
         except (OSError, OverflowError) as error:
             raise DataError(f"no metrics on {host} port {port}: {error}") from error
         tell(f"metrics: http://{host}:{self.server_port}/metrics")
-
-    def __enter__(self) -> "Metrics":
         Thread(target=self.serve_forever, daemon=True).start()
-        return self
 
     def __exit__(self, *error: object) -> None:
         self.shutdown()
         self.server_close()
 
-    def process_request(self, request: object, address: object) -> None:
-        """Take a connection, or close it at once where there are too many."""
-        if self.free.acquire(blocking=False):
-            super().process_request(request, address)
-        else:
-            self.shutdown_request(request)
+    def verify_request(self, request: object, address: object) -> bool:
+        """Take a connection, unless there are too many."""
+        return self.free.acquire(blocking=False)
 
     def process_request_thread(self, request: object, address: object) -> None:
         """Answer a connection."""
@@ -155,40 +147,35 @@ class Metrics(ThreadingHTTPServer):
 
     def collect(self) -> Iterator[object]:
         """Give the figures as they are; the client library calls this when it is asked."""
-        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+        from prometheus_client.core import CounterMetricFamily as Counter
+        from prometheus_client.core import GaugeMetricFamily as Gauge
 
-        all_of = list(self.watch.entities.values())
+        watch = self.watch
         for family, name, text, value in (
-            (CounterMetricFamily, "rows", "Rows read", lambda one: one.rows),
-            (CounterMetricFamily, "rows_scored", "Rows with a score", lambda one: one.scored),
-            (CounterMetricFamily, "alarms", "Alarms opened", lambda one: one.alarms),
-            (GaugeMetricFamily, "alarm_open", "1 in an alarm", lambda one: one.stream.in_alarm),
-            (GaugeMetricFamily, "score", "Score of the latest row", lambda one: one.score),
-            (GaugeMetricFamily, "threshold", "Score of alarm", lambda one: one.stream.threshold),
-            (GaugeMetricFamily, "rows_without_score", "Since a score", lambda one: one.blind),
-            (GaugeMetricFamily, "silent", "1 where no rows come", lambda one: one.silent),
-            (
-                GaugeMetricFamily,
-                "last_row_timestamp_seconds",
-                "Time of the latest row",
-                lambda one: math.nan if one.clock.latest is None else one.clock.latest,
-            ),
+            (Counter, "rows", "Rows read", lambda one: one.rows),
+            (Counter, "rows_scored", "Rows with a score", lambda one: one.scored),
+            (Counter, "alarms", "Alarms opened", lambda one: one.alarms),
+            (Gauge, "alarm_open", "1 in an alarm", lambda one: one.stream.in_alarm),
+            (Gauge, "score", "Score of the latest row", lambda one: one.score),
+            (Gauge, "threshold", "Score of alarm", lambda one: one.stream.threshold),
+            (Gauge, "rows_without_score", "Since a score", lambda one: one.blind),
+            (Gauge, "silent", "1 where no rows come", lambda one: one.silent),
+            (Gauge, "last_row_timestamp_seconds", "Its time", lambda one: one.clock.latest),
         ):
             found = family(f"lmmoe_{name}", text, labels=["entity"])
-            for one in all_of:
-                found.add_metric([one.name], value(one))
+            for one in list(watch.entities.values()):
+                number = value(one)
+                found.add_metric([one.name], math.nan if number is None else number)
             yield found
-        for name, kinds in self.watch.report().items():
+        for name, kinds in watch.report().items():
             if isinstance(kinds, dict):
-                found = CounterMetricFamily(f"lmmoe_{name}", f"{name}, by kind", labels=["kind"])
+                found = Counter(f"lmmoe_{name}", f"{name}, by kind", labels=["kind"])
                 for kind, count in kinds.items():
                     found.add_metric([kind], count)
                 yield found
-        for name, text, value in (
-            ("lines_without_row", "Lines of nobody since one of somebody", self.watch.stray.blind),
-            ("state_saved_timestamp_seconds", "When the state was last saved", self.watch.saved),
-        ):
-            yield GaugeMetricFamily(f"lmmoe_{name}", text, value=value)
+        stray, saved = "lmmoe_lines_without_row", "lmmoe_state_saved_timestamp_seconds"
+        yield Gauge(stray, "Lines of nobody since one of somebody", value=watch.stray.blind)
+        yield Gauge(saved, "When the state was last saved", value=watch.saved)
 
 
 class Page(BaseHTTPRequestHandler):
@@ -198,14 +185,12 @@ class Page(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:  # noqa: N802
         """Give the figures, or whether the watch moves; else 404."""
-        path, status, text = self.path.partition("?")[0], 200, b"ok\n"
-        if path == "/metrics":
-            text = self.server.page()
-        elif path != "/healthz":
-            status, text = 404, b"/metrics or /healthz\n"
-        elif time.monotonic() - self.server.watch.looked > STUCK:
-            status, text = 503, b"stuck\n"
-        self.send_response(status)
+        path, stuck = self.path.partition("?")[0], time.monotonic() - self.server.watch.looked
+        if path not in ("/metrics", "/healthz") or (path == "/healthz" and stuck > STUCK):
+            self.send_error(404 if path != "/healthz" else 503)
+            return
+        text = self.server.page() if path == "/metrics" else b"ok\n"
+        self.send_response(200)
         self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()

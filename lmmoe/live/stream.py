@@ -1,4 +1,4 @@
-"""Streams of rows: scores, alarms and the channels to blame, of one stream or thousands at a time.
+"""Scores, alarms and the channels to blame, of one stream of rows or thousands at a time.
 
 Axes: n streams, c channels, l rows that the detector looks back.
 """
@@ -7,35 +7,21 @@ import json
 import math
 from collections import Counter
 from dataclasses import asdict, replace
-from hashlib import sha256
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from lmmoe.errors import DataError
-from lmmoe.live.alarms import DAY, Alarm
+from lmmoe.live.alarms import Alarm
 from lmmoe.live.model import Model
 from lmmoe.live.scoring import Floats, Judged
 
 Bits = npt.NDArray[np.bool_]
 WARMING_UP = "warming up"  # why a row has no score that has too few rows before it
 ENOUGH = 0.5  # share of the channels that a row must have values of to be scored
-BRIDGE = 3  # missing rows in a row in whose place the last values pass; our choice
 ACCEPT = 180  # minutes in alarm after which a level is taken as normal; our choice
-ARRAYS = ("window", "held", "carry", "centres", "lifted", "seen", "gone", "since")  # of a state
-
-
-def seal(body: bytes) -> bytes:
-    """Put a checksum before a state."""
-    return sha256(body).digest() + body
-
-
-def unseal(state: bytes) -> bytes:
-    """Take what was sealed; `DataError` where the checksum does not fit."""
-    if sha256(state[32:]).digest() != state[:32]:
-        raise DataError("the state is damaged: its contents do not fit their checksum")
-    return state[32:]
+ARRAYS = ("window", "held", "carry", "centres", "lifted", "seen", "since")  # of a state
 
 
 class Step(NamedTuple):
@@ -46,14 +32,6 @@ class Step(NamedTuple):
     event: str  # what an alarm does in this row: "opened", "still", "ended", "accepted"
     why: str  # there is no score
     errors: Floats | None  # each channel's part in the score (c,)
-
-    @property
-    def shares(self) -> Floats | None:
-        """Each channel's share in the score ``(c,)``, summing to 1; None where there are none."""
-        if self.errors is None:
-            return None
-        total = self.errors.sum(dtype=np.float64)
-        return self.errors / total if total > 0 else np.zeros(len(self.errors))
 
 
 class Tick(NamedTuple):
@@ -75,21 +53,16 @@ class Fleet:
     """n streams of one model that keep step: every call of `tick` takes a row of each.
 
     Rows are scored as `decision_function` scores them in a batch; the first ones, as many as the
-    detector looks back, have no score.
-
-    Missing cells (NaN, infinite) take the channel's last value; in the MMoE family they add
-    nothing, and the score is the mean over the other channels. Rows with values in less than half
-    of the channels have no score. Values more than 10^9 deviations from the mean are cut there.
-    ``counts`` counts such cells. A row without any value stands for one that did not come: after
-    more than 3 of them the stream starts afresh.
+    detector looks back, have no score. Missing cells (NaN, infinite) take the channel's last value;
+    in the MMoE family the score is the mean over the other channels. Rows with values in less than
+    half of the channels have no score: one without any stands for a row that did not come; after
+    a gap, call `restart`. Values more than 10^9 deviations from the mean are cut. ``counts`` counts
+    such cells.
 
     ``threshold`` is a rule (`lmmoe.live.alarms`). ``rows_per_day`` replaces that of the model's
-    facts. A level that has kept one alarm open for ``accept_after`` rows is taken as the new
-    normal: the mean of these rows stands for the training mean from then on, and the alarm ends.
-    By default these are three hours under the rule "alarms"; 0 and other rules never accept.
+    facts. When an alarm has been open for ``accept_after`` rows (default: three hours under the
+    rule "alarms", else and with 0 never), it ends, and their mean stands for the training mean.
     """
-
-    longest_bridge: float = BRIDGE
 
     def __init__(
         self,
@@ -103,7 +76,6 @@ class Fleet:
         self.model, self.scorer, means = model, model.scorer, model.facts.means
         self.base, self.spread = self.scorer.centre, self.scorer.spread
         self.units, alarm = model.alarm(threshold, rows_per_day)
-        alarm.minutes = DAY / (rows_per_day or model.facts.rows_per_day or DAY)
         if accept_after is None and means and alarm.per_day is not None:
             accept_after = max(2, round(ACCEPT / alarm.minutes))
         if accept_after and accept_after < 2:
@@ -123,7 +95,7 @@ class Fleet:
         self.carry = np.full((-(-streams // size), self.scorer.carried, channels, size), np.nan)
         self.centres = self.held.copy()  # with the levels that were accepted
         self.lifted = np.zeros_like(self.held)  # mean of the rows of an alarm
-        self.seen, self.gone, self.since = (np.zeros(streams, dtype=np.int64) for _ in range(3))
+        self.seen, self.since = (np.zeros(streams, dtype=np.int64) for _ in range(2))
 
     def tick(self, rows: npt.ArrayLike) -> Tick:
         """Take the next raw row of each stream ``(n, c)``; `ValueError` for another shape."""
@@ -137,8 +109,6 @@ class Fleet:
                 rows, scaled, missing = self._mended(rows)
         if missing is not None:
             few = missing.mean(axis=1) > 1 - ENOUGH
-        if missing is not None or np.count_nonzero(self.gone):
-            events = self._after_gaps(missing)
         self.rows += 1
         self.held[:], self.missing = rows, missing
         scores, errors = self._judged(scaled, missing)
@@ -171,15 +141,6 @@ class Fleet:
         found["cut cells"] = inside != filled
         self.counts += {kind: int(cells.sum()) for kind, cells in found.items()}
         return inside, (inside - self.centres) / self.spread, bad if bad.any() else None
-
-    def _after_gaps(self, missing: Bits | None) -> dict[int, str]:
-        """Start afresh where rows come again after a gap; give the alarms that end by it."""
-        absent = np.zeros(len(self.gone), bool) if missing is None else missing.all(axis=1)
-        back = ~absent & (self.gone > self.longest_bridge)
-        self.gone = np.where(absent, self.gone + 1, 0)
-        ended = [number for number in np.flatnonzero(back).tolist() if self.alarms[number].open]
-        self.restart(back)
-        return dict.fromkeys(ended, "ended")
 
     def _latest(self, part: slice) -> Floats:
         """Give the rows in the window ``(l + 1, c, n)``, oldest first."""
@@ -246,13 +207,13 @@ class Fleet:
     def explain(self, step: Step, top: int = 5) -> list[dict[str, object]]:
         """Name the channels with the largest shares in the score of the latest row, largest first.
 
-        Each with ``channel``, ``share``, ``forecast`` and ``observed`` in the channel's unit; the
-        last two are None where there is no forecast, or the cell was missing. Empty where the
-        detector does not say what each channel adds.
+        Each with ``channel``, ``share`` (of 1), ``forecast`` and ``observed``, None where there is
+        none. Empty where the detector does not say what each channel adds.
         """
         if step.errors is None:
             return []
-        number, made, shares = step.stream, self.scorer, step.shares
+        number, made = step.stream, self.scorer
+        shares = step.errors / (step.errors.sum(dtype=np.float64) or 1.0)
         values = np.array([np.full(len(shares), np.nan), self.held[number]])
         if hasattr(made.detector, "forecasts"):
             latest = self._latest(slice(number, number + 1))[:, :, 0] * made.spread + made.centre
@@ -266,37 +227,33 @@ class Fleet:
         return [dict(zip(names, rows[place], strict=True)) for place in order if shares[place] > 0]
 
     def dump(self, **more: object) -> bytes:
-        """Give all that the next rows depend on besides model and settings, with a checksum.
-
-        ``more`` are plain values that `load` gives back.
-        """
+        """Give all that the next rows depend on besides model and settings, and plain values."""
         from safetensors.numpy import save
 
         facts = {"rows": self.rows, "turn": self.turn, "counts": self.counts} | more
         facts |= {"alarms": [asdict(one) for one in self.alarms], "channels": self.model.channels}
         arrays = {name: getattr(self, name) for name in ARRAYS} | {"spread": self.spread}
         head = json.dumps(facts | {"model": self.model.fingerprint}).encode()
-        return seal(head + b"\n" + save(arrays))
+        return head + b"\n" + save(arrays)
 
     def load(self, state: bytes) -> dict[str, object]:
-        """Go on from what `dump` gave as if there had been no break; give all its plain values.
+        """Go on from what `dump` gave as if there had been no break; give its plain values.
 
-        Where the model is another one of the same channels, rows and alarms go on, and what only
-        the old model knew is forgotten. Raises `DataError`, and stays as it is, for a damaged state
-        and for one of other channels or another number of streams.
+        With another model of the same channels, rows and alarms go on, and the window if it fits.
+        Raises `DataError`, and stays as it is, for other channels or another number of streams.
         """
         from safetensors.numpy import load
 
-        head, _, rest = unseal(state).partition(b"\n")
+        head, _, rest = state.partition(b"\n")
         facts, arrays = json.loads(head), load(rest)
-        if facts["channels"] != list(self.model.channels) or len(facts["alarms"]) != len(self.gone):
+        if facts["channels"] != list(self.model.channels) or len(facts["alarms"]) != len(self.seen):
             raise DataError("the state is that of a model with other channels, or of other streams")
         if facts["model"] == self.model.fingerprint:
             for name in ARRAYS:
                 getattr(self, name)[...] = arrays[name]
             self.turn = facts["turn"]
         else:
-            self.held[:], self.gone[:] = arrays["held"], arrays["gone"]
+            self.held[:] = arrays["held"]
             if arrays["window"].shape == self.window.shape:
                 rows = arrays["window"] * arrays["spread"][:, None] + arrays["centres"].T
                 self.window[:] = (rows - self.centres.T) / self.spread[:, None]
@@ -314,13 +271,7 @@ class Fleet:
 
 
 class Stream(Fleet):
-    """One stream, a fleet of one with its options: raw rows ``(c,)`` in, each one's `Step` out.
-
-    A row without any value is a row here: who knows that rows did not come calls `bridge` or
-    `restart`.
-    """
-
-    longest_bridge = math.inf
+    """One stream, a fleet of one with its options: raw rows ``(c,)`` in, each one's `Step` out."""
 
     def __init__(self, model: Model, **options: object) -> None:
         super().__init__(model, 1, **options)

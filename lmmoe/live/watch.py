@@ -1,7 +1,4 @@
-"""A watch: lines of one machine or many in, events of alarms out, and all that goes wrong counted.
-
-``docs/live.md`` tells what a watch makes of each fault.
-"""
+"""Lines of one machine or many in, events of alarms out; ``docs/live.md`` tells of each fault."""
 
 import json
 import math
@@ -14,21 +11,30 @@ from dataclasses import asdict
 from lmmoe.errors import DataError
 from lmmoe.live.lines import SHOWN, Clock, Columns, Order, Reader, Row, Skipped
 from lmmoe.live.model import Model
-from lmmoe.live.stream import WARMING_UP, Step, Stream, seal, unseal
+from lmmoe.live.stream import WARMING_UP, Step, Stream
 
 FIRST = 10  # rows, one of which must have a time where times are to be expected
 BLIND = 60  # rows in a row without a score, but for those that warm up, that are an emergency
 ENTITIES = 100_000  # at most: names may be garbage
 SILENT = 10  # steps, and at least a minute, without a row after which an entity is silent
+Event = dict[str, object]
+REASONS = {"ended": "quiet", "gap": "gap", "accepted": "accepted as normal"}  # of an alarm's end
 
 
 class Tally:
     """Counts odd rows by kind, tells of the first of each, and of rows that have no score."""
 
+    alarms = 0
+
     def __init__(self, name: str, tell: Callable[[str], None]) -> None:
         self.name, self.tell = name, tell
         self.rows = self.blind = 0  # rows; those since the last score that should have had one
         self.counts = {name: Counter() for name in ("skipped", "unscored", "events", "mended")}
+
+    @property
+    def scored(self) -> int:
+        """Rows with a score."""
+        return self.rows - self.counts["skipped"].total() - self.counts["unscored"].total()
 
     def count(self, name: str, kind: str, detail: str) -> None:
         """Count an odd row."""
@@ -51,44 +57,25 @@ class Entity(Tally):
     OWN = ("rows", "blind", "alarms", "alarm", "since", "peak", "score")
 
     def __init__(
-        self, name: str, model: Model, tell: Callable[[str], None], **given: object
-    ) -> None:
-        super().__init__(name, tell)
-        self.heard, self.silent = clocks.monotonic(), False
-        self.alarms, self.alarm, self.score = 0, "", math.nan  # count, id of the latest, last score
-        self.since, self.peak = None, 0.0  # of the latest alarm: time, highest score
-        self.given = given
-        self._use(model, **given)
-
-    def _use(
         self,
+        name: str,
         model: Model,
+        tell: Callable[[str], None],
         *,
         key: str | None = None,
-        time: str | None = None,
-        step: float | None = None,
-        top: int = 5,
         silent: float | None = None,
         **options: object,
     ) -> None:
-        if step is not None and not 0 < step < math.inf:
-            raise DataError(f"step={step}: a number above 0 is needed")
-        facts, self.stream = model.facts, Stream(model, **options)
-        self.model, self.top, self.counts["mended"] = model, top, self.stream.counts
-        self.columns = Columns(model, time, key, self.stream.counts)
-        self.timed = bool(time or step or facts.step)  # as is expected
-        self.clock = Clock(step or facts.step)
-        if step is None and facts.step:
-            self.columns.dates = facts.dates
-        seconds = SILENT * facts.step if facts.step and facts.dates else 10 * 60.0
+        super().__init__(name, tell)
+        step, self.model, self.stream = model.facts.step, model, Stream(model, **options)
+        self.counts["mended"] = self.stream.counts
+        self.columns, self.clock = Columns(model, key, self.stream.counts), Clock(step)
+        seconds = SILENT * (step if step and model.facts.dates else 60.0)
         self.patience = max(60.0, seconds) if silent is None else silent
+        self.heard, self.silent, self.score = clocks.monotonic(), False, math.nan
+        self.alarm, self.since, self.peak = "", None, 0.0  # the latest: id, time, highest score
 
-    @property
-    def scored(self) -> int:
-        """Rows with a score."""
-        return self.rows - self.counts["skipped"].total() - self.counts["unscored"].total()
-
-    def take(self, names: list[str] | None, cells: list, mark: int) -> list[dict[str, object]]:
+    def take(self, names: list[str] | None, cells: list, mark: int) -> list[Event]:
         """Take a row; give what happens to alarms with it."""
         self.rows, self.heard = self.rows + 1, clocks.monotonic()
         if self.silent:
@@ -98,22 +85,20 @@ class Entity(Tally):
         told = len(mended)
         try:
             row = self.columns.row(names, cells)
+            self._follow(row, mark, found)
+            self._score(row, found)
         except Skipped as skipped:
             self.count("skipped", *skipped.args)
-            return []
-        if self._in_order(row, mark, found):
-            self._scored(row, found)
-        for kind in list(mended)[told:] if len(mended) > told else ():
+        for kind in list(mended)[told:]:
             which = ", ".join(self.columns.changed.get(kind, ())[:5])
             self.say(f"{kind}{which and f' ({which})'}; more of these are only counted")
         return found
 
-    def _in_order(self, row: Row, mark: int, found: list[dict[str, object]]) -> bool:
-        """Follow the clock; tell whether the row is one to score."""
+    def _follow(self, row: Row, mark: int, found: list[Event]) -> None:
+        """Follow the clock; raises `Skipped` for a row whose place is gone."""
         order, missing = self.clock.look(row.time, mark)
         if order in (Order.REPEATED, Order.LATE, Order.SEEN):
-            self.count("skipped", order, f"at {row.written}")
-            return False
+            raise Skipped(order, f"at {row.written}")
         if order is not Order.NEXT:
             self.count("events", order, f"{missing} rows missing before {row.written}")
         if self.clock.odd_pace and not self.counts["events"]["other interval"]:
@@ -123,47 +108,41 @@ class Entity(Tally):
             self.stream.bridge(missing)
         elif order in (Order.GAP, Order.SET_BACK):
             if self.stream.in_alarm:
-                found.append(self._event("ended", row, self.stream.threshold, reason="gap"))
+                found.append(self._event("gap", row, self.stream.threshold, None))
             self.stream.restart()
-        return True
 
-    def _scored(self, row: Row, found: list[dict[str, object]]) -> None:
+    def _score(self, row: Row, found: list[Event]) -> None:
         stream, alarm = self.stream, self.stream.alarm
         threshold, may_go_on = stream.threshold, stream.in_alarm and not alarm.open
         step = stream.step(row.values)
-        if self.timed and stream.rows == FIRST and self.clock.latest is None:
+        event = step.event
+        if self.clock.step and stream.rows == FIRST and self.clock.latest is None:
             self.say(f"none of the first {FIRST} rows has a time that can be read: no gap is seen")
         if step.why:
             self.count("unscored", step.why, "no score")
         else:
             self.blind, self.score = 0, step.score
-        if may_go_on and step.event != "still":
-            found.append(self._event("ended", row, threshold, step, reason="quiet"))
-        if not step.event:
-            return
-        if step.event == "opened":
+        if may_go_on and event != "still":
+            found.append(self._event("ended", row, threshold, step))
+        if event == "opened":
             self.alarms, self.since, self.peak = self.alarms + 1, row.written, step.score
-            when = "" if row.written is None else f" {row.written}"
-            self.alarm = f"{self.name}{when} {stream.rows - 1}".strip()
-        self.peak = max(self.peak, stream.units.score(alarm.peak))
-        if step.event == "accepted":
-            found.append(self._event("ended", row, threshold, step, reason="accepted as normal"))
-        elif step.event != "ended":
-            found.append(self._event(step.event, row, threshold, step))
-        elif not stream.in_alarm:  # else the next row tells
-            found.append(self._event("ended", row, threshold, step, reason="quiet"))
+            parts = self.name, row.written, stream.rows - 1
+            self.alarm = " ".join(str(part) for part in parts if part not in ("", None))
+        if event:
+            self.peak = max(self.peak, stream.units.score(alarm.peak))
+        if event and (event != "ended" or not stream.in_alarm):  # else the next row tells
+            found.append(self._event(event, row, threshold, step))
 
-    def _event(
-        self, event: str, row: Row, threshold: float, step: Step | None = None, reason: str = ""
-    ) -> dict[str, object]:
+    def _event(self, event: str, row: Row, threshold: float, step: Step | None) -> Event:
         """Tell what happens to the alarm, as plain values."""
         stream, score = self.stream, None if step is None or step.why else step.score
         parts = {} if score is None else getattr(stream.scorer, "added", {})
         far = None if score is None else float(stream.units(score) - stream.units(threshold))
+        ends = {"event": "ended", "reason": REASONS[event]} if event in REASONS else {}
         return {
             "id": self.alarm,
             "event": event,
-            **({"reason": reason} if reason else {}),
+            **ends,
             "entity": self.name,
             "time": row.written,
             "since": self.since,
@@ -174,25 +153,17 @@ class Entity(Tally):
             "peak": self.peak,
             "detector": self.model.detector.name,
             "views": {view: float(part[0]) for view, part in parts.items()},
-            "channels": [] if score is None else stream.explain(step, self.top),
+            "channels": [] if score is None else stream.explain(step),
         }
 
     def dump(self) -> bytes:
         """Give all that the next rows depend on besides model and options."""
         own = {name: getattr(self, name) for name in self.OWN} | {"kinds": self.counts}
-        own |= {"dates": self.columns.dates, "columns": [*self.columns.columns]}
+        own |= {"dates": self.columns.dates, "columns": self.columns.columns}
         return self.stream.dump(watch=own | {"clock": asdict(self.clock)})
 
-    def renew(self, model: Model) -> None:
-        """Go on with another model."""
-        state, clock = self.dump(), self.clock
-        self._use(model, **self.given)
-        step, self.clock = self.clock.step, clock
-        self.load(state)
-        clock.step, self.clock = step, clock
-
     def load(self, state: bytes) -> None:
-        """Go on from what `dump` gave; `DataError` where it is damaged or does not fit."""
+        """Go on from what `dump` gave; `DataError` where it does not fit."""
         own = self.stream.load(state)["watch"]
         for name in self.OWN:
             setattr(self, name, own[name])
@@ -200,26 +171,24 @@ class Entity(Tally):
             self.counts[name] = Counter(own["kinds"][name])
         self.columns.dates, self.columns.columns = own["dates"], own["columns"]
         self.clock = Clock(**own["clock"] | {"step": self.clock.step})
-        self.clock.resume()
 
 
 class Watch:
     """Reads lines of rows of one machine or many, and gives what happens to their alarms.
 
-    ``models`` is a model for all, or gives the one of an entity's name, None where there is none.
+    ``models`` is a model for all, or gives the one of an entity's name, or raises `DataError`.
     ``key`` names the column of the entities' names; without it, all rows are of ``entity``.
-    ``time`` names the time column, ``step`` is the time from row to row in its unit (seconds for
-    dates); by default both are those of the training rows. ``top`` channels are named by an alarm.
     An entity without a row for ``silent`` seconds is told (default: 10 steps, at least a minute).
     ``tell`` gets messages for the operator: the first of each kind of fault. Other options:
     `Stream`'s. Raises `DataError` for an option that cannot be used.
 
-    ``entities`` has the state of each, by name; ``changed`` the names of those with new rows.
+    ``entities`` has what is known of each, by name; ``stray`` counts lines of nobody; ``changed``
+    has the names of those with new rows, ``pending`` lines of alarms that nobody has taken.
     """
 
     def __init__(
         self,
-        models: Model | Callable[[str], Model | None],
+        models: Model | Callable[[str], Model],
         *,
         key: str | None = None,
         entity: str = "",
@@ -227,29 +196,36 @@ class Watch:
         **options: object,
     ) -> None:
         self.models = (lambda name: models) if isinstance(models, Model) else models
-        self.key, self.tell, self.given = key, tell, (given := options | {"key": key})
-        self.entities, self.changed, self.unknown = {}, set(), set()
-        self.reader = Reader(None if key else self.models(entity), key)
+        self.key, self.tell, self.given = key, tell, options | {"key": key}
+        self.entities, self.changed, self.unknown, self.told = {}, set(), set(), set()
+        self.stray, self.pending = Tally("", tell), []
         self.looked, self.saved = clocks.monotonic(), math.nan  # saved: a time since 1970
-        self.stray = Tally("", tell) if key else Entity(entity, self.models(entity), tell, **given)
-        if not key:
-            self.entities[entity] = self.stray
+        model = None if key else self._begin(entity, self.models(entity)).model
+        self.reader = Reader(model, key)
 
-    def feed(self, line: bytes) -> list[dict[str, object]]:
+    @property
+    def only(self) -> Entity | None:
+        """What is known of the one entity, if there is no key."""
+        return None if self.key else next(iter(self.entities.values()))
+
+    def feed(self, line: bytes) -> list[Event]:
         """Take the next line; give the events of alarms as plain values, mostly none."""
         try:
             found = self.reader.read(line)
             if found is None:
                 return []
-            entity = self._entity(*found) if self.key else self.stray
+            entity = self.only or self._entity(*found)
         except Skipped as skipped:
             self.stray.rows += 1
             self.stray.count("skipped", *skipped.args)
             return []
-        if self.key:
-            self.stray.blind = 0
+        self.stray.blind = 0
         self.changed.add(entity.name)
         return entity.take(*found, zlib.crc32(line))
+
+    def _begin(self, name: str, model: Model) -> Entity:
+        entity = self.entities[name] = Entity(name, model, self.tell, **self.given)
+        return entity
 
     def _entity(self, names: list[str] | None, cells: list) -> Entity:
         """Find whose row it is; a new one is begun."""
@@ -262,31 +238,34 @@ class Watch:
         if not name or name in self.unknown:
             raise Skipped("no entity", f"no name in column {self.key}" if not name else name)
         try:
-            model = self.models(name) if len(self.entities) < ENTITIES else None
-            problem = "no model for this one"
+            if len(self.entities) == ENTITIES:
+                raise DataError(f"more than {ENTITIES} entities")
+            model = self.models(name)
         except DataError as error:
-            model, problem = None, str(error)
-        if model is None:
             self.unknown.add(name)
-            self.tell(f"{name}: {problem}; its rows are left out")
-            raise Skipped("no entity", name)
-        entity = self.entities[name] = Entity(name, model, self.tell, **self.given)
-        return entity
+            if name not in self.told and len(self.told) < ENTITIES:
+                self.told.add(name)
+                self.tell(f"{name}: {error}; its rows are left out")
+            raise Skipped("no entity", name) from error
+        return self._begin(name, model)
 
     def look_around(self) -> None:
         """Take models that have changed, and tell of entities that have fallen silent."""
         self.unknown.clear()
         self.looked = clocks.monotonic()
-        for name, entity in self.entities.items():
+        for name, entity in [*self.entities.items()]:
             model = self.models(name)
-            if model is not None and model is not entity.model:
+            if model is not entity.model:
                 self.changed.add(name)
                 try:
-                    entity.renew(model)
+                    new = Entity(name, model, self.tell, **self.given)
+                    new.load(entity.dump())
+                    new.heard, new.silent, entity = entity.heard, entity.silent, new
                     entity.say("its model was read again")
                 except DataError as error:
                     entity.model = model  # tried once
                     entity.say(f"its model was read again, and does not go on: {error}")
+                self.entities[name] = entity
             away = self.looked - entity.heard
             if away > entity.patience and not entity.silent:
                 entity.silent = True
@@ -294,9 +273,9 @@ class Watch:
 
     def report(self) -> dict[str, object]:
         """Give the counts of all, as plain values."""
-        all_of = [*self.entities.values(), *([self.stray] if self.key else [])]
+        all_of = [self.stray, *self.entities.values()]
         names = ("rows", "scored", "alarms")
-        found = {name: sum(getattr(one, name, 0) for one in all_of) for name in names}
+        found = {name: sum(getattr(one, name) for one in all_of) for name in names}
         for name in self.stray.counts:
             kinds = sum((one.counts[name] for one in all_of), Counter())
             found |= {name: dict(kinds)} if kinds else {}
@@ -305,32 +284,25 @@ class Watch:
     @property
     def blind(self) -> list[str]:
         """Names of those whose rows had no score for long; "" for lines of nobody."""
-        all_of = {self.stray, *self.entities.values()}
+        all_of = [self.stray, *self.entities.values()]
         return sorted(one.name for one in all_of if one.blind >= BLIND)
 
-    def dump(self, pending: list[str]) -> dict[str, bytes]:
+    def dump(self) -> dict[str, bytes]:
         """Give the states of those with new rows, and what is common to all; `load` takes them."""
-        common = {"header": self.reader.header, "lines": self.reader.lines, "pending": pending}
+        common = {"header": self.reader.header, "pending": self.pending}
         states = {f" {name}": self.entities[name].dump() for name in self.changed}
-        return states | {"": seal(json.dumps(common).encode())}
+        return states | {"": json.dumps(common).encode()}
 
-    def load(self, states: dict[str, bytes]) -> list[str]:
-        """Go on from all that `dump` ever gave; what does not fit starts afresh. Give `pending`."""
-        try:
-            common = json.loads(unseal(states.pop(""))) if states else {}
-        except (DataError, KeyError) as error:
-            common = {}
-            self.tell(f"what is common to all: {error}: starting afresh")
-        self.reader.header, self.reader.lines = common.get("header"), common.get("lines", 0)
-        if self.key and self.reader.header:
-            self.reader.known = frozenset(self.reader.header)
+    def load(self, states: dict[str, bytes]) -> None:
+        """Go on from all that `dump` ever gave; what does not fit starts afresh."""
+        common = json.loads(states.pop("", b"{}"))
+        self.reader.header, self.pending = common.get("header"), common.get("pending", [])
         for name, state in states.items():
-            name = name[1:] if self.key or len(states) > 1 else self.stray.name
+            name = name[1:] if self.key or len(states) > 1 else self.only.name
             try:
-                if self.key and (model := self.models(name)):
-                    self.entities[name] = Entity(name, model, self.tell, **self.given)
-                if name in self.entities:
-                    self.entities[name].load(state)
+                entity = self._begin(name, self.models(name)) if self.key else self.only
+                if entity.name == name:
+                    entity.load(state)
+                    entity.clock.resume()
             except DataError as error:
                 self.tell(f"{name}: {error}: starting afresh")
-        return common.get("pending", [])
