@@ -318,7 +318,7 @@ SETTINGS["epochs"] = 1
 def test_a_table_becomes_a_model_in_a_file(tmp_path):
     table = tmp_path / "week.csv"
     table.write_bytes(b"\n".join(csv(TRAIN)))
-    made, notes = live.fit(table, settings=SETTINGS, seed=3)
+    made, notes = live.fit(table, detector="LightMMoE", settings=SETTINGS, seed=3)
     facts = made.facts
     assert ["thresholds come from the last 0.028 days" in note for note in notes] == [True]
     assert made.detector.name == "LightMMoE" and made.detector.seed == 3
@@ -367,15 +367,15 @@ def test_the_time_column_and_its_form_are_kept(tmp_path):
 
 
 def test_what_cannot_be_fitted_is_refused_and_what_is_mended_is_noted(tmp_path):
-    table, lines = tmp_path / "week.csv", csv(TRAIN)
+    table, lines, light = tmp_path / "week.csv", csv(TRAIN), {"detector": "LightMMoE"}
     table.write_bytes(b"\n".join(lines))
     for options, message in (
-        ({"settings": {"epoch": 3}}, "LightMMoE has no setting 'epoch'"),
+        ({"settings": {"epoch": 3}}, "ThreeViews has no setting 'epoch'"),
         ({"detector": "SmartSimpleAD"}, "SmartSimpleAD has no live score: its scores depend"),
         ({"detector": "random"}, "random has no live score"),
         ({"detector": "pyod.models.ecod.ECOD"}, "ECOD: it cannot be saved"),
-        ({"settings": SETTINGS | {"window": 500}}, "400 rows are too few for LightMMoE"),
-        ({"settings": SETTINGS | {"learning_rate": 1e30}}, "training diverged"),
+        (light | {"settings": SETTINGS | {"window": 500}}, "400 rows are too few for LightMMoE"),
+        (light | {"settings": SETTINGS | {"learning_rate": 1e30}}, "training diverged"),
     ):
         with pytest.raises(DataError, match=message):
             live.fit(table, **options)

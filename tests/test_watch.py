@@ -776,7 +776,7 @@ def test_fit_and_what_the_commands_refuse(tmp_path, capsys, monkeypatch):
     link.symlink_to(table)
     small = ["window=4", "experts=2", "kernels=[2]", "hidden=4", "out=3", "tower=2", "epochs=1"]
     sets = [word for setting in small for word in ("--set", setting)]
-    assert main(["fit", str(table), "-o", str(out), *sets]) == 0
+    assert main(["fit", str(table), "-o", str(out), "--detector", "LightMMoE", *sets]) == 0
     made = Model.load(out)
     assert made.detector.kernels == [2]
     assert (

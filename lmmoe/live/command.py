@@ -45,7 +45,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     one("-o", "--out", type=Path, required=True, help="the model (.safetensors)")
     one("--time", metavar="COLUMN", help="the column of times")
     one("--update", metavar="OLD", help="take detector, settings and channels from this model")
-    one("--detector", help="its name (default: LightMMoE)")
+    one("--detector", help="its name (default: ThreeViews)")
     one("--seed", type=int, help="fixes all that is random (default: 0)")
     one("--set", action="append", metavar="NAME=VALUE", help="a setting; repeatable")
     one("--label", metavar="COLUMN", help="the column of labels, which are left out")

@@ -143,7 +143,7 @@ def fit(
     settings: dict[str, object] | None = None,
     **options: object,
 ) -> tuple[Model, list[str]]:
-    """Fit a detector (LightMMoE) on the rows of a CSV or Parquet file, taken as normal.
+    """Fit a detector (ThreeViews) on the rows of a CSV or Parquet file, taken as normal.
 
     `lmmoe.data.own.read_table` reads the file and takes the ``options``; labels are dropped.
     ``rows_per_day`` is for rows without times. ``settings`` are the detector's. With ``update``, an
@@ -161,7 +161,7 @@ def fit(
         detector, given = detector or old.detector.name, old.detector.settings | given
         options.setdefault("time", old.facts.time)
     try:
-        made = make(detector or "LightMMoE", **given)
+        made = make(detector or "ThreeViews", **given)
     except ValueError as error:
         raise DataError(str(error)) from error
     if not made.savable:
