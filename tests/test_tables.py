@@ -69,6 +69,8 @@ def test_honest_by_hand():
     assert list(shown) == ["average precision (95 %)", "best F1", "train (s)", "failed"]
     assert shown.loc["LightMMoE"].tolist() == ["0.567 (0.300 to 0.900)", "0.567", "1", "1"]
     assert list(shown.index) == ["LightMMoE", "random scores"]
+    fewer = tables.readable(table.assign(entities=[3, 2]), columns)
+    assert list(fewer.index) == ["LightMMoE", "random scores (2 entities)"]
 
 
 def test_nothing_adjusted_is_shown_without_random_scores():

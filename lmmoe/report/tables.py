@@ -129,7 +129,8 @@ def readable(table: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.Da
     """A table of texts for people: titles instead of names, rounded, costs with their units.
 
     ``columns`` chooses; without it, all that have a title and a value stand there. An interval
-    stands beside its mean, and a tiny p does not read as zero.
+    stands beside its mean, and a tiny p does not read as zero. A detector that has results on fewer
+    entities than others bears their number, unless that is a column.
     """
     titles = METRIC_TITLES | OPERATORS | COST_TITLES | OTHER_TITLES
     titles |= {f"{name}_study": f"{text}, study" for name, text in METRIC_TITLES.items()}
@@ -145,4 +146,8 @@ def readable(table: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.Da
         if name in ("p", "holm_p"):
             texts = texts.where(table[name] >= 0.001, "< 0.001")
         made[heading] = texts.where(table[name].notna(), "–")
-    return made.rename(index=title)
+    names = {name: title(name) for name in made.index}
+    if "entities" in table and titles["entities"] not in made:
+        few = table["entities"][table["entities"] < table["entities"].max()]
+        names |= {name: f"{names[name]} ({number:.0f} entities)" for name, number in few.items()}
+    return made.rename(index=names)

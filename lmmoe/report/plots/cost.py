@@ -29,8 +29,11 @@ def quality_and_cost(
 
     ``table`` has a row per detector with ``average_precision`` and the columns ``against`` which it
     is drawn, a panel each. Detectors that look ``ahead`` are hollow: they have no live alarms. The
-    stepped line is the Pareto front of the others without controls. A ring may ``mark`` one.
+    stepped line is the Pareto front of the others without controls. A ring may ``mark`` one. Those
+    with results on fewer ``entities`` than others are left out.
     """
+    if "entities" in table:
+        table = table[table["entities"] == table["entities"].max()]
     many = len(table) > 8
     size = {"width": 10 if many else 7.5, "height": (5 if many else 3.4) * len(against) + 0.3}
     figure, axes = style.canvas(len(against), squeeze=False, **size)
