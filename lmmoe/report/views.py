@@ -65,7 +65,8 @@ def of_models(profile: Profile) -> pd.DataFrame:
         train, test = (ewma((part / unit).mean(axis=1), 0.5) for part in errors)
         others = detector(OURS, views="BC").fit(PROTOCOLS["ours"].train(series))
         rest = others.decision_function(series.test)
-        return {run.detector: rest + np.log1p(test / train[seen].mean())}
+        with np.errstate(divide="ignore", invalid="ignore"):  # no error in training: no score
+            return {run.detector: rest + np.log1p(test / train[seen].mean())}
 
     return _table(profile, "views_of_models", {OURS, *MODELS}, measure)
 
