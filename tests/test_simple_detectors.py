@@ -205,10 +205,10 @@ def test_ridge_is_scikit_learns_and_solved_on_one_thread(monkeypatch):
         threads.update(pool["num_threads"] for pool in threadpool_info())
         return solve(*given, **more)
 
-    monkeypatch.setattr(scipy.linalg, "solve", noted)
     inputs, outputs = loop_windows(LEARNED[:-1], 4), LEARNED[4:]
     theirs = Ridge(alpha=0.5 * len(inputs)).fit(inputs, outputs)
     errors = (SCALED[4:] - theirs.predict(loop_windows(SCALED[:-1], 4))) ** 2
+    monkeypatch.setattr(scipy.linalg, "solve", noted)  # now: scikit-learn's solves with it, too
     with threadpool_limits(2):
         made = make("ridge VAR", order=4, penalty=0.5).fit(TRAIN)
     assert threads == {1}  # OpenBLAS' Cholesky crashes on two at some 15,600 columns
