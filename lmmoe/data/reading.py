@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lmmoe.data.series import GAPS, MEND, TIMES, Bits, Floats
+from lmmoe.data.series import FAR, GAPS, MEND, TIMES, Bits, Floats
 from lmmoe.errors import DataError
 
 Times = npt.NDArray[np.datetime64] | npt.NDArray[np.float64] | npt.NDArray[np.int64]
@@ -42,7 +42,6 @@ FORMATS = ("ISO8601", *map("".join, product(DATES, CLOCKS)), "%b %d, %Y @ %H:%M:
 UNITS = {"s": 1.0, "ms": 1e3, "µs": 1e6, "ns": 1e9}
 CLOCK = re.compile(r"time|date|epoch|stamp|unix|^ts", re.IGNORECASE)  # names of such columns
 
-FAR = 1e9  # deviations from the median beyond which a value is cut, as `lmmoe.live` does
 HUGE = 1e100  # its square is finite
 
 

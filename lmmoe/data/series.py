@@ -16,6 +16,7 @@ Bits = npt.NDArray[np.int8]
 LABELS = ("label", "labels", "anomaly", "is_anomaly", "attack")
 TIMES = ("time", "timestamp", "date", "datetime", "@timestamp", "_time")
 GAPS = ("", "na", "n/a", "nan", "null", "none", "undefined", "-")  # cells that are missing
+FAR = 1e9  # deviations beyond which a value is cut, also live: its square fits a float32
 MEND = "Fill or remove such cells; a folder of one's own can be read with missing='fill'"
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from lmmoe.data.series import FAR
 from lmmoe.detectors import Detector
 from lmmoe.detectors.three_views import MOST, REACH, SHARES
 from lmmoe.errors import DataError
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.floating]
 Judged = tuple[npt.NDArray[np.float64], Floats | None]
 NEAR = 1e-5  # how near live scores are to batch scores, above 1 as a share
-FAR = 1e9  # deviations from the mean beyond which a value is cut: its square fits a float32
 TINY = np.finfo(np.float64).tiny
 
 
