@@ -72,7 +72,7 @@ def quality(count=4, **changes):
     """A table of detectors as `tables.honest` gives it."""
     costs, values = np.geomspace(0.01, 100, count), np.linspace(0.1, 0.9, count)
     made = {AP: values, f"{AP}_low": 0.05, f"{AP}_high": values + 0.1, "train_seconds": costs}
-    made |= {"microseconds_per_row": costs, "entities": 3, "seeds": 1} | changes
+    made |= {"microseconds_per_row": costs, "entities": 3, "runs": 3} | changes
     return pd.DataFrame(made, [*NAMES, *map(str, range(count - 4))])
 
 

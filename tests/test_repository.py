@@ -94,7 +94,7 @@ def test_the_readme_holds_what_the_tables_say():
     for name, *cells in found:
         line = honest.loc[name.removesuffix(" (non-causal)")]
         low, high = line["average_precision_low"], line["average_precision_high"]
-        alarms = {"announced": ".2f", "false_alarms_per_day": ".2f", "share": ".3f"}
+        alarms = {"announced": ".0%", "false_alarms_per_day": ".2f", "share": ".1%"}
         assert cells == [
             f"{line['average_precision']:.3f} ({low:.2f} to {high:.2f})",
             *("–" if pd.isna(line[n]) else format(line[n], form) for n, form in alarms.items()),

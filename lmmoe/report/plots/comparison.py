@@ -34,7 +34,7 @@ def _floor(ax: Axes, values: pd.Series) -> list[Line2D]:
 def forest(honest: pd.DataFrame) -> Figure:
     """Mean average precision of every detector with its bootstrap interval (`tables.honest`).
 
-    The dotted line is the mean of random scores, the floor. To the right: entities and seeds.
+    The dotted line is the mean of random scores, the floor. To the right: runs, and entities.
     """
     order = honest.dropna(subset="average_precision").sort_values("average_precision")
     mean, levels, paint = order["average_precision"], range(len(order)), order.index.map(colour)
@@ -43,13 +43,13 @@ def forest(honest: pd.DataFrame) -> Figure:
     ax.hlines(levels, *bounds, color=paint, lw=1.6)
     ax.scatter(mean, levels, color=paint, s=30, zorder=3)
     named_ticks(ax, list(order.index), fontsize=8)
-    behind = zip(mean, order["entities"], order["seeds"], strict=True)
+    behind = zip(mean, order["runs"], order["entities"], strict=True)
     right = ax.secondary_yaxis("right")
-    right.set_yticks(levels, [f"{x:.3f}   {e:.0f} × {s:.0f}" for x, e, s in behind], fontsize=7)
+    right.set_yticks(levels, [f"{x:.3f}   {n:.0f} / {e:.0f}" for x, n, e in behind], fontsize=7)
     right.tick_params(length=0)
     ax.set(xlim=(0, None), ylim=(-0.6, len(order) - 0.4), xlabel="average precision")
     ax.grid(axis="x", alpha=0.25)
-    ax.set_title("means and 95 % bootstrap intervals (right: mean, entities × seeds)")
+    ax.set_title("means and 95 % bootstrap intervals (right: mean, runs / entities)")
     family_legend(figure, order.index, more=_floor(ax, mean), ncols=3)
     return figure
 
