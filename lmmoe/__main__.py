@@ -155,11 +155,13 @@ def _collect(options: argparse.Namespace) -> None:
 
 
 def _notebook(options: argparse.Namespace) -> None:
-    from lmmoe.report import execute, measure, profile
+    from lmmoe.report import execute, measure
 
     measure.die_with_parent()
     given = {"profile": str(options.params.resolve()), "out": options.figures}
     if options.entity:
+        from lmmoe.report import profile
+
         given |= {"entity": profile.load(options.params).named(options.entity)}
     execute.run(options.notebook, options.out, parameters=given)
 

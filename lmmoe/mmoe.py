@@ -249,8 +249,10 @@ class Start:
 
     def normal(self, shape: Sequence[int], deviation: float = 1.0) -> nn.Parameter:
         """Draw normal numbers; of a deviation of 0, nothing is drawn."""
-        numbers = torch.randn(shape, generator=self.generator) if deviation else torch.zeros(shape)
-        return nn.Parameter(numbers * deviation)
+        numbers = torch.zeros(shape)
+        if deviation and not numbers.is_meta:  # there it would import torch's compiler: seconds
+            numbers.normal_(generator=self.generator).mul_(deviation)
+        return nn.Parameter(numbers)
 
 
 def activated(x: Tensor, layer: int) -> Tensor:

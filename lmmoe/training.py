@@ -1,6 +1,7 @@
 """Fitting a network to the windows of one series."""
 
 import copy
+import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -70,6 +71,10 @@ def adam(
     """Adam (Kingma & Ba, ICLR 2015) or AdamW; ``flat``: a step is one kernel for all weights."""
     weights = [each for each in network.parameters() if each.requires_grad]
     weights = [flattened(weights)] if flat else weights
+    # As torch guards these methods, they import its compiler: more than a second, and some 70 MB.
+    plain = {name: inspect.unwrap(getattr(kind, name)) for name in ("add_param_group", "zero_grad")}
+    plain["step"] = torch.no_grad()(inspect.unwrap(kind.step))
+    kind = type(kind.__name__, (kind,), plain)
     fused = weights[0].device.type in ("cpu", "cuda")
     return kind(weights, lr=learning_rate, weight_decay=weight_decay, fused=fused)
 

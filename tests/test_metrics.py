@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from benchmarks import metrics as loops
 from lmmoe.metrics import (
@@ -96,8 +97,12 @@ def test_weights_of_long_events_are_exact():
 
 @FAST
 @given(naive.cases(), st.sampled_from(ANY), DELAYS)
-def test_f1_equals_plain_loops(case, adjust, delay):
+def test_f1_equals_plain_loops_and_areas_scikit_learn(case, adjust, delay):
     labels, scores = case
+    ranked = {roc_auc: roc_auc_score, average_precision: average_precision_score}
+    for metric, theirs in ranked.items():
+        expected = theirs(labels, scores)
+        assert metric(labels=labels, scores=scores) == pytest.approx(expected, rel=1e-12)
     delay = None if adjust is None else delay
     found = best_f1(labels=labels, scores=scores, adjust=adjust, delay=delay)
     expected = naive.best_f1(labels, scores, adjust, delay)

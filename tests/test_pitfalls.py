@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 from small import LIGHT, series
 
 from lmmoe.metrics import average_precision
-from lmmoe.report import pitfall_tables as tables
 from lmmoe.report import pitfalls
+from lmmoe.report import pitfalls as tables
 from lmmoe.report.evaluation import COLUMNS
 from lmmoe.report.experiment import PROTOCOLS, Run
-from lmmoe.report.pitfall_tables import DETECTORS, catalogue
-from lmmoe.report.pitfalls import Scored
+from lmmoe.report.pitfalls import DETECTORS, Scored, catalogue
 from lmmoe.report.plots import pitfalls as plots
 from lmmoe.report.profile import Profile
 from lmmoe.report.statistics import bootstrap_mean

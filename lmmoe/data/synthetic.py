@@ -18,7 +18,6 @@ Sizes were set so that LightMMoE has an average precision of about 0.5: it is no
 
 import re
 from collections.abc import Mapping
-from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -239,9 +238,11 @@ def _readings(entity: str, work: dict[str, Floats], random: np.random.RandomStat
 
 def _autoregress(shocks: Floats, keep: list[float]) -> Floats:
     """First-order autoregression ``x[t] = keep * x[t-1] + shocks[t]`` per column, ``(t, k)``."""
-    columns = zip(shocks.T, keep, strict=True)  # no lfilter: scipy.signal takes a second to import
-    sums = [[*accumulate(one, lambda last, new, k=k: k * last + new)] for one, k in columns]
-    return np.column_stack(sums)
+    values, keep, lag = shocks.copy(), np.array(keep), 1
+    while lag < len(values):  # each turn doubles how many shocks a row has taken up
+        values[lag:] += keep * values[:-lag]
+        keep, lag = keep**2, 2 * lag
+    return values
 
 
 # --- anomalies ---

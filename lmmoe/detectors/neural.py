@@ -151,9 +151,9 @@ def prefixed(state: Arrays, prefix: str) -> Arrays:
 
 def dense(inputs: int, outputs: int, generator: Generator) -> nn.Linear:
     """Make a linear layer whose weights `draw` draws; torch's global stream is left alone."""
-    layer = nn.utils.skip_init(nn.Linear, inputs, outputs, device=torch.get_default_device())
-    for weights in layer.parameters():
-        draw(weights, inputs, generator)
+    layer = nn.Linear(inputs, outputs, device="meta")
+    for name, weights in list(layer.named_parameters()):  # not `to_empty`: it imports a compiler
+        setattr(layer, name, drawn(*weights.shape, fan_in=inputs, generator=generator))
     return layer
 
 

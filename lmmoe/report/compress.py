@@ -156,23 +156,25 @@ def measured(runs: dict[str, Run], methods: pd.DataFrame, vus_window: int) -> li
     bases = {name: result(run).detector for name, run in runs.items()}
     series, protocol, lines, scorers = runs[SMALL].series, PROTOCOLS[PROTOCOL], [], {}
     rows, labels = protocol.train(series), protocol.labels(series)
-    for base, kind, name, settings, _ in methods.itertuples(index=False):
-        line = {"base": base, "kind": kind, "method": name, "device": cpu_name()}
-        lines.append(line)
-        try:
-            if kind == "control":
-                scorer = protocol.detector(name, seed=bases[SMALL].seed).fit(rows)
-                sizes = {"parameters": scorer.parameters}
-            else:
-                scorer, sizes = smaller(kind, json.loads(settings), bases[base], bases[SMALL], rows)
-            scores = scorer.decision_function(series.test)
-        except store.FAILURES as error:  # one method that fails must not cost the others
-            line["error"] = f"{type(error).__name__}: {error}"
-            continue
-        values = evaluate(labels, scores, vus_window=vus_window)
-        line |= sizes | {metric: float(values[metric]) for metric in QUALITY}
-        if kind != "control":
-            scorers[base, name] = scorer, line
+    with TemporaryDirectory(prefix="lmmoe-") as folder:
+        for base, kind, name, settings, _ in methods.itertuples(index=False):
+            line = {"base": base, "kind": kind, "method": name, "device": cpu_name()}
+            lines.append(line)
+            try:
+                if kind == "control":
+                    scorer = protocol.detector(name, seed=bases[SMALL].seed).fit(rows)
+                    sizes = {"parameters": scorer.parameters}
+                else:
+                    how = json.loads(settings), bases[base], bases[SMALL], rows, Path(folder)
+                    scorer, sizes = smaller(kind, *how)
+                scores = scorer.decision_function(series.test)
+            except store.FAILURES as error:  # one method that fails must not cost the others
+                line["error"] = f"{type(error).__name__}: {error}"
+                continue
+            values = evaluate(labels, scores, vus_window=vus_window)
+            line |= sizes | {metric: float(values[metric]) for metric in QUALITY}
+            if kind != "control":
+                scorers[base, name] = scorer, line
     given = series.test[:ROWS]
     turns = pd.DataFrame(
         {name: once(lambda s=s: s.decision_function(given))[0] for name, (s, _) in scorers.items()}
@@ -183,19 +185,23 @@ def measured(runs: dict[str, Run], methods: pd.DataFrame, vus_window: int) -> li
     return lines
 
 
-def smaller(kind: str, settings: dict, made: Mixture, light: Mixture, rows: Floats) -> tuple:
+def smaller(
+    kind: str, settings: dict, made: Mixture, light: Mixture, rows: Floats, folder: Path
+) -> tuple:
     """Make a base smaller: what scores raw rows; its parameters, and bytes of them in a file.
 
     ``made`` and ``light``, a LightMMoE, are fitted on raw ``rows`` ``(t, c)``. *Design* is a
-    LightMMoE in place of the base, the control of a student.
+    LightMMoE in place of the base, the control of a student. In ``folder`` the base is exported
+    once for all methods.
     """
     if kind in ("int8", "other arithmetic"):
-        with TemporaryDirectory(prefix="lmmoe-") as folder:
-            file = write(made, Path(folder, "made.onnx"))
-            if kind == "int8":
-                given = rows if "calibrated" in settings else None
-                file = quantise(file, Path(folder, "int8.onnx"), rows=given)
-            return Runtime(file), {"parameters": made.parameters, "bytes": file.stat().st_size}
+        file = folder / f"{made.name}.onnx"
+        if not file.exists():
+            write(made, file)
+        if kind == "int8":
+            given = rows if "calibrated" in settings else None
+            file = quantise(file, folder / "int8.onnx", rows=given)
+        return Runtime(file), {"parameters": made.parameters, "bytes": file.stat().st_size}
     if kind == "pruning":
         made = pruned(made, rows, **settings)
     elif kind == "distillation":

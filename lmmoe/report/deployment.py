@@ -5,12 +5,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from lmmoe import paths
 from lmmoe.data.series import Floats, Series
 from lmmoe.live.alarms import DAY, episodes
 from lmmoe.live.model import Facts, Model
 from lmmoe.report import store
-from lmmoe.report.experiment import ALL, Run, measurements, result
+from lmmoe.report.experiment import Run, measurements, result
 from lmmoe.report.names import NON_CAUSAL
 from lmmoe.report.profile import Profile
 
@@ -21,7 +20,6 @@ TURNS = 20  # parts of the test half by which alarms are moved to see what chanc
 COLUMNS = ("key", "dataset", "entity", "detector", "settings", "seed", "rule", "threshold")
 COLUMNS += ("announced", "chance", "found", "false_alarms_per_day", "share", "delay")
 COLUMNS += ("days", "events", "error")
-MOST = 60.0  # seconds that a fit may take which nobody asked for
 AROUND, TOP = 60, 6  # rows on each side of an alarm explained, channels named
 
 
@@ -79,11 +77,8 @@ def alarms(profile: Profile) -> pd.DataFrame:
     """Count the alarms of detectors with a live score on every labelled entity: `COLUMNS`.
 
     A row for each of `RULES`, of the profile's first seed. Scores are the batch's, which live ones
-    equal. What took more than `MOST` to train, by the table of runs, is not fitted again: without
-    scores in the cache it has an error here. Empty where a day's rows are not known.
+    equal. Empty where a day's rows are not known.
     """
-    runs = store.read(paths.figures(profile.profile) / "runs.csv", ALL)
-    slow = {*runs.loc[runs["train_seconds"] > MOST, "key"]}
 
     def wanted(run: Run) -> bool:
         known = run.series.judgeable and run.series.rows_per_day is not None
@@ -93,8 +88,6 @@ def alarms(profile: Profile) -> pd.DataFrame:
         return {"rules": RULES, "rows_per_day": run.series.rows_per_day, "measured": VERSION}
 
     def measure(run: Run) -> list[store.Line]:
-        if run.key in slow and not (paths.cache() / run.key).is_dir():
-            raise RuntimeError(f"no scores in the cache, and training takes more than {MOST:.0f} s")
         made = model_of(run), result(run).scores
         return [counted(run.series, *made, rule) for rule in RULES]
 

@@ -15,14 +15,17 @@ from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-from lmmoe import data, paths
+from lmmoe import paths
 from lmmoe.errors import DataError
-from lmmoe.report.profile import Profile
+
+if TYPE_CHECKING:
+    from lmmoe.report.profile import Profile
 
 
 def start(
-    file: Path, profile: Profile, *, cores: int, cluster: str | None, dry_run: bool, fresh: bool
+    file: Path, profile: "Profile", *, cores: int, cluster: str | None, dry_run: bool, fresh: bool
 ) -> int:
     """Become Snakemake on a checked profile; a second start beside a running one is refused.
 
@@ -71,16 +74,17 @@ def _lock(file: Path) -> None:
         raise DataError(lack, file=file.parent) from error
 
 
-def with_runs(profile: Profile) -> list[Profile]:
+def with_runs(profile: "Profile") -> "list[Profile]":
     """The profiles whose runs a report has jobs for: its own, on SMD those of the ablation, too."""
     if not profile.profile == profile.dataset == "smd":
         return [profile]
+    from lmmoe import data
     from lmmoe.report import ablation  # imports torch for its settings
 
     return [profile, *(one for one in ablation.plans(profile) if data.entities(*one._place))]
 
 
-def _forget(profile: Profile, *, everything: bool) -> None:
+def _forget(profile: "Profile", *, everything: bool) -> None:
     """Delete job tables with a run to try again: bad data stays bad, a lack of memory passes."""
     from lmmoe.report import experiment, store  # pandas: nothing else here needs it
 

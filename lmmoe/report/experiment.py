@@ -31,6 +31,7 @@ from lmmoe.report.profile import Profile, detector_of
 from lmmoe.report.store import FAILURES
 
 MODEL = "model.safetensors"
+MOST = 60.0  # seconds that a fit may take which nobody asked for
 
 
 @dataclass(frozen=True)
@@ -291,12 +292,21 @@ def measurements(
     """Measure the runs of a profile that are wanted, with its first seed: the table ``name``.
 
     ``hidden`` says what a line depends on besides the run; one that fails has ``error`` (`store`).
+    So has one that needs a fit of more than `MOST`, by the table of runs.
     """
     keep, found = store.Table(profile.profile, name), []
     names = ("dataset", "entity", "detector", "settings", "seed")
+    runs = store.read(paths.figures(profile.profile) / "runs.csv", ALL)
+    slow = {*runs.loc[runs["train_seconds"] > MOST, "key"]}
+
+    def lines(run: Run) -> list[store.Line]:
+        if run.key in slow and not (paths.cache() / run.key).is_dir():
+            raise RuntimeError(f"no scores in the cache, and training takes more than {MOST:.0f} s")
+        return measure(run)
+
     for entity in each(profile.present, name, "entity"):
         for run in planned(profile, profile.load(entity)):
             if run.seed == profile.seeds[0] and wanted(run):
                 shown = {name: run.identity[name] for name in names}
-                found += keep.lines(shown, {"run": run.key} | hidden(run), partial(measure, run))
+                found += keep.lines(shown, {"run": run.key} | hidden(run), partial(lines, run))
     return pd.DataFrame(found)

@@ -4,9 +4,10 @@ import json
 import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
-from io import BytesIO
 
+import numpy as np
 import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -32,15 +33,16 @@ class Report:
         """Write ``name``.png in 256 colours, a third of the bytes, and return what was written."""
         from IPython import display
 
-        drawn = BytesIO()
+        canvas = FigureCanvasAgg(figure)
         with style.in_style():
-            figure.savefig(drawn, format="png")
+            figure.set_dpi(style.STYLE["savefig.dpi"])
+            canvas.draw()  # once; `savefig` lays everything out a second time
         # The method that keeps rare colours: those of thin text beside a heat map.
         how = {"method": Image.Quantize.MAXCOVERAGE, "dither": Image.Dither.NONE}
-        colours = Image.open(drawn).convert("RGB").quantize(256, **how)
+        drawn = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
         path = self.folder / f"{name}.png"
         with paths.replacing(path) as part:
-            colours.save(part, format="PNG", optimize=True)
+            drawn.quantize(256, **how).save(part, format="PNG", optimize=True)
         return display.Image(data=path.read_bytes(), width=round(figure.get_figwidth() * 96))
 
     def table(self, table: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -54,13 +54,11 @@ def wilcoxon_p(differences: npt.ArrayLike) -> float:
     All 2^n ways to choose the signs count, in O(n^3) steps, so ties and a small n do no harm. But
     with 5 differences or fewer p is never below 0.0625. NaN without any, 1 where all are zero.
     """
-    from scipy.stats import rankdata
-
     known = _known(differences).round(DIGITS)
     if not len(known):
         return np.nan
     known = known[known != 0]
-    twice = (2 * rankdata(np.abs(known))).astype(int)  # mean ranks are halves
+    twice = (2 * pd.Series(np.abs(known)).rank()).to_numpy(int)  # mean ranks are halves
     chances = np.zeros(twice.sum() + 1)  # of each sum of the ranks with a plus
     chances[0] = 1.0
     for rank in twice:

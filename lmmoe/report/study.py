@@ -162,18 +162,6 @@ def _relative_spread(table: pd.DataFrame) -> float:
     return float(np.nan_to_num(medians.std() / (medians.mean() or np.nan)))
 
 
-def by_machine(rows: pd.DataFrame) -> pd.DataFrame:
-    """Ours under the protocol ``study`` beside the study's own, one row per (detector, machine).
-
-    Only detectors that the study ran, and random scores; columns of `METRICS`, theirs with
-    ``_study``. Empty where the study knows none of the entities.
-    """
-    ours = entity_means(rows, "study")[METRICS]
-    both = ours.join(_theirs().add_suffix("_study")).reset_index()
-    known = both["point_f1_pa_study"].notna()
-    return both[known | (known.any() & (both["detector"] == "random"))]
-
-
 def study_headline(rows: pd.DataFrame) -> pd.DataFrame:
     """The study's headline, the mean of the three groups' means, ours and theirs, same machines.
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
@@ -58,6 +57,8 @@ def forest(honest: pd.DataFrame) -> Figure:
 @labelled_only
 def heatmap(by_entity: pd.DataFrame) -> Figure:
     """Average precision of every detector (columns) on every entity (rows), means at the bottom."""
+    import seaborn as sns  # with scipy.stats: a second, for a picture of its own
+
     table = pd.concat([by_entity, by_entity.mean().to_frame("mean").T])
     figure, ax = canvas(width=2.6 + 0.34 * table.shape[1], height=1.6 + 0.24 * len(table))
     few = table.shape[1] <= 20  # more numbers would be too small to read

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lmmoe.report.names import METRIC_TITLES, colour
+from lmmoe.report.names import METRIC_TITLES, NON_CAUSAL, colour
 from lmmoe.report.plots import style
 
 QUALITY_AGAINST = {
@@ -21,16 +21,15 @@ QUALITY_AGAINST = {
 def quality_and_cost(
     table: pd.DataFrame,
     *,
-    ahead: Collection[str] = (),
     mark: str = "",
     against: Collection[str] = tuple(QUALITY_AGAINST),
 ) -> Figure:
     """Average precision of each detector against what it costs to train and to score.
 
     ``table`` has a row per detector with ``average_precision`` and the columns ``against`` which it
-    is drawn, a panel each. Detectors that look ``ahead`` are hollow: they have no live alarms. The
-    stepped line is the Pareto front of the others without controls. A ring may ``mark`` one. Those
-    with results on fewer ``entities`` than others are left out.
+    is drawn, a panel each. Those without live alarms are hollow. The stepped line is the Pareto
+    front of the others without controls. A ring may ``mark`` one. Those with results on fewer
+    ``entities`` than others are left out.
     """
     if "entities" in table:
         table = table[table["entities"] == table["entities"].max()]
@@ -48,7 +47,7 @@ def quality_and_cost(
             continue
         x, y = known[cost].clip(lower=1e-3), known["average_precision"]
         edges = np.array([colour(name) for name in known.index])
-        live, sizes = ~known.index.isin(ahead), np.where(known.index == "LightMMoE", 70, 32)
+        live, sizes = ~known.index.isin(NON_CAUSAL), np.where(known.index == "LightMMoE", 70, 32)
         ax.scatter(x, y, sizes, facecolor=np.where(live, edges, "white"), edgecolor=edges, zorder=3)
         chosen = known.index == mark
         ax.scatter(x[chosen], y[chosen], 160, facecolor="none", edgecolor="black", lw=1.5)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -93,6 +92,8 @@ def shifts(fleet: Sequence[Series]) -> Figure:
         spread = np.where(np.ptp(series.train, axis=0), series.train.std(axis=0), np.nan)
         shift = series.test.mean(axis=0) - series.train.mean(axis=0)
         moves.append(pd.Series(shift / spread, name=series.entity))
+    import seaborn as sns  # with scipy.stats: a second, for a picture of its own
+
     figure, ax = canvas(height=1.4 + 0.22 * len(fleet))
     table = pd.DataFrame(moves)
     table.columns += 1

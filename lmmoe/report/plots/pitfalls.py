@@ -1,4 +1,4 @@
-"""Pictures of the pitfalls (`lmmoe.report.pitfall_tables`)."""
+"""Pictures of the pitfalls (`lmmoe.report.pitfalls`)."""
 
 import numpy as np
 import pandas as pd

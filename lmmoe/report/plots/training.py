@@ -9,7 +9,6 @@ from lmmoe.report.names import colour, title
 from lmmoe.report.plots.ablation import COLOURS
 from lmmoe.report.plots.data import caused_by, lanes
 from lmmoe.report.plots.style import EVENT, canvas, log_scale, note, shade_events, styled, time_axis
-from lmmoe.training import History
 
 
 @styled
@@ -46,8 +45,8 @@ def mixture(channels: int, window: int, experts: int) -> Figure:
 
 
 @styled
-def learning_curve(history: History) -> Figure:
-    """Errors after each epoch."""
+def learning_curve(history: object) -> Figure:
+    """Errors after each epoch, of a `lmmoe.training.History`."""
     figure, ax = canvas(width=6, height=2.8)
     epochs = range(1, len(history.training) + 1)
     ax.plot(epochs, history.training, "o-", color=colour("LightMMoE"), label="training, dropout on")
