@@ -1,6 +1,7 @@
 """Alarms, scores row by row, fleets of streams, and models with their facts."""
 
 import json
+import math
 
 import numpy as np
 import pandas as pd
@@ -49,7 +50,7 @@ def test_an_alarm_ends_after_ten_quiet_rows_and_opens_again():
     assert opened(rows, alarm) == [0, 30]
     alarm = Alarm(2.0)
     opened(rows[:29], alarm)
-    assert alarm.open and (alarm.first, alarm.last, alarm.peak, alarm.quiet) == (0, 19, 5.0, 9)
+    assert alarm.open and (alarm.first, alarm.peak, alarm.quiet) == (0, 5.0, 9)
     assert alarm.step(1.0, 29) == "ended" and not alarm.open
     assert opened([2.00001, 2.000021], Alarm(2.0)) == [1]  # not by rounding
     assert opened([0.0, 1e-13, 2e-12], Alarm(0.0)) == [2]
@@ -58,22 +59,23 @@ def test_an_alarm_ends_after_ten_quiet_rows_and_opens_again():
 
 def naive(values, level, minutes, per_day):
     """The rule as it is written down: events, rows in alarm, the level at the end."""
-    events, inside, is_open, cut = [], [], False, -2
+    events, inside, state, start, quiet = [], [], "none", 0, 0
     for row, value in enumerate(values):
-        event = ""
-        if not is_open and value > level:
-            is_open, start, quiet = True, row, 0
-            event, level = "still" if cut == row - 1 else "opened", level + 0.1
+        event, loud = "", value > level
+        if state == "open":
             inside.append(row)
-        elif is_open:
-            inside.append(row)
-            quiet = 0 if value > level else quiet + 1
+            quiet = 0 if loud else quiet + 1
             level += 0.1 * minutes / 60
             if quiet >= max(1, round(10 / minutes)):
-                is_open, event = False, "ended"
+                state, event = "none", "ended"
             elif row - start >= round(60 / minutes):
-                is_open, event, cut = False, "ended", row
-                level += 0.25 * max(value - level, 0)
+                state, level = "long", level + 0.25 * max(value - level, 0)
+        elif loud:
+            event = "opened" if state == "none" else "still"
+            state, start, quiet, level = "open", row, 0, level + 0.1
+            inside.append(row)
+        elif state == "long":
+            state, event = "none", "ended"
         events.append(event)
         level = max(0, level - 0.1 * per_day * minutes / 1440)
     return events, inside, level
@@ -88,16 +90,27 @@ scores_of_any_kind = st.lists(st.integers(-30, 500).map(lambda one: one / 10 + 0
     st.floats(0, 5),
     st.sampled_from([0.5, 1.0, 5.0, 30.0]),
     st.floats(0.1, 50),
+    st.integers(2, 200),
 )
-def test_alarms_and_hours_in_alarm_are_paid_for_whatever_the_scores(values, level, minutes, daily):
-    alarm = Alarm(level, daily, minutes)
-    found = [alarm.step(value, row) for row, value in enumerate(values.tolist())]
+def test_alarms_and_hours_in_alarm_are_paid_for_whatever_the_scores(
+    values, level, minutes, daily, accept
+):
     events, inside, last = naive(values.tolist(), level, minutes, daily)
-    assert found == events
-    assert alarm.level_at(len(values)) == pytest.approx(last, abs=1e-9)
-    count = events.count("opened") + events.count("still")
-    hours = (len(inside) - count) * minutes / 60  # the row that opens an alarm pays for the alarm
-    assert count + hours <= daily * len(values) * minutes / 1440 + (last - level) / 0.1 + 1e-6
+    for accept_after in (math.inf, accept):
+        alarm, found, rows, paid = Alarm(level, daily, minutes), [], 0, 0.0
+        for row, value in enumerate(values.tolist()):
+            running = alarm.open and not alarm.long
+            found.append(alarm.step(value, row))
+            paid += 1 if found[-1] in ("opened", "still") else running * minutes / 60
+            rows = (rows + (not alarm.long)) * alarm.open
+            if rows >= accept_after:
+                alarm.accept()
+                rows = 0
+        end = alarm.level_at(len(values))
+        assert paid <= daily * len(values) * minutes / 1440 + (end - level) / 0.1 + 1e-6
+        assert end <= max(level, values.max()) + 0.2  # so it is two a day in the long run
+        if accept_after == math.inf:
+            assert found == events and end == pytest.approx(last, abs=1e-9)
     spans = episodes(values, Alarm(level, daily, minutes))
     assert [row for first, end, _ in spans for row in range(first, end)] == inside
 
@@ -115,7 +128,7 @@ def test_without_a_release_level_these_are_the_alarms_that_the_metric_counts(row
         if alarm.step(score, row) == "opened":
             found.append([row, row])
         elif alarm.open:
-            found[-1][1] = alarm.last
+            found[-1][1] = row - alarm.quiet
     false = [one for one in found if not labels[one[0] : one[1] + 1].any()]
     assert len(false) == counted.false_alarms_per_day
 
@@ -159,7 +172,7 @@ def test_every_row_of_every_detector_has_the_batch_score_and_channel_scores():
             else:
                 parts = made.detector.channel_scores(rows)
                 assert near([step.errors for step in steps[first:]], parts[first:]), name
-                shares = [one["share"] for one in follow.explain(steps[-1])]
+                shares = [one["share"] for one in follow.explain(steps[-1].errors)]
                 assert sum(shares) == pytest.approx(float(steps[-1].errors.any()), abs=1e-6)
 
 
@@ -199,7 +212,7 @@ def test_a_missing_cell_takes_the_last_value_and_adds_nothing():
     assert steps[31].errors[2] == 0
     made = stream("MTSExample")
     step = made.step(np.array(made.model.facts.means))  # no error at all
-    assert step.score == 0 and made.explain(step) == []
+    assert step.score == 0 and made.explain(step.errors) == []
 
 
 def test_a_row_needs_values_in_half_of_its_channels_and_is_seen_as_filled_without_them():
@@ -225,7 +238,7 @@ def test_a_huge_value_is_an_alarm_not_a_crash():
                 steps = [made.step(row) for row in rows]
             assert steps[40].event == "opened" and np.isfinite(steps[40].score)
             assert all(np.isfinite(step.score) for step in steps[20:])
-            assert made.explain(steps[-1], top=1) and made.counts["cut cells"] == 1
+            assert made.explain(steps[-1].errors, top=1) and made.counts["cut cells"] == 1
 
 
 def test_missing_rows_are_bridged_and_a_restart_fills_the_window_anew():
@@ -271,9 +284,10 @@ def compare(fleet, streams, rows):
         steps = [one.step(own) for one, own in zip(streams, row, strict=True)]
         found = np.array([step.score for step in steps])
         assert np.allclose(found, tick.scores, rtol=1e-5, atol=1e-5, equal_nan=True), number
-        assert [step.event for step in steps] == [tick.of(n).event for n in range(len(steps))]
+        assert {n: step.event for n, step in enumerate(steps) if step.event} == tick.events
         for place in tick.events:
-            named = fleet.explain(tick.of(place)), streams[place].explain(steps[place])
+            named = [fleet.explain(tick.errors[:, place], place)]
+            named.append(streams[place].explain(steps[place].errors))
             found, alone = (pd.DataFrame(one).fillna(nan) for one in named)
             pd.testing.assert_frame_equal(found, alone, rtol=1e-4, atol=1e-5, check_dtype=False)
 

@@ -140,11 +140,11 @@ def watch_pipe(
     with (
         stopping() as heard,
         np.errstate(all="ignore"),
-        closing(Store(state)) if state else nullcontext() as store,
+        closing(Store(state, watch)) if state else nullcontext() as store,
         nullcontext() if metrics is None else Metrics(watch, metrics, host),
     ):
         status = _follow(watch, store, source, sink, heard, save_every)
-        saved = store and store.save(watch)
+        saved = store and store.save()
     if watch.pending:
         where = "kept for the next start" if saved else "lost"
         tell(f"{len(watch.pending)} alarms were not taken: {where}")
@@ -160,8 +160,6 @@ def _follow(
 ) -> int:
     """Feed lines, deliver alarms and save until the end; give 1 where the sink fails."""
     written, due = tail(sink), time.monotonic() + every
-    if store:
-        store.load(watch)
     try:
         for lines in pieces(source, heard):
             found = (event for line in lines for event in watch.feed(line))
@@ -172,7 +170,7 @@ def _follow(
                 due = time.monotonic() + every
                 watch.look_around()
                 if store:
-                    store.save(watch)
+                    store.save()
     except OSError as error:
         gone = isinstance(error, BrokenPipeError)
         tell("the reader of the alarms is gone" if gone else f"cannot go on: {error}")
@@ -193,26 +191,23 @@ class Models:
         """Give an entity's model; raises `DataError` where none can be read."""
         from lmmoe.live.model import Model
 
-        path, name = self.path, f"{entity}.safetensors"
-        if path.is_dir():
-            path = path / name
-        stamp, model = self.known.get(path, (None, None))
+        path = self.path / f"{entity}.safetensors" if self.path.is_dir() else self.path
+        stamp, model, fault = self.known.get(path, (None, None, DataError("no model", file=path)))
         try:
             found = path.stat()
             now = found.st_mtime_ns, found.st_size
         except (OSError, ValueError):  # not there, or no name of a file
-            now = None
-        if model is None or now not in (None, stamp):
-            self.known[path] = now, model  # beside an old one, a damaged one is tried once
+            now = stamp
+        if now != stamp and self.path in (path, path.parent):  # else the name leads elsewhere
             try:
-                if now is None or path.name not in (name, self.path.name):  # leads elsewhere
-                    raise DataError("no model is there", file=path)
                 model = Model.load(path)
             except DataError as error:
-                if model is None:
-                    raise
-                tell(f"{error}: the old model stays")
-            self.known[path] = now, model
+                fault = error
+                if model:
+                    tell(f"{error}: the old model stays")
+            self.known[path] = now, model, fault
+        if model is None:
+            raise fault.with_traceback(None)
         return model
 
 

@@ -17,6 +17,7 @@ from lmmoe.detectors import detector as make
 from lmmoe.detectors.scaling import Scaling
 from lmmoe.errors import DataError
 from lmmoe.live.alarms import DAY, Alarm, Units, checked_rule, threshold
+from lmmoe.live.lines import Columns
 from lmmoe.live.scoring import Forecasting, Rebuilding, Sliding, Viewing
 
 Floats = npt.NDArray[np.float64]
@@ -95,6 +96,11 @@ class Model:
         first = rows - int(CALIBRATION * rows)
         unfit = made.rescales or made._cut(rows) > first
         return None if unfit else made.decision_scores_[first:]
+
+    @cached_property
+    def columns(self) -> Columns:
+        """What takes its channels from rows that have names."""
+        return Columns(self)
 
     @cached_property
     def scorer(self) -> Forecasting | Rebuilding | Sliding:
@@ -220,7 +226,7 @@ def check_place(path: str | Path, kind: str, *inputs: str | Path | int) -> None:
         elif path.exists() and not (path.is_file() and mark in (path.read_bytes() or mark)):
             problem = f"there, and no {kind} of lmmoe: not replaced"
         path.parent.mkdir(parents=True, exist_ok=True)
-        TemporaryFile(dir=path.parent).close()
+        TemporaryFile(dir=path.resolve().parent).close()
     except OSError as error:
         problem = f"the {kind} cannot be written there ({error.strerror or error})"
     if problem:

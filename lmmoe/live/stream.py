@@ -24,29 +24,22 @@ ACCEPT = 180  # minutes in alarm after which a level is taken as normal; our cho
 ARRAYS = ("window", "held", "carry", "centres", "lifted", "seen", "since")  # of a state
 
 
-class Step(NamedTuple):
-    """What a row of one stream came to."""
-
-    stream: int
-    score: float  # NaN where there is none
-    event: str  # what an alarm does in this row: "opened", "still", "ended", "accepted"
-    why: str  # there is no score
-    errors: Floats | None  # each channel's part in the score (c,)
-
-
 class Tick(NamedTuple):
-    """What a row of each stream came to, as in `Step`: scores ``(n,)``, errors ``(c, n)``."""
+    """What a row of each stream came to; ``events`` and ``why`` have the streams with one."""
 
-    scores: npt.NDArray[np.float64]
-    events: dict[int, str]
-    why: dict[int, str]
+    scores: npt.NDArray[np.float64]  # (n,), NaN where there is none
+    events: dict[int, str]  # what an alarm does: "opened", "still", "ended", "accepted"
+    why: dict[int, str]  # there is no score
+    errors: Floats | None  # each channel's part in the score (c, n)
+
+
+class Step(NamedTuple):
+    """What a row of one stream came to, as in `Tick`; "" where there is no event, or a score."""
+
+    score: float
+    event: str
+    why: str
     errors: Floats | None
-
-    def of(self, stream: int) -> Step:
-        """Give one stream's part."""
-        event, why = self.events.get(stream, ""), self.why.get(stream, "")
-        errors = None if why or self.errors is None else self.errors[:, stream]
-        return Step(stream, float(self.scores[stream]), event, why, errors)
 
 
 class Fleet:
@@ -180,8 +173,8 @@ class Fleet:
     def _accepted(self, number: int) -> bool:
         """Follow the level of an open alarm; make it the normal one when it has stayed."""
         alarm = self.alarms[number]
-        if not alarm.open:
-            self.since[number] *= alarm.cut == self.rows - 1  # it may go on with the next row
+        if not alarm.open or alarm.long:  # the next row decides on a long one
+            self.since[number] *= alarm.open
             return False
         self.since[number] += 1
         self.lifted[number] *= self.since[number] > 1
@@ -202,24 +195,23 @@ class Fleet:
         numbers = np.arange(len(self.alarms))[which]
         self._forget(numbers)
         for number in numbers:
-            self.alarms[number].open, self.alarms[number].cut = False, -2
+            self.alarms[number].open = self.alarms[number].long = False
 
-    def explain(self, step: Step, top: int = 5) -> list[dict[str, object]]:
-        """Name the channels with the largest shares in the score of the latest row, largest first.
+    def explain(self, errors: Floats | None, stream: int = 0, top: int = 5) -> list[dict]:
+        """Name the channels with the largest shares in a stream's latest score, largest first.
 
         Each with ``channel``, ``share`` (of 1), ``forecast`` and ``observed``, None where there is
-        none. Empty where the detector does not say what each channel adds.
+        none. Empty where the detector does not say what each channel adds: ``errors`` ``(c,)``.
         """
-        if step.errors is None:
+        if errors is None:
             return []
-        number, made = step.stream, self.scorer
-        shares = step.errors / (step.errors.sum(dtype=np.float64) or 1.0)
-        values = np.array([np.full(len(shares), np.nan), self.held[number]])
+        made, values = self.scorer, np.array([np.full(len(errors), np.nan), self.held[stream]])
+        shares = errors / (errors.sum(dtype=np.float64) or 1.0)
         if hasattr(made.detector, "forecasts"):
-            latest = self._latest(slice(number, number + 1))[:, :, 0] * made.spread + made.centre
-            values[0] = made.detector.forecasts(latest)[-1] + self.centres[number] - self.base
+            latest = self._latest(slice(stream, stream + 1))[:, :, 0] * made.spread + made.centre
+            values[0] = made.detector.forecasts(latest)[-1] + self.centres[stream] - self.base
         if self.missing is not None:
-            values[1, self.missing[number]] = np.nan
+            values[1, self.missing[stream]] = np.nan
         known = np.where(np.isfinite(values), values, None).tolist()  # JSON has no NaN
         names = ("channel", "share", "forecast", "observed")
         rows = list(zip(self.model.channels, shares.tolist(), *known, strict=True))
@@ -278,7 +270,9 @@ class Stream(Fleet):
 
     def step(self, row: npt.ArrayLike) -> Step:
         """Take the next raw row ``(c,)``; `ValueError` for one of another length."""
-        return self.tick(np.asarray(row, dtype=np.float64)[None]).of(0)
+        (score,), events, why, errors = self.tick(np.asarray(row, dtype=np.float64)[None])
+        errors = None if why or errors is None else errors[:, 0]
+        return Step(float(score), events.get(0, ""), why.get(0, ""), errors)
 
     def bridge(self, rows: int) -> None:
         """Let missing rows pass as if they had held the last values; they have no score."""
@@ -294,8 +288,3 @@ class Stream(Fleet):
     def threshold(self) -> float:
         """The score above which the next row is loud."""
         return self.units.score(self.alarm.level_at(self.rows))
-
-    @property
-    def in_alarm(self) -> bool:
-        """Whether an alarm is open, or was ended by its length and may go on with the next row."""
-        return self.alarm.open or self.alarm.cut == self.rows - 1
