@@ -4,7 +4,6 @@ import gzip
 import lzma
 import os
 import socket
-import time
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace

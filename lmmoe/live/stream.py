@@ -71,11 +71,9 @@ class Fleet:
         self.units, alarm = model.alarm(threshold, rows_per_day)
         if accept_after is None and means and alarm.per_day is not None:
             accept_after = max(2, round(ACCEPT / alarm.minutes))
-        if accept_after and accept_after < 2:
-            raise DataError(f"accept_after={accept_after}: a number of rows from 2 on is needed")
-        if accept_after and not means:
-            problem = "the model does not say the training means, which accept_after needs"
-            raise DataError(problem, hint="Fit it with lmmoe.live.fit, or give facts")
+        if accept_after and (accept_after < 2 or not means):
+            problem = f"accept_after={accept_after}: rows from 2 on, and the training means"
+            raise DataError(f"{problem} are needed", hint="Fit with lmmoe.live.fit, or give facts")
         self.accept_after = accept_after
         self.alarms = [replace(alarm) for _ in range(streams)]
         self.levels, self.fall = np.full(streams, alarm.level), alarm.fall  # -inf in an alarm
@@ -130,8 +128,7 @@ class Fleet:
         filled = np.where(bad, self.held, rows)
         reach = self.scorer.far * self.spread
         inside = np.clip(filled, self.centres - reach, self.centres + reach)
-        found = {"filled cells": bad, "infinite cells": np.isinf(rows)}
-        found["cut cells"] = inside != filled
+        found = {"filled cells": bad, "cut cells": inside != filled}
         self.counts += {kind: int(cells.sum()) for kind, cells in found.items()}
         return inside, (inside - self.centres) / self.spread, bad if bad.any() else None
 
@@ -205,18 +202,18 @@ class Fleet:
         """
         if errors is None:
             return []
-        made, values = self.scorer, np.array([np.full(len(errors), np.nan), self.held[stream]])
-        shares = errors / (errors.sum(dtype=np.float64) or 1.0)
-        if hasattr(made.detector, "forecasts"):
-            latest = self._latest(slice(stream, stream + 1))[:, :, 0] * made.spread + made.centre
-            values[0] = made.detector.forecasts(latest)[-1] + self.centres[stream] - self.base
-        if self.missing is not None:
-            values[1, self.missing[stream]] = np.nan
-        known = np.where(np.isfinite(values), values, None).tolist()  # JSON has no NaN
-        names = ("channel", "share", "forecast", "observed")
-        rows = list(zip(self.model.channels, shares.tolist(), *known, strict=True))
-        order = np.argsort(-shares, kind="stable")[:top]
-        return [dict(zip(names, rows[place], strict=True)) for place in order if shares[place] > 0]
+        made, values = self.model.detector, np.full((3, len(errors)), np.nan)
+        values[0] = errors / (errors.sum(dtype=np.float64) or 1.0)
+        if hasattr(made, "forecasts"):
+            latest = self._latest(slice(stream, stream + 1))[:, :, 0] * self.spread + self.base
+            values[1] = made.forecasts(latest)[-1] + self.centres[stream] - self.base
+        there = True if self.missing is None else ~self.missing[stream]
+        np.copyto(values[2], self.held[stream], where=there)
+        order = [place for place in np.argsort(-values[0], kind="stable")[:top] if values[0, place]]
+        known = np.where(np.isfinite(values), values, None).T.tolist()  # JSON has no NaN
+        names = ("share", "forecast", "observed")
+        rows = {place: dict(zip(names, known[place], strict=True)) for place in order}
+        return [{"channel": self.model.channels[place]} | row for place, row in rows.items()]
 
     def dump(self, **more: object) -> bytes:
         """Give all that the next rows depend on besides model and settings, and plain values."""

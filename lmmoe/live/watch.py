@@ -100,8 +100,8 @@ class Entity(Tally):
         if kind:
             self.count("events", kind, f"{missing} rows missing before {row.written}")
         if self.clock.odd_pace and not self.counts["events"]["other interval"]:
-            pace = f"about {self.clock.pace:.3g} from row to row, {self.clock.step:.3g} in training"
-            self.count("events", "other interval", f"{pace}: alarms a day are not as was asked for")
+            pace = f"about {self.clock.pace:.3g}, {self.clock.step:.3g} in training"
+            self.count("events", "other interval", f"{pace}: alarms a day are not as asked for")
         if kind == "short gap":
             self.stream.bridge(missing)
         elif kind:
