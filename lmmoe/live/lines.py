@@ -4,6 +4,7 @@ import csv
 import json
 import math
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from lmmoe.data.series import GAPS, TIMES
 
 if TYPE_CHECKING:
-    from lmmoe.live.model import Model
+    from lmmoe.live.model import Facts, Model
 
 LONGEST = 1_000_000  # bytes of a line; a longer one is no row
 SHOWN = 100  # characters of a time or a name that are passed on
@@ -45,9 +46,8 @@ class Reader:
 
     A line that begins with ``{`` has names itself, any other has comma-separated cells: under the
     last header or, without one, of the model's channels, perhaps after the time (named ""). A
-    header is a line without a number or a date that holds most of the names ``known`` (the
-    channels; with a ``key`` this or, later, the last header's names), or the first one of at least
-    ``least`` cells.
+    header is a line without a number or a date with most of the names ``known`` (the channels; with
+    a ``key`` this, later the last header's), or the first one of at least ``least`` cells.
     """
 
     def __init__(self, model: "Model | None", key: str | None) -> None:
@@ -90,8 +90,7 @@ class Reader:
         words = [word for word in map(str.strip, cells) if word.lower() not in WORDS]
         if not words or any(moment(one, self.pattern) or number(one) is not None for one in words):
             return False
-        # A greeting before the rows is no header: there are too few cells in it.
-        first = self.lines == 1 and len(cells) >= self.least
+        first = self.lines == 1 and len(cells) >= self.least  # fewer may greet
         known = frozenset(self.header) if self.key and self.header else self.known
         return first or 2 * len(known.intersection(words)) > len(known)
 
@@ -115,8 +114,8 @@ class Columns:
     as in the training rows, or has a common name.
     """
 
-    def __init__(self, model: "Model") -> None:
-        facts, self.channels = model.facts, model.channels
+    def __init__(self, facts: "Facts") -> None:
+        self.channels = facts.channels
         # Names of the time column in small letters, the likeliest first.
         self.times = [facts.time.lower()] if facts.time else []
         self.times += [name for name in ("", *TIMES) if name not in map(str.lower, self.channels)]
@@ -171,14 +170,12 @@ def moment(cell: object, pattern: str | None = None) -> tuple[float, bool] | Non
     found = number(cell)
     if found is not None:
         return (found, False) if math.isfinite(found) else None
-    if not isinstance(cell, str):
-        return None
-    try:
-        text = cell.strip()
-        date = datetime.strptime(text, pattern) if pattern else datetime.fromisoformat(text)
-    except ValueError:
-        return moment(cell) if pattern else None
-    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp(), True
+    for form in dict.fromkeys([pattern, None]) if isinstance(cell, str) else ():
+        with suppress(ValueError):
+            text = cell.strip()
+            date = datetime.strptime(text, form) if form else datetime.fromisoformat(text)
+            return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp(), True
+    return None
 
 
 @dataclass
@@ -186,7 +183,7 @@ class Clock:
     """Follows the rows' times, which are numbers in one unit."""
 
     step: float | None = None  # from row to row; where it is not known, gaps are not seen
-    latest: float | None = None
+    latest: float | None = None  # time of the row before
     mark: int | None = None  # tells the latest row with a time from others
     spans: list[list[float]] = field(default_factory=list)  # times of rows; the last one grows
     pace: float = 0.0  # about the median of the times from row to row
@@ -225,35 +222,32 @@ class Clock:
                 if not self._known(time):
                     self._keep([time, time], len(self.spans) - 1)
                 return "late", 0
-            self._take(time, mark, apart=True)
+            self._take(time, mark)
             return "clock set back", 0
-        missing, apart = 0, False
-        if self.latest is not None:
-            passed = time - self.latest
-            self.pace = self.pace or self.step or passed
-            apart = passed > (BRIDGE + 2) * self.pace * (self.untimed + 1)
-            self.pace *= PACE if passed > self.pace else 1 / PACE
-            if self.step:
-                # Half a step early or late is still the next row; the bound makes an integer.
-                away = round(min(max(passed / self.step - 1, 0.0), 1e9))
-                missing = max(away - self.untimed, 0)
+        if self.latest is None:
+            self._take(time, mark)
+            return "", 0
+        passed, missing = time - self.latest, 0
+        self.pace = self.pace or self.step or passed
+        if self.step:  # half a step early or late is still the next row; the bound makes an integer
+            missing = max(round(min(passed / self.step - 1, 1e9)) - self.untimed, 0)
+        apart = passed > (BRIDGE + 2) * self.pace * (self.untimed + 1)
+        self.pace *= PACE if passed > self.pace else 1 / PACE
         self._take(time, mark, apart=apart)
         return "gap" if missing > BRIDGE else "short gap" if missing else "", missing
 
     @property
     def odd_pace(self) -> bool:
         """Whether rows come at half or twice the interval of the training rows."""
-        return bool(self.step and self.pace) and not (
-            ODD_PACE[0] * self.step < self.pace < ODD_PACE[1] * self.step
-        )
+        share = self.pace / self.step if self.step and self.pace else 1.0
+        return not ODD_PACE[0] < share < ODD_PACE[1]
 
-    def _take(self, time: float, mark: int, *, apart: bool) -> None:
+    def _take(self, time: float, mark: int, *, apart: bool = True) -> None:
         self.latest, self.late, self.behind, self.untimed = time, 0, math.inf, 0
         self.resumed, self.mark = False, mark
-        if self.spans and not apart:
-            self.spans[-1][1] = time
-        else:
+        if apart:
             self._keep([time, time], len(self.spans))
+        self.spans[-1][1] = time
 
     def _known(self, time: float) -> bool:
         return any(first <= time <= last for first, last in self.spans)

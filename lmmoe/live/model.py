@@ -58,10 +58,8 @@ class Facts:
     ) -> "Facts":
         """Take them from training rows ``(t, c)``."""
         found = Scaling.of("z-score", np.asarray(rows, dtype=np.float64))
-        means, deviations = tuple(found.shift.tolist()), tuple(found.scale.tolist())
-        names = channels or _numbered(len(means))
-        known |= {"named": channels is not None, "rows": len(rows)}
-        return cls(names, means, deviations, **known)
+        names, known["named"] = channels or _numbered(len(found.shift)), channels is not None
+        return cls(names, tuple(found.shift), tuple(found.scale), rows=len(rows), **known)
 
 
 def _numbered(count: int) -> tuple[str, ...]:
@@ -77,7 +75,7 @@ class Model:
             raise RuntimeError(f"{detector.name} has not been fitted: call fit first")
         count = detector.n_features_in_
         self.detector, self.facts = detector, facts or Facts(_numbered(count))
-        self.channels = self.facts.channels
+        self.channels, self.columns = self.facts.channels, Columns(self.facts)
         if len(self.channels) != count:
             raise ValueError(f"facts of {len(self.channels)} channels for a detector of {count}")
 
@@ -96,11 +94,6 @@ class Model:
         first = rows - int(CALIBRATION * rows)
         unfit = made.rescales or made._cut(rows) > first
         return None if unfit else made.decision_scores_[first:]
-
-    @cached_property
-    def columns(self) -> Columns:
-        """What takes its channels from rows that have names."""
-        return Columns(self)
 
     @cached_property
     def scorer(self) -> Forecasting | Rebuilding | Sliding:
@@ -163,7 +156,7 @@ def fit(
 
     old, given = None if update is None else Model.load(update), settings or {}
     given = given if seed is None else {"seed": seed} | given
-    if old is not None:
+    if old:
         detector, given = detector or old.detector.name, old.detector.settings | given
         options.setdefault("time", old.facts.time)
     try:
@@ -177,7 +170,7 @@ def fit(
     notes, channels = [*table.notes, *mended], table.channels
     if table.labels is not None:
         notes += reading.marked_note(table.labels, len(rows), table.path)
-    if old is not None:
+    if old:
         rows, channels = _as_in(old, rows, channels, path)
     daily = table.rows_per_day or (old and old.facts.rows_per_day)
     daily = daily if rows_per_day is None else rows_per_day

@@ -48,7 +48,7 @@ class Tally:
 
     def say(self, text: str) -> None:
         """Tell something, with its place."""
-        self.tell(f"{self.name}{self.name and ', '}row {self.rows - 1}: {text}")
+        self.tell(f"{self.name and f'{self.name}, '}row {self.rows - 1}: {text}")
 
 
 class Entity(Tally):
