@@ -77,11 +77,7 @@ class Sliding(Scorer):
             self.centre, self.spread = np.array(facts.means), np.array(facts.deviations)
         else:
             self.far = 1e150
-        try:
-            made.channel_scores(np.zeros((made.min_rows, channels)))
-            self.shares = True
-        except NotImplementedError:
-            self.shares = False
+        self.shares = type(made)._score_channels is not Detector._score_channels
         # Does a row's score change with rows that are not in its piece?
         size, score = made.min_rows, made.decision_function
         noise = np.random.default_rng(0).normal(size=(3 * size + 2, channels))

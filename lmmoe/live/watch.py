@@ -24,17 +24,11 @@ REASONS = {"ended": "quiet", "gap": "gap", "accepted": "accepted as normal"}  # 
 class Tally:
     """Counts odd rows by kind, tells of the first of each, and of rows that have no score."""
 
-    alarms = 0
-
     def __init__(self, name: str, tell: Callable[[str], None]) -> None:
         self.name, self.tell = name, tell
-        self.rows = self.blind = 0  # rows; those since the last score that should have had one
+        self.rows = self.scored = self.alarms = 0
+        self.blind = 0  # rows since the last score that should have had one
         self.counts = {name: Counter() for name in ("skipped", "unscored", "events", "mended")}
-
-    @property
-    def scored(self) -> int:
-        """Rows with a score."""
-        return self.rows - self.counts["skipped"].total() - self.counts["unscored"].total()
 
     def count(self, name: str, kind: str, detail: str) -> None:
         """Count an odd row."""
@@ -54,7 +48,7 @@ class Tally:
 class Entity(Tally):
     """What a watch knows of one machine: its stream, its clock and its counts."""
 
-    OWN = ("rows", "blind", "alarms", "alarm", "since", "score")
+    OWN = ("rows", "scored", "blind", "alarms", "alarm", "since", "score")
 
     def __init__(
         self,
@@ -79,17 +73,16 @@ class Entity(Tally):
         if self.silent:
             self.silent = False
             self.say("rows come again")
-        found, mended = [], self.counts["mended"]
-        told = len(mended)
+        found, mended, told = [], self.counts["mended"], {*self.counts["mended"]}
         row = self.model.columns.row(cells, mended)
         try:
             self._follow(row, mark, found)
             self._score(row, found)
         except Skipped as skipped:
             self.count("skipped", *skipped.args)
-        for kind in list(mended)[told:]:
-            which = ", ".join(self.model.columns.lost[:5]) if kind == "lost columns" else ""
-            self.say(f"{kind}{which and f' ({which})'}; more of these are only counted")
+        for kind in mended.keys() - told:
+            which = ", ".join(self.model.columns.lost[:5]) if kind == "lost columns" else "a cell"
+            self.say(f"{kind} ({which}); more of these are only counted")
         return found
 
     def _follow(self, row: Row, mark: int, found: list[Event]) -> None:
@@ -117,7 +110,7 @@ class Entity(Tally):
         if step.why:
             self.count("unscored", step.why, "no score")
         else:
-            self.blind, self.score = 0, step.score
+            self.blind, self.score, self.scored = 0, step.score, self.scored + 1
         if step.event == "opened":
             self.alarms, self.since = self.alarms + 1, row.written
             parts = self.name, row.written, stream.rows - 1
