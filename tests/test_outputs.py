@@ -62,13 +62,9 @@ def test_the_record_holds_what_makes_a_result_again(home):
 
 
 def test_the_commit_says_where_code_differs(home, monkeypatch):
-    for role in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{role}_NAME", "A")
-        monkeypatch.setenv(f"GIT_{role}_EMAIL", "a@b.c")
-
     def git(*words):
-        done = subprocess.run(["git", *words], cwd=home, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
+        words = ["git", "-c", "user.name=A", "-c", "user.email=a@b.c", *words]
+        return subprocess.check_output(words, cwd=home, text=True).strip()
 
     git("init", "--quiet")
     assert measure.commit() == "unknown"  # no commit yet
