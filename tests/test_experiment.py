@@ -32,9 +32,8 @@ def fits(monkeypatch):
 
 
 @pytest.fixture
-def profile(tmp_path, monkeypatch):
+def profile(home, monkeypatch):
     """A profile of two made-up series, with folders of its own."""
-    monkeypatch.setattr(paths, "home", lambda: tmp_path)
     monkeypatch.delenv("LMMOE_FRESH", raising=False)
     given = {"detectors": {"MTSExample": {}}, "protocols": ["ours"], "vus_window": 5}
     return TwoSeries(profile="two", **given)

@@ -5,22 +5,13 @@ import subprocess
 
 import numpy as np
 import pandas as pd
-import pytest
 from matplotlib import rc_context
 from small import series
 
-from lmmoe import paths
 from lmmoe.report import experiment, measure
 from lmmoe.report.outputs import Report
 from lmmoe.report.plots.data import event_map
 from lmmoe.report.profile import Profile
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    """A project's root."""
-    monkeypatch.setattr(paths, "home", lambda: tmp_path)
-    return tmp_path
 
 
 def test_out_counts_from_the_root_and_nothing_is_made_before_something_is_written(home):

@@ -17,8 +17,7 @@ NAMES = ("ThreeViews", "PCA windows", "MTSExample", "random")
 
 
 @pytest.fixture
-def profile(tmp_path, monkeypatch):
-    monkeypatch.setattr("lmmoe.paths.home", lambda: tmp_path)
+def profile(home):
     given = {name: QUICK.get(name, {}) for name in NAMES}
     return TwoSeries(profile="two", detectors=given, protocols=["ours"])
 
