@@ -12,7 +12,7 @@ from lmmoe.detectors import detector
 from lmmoe.report import ablation, execute, experiment, store
 from lmmoe.report.evaluation import COLUMNS
 from lmmoe.report.experiment import Run
-from lmmoe.report.plots import ablation as pictures
+from lmmoe.report.plots import comparison as pictures
 from lmmoe.report.profile import Profile, load
 
 WHOLE = load("params/ablation.yaml")

@@ -17,7 +17,7 @@ from lmmoe.report import pitfalls as tables
 from lmmoe.report.evaluation import COLUMNS
 from lmmoe.report.experiment import PROTOCOLS, Run
 from lmmoe.report.pitfalls import DETECTORS, Scored, catalogue
-from lmmoe.report.plots import pitfalls as plots
+from lmmoe.report.plots import comparison as plots
 from lmmoe.report.profile import Profile
 from lmmoe.report.statistics import bootstrap_mean
 from lmmoe.segments import runs
@@ -313,17 +313,20 @@ def test_one_entity_has_no_interval_and_none_in_common_no_row():
     values = {"PCA": ([0.4, np.nan], [0.5, 0.6])}
     gains, _ = made_up({"zeros as first scores": values})
     assert gains["machines"].tolist() == [1] and gains["gain"].tolist() == pytest.approx([0.1])
-    assert gains[["low", "high"]].isna().all(axis=None) and drawn(lambda: plots.ranking(gains)).axes
+    assert gains[["low", "high"]].isna().all(axis=None) and drawn(lambda: plots.gains(gains)).axes
     values["random"] = ([np.nan, 0.4], [0.5, 0.5])
     gains, tried = made_up({"zeros as first scores": values})
     assert gains.empty
-    for plot in (lambda: plots.ranking(gains), lambda: plots.sweeps(tried, catalogue())):
-        assert plots.NONE in [text.get_text() for ax in drawn(plot).axes for text in ax.texts]
+    for plot in (
+        lambda: plots.gains(gains),
+        lambda: plots.sweeps(tried, catalogue()),
+    ):
+        assert plots.NO_PITFALL in [text.get_text() for ax in drawn(plot).axes for text in ax.texts]
 
 
 def test_pictures(made):
     gains, tried = made
-    [ax] = drawn(lambda: plots.ranking(gains)).axes
+    [ax] = drawn(lambda: plots.gains(gains)).axes
     names = [label.get_text() for label in ax.get_yticklabels()]
     assert names == ["zeros as first scores  (10)", "point adjustment  (1)"]  # highest on top
     figure = drawn(lambda: plots.sweeps(tried, catalogue()))

@@ -9,7 +9,7 @@ from small import series, waves
 from lmmoe.data import Cause
 from lmmoe.report import rescoring
 from lmmoe.report.names import VERDICTS
-from lmmoe.report.plots import comparison, cost, data, training
+from lmmoe.report.plots import comparison, data, training
 from lmmoe.training import History
 
 NAN = np.nan
@@ -93,7 +93,7 @@ OF_TABLES = {
     comparison.events_found: (pd.DataFrame({"PCA": [True, False]}, [3, 1]), pd.DataFrame()),
     model_or_scoring: (4, 2, 0),
     comparison.verdicts: (pd.Series([94, 40, 45, 21, 26], VERDICTS),),
-    cost.quality_and_cost: (quality(28), FEW, quality(average_precision=NAN), quality() * 0),
+    comparison.quality_and_cost: (quality(28), FEW, quality(average_precision=NAN), quality() * 0),
 }
 
 
@@ -162,5 +162,5 @@ def test_who_looks_ahead_is_on_no_front():
     table = quality(average_precision=[0.9, 0.5, 0.4, 0.1])
     for first, top in ((table.index[0], 0.9), ("SmartSimpleAD", 0.5)):
         shown = table.rename(index={table.index[0]: first})
-        ax = drawn(lambda one=shown: cost.quality_and_cost(one)).axes[0]
+        ax = drawn(lambda one=shown: comparison.quality_and_cost(one)).axes[0]
         assert max(ax.lines[0].get_ydata()) == top

@@ -15,6 +15,7 @@ from lmmoe.report import experiment, store
 from lmmoe.report.experiment import Run
 from lmmoe.report.profile import LABEL, Profile, load
 from lmmoe.report.statistics import holm
+from lmmoe.report.tables import against, counts, entity_means
 
 FULL, YARDSTICKS = "LightMMoE", "yardsticks"  # groups: the model itself, what is no variant
 WHOLE, SMALL = "ablation", "ablation-quick"
@@ -106,8 +107,6 @@ def by_variant(plan: Profile, rows: pd.DataFrame, errors: pd.Series) -> pd.DataF
     the median of the training times' ratios. ``p`` (Wilcoxon) is of average precision; ``holm_p``
     is corrected within a family: the variants that are ``claimed``, and all others.
     """
-    from lmmoe.report.tables import counts, entity_means  # slow: the workflow has no tables
-
     known = variants(plan)
     labels = known[["detector", "settings"]].reset_index(names="label")
     rows = rows.merge(labels).drop(columns="detector").rename(columns={"label": "detector"})
@@ -130,8 +129,6 @@ def by_variant(plan: Profile, rows: pd.DataFrame, errors: pd.Series) -> pd.DataF
 
 def _compared(values: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Each label's mean of ``values`` (entities, labels), and its difference to the full model."""
-    from lmmoe.report.tables import against
-
     found = against(values, [FULL]).droplevel("reference")[[*ENDS, "p"]].astype(float)
     names = {end: f"{metric}_{end}" for end in ENDS}
     return values.mean().to_frame(metric).join(found.rename(columns=names))

@@ -4,6 +4,7 @@
 """
 
 import json
+import os
 import platform
 import shutil
 import time
@@ -48,10 +49,9 @@ class Protocol:
         """Give the rows ``(t, c)`` to fit on."""
         return series.train[: int(self.train_share * len(series.train))]
 
-    def calibrating(self, scores: Floats) -> Floats | None:
-        """Give those of the training scores ``(t,)`` that may set a threshold; None where none."""
-        held_out = int(self.calibration * len(scores))
-        return scores[len(scores) - held_out :] if held_out else None
+    def calibrating(self, rows: int) -> int:
+        """How many of so many training rows, the last, may set a threshold."""
+        return int(self.calibration * rows)
 
     def labels(self, series: Series) -> Bits | None:
         """Give the labels ``(t,)`` to judge by; None where the series has none."""
@@ -153,10 +153,9 @@ def result(run: Run) -> Result:
     arrays = {"scores": made.decision_function(series.test), "calibration": None, "blame": None}
     score_seconds = time.perf_counter() - began
     rows = len(made.decision_scores_)
-    learned_all = made._cut(rows) > rows - int(protocol.calibration * rows)
-    held_out = protocol.calibrating(made.decision_scores_)
-    if held_out is not None and not learned_all and not made.rescales:
-        arrays["calibration"] = held_out
+    held_out = protocol.calibrating(rows)
+    if held_out and made._cut(rows) <= rows - held_out and not made.rescales:
+        arrays["calibration"] = made.decision_scores_[-held_out:]
     if series.causes:
         with suppress(NotImplementedError):  # it has no channel scores
             shares = made.channel_scores(series.test)
@@ -252,7 +251,7 @@ def table(profile: Profile, entities: list[str] | None = None) -> pd.DataFrame:
     """
     entities = entities or profile.present
     published = store.read(paths.figures(profile.profile) / "runs.csv", ALL)
-    tables = [] if store.fresh() else [published[published["error"].isna()]]
+    tables = [] if os.environ.get("LMMOE_FRESH") else [published[published["error"].isna()]]
     tables += [store.read(file, ALL) for file in job_tables(profile.profile)]
     lines = (line for known in tables for line in known.to_dict("records"))
     known = {(line["key"], line["metrics"], line["vus_window"]): line for line in lines}

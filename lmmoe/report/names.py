@@ -13,6 +13,8 @@ FAMILIES = {
     "controls: chance, nothing learned": "#7F7F7F",
     "others": "#CC79A7",
 }
+# For what is no family: the same colours, purple in place of their pale yellow, and grey.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#7A5195", "#7F7F7F")
 _OWN, _NETWORKS, _STUDY_SIMPLE, _ADDED, _CONTROLS, _OTHERS = FAMILIES
 FAMILY_OF = {
     **dict.fromkeys(("ThreeViews", "ThreeViews + D", "ThreeViews prompt"), _OWN),

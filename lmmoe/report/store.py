@@ -1,8 +1,9 @@
 """Where results lie, so that nothing expensive is done twice.
 
-Three places, looked at in this order: the published tables (``figures/NAME/*.csv``, in git), the
-job tables of this report (``results/NAME/runs``), and the cache (``results/cache``), which is safe
-to delete. A result is found by a key: a digest of all that it depends on.
+Three places, looked at in this order: the published tables (``figures/NAME/*.csv``, in git; not
+with the variable ``LMMOE_FRESH``), the job tables of this report (``results/NAME/runs``), and the
+cache (``results/cache``), which is safe to delete. A result is found by a key: a digest of all that
+it depends on.
 """
 
 import hashlib
@@ -66,17 +67,12 @@ def caching() -> Iterator[None]:
         warn(f"{paths.cache()} cannot be written ({reason}): work goes on uncached", stacklevel=3)
 
 
-def fresh() -> bool:
-    """Whether published tables are to be left alone: the variable ``LMMOE_FRESH`` is set."""
-    return bool(os.environ.get("LMMOE_FRESH"))
-
-
 class Table:
     """Lines of one table, ``figures/PROFILE/NAME.csv``: published, else cached, else computed."""
 
     def __init__(self, profile: str, name: str) -> None:
         self.name, file = name, paths.figures(profile) / f"{name}.csv"
-        known = [] if fresh() else read(file).groupby("key", sort=False)
+        known = [] if os.environ.get("LMMOE_FRESH") else read(file).groupby("key", sort=False)
         self.known = {key: lines.to_dict("records") for key, lines in known}
 
     def lines(self, shown: Line, hidden: Line, compute: Callable[[], list[Line]]) -> list[Line]:

@@ -6,11 +6,8 @@ from matplotlib.figure import Figure
 
 from lmmoe.data import Series
 from lmmoe.report.deployment import Incident
-from lmmoe.report.names import colour, title
-from lmmoe.report.plots.ablation import COLOURS
+from lmmoe.report.names import COLOURS, colour, title
 from lmmoe.report.plots.style import EVENT, canvas, log_scale, shade_events, styled, time_axis
-
-TRACES = 3  # channels drawn
 
 
 @styled
@@ -20,7 +17,7 @@ def alarm(found: Incident, series: Series) -> Figure:
     Above: score, the alarm's level (dashed), labelled events (shaded), alarms (red). Below: shares
     of the score by channel in the row explained, and the first channels around it.
     """
-    names, day = found.shares.index[:TRACES], slice(found.start, found.end)
+    names, day = found.shares.index[:3], slice(found.start, found.end)
     figure = Figure(figsize=(10, 2.6 + 1.05 * len(names)))
     places = [["day", "day"], *(["shares", number] for number in range(len(names)))]
     ratios = {"width_ratios": [1, 2.2], "height_ratios": [2] + [1] * len(names)}

@@ -5,8 +5,7 @@ from matplotlib.figure import Figure
 
 from lmmoe.data import Series
 from lmmoe.data.series import Floats
-from lmmoe.report.names import colour, title
-from lmmoe.report.plots.ablation import COLOURS
+from lmmoe.report.names import COLOURS, colour, title
 from lmmoe.report.plots.data import caused_by, lanes
 from lmmoe.report.plots.style import EVENT, canvas, log_scale, note, shade_events, styled, time_axis
 
