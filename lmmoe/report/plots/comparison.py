@@ -153,11 +153,11 @@ def loss(
     for ax, (name, values) in zip(axes, ranks.items(), strict=False):
         ax.plot(time, values[rows], color=colour(name), lw=0.9)
         ax.set(yscale="log", ylim=(1, lowest), ylabel=name.replace(" ", "\n"))
-        ax.set_yticks([1, lowest], ["all", "none"])
+        ax.set_yticks([1, 0.1, 0.01, 0.001], ["100 %", "10 %", "1 %", "0.1 %"], fontsize=7)
         ax.minorticks_off()
     for ax, channel in zip(axes[len(ranks) :], channels, strict=True):
         ax.plot(time, series.test[rows, channel], color="#37474F", lw=0.9)
-    axes[0].set_title("share of normal rows with as high a score; below, channels (shaded: events)")
+    axes[0].set_title("share of normal rows with as high a score; channels (shaded: events)")
     return figure
 
 
@@ -195,7 +195,7 @@ def quality_and_cost(
     ring = {"marker": "o", "ls": "", "ms": 5, "color": "#444444", "mfc": "white"}
     more = [Line2D([], [], label="hollow: not available live", **ring)]
     family_legend(figure, table.index, more=more, ncols=3)
-    axes[0, 0].set_title("quality against cost (line: the best available live)")
+    axes[0, 0].set_title("quality against cost (line: Pareto front of those available live)")
     places = {}
     for ax, cost in zip(axes.flat, against, strict=True):
         known = table.dropna(subset=["average_precision", cost])
