@@ -15,6 +15,7 @@ import pytest
 import yaml
 from small import waves
 
+from lmmoe.detectors import PRESETS
 from lmmoe.report.names import title
 
 ROOT = Path(__file__).parent.parent
@@ -131,6 +132,11 @@ def test_the_detector_of_the_documentation_works():
     rows = waves()
     scores = made.fit(rows).decision_function(rows)
     assert scores == pytest.approx((np.abs(rows - rows.mean(0)) / rows.std(0)).max(axis=1) ** 2)
+
+
+def test_every_detector_is_described():
+    rows = re.findall(r"^\| ([^|]+) \|", (ROOT / "docs/detectors.md").read_text(), re.MULTILINE)
+    assert set(PRESETS) <= set(", ".join(rows).split(", "))
 
 
 def test_the_worked_examples_of_the_documentation_are_right():
