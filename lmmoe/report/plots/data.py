@@ -43,8 +43,9 @@ def closeup(
         ax.plot(time, series.test[rows, channel], color=shade)
         if forecast is not None:
             ax.plot(time, forecast[rows, channel], "--", color=colour("LightMMoE"), lw=0.9)
+    dashed = "" if forecast is None else "; dashed: forecast"
     causes = "; red lines: channels named as its cause" if caused_by(series, event) else ""
-    axes[0].set_title(f"around one event (shaded){causes}")
+    axes[0].set_title(f"around one event (shaded){dashed}{causes}")
     return figure
 
 
