@@ -21,8 +21,8 @@ PROFILES |= {PROFILE.profile: (FILE, PROFILE)}
 CODE = execute.digest(*sorted(x for x in Path("lmmoe").rglob("*") if x.suffix not in ("", ".pyc")))
 # Jobs die with Snakemake, even when it is killed: "exec" leaves no shell in between to outlive it.
 COMMAND = f"exec {shlex.quote(sys.executable)} -m lmmoe"
-NOTEBOOKS = [book.stem for book in sorted(Path("notebooks").glob("0*.ipynb"))]
-NOTEBOOKS.remove("02_training")  # executed for each entity
+NOTEBOOKS = {book.stem for book in Path("notebooks").glob("0*.ipynb")} - {*PROFILE.left_out}
+NOTEBOOKS = sorted(NOTEBOOKS - {"02_training"})  # that is executed for each entity
 COLLECTED = [f"figures/{name}/runs.csv" for name in PROFILES]
 # On SMD the study's claims take what other notebooks have written before.
 AFTER = ["03_ablation", "04_efficiency", "07_deployment"] if PROFILE.dataset == "smd" else []

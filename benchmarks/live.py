@@ -66,7 +66,7 @@ class Steps:
 
     def __call__(self) -> object:
         """Scale, score, compare, attribute."""
-        return self.stream.step(self.rows[next(self.next) % len(self.rows)]).shares
+        return self.stream.step(self.rows[next(self.next) % len(self.rows)]).errors
 
 
 class Lines(Steps):

@@ -76,6 +76,7 @@ def faulty(seed: int) -> Iterator[bytes]:
 def soak(seconds: float, seed: int = 0) -> dict[str, object]:
     """Watch for so long; give the rows, and the memory (MB) from the first tenth of it on."""
     made = Watch(model("LightMMoE", epochs=1), tell=_nobody, threshold="pot", accept_after=1440)
+    again = Watch(made.only.model, tell=_nobody, threshold="pot", accept_after=1440)
     memory, alarms, looked = [], 0, 0
     process = psutil.Process()
     began = time.perf_counter()
@@ -83,12 +84,12 @@ def soak(seconds: float, seed: int = 0) -> dict[str, object]:
         tempfile.TemporaryDirectory() as folder,
         progress.bar(LOOKS, f"{seconds:.0f} s of rows", unit="%") as bar,
         Metrics(made, 0) as server,
-        closing(Store(Path(folder, "state"))) as store,
     ):
+        store = Store(Path(folder, "state"), made)
         for number, line in enumerate(faulty(seed)):
             alarms += _opened(made, line)
             if number % PAUSE == 0:
-                store.save(made)
+                store.save()
                 _served(made, server.server_port)
             spent = time.perf_counter() - began
             if spent * LOOKS / seconds > looked:
@@ -97,9 +98,9 @@ def soak(seconds: float, seed: int = 0) -> dict[str, object]:
                 memory.append(process.memory_info().rss / 1e6)
             if spent > seconds:
                 break
-        again = Watch(made.only.model, tell=_nobody, threshold="pot", accept_after=1440)
-        store.save(made)
-        store.load(again)
+        store.save()
+        store.close()
+        Store(Path(folder, "state"), again).close()
     _add_up(made, alarms)
     late = memory[len(memory) // 10 :]
     return {
@@ -267,13 +268,13 @@ def one_hour(path: str, entities: str) -> None:
     made = Watch(Models(path), key="host", tell=_nobody)
     made.feed(("time,host," + ",".join(NAMES)).encode())
     marks = []
-    with tempfile.TemporaryDirectory() as folder, closing(Store(Path(folder, "s"))) as store:
+    with tempfile.TemporaryDirectory() as folder, closing(Store(Path(folder, "s"), made)) as store:
         for minute, text in enumerate(cells):
             when = (START + timedelta(minutes=minute)).isoformat()
             for number in range(int(entities)):
                 made.feed(f"{when},{number},{text}".encode())
             marks.append(time.process_time())
-        store.save(made)
+        store.save()
         saved = time.process_time() - marks[-1]
         size = os.path.getsize(Path(folder, "s"))
     print(

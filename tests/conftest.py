@@ -7,6 +7,7 @@ from made_up import make_root
 from made_up_claims import study, use
 from mirror import FILES, Mirror
 
+from lmmoe import paths
 from lmmoe.report import measure
 
 
@@ -32,6 +33,13 @@ def own_cache(tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     monkeypatch.setenv("LMMOE_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A project's root of its own: nothing is published there."""
+    monkeypatch.setattr(paths, "home", lambda: tmp_path)
+    return tmp_path
 
 
 @pytest.fixture

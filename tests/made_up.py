@@ -1,10 +1,9 @@
 """A made-up root with every published layout, and small writers."""
 
-import re
 from pathlib import Path
 
 import numpy as np
-import pytest
+from small import told
 
 from lmmoe.errors import DataError
 
@@ -25,7 +24,7 @@ ENTITIES = {
 
 def fails(*parts):
     """The error whose message holds all ``parts``, in this order."""
-    return pytest.raises(DataError, match=".*".join(re.escape(part) for part in parts))
+    return told(DataError, *parts)
 
 
 def write(path, text):

@@ -27,7 +27,7 @@ class Mirror(ThreadingHTTPServer):
     def __init__(self, files):
         super().__init__(("127.0.0.1", 0), Handler)
         self.files, self.plans = files, defaultdict(list)
-        self.asked = []  # (path, Range header or None), in order
+        self.asked = []  # paths, in order
         self.go_on = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}"
 
@@ -46,17 +46,20 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         path = self.path[1:]
-        self.server.asked.append((path, self.headers["Range"]))
+        self.server.asked.append(path)
         assert self.headers["Accept-Encoding"] == "identity"
-        plan = self.server.plans[path]
-        answer = plan.pop(0) if plan else usual
-        answer(self, self.server.files[path]) if path in self.server.files else self.send(404)
+        plan, files = self.server.plans[path], self.server.files
+        if path not in files:
+            self.send(404)
+        elif plan:
+            plan.pop(0)(self, files[path])
+        else:
+            self.send(200, files[path])
 
-    def send(self, code, body=b"", length=None, **headers):
-        """Send a body that claims to have this length."""
+    def send(self, code, body=b"", **headers):
+        """Send a body, of this length unless a header says another."""
         self.send_response(code)
-        headers["Content-Length"] = len(body) if length is None else length
-        for name, value in headers.items():
+        for name, value in ({"Content_Length": len(body)} | headers).items():
             self.send_header(name.replace("_", "-"), str(value))
         self.end_headers()
         self.wfile.write(body)
@@ -64,16 +67,6 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *arguments):
         pass
-
-
-def usual(handler, body, start=None):
-    """Give the range that was asked for (206, or 416), else everything (200)."""
-    asked = handler.headers["Range"]
-    if asked is None:
-        return handler.send(200, body)
-    start = int(asked.removeprefix("bytes=").rstrip("-")) if start is None else start
-    code = 206 if start < len(body) else 416
-    handler.send(code, body[start:], Content_Range=f"bytes {start}-{len(body) - 1}/{len(body)}")
 
 
 def zipped(handler, body):
@@ -90,7 +83,7 @@ def cut(count, until=None):
     """Promise everything, send ``count`` bytes, then nothing until the event; close."""
 
     def answer(handler, body):
-        handler.send(200, body[:count], length=len(body))
+        handler.send(200, body[:count], Content_Length=len(body))
         handler.close_connection = True
         if until:
             until.wait(20)

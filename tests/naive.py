@@ -1,25 +1,19 @@
-"""The metrics once more, in plain loops, as the definitions say and not as the package does.
-
-Slow on purpose. Counts and integrals are exact (`Fraction`), so that the fast versions are compared
-with the true value and ties between thresholds are real ties.
-"""
+"""The metrics once more, slowly, as the definitions say and not as the package does."""
 
 from fractions import Fraction
 from itertools import pairwise
 from math import isqrt
 
+import numpy as np
 from hypothesis import strategies as st
+from scipy import ndimage
+from sklearn.metrics import precision_recall_curve
 
 
 def events(labels):
     """Lists of the rows of every event."""
-    found = []
-    for row, label in enumerate(labels):
-        if label and row and labels[row - 1]:
-            found[-1].append(row)
-        elif label:
-            found.append([row])
-    return found
+    places = ndimage.find_objects(ndimage.label(labels)[0])
+    return [[*range(rows.start, rows.stop)] for (rows,) in places]
 
 
 def weight(length, adjust):
@@ -33,31 +27,25 @@ def weight(length, adjust):
 
 def adjusted(labels, scores, adjust, delay=None):
     """Scores after point adjustment, and what each row counts: an event shares out its weight."""
-    values, weights = list(scores), [Fraction(1)] * len(scores)
+    values, weights = list(scores), [1.0] * len(scores)
     for rows in events(labels):
         top = max(scores[row] for row in rows[:delay])
         for row in rows:
             values[row] = top
-            weights[row] = Fraction(weight(len(rows), adjust), len(rows))
+            weights[row] = weight(len(rows), adjust) / len(rows)
     return values, weights
 
 
 def best_f1(labels, scores, adjust=None, delay=None):
     """F1, precision, recall and threshold, the highest threshold where several are best."""
-    values, weights = scores, [Fraction(1)] * len(scores)
+    values, weights = scores, None
     if adjust is not None:
         values, weights = adjusted(labels, scores, adjust, delay)
-    best = (Fraction(-1),)
-    for threshold in sorted(set(values), reverse=True):
-        hits = missed = false = Fraction(0)
-        for label, value, share in zip(labels, values, weights, strict=True):
-            hits += share * (label and value >= threshold)
-            missed += share * (label and value < threshold)
-            false += share * (not label and value >= threshold)
-        f1 = 2 * hits / (2 * hits + false + missed)
-        if f1 > best[0]:
-            best = (f1, hits / (hits + false), hits / (hits + missed), threshold)
-    return best
+    *parts, thresholds = precision_recall_curve(labels, values, sample_weight=weights)
+    precision, recall = (part[:-1] for part in parts)
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-300)
+    best = np.flatnonzero(f1 > f1.max() - 1e-12)[-1]
+    return f1[best], precision[best], recall[best], thresholds[best]
 
 
 def pa_k(labels, scores, percent):
@@ -79,52 +67,33 @@ def f1(labels, flagged):
 
 
 def affiliation(labels, alarms):
-    """Precision (None where no zone holds an alarm) and recall, integrated piece by piece."""
-    spans = [(Fraction(rows[0]), Fraction(rows[-1] + 1)) for rows in events(labels)]
+    """Precision (NaN where no zone holds an alarm) and recall, from the middles of quarter rows.
+
+    All is linear within a quarter of a row, so this is exact but for rounding.
+    """
+    quarters = np.arange(0.125, len(labels), 0.25)
+    spans = [(rows[0], rows[-1] + 1) for rows in events(labels)]
     borders = [(before[1] + after[0]) / 2 for before, after in pairwise(spans)]
-    zones = list(pairwise([Fraction(0), *borders, Fraction(len(labels))]))
-    flagged = [(Fraction(row), Fraction(row + 1)) for row, alarm in enumerate(alarms) if alarm]
     precisions, recalls = [], []
-    for event, zone in zip(spans, zones, strict=True):
-        inside = [(max(a, zone[0]), min(b, zone[1])) for a, b in flagged]
-        inside = [(a, b) for a, b in inside if a < b]
-        if inside:
-            precisions.append(_precision(event, zone, inside))
-        recalls.append(_recall(event, zone, inside) if inside else Fraction(0))
-    mean = sum(precisions) / len(precisions) if precisions else None
-    return mean, sum(recalls) / len(recalls)
-
-
-def _precision(event, zone, alarms):
-    def share(x):
-        """How probable it is that a random point of the zone is no nearer to the event."""
-        away = max(event[0] - x, x - event[1], Fraction(0))
-        if away == 0:
-            return Fraction(1)
-        farther = max(event[0] - away - zone[0], 0) + max(zone[1] - event[1] - away, 0)
-        return Fraction(farther) / (zone[1] - zone[0])
-
-    gaps = (event[0] - zone[0], zone[1] - event[1])
-    kinks = [*event, *(event[0] - gap for gap in gaps), *(event[1] + gap for gap in gaps)]
-    return sum(_integral(share, a, b, kinks) for a, b in alarms) / sum(b - a for a, b in alarms)
-
-
-def _recall(event, zone, alarms):
-    def share(y):
-        """How probable it is that a random point of the zone is no nearer to y than alarms are."""
-        away = min(max(a - y, y - b, Fraction(0)) for a, b in alarms)
-        nearer = min(y + away, zone[1]) - max(y - away, zone[0])
-        return 1 - nearer / (zone[1] - zone[0])
-
-    kinks = [edge for alarm in alarms for edge in alarm]
-    kinks += [(a + b) / 2 for a in kinks for b in (*kinks, *zone)]
-    return _integral(share, *event, kinks) / (event[1] - event[0])
-
-
-def _integral(function, start, end, kinks):
-    """Exact for a function that is linear between kinks, where it may jump: middles."""
-    places = sorted({start, end, *(kink for kink in kinks if start < kink < end)})
-    return sum((b - a) * function((a + b) / 2) for a, b in pairwise(places))
+    for (start, end), (first, last) in zip(
+        spans, pairwise([0, *borders, len(labels)]), strict=True
+    ):
+        x = quarters[(first < quarters) & (quarters < last)]
+        flagged = x[np.array(alarms, dtype=bool)[x.astype(int)]]
+        if not len(flagged):
+            recalls.append(0)
+            continue
+        # How probable it is that a random point of the zone is no nearer to the event.
+        away = np.maximum(start - flagged, flagged - end)
+        farther = np.maximum(start - away - first, 0) + np.maximum(last - end - away, 0)
+        precisions.append(np.where(away > 0, farther / (last - first), 1).mean())
+        # How probable it is that a random point of the zone is no nearer to a point of the event
+        # than alarms are.
+        y = x[(start < x) & (x < end)]
+        away = np.maximum(np.abs(y[:, None] - flagged).min(axis=1) - 0.125, 0)
+        nearer = np.minimum(y + away, last) - np.maximum(y - away, first)
+        recalls.append(1 - nearer.mean() / (last - first))
+    return np.mean(precisions) if precisions else np.nan, np.mean(recalls)
 
 
 def stretches(scores, threshold):
@@ -137,12 +106,6 @@ def stretches(scores, threshold):
             else:
                 found.append(range(row, row + 1))
     return found
-
-
-def delays(labels, scores, threshold):
-    """Rows from the start of each event that holds a flagged row to the first of these."""
-    flagged = [[scores[row] > threshold for row in rows] for rows in events(labels)]
-    return [rows.index(True) for rows in flagged if any(rows)]
 
 
 def alarm_budget(scores, allowed):

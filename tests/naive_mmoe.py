@@ -1,4 +1,4 @@
-"""The MMoE network without dropout, written from the definition: one window, expert, channel."""
+"""The MMoE network without dropout, written from the definition: one window, one expert."""
 
 import torch
 from torch.nn import functional as F  # noqa: N812 torch's own custom
@@ -73,22 +73,18 @@ def expert_outputs(experts, windows):
 
 
 def _window_maps(experts, e, windows):
-    width = experts.conv.shape[1] // experts.count
-    own = slice(e * width, (e + 1) * width)
-    found = []
-    for line in windows:
-        x = torch.stack([(line * kernel).sum() for kernel in experts.conv.T[own]])
-        x = x + experts.conv_bias[own]
+    """All channels at once: ``(c k)``."""
+    own = torch.arange(len(experts.conv_bias)).chunk(experts.count)[e]
+    x = F.linear(windows, experts.conv.T[own], experts.conv_bias[own])
+    if experts.norm is not None:
+        x = _normalised(x, experts.norm, 0, own)
+    x = _bent(x, 0)
+    for layer, weight in enumerate(experts.deeper):
+        x = F.linear(x, weight[e].T, experts.deeper_biases[layer][e, 0])
         if experts.norm is not None:
-            x = _normalised(x, experts.norm, 0, own)
-        x = _bent(x, 0)
-        for layer, weight in enumerate(experts.deeper):
-            x = F.linear(x, weight[e].T, experts.deeper_biases[layer][e, 0])
-            if experts.norm is not None:
-                x = _normalised(x, experts.deeper_norms[layer], e, slice(None))
-            x = _bent(x, layer + 1)
-        found.append(x)
-    return torch.cat(found)
+            x = _normalised(x, experts.deeper_norms[layer], e, slice(None))
+        x = _bent(x, layer + 1)
+    return x.flatten()
 
 
 def _normalised(x, norm, group, own):
@@ -99,17 +95,13 @@ def _normalised(x, norm, group, own):
 
 
 def _series_maps(experts, e, windows):
-    """Cell by cell; beyond the edges lie zeros."""
-    width, padded = len(experts.bias) // experts.count, F.pad(windows, (1, 1, 1, 1))
-    cells = []
-    for kernel in range(e * width, (e + 1) * width):
+    """Three cells along each axis; beyond the edges lie zeros."""
+    padded, maps = F.pad(windows, (1, 1, 1, 1)), []
+    for kernel in torch.arange(len(experts.bias)).chunk(experts.count)[e]:
         time, channel = experts.along_time[kernel, 0, 0], experts.along_channels[kernel, 0, :, 0]
-        for c in range(windows.shape[0]):
-            for w in range(windows.shape[1]):
-                total = (time * padded[c + 1, w : w + 3]).sum()
-                total = total + (channel * padded[c : c + 3, w + 1]).sum()
-                cells.append((total + experts.bias[kernel]).relu())
-    return torch.stack(cells)
+        sums = padded[1:-1].unfold(1, 3, 1) @ time + padded[:, 1:-1].unfold(0, 3, 1) @ channel
+        maps.append((sums + experts.bias[kernel]).relu())
+    return torch.stack(maps).flatten()
 
 
 def _all_shares(gate, windows):

@@ -208,15 +208,14 @@ def test_odd_rows_never_stop_it():
     failed = [run("LightMMoE", "machine-1-1", math.nan, error="no")]
     far = flat("LightMMoE", 50, ["web-1", "machine-4-1"]), *(flat(n, 0, **zeros) for n in names)
     lacking = few.assign(protocol="study", seed=0, settings="{}", point_f1_pa=0.9)
-    for rows in (frame(), frame(failed), frame(*far), lacking):
+    for rows in (frame(failed), frame(*far), lacking):
         found = Judged(efficiency=few, generalisation=few, ablation=rows)
         assert set(found(*studies.printed().index)) <= set(claims.VERDICTS)
 
 
-def test_what_was_not_measured_is_taken_from_what_is_published(tmp_path, monkeypatch):
-    smd = tmp_path / "figures" / "smd"
+def test_what_was_not_measured_is_taken_from_what_is_published(home):
+    smd = home / "figures" / "smd"
     smd.mkdir(parents=True)
-    monkeypatch.setattr(paths, "home", lambda: tmp_path)
     kinds = {"base": "HMMoE", "kind": ["as it is", "pruning"], "method": ["HMMoE", "half"]}
     models = pd.DataFrame(kinds | {"parameters": [10, 4], "point_f1_pa": 0.9, "entity": "m"})
     found = claims.audit(compressed=models).set_index("id")["verdict"]

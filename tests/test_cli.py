@@ -1,24 +1,9 @@
-"""The frame of the command line: help, bad usage, exit statuses."""
-
-import subprocess
-import sys
+"""The frame of the command line: bad usage, exit statuses."""
 
 import pytest
 
 from lmmoe.__main__ import main
 from lmmoe.errors import DataError
-
-
-def test_help_names_the_commands_and_imports_nothing_heavy():
-    code = (
-        "import sys, lmmoe.__main__ as cli\n"
-        "try: cli.main(['--help'])\n"
-        "except SystemExit: pass\n"
-        "print([m for m in ('numpy', 'pandas', 'torch', 'requests', 'tqdm') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "fetch" in done.stdout and "list the data sets" in done.stdout
-    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_exit_statuses(monkeypatch, capsys):

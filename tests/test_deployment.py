@@ -1,4 +1,4 @@
-"""Alarms of live streams, counted and explained; and lines of published tables, kept."""
+"""Alarms of live streams, counted and explained."""
 
 import numpy as np
 import pandas as pd
@@ -16,33 +16,6 @@ from lmmoe.report.plots import deployment as plots
 
 LABELS = np.zeros(100, dtype=int)
 LABELS[[*range(20, 30), *range(50, 55), *range(90, 95)]] = 1
-
-
-def test_kept_rows(tmp_path, monkeypatch):
-    monkeypatch.delenv("LMMOE_FRESH", raising=False)
-    monkeypatch.setattr("lmmoe.paths.figures", lambda profile: tmp_path / profile)
-    (tmp_path / "p").mkdir()
-    calls = []
-
-    def lines(seed=0):
-        return store.Table("p", "t").lines({"entity": "01"}, {"seed": seed}, compute)
-
-    def compute():
-        calls.append(1)
-        return [{"method": "a", "value": np.float64(0.1)}, {"method": "b", "error": "no"}]
-
-    first = lines()
-    assert lines() == first and len(calls) == 1
-    assert lines(seed=1)[0]["key"] != first[0]["key"] and len(calls) == 2
-    # From the published table, unless fresh.
-    pd.DataFrame(first).to_csv(tmp_path / "p" / "t.csv", index=False)
-    monkeypatch.setenv("LMMOE_CACHE", str(tmp_path / "other"))
-    again = pd.DataFrame(lines())  # the entity is not the number 1
-    assert len(calls) == 2
-    pd.testing.assert_frame_equal(again[list(first[0])], pd.DataFrame(first)[list(first[0])])
-    monkeypatch.setenv("LMMOE_FRESH", "1")
-    lines()
-    assert len(calls) == 3
 
 
 def counted(scores, rule):

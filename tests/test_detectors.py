@@ -7,11 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone, is_outlier_detector
-from sklearn.model_selection import KFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler
 from sklearn.utils.estimator_checks import check_estimator
-from small import FOREIGN, TINY, tiny, told, waves
+from small import FOREIGN, tiny, told, waves
 
 import lmmoe
 from lmmoe import detectors
@@ -32,13 +29,6 @@ every = pytest.mark.parametrize("name", EVERY)
 def fitted(name):
     """Fitted once for all tests, none of which changes it."""
     return tiny(name).fit(TRAIN)
-
-
-def test_the_names_are_in_order_and_every_preset_has_one():
-    assert {"LightMMoE", "MTSExample", "random"} <= set(OURS)
-    assert list(OURS) == sorted(OURS, key=str.lower)
-    assert set(TINY) <= set(OURS)  # a slip there would leave a detector slow
-    assert FOREIGN not in OURS and detectors.entry(FOREIGN).settings == {}
 
 
 def harness(detector, contamination):
@@ -132,7 +122,7 @@ def test_where_nothing_varies_nothing_fails():
         made = tiny(name).fit(np.full((300, 2), 0.1))
         assert np.ptp(made.decision_scores_) < 1e-9
         raised = made.decision_function(np.full((40, 2), 0.1) + np.eye(40, 2, -20))
-        assert np.isfinite(raised).all() and raised[20] > raised[19]
+        assert np.isfinite(raised).all() and raised[19] < raised[20] < 10  # in units of 1, not 0
 
 
 def test_rows_may_come_in_any_form():
@@ -155,7 +145,9 @@ def test_channel_scores_blame_the_channel_that_fails_or_are_refused():
         else:
             assert shares.shape == TEST.shape and np.isfinite(shares).all()
             assert not shares[: fitted(name).unscored].any()
-            assert name not in SIMPLE or (shares[170].argmax() == 2 and (shares >= 0).all())
+            assert (shares >= 0).all()
+            if name not in ("random", "PCA z-score"):  # which has 3 directions for 4 channels
+                assert shares[170].argmax() == 2, name
 
 
 @every
@@ -261,21 +253,6 @@ def test_a_clone_is_the_same_preset_unfitted_and_set_params_checks():
         assert made.settings == before
 
 
-def test_a_pipeline_and_cross_validation_give_what_steps_by_hand_give():
-    for name in ("PCA z-score", "LightMMoE"):
-        made, scaler = tiny(name), MinMaxScaler().fit(TRAIN)
-        piped = make_pipeline(MinMaxScaler(), made).fit(TRAIN)
-        assert piped.set_params(**{f"{type(made).__name__.lower()}__contamination": 0.2})
-        alone = tiny(name).fit(scaler.transform(TRAIN))
-        expected = alone.decision_function(scaler.transform(TEST))
-        assert np.array_equal(piped.decision_function(TEST), expected)
-        folds = KFold(3)
-        found = cross_val_predict(made, TRAIN, cv=folds, method="decision_function")
-        for train, test in folds.split(TRAIN):
-            expected = tiny(name).fit(TRAIN[train]).decision_function(TRAIN[test])
-            assert np.array_equal(found[test], expected)
-
-
 class Own(detectors.Detector):
     """A detector of one's own, outside the package."""
 
@@ -285,56 +262,43 @@ class Own(detectors.Detector):
         return abs(self._scaling(rows)) ** self.power
 
 
-def test_a_class_of_ones_own_is_asked_for_by_its_path_and_not_saved(tmp_path):
+def test_a_class_of_ones_own_is_asked_for_by_its_path():
     made = harness(lmmoe.detector(f"{__name__}.Own", power=3), 0.1)
     assert type(made).__name__ == "Own" and clone(made).name == made.name
     assert made.settings == {"seed": 0, "contamination": 0.1, "power": 3}
-    for own in (made, Own(power=3).fit(TRAIN)):
-        assert not own.savable
-        with pytest.raises(NotImplementedError):
-            lmmoe.save_detector(own, tmp_path / "model")
-    assert list(tmp_path.iterdir()) == []
-    made._score_rows = lambda rows: np.zeros((len(rows), 1))
-    with told(RuntimeError, "gave scores of shape (200, 1) for rows 0 to 199"):
-        made.decision_function(TEST)
 
 
 REFUSED = [
-    ("AMAD", {"heads": 1}, "a valid boolean"),
-    ("PCA", {"score": "sum"}, "'max' or 'mean'"),
-    ("PCA", {"contamination": float("nan")}, "less than or equal to 0.5"),
-    ("LightMMoE", {"window": "16"}, "a valid integer"),
-    ("LightMMoE", {"experts": True}, "a valid integer"),
-    ("LightMMoE", {"hidden": []}, "List should have at least 1 item"),
-    ("LightMMoE", {"clip": float("inf")}, "a finite number"),
+    ("AMAD", {"heads": 1}, "heads=1: ", "a valid boolean"),
+    ("PCA", {"score": "sum"}, "score='sum': ", "'max' or 'mean'"),
+    ("PCA", {"contamination": float("nan")}, "contamination=nan: ", "less than or equal to 0.5"),
+    ("ThreeViews", {"views": "AX"}, "views='AX': ", "match pattern"),
+    ("LightMMoE", {"window": "16"}, "window='16': ", "a valid integer"),
+    ("LightMMoE", {"experts": True}, "experts=True: ", "a valid integer"),
+    ("LightMMoE", {"hidden": []}, "hidden=[]: ", "at least 1 item"),
+    ("LightMMoE", {"clip": float("inf")}, "clip=inf: ", "a finite number"),
+    ("LightMMoE", {"gate": "hierarchical", "experts": 3}, "experts=3: ", "needs an even"),
+    ("LightMMoE", {"gate": "attention", "temperature": True}, "temperature: ", "'attention'"),
+    ("LightMMoE", {"expert": "series", "kernels": [2, 3]}, "kernels=[2, 3]: ", "have one"),
+    ("LightMMoE", {"adaptive": True, "normalise": True}, "adaptive: only with window experts"),
+    ("LightMMoE", {"adaptive": True, "gate": "mean"}, "adaptive: only with window experts"),
+    ("OmniAnomaly", {"window": 12, "scored": 13}, "scored=13: a window has 12 rows"),
 ]
 
 
 def test_a_bad_value_is_told_by_its_setting():
-    for name, settings, message in REFUSED:
-        ((setting, value),) = settings.items()
-        with told(ValueError, f"{setting}={value!r}: ", message):
+    for name, settings, *message in REFUSED:
+        with told(ValueError, *message):
             lmmoe.detector(name, **settings)
-    for settings, message in [
-        ({"gate": "hierarchical", "experts": 3}, "experts=3: a hierarchical gate needs an even"),
-        ({"gate": "attention", "temperature": True}, "temperature: a gate of the kind 'attention'"),
-        ({"expert": "series", "kernels": [2, 3]}, "kernels=[2, 3]: series experts have one"),
-        ({"adaptive": True, "normalise": True}, "adaptive: only with window experts"),
-    ]:
-        with told(ValueError, message):
-            lmmoe.detector("LightMMoE", **settings)
     assert lmmoe.detector("LightMMoE", window=np.int64(8), shared=1).window == 8
 
 
-def test_an_unknown_setting_is_told_the_known_ones():
+def test_an_unknown_detector_or_setting_is_told_the_known_ones():
+    with told(ValueError, f"no detector 'lightmmoe': there are {', '.join(OURS)}"):
+        lmmoe.detector("lightmmoe")
     for name in OURS:
         with told(ValueError, f"{name} has no setting 'windows': it has", "seed, contamination"):
             lmmoe.detector(name, windows=3)
     for name, setting in {"random": "held_out", "LSTM-AE": "watch", "linear": "horizon"}.items():
         with told(ValueError, f"has no setting {setting!r}: it has"):
             lmmoe.detector(name, **{setting: 1})
-
-
-def test_an_unknown_detector_is_told_the_known_ones():
-    with told(ValueError, f"no detector 'lightmmoe': there are {', '.join(OURS)}"):
-        lmmoe.detector("lightmmoe")

@@ -32,9 +32,8 @@ def fits(monkeypatch):
 
 
 @pytest.fixture
-def profile(tmp_path, monkeypatch):
+def profile(home, monkeypatch):
     """A profile of two made-up series, with folders of its own."""
-    monkeypatch.setattr(paths, "home", lambda: tmp_path)
     monkeypatch.delenv("LMMOE_FRESH", raising=False)
     given = {"detectors": {"MTSExample": {}}, "protocols": ["ours"], "vus_window": 5}
     return TwoSeries(profile="two", **given)
@@ -136,10 +135,11 @@ def test_a_key_changes_with_everything_that_a_result_depends_on(monkeypatch):
 
 
 def test_metrics_depend_on_their_version_causes_and_the_length_of_a_day(monkeypatch):
-    seen = [experiment.judged(each, 5) for each in (SERIES, series(causes=None))]
+    others = SERIES, series(causes=None), series(rows_per_day=100.0)
+    seen = [experiment.judged(each, 5) for each in others]
     monkeypatch.setattr(experiment.evaluation, "VERSION", -1)
     seen += [experiment.judged(SERIES, 5), experiment.judged(SERIES, 6)]
-    assert len({tuple(each.values()) for each in seen}) == 4
+    assert len({tuple(each.values()) for each in seen}) == 5
 
 
 def test_a_table_computes_what_is_missing_and_takes_the_rest(profile, fits, monkeypatch):
@@ -177,7 +177,7 @@ def test_collecting_replaces_a_run_and_keeps_all_others(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_measured_lines_are_taken_from_the_published_table_then_the_cache(profile):
+def test_measured_lines_are_published_ones_or_cached_ones_or_measured(profile, monkeypatch):
     asked = []
 
     def measure(run):
@@ -186,13 +186,17 @@ def test_measured_lines_are_taken_from_the_published_table_then_the_cache(profil
             raise RuntimeError("no memory")
         return [{"value": np.float64(0.5), "way": "a"}]
 
-    def lines():
-        wanted = {"wanted": lambda run: run.detector == "MTSExample", "hidden": lambda run: {}}
+    def lines(version=1):
+        wanted = {"wanted": lambda run: run.detector == "MTSExample"}
+        wanted["hidden"] = lambda run: {"version": version}
         return experiment.measurements(profile, "extra", **wanted, measure=measure)
 
     first = lines()
     assert first["value"].fillna(0).tolist() == [0.5, 0]
-    assert first.loc[1, "error"] == "RuntimeError: no memory"
+    assert first.loc[1, "error"] == "RuntimeError: no memory" and pd.isna(first.loc[1, "key"])
     assert lines().equals(first) and asked == ["m1", "m2", "m2"]  # a failure is tried again
     store.write(first[:1].assign(value=0.75), paths.figures("two") / "extra.csv")
     assert lines().loc[0, "value"] == 0.75
+    assert lines(version=2).loc[0, "value"] == 0.5
+    monkeypatch.setenv("LMMOE_FRESH", "1")
+    assert lines().loc[0, "value"] == 0.5 and asked[4:] == ["m1", "m2", "m2"]

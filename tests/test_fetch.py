@@ -1,11 +1,9 @@
-"""Fetching SMD: verified, resumed, with errors that say what to do; and what lies on the disk."""
+"""Fetching SMD: verified, with errors that say what to do; and what lies on the disk."""
 
 import gzip
 import lzma
 import os
 import socket
-import time
-from functools import partial
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,14 +23,13 @@ from mirror import (
     git_id,
     hang_up,
     status,
-    usual,
     zipped,
 )
 
 from lmmoe import data
 from lmmoe.__main__ import main
 from lmmoe.data import fetch as module
-from lmmoe.data.fetch import CHUNK, fault, fetch_smd, published_blobs
+from lmmoe.data.fetch import fault, fetch_smd, published_blobs
 from lmmoe.errors import DataError
 
 REAL = Path(os.environ.get("LMMOE_DATA") or "none")
@@ -56,13 +53,9 @@ def put(folder, path, content):
 
 
 def on_disk(folder):
-    """All files below SMD with their content, parts of downloads included."""
+    """All files below SMD with their content, temporary ones included."""
     files = (file for file in folder.rglob("*") if file.is_file())
     return {file.relative_to(folder / "SMD").as_posix(): file.read_bytes() for file in files}
-
-
-def ranges_of(mirror, path):
-    return [range_ for asked, range_ in mirror.asked if asked == path]
 
 
 # --- what works ---
@@ -93,74 +86,49 @@ def test_compressed_files_count_and_wrong_ones_are_replaced(mirror, tmp_path):
         assert (found[BIG], found[LICENCE]) == (FILES[BIG], FILES[LICENCE])
 
 
-# --- failures that pass ---
+# --- failures ---
 
 
-def test_a_passing_failure_is_tried_again(mirror, tmp_path, made_up):
-    waits = []
-    made_up.setattr(module, "time", SimpleNamespace(sleep=waits.append, monotonic=time.monotonic))
-    made_up.setattr(module, "WAIT", 0.5)
-    made_up.setattr(module, "RETRIES", 3)
-    made_up.setattr(module, "TIMEOUT", (5, 0.3))
-    mirror.plans[SMALL] = [status(500), hang_up, status(429)]
-    mirror.plans[LICENCE] = [cut(3, until=mirror.go_on)]  # then silence
-    mirror.plans[BIG] = [cut(2 * CHUNK)]
+def test_a_passing_failure_is_tried_again(mirror, tmp_path):
+    mirror.plans[SMALL] = [status(500), hang_up]
+    mirror.plans[BIG] = [status(429)]
     fetch_smd(tmp_path, base_url=mirror.url)
-    assert waits == [0.5, 0.5, 1.0, 2.0, 0.5]
-    assert ranges_of(mirror, BIG) == [None, f"bytes={2 * CHUNK}-"]
     assert on_disk(tmp_path) == FILES
+    assert {path: mirror.asked.count(path) for path in FILES} == {
+        **{LICENCE: 1, SMALL: 3, BIG: 2, OTHER: 1},
+    }
 
 
-def test_what_an_earlier_run_left_is_continued_or_thrown_away(mirror, tmp_path):
-    start = FILES[BIG][:1000]
-    for left, plan, asked in (
-        (start, [], ["bytes=1000-"]),
-        (start, [lambda handler, body: handler.send(200, body)], ["bytes=1000-"]),  # taken anew
-        (start, [partial(usual, start=1)], ["bytes=1000-", None]),  # another range
-        (b"x" * 1000, [], ["bytes=1000-", None]),
-        (FILES[BIG], [], ["bytes=300000-"]),  # the server says 416: it is whole
-        (FILES[BIG] + b"x", [], ["bytes=300001-", None]),
-        (b"", [], [None]),
-    ):
-        (tmp_path / "SMD" / BIG).unlink(missing_ok=True)
-        put(tmp_path, BIG + ".part", left)
-        mirror.plans[BIG] = plan
-        mirror.asked.clear()
-        fetch_smd(tmp_path, base_url=mirror.url)
-        assert ranges_of(mirror, BIG) == asked
-        assert on_disk(tmp_path) == FILES
-
-
-# --- failures that stay ---
-
-
-def test_failures_are_told_at_the_end_and_do_not_stop_the_others(mirror, tmp_path):
+def test_failures_are_told_at_the_end_and_do_not_stop_the_others(mirror, tmp_path, made_up):
+    made_up.setattr(module, "TIMEOUT", (5, 2))
     del mirror.files[LICENCE]
     mirror.files[OTHER] = b"<html>log in first</html>"
-    mirror.plans[BIG] = [cut(CHUNK), status(500), status(500)]
     put(tmp_path, OTHER, b"0.5,2\n")
-    got = f"{OTHER}.*git blob id {git_id(mirror.files[OTHER])}, expected {git_id(b'')}"
-    with pytest.raises(DataError, match=f"(?s)^3 of 4 files .*{got}") as caught:
-        fetch_smd(tmp_path, base_url=mirror.url)
-    for path, why, tries in ((LICENCE, "404", 1), (BIG, "500", 3)):
-        assert f"{mirror.url}/{path}: {why}" in str(caught.value)
-        assert len(ranges_of(mirror, path)) == tries
-    kept = {OTHER: b"0.5,2\n", BIG + ".part": FILES[BIG][:CHUNK]}  # what was there stays
-    assert on_disk(tmp_path) == {SMALL: FILES[SMALL], **kept}
+    got = f"{OTHER}: git blob id {git_id(mirror.files[OTHER])}, expected {git_id(b'')}"
+    for plan, why in (
+        ([status(500)] * 3, "500 Internal Server Error"),
+        ([cut(1000)], "it broke off .*1000 bytes read"),
+        ([cut(1000, until=mirror.go_on)], "it broke off .*timed out"),  # silence
+        ([zipped], "it comes encoded .gzip., unasked"),
+    ):
+        mirror.plans[BIG] = plan
+        match = f"(?s)^3 of 4 files .*{LICENCE}: 404 Not Found.*{BIG}: {why}.*{got}"
+        with pytest.raises(DataError, match=match):
+            fetch_smd(tmp_path, base_url=mirror.url)
+        assert on_disk(tmp_path) == {OTHER: b"0.5,2\n", SMALL: FILES[SMALL]}  # what was there stays
+    assert mirror.asked.count(LICENCE) == 4 and mirror.asked.count(BIG) == 6
 
 
-def test_what_is_too_long_too_slow_or_encoded_is_not_taken(mirror, tmp_path, made_up):
+def test_what_is_too_long_or_too_slow_is_not_taken(mirror, tmp_path, made_up):
     made_up.setattr(module, "LARGEST", 250_000)
-    mirror.plans[SMALL] = [zipped]
-    why = f"(?s)2 of 4 files.*{SMALL}: it comes encoded .gzip.*{BIG}: longer than 250,000 bytes"
-    with pytest.raises(DataError, match=why):
+    with pytest.raises(DataError, match=f"(?s)1 of 4 files.*{BIG}: longer than 250,000 bytes"):
+        fetch_smd(tmp_path, base_url=mirror.url)
+    clock = SimpleNamespace(monotonic=count(0, 1801).__next__)
+    made_up.setattr(module, "time", clock)
+    (tmp_path / "SMD" / SMALL).unlink()
+    with pytest.raises(DataError, match=f"(?s)2 of 4 files.*{SMALL}: not whole after 1800 s"):
         fetch_smd(tmp_path, base_url=mirror.url)
     assert on_disk(tmp_path) == {path: FILES[path] for path in (LICENCE, OTHER)}
-    clock = SimpleNamespace(sleep=int, monotonic=count(0, 121).__next__)
-    made_up.setattr(module, "time", clock)
-    mirror.plans[SMALL] = [lambda handler, body: handler.send(200, body)] * 3
-    with fails(f"{SMALL}: cannot be had (less than 65,536 bytes in 120 s)"):
-        fetch_smd(tmp_path, base_url=mirror.url)
 
 
 def test_what_no_other_file_would_escape_stops_at_once(mirror, tmp_path):

@@ -24,11 +24,13 @@ def python(code, folder, **environment):
 
 
 def test_import_prints_nothing_loads_nothing_and_leaves_nothing(tmp_path):
-    code = f"import sys, lmmoe; assert not set({HEAVY}) & set(sys.modules), sys.modules"
-    cache = tmp_path / "cache"
-    done = python(code, tmp_path, LMMOE_CACHE=str(cache), XDG_CACHE_HOME=str(cache))
-    assert (done.stdout, done.stderr) == ("", "")
-    assert list(tmp_path.iterdir()) == []
+    light = f"import sys; assert not set({HEAVY}) & set(sys.modules), sys.modules"
+    helped = "from lmmoe.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    for code, said in ((f"import lmmoe; {light}", ""), (helped + light, "list the data sets")):
+        cache = tmp_path / "cache"
+        done = python(code, tmp_path, LMMOE_CACHE=str(cache), XDG_CACHE_HOME=str(cache))
+        assert bool(done.stdout) == bool(said) and said in done.stdout and done.stderr == ""
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_importing_everything_does_nothing_either(tmp_path):

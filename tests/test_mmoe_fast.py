@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive_mmoe import seeded
 from small import make, waves
-from torch import nn
 from torch.nn.functional import huber_loss, l1_loss, mse_loss
 
 from lmmoe import mmoe, mmoe_fast, training
@@ -87,16 +86,6 @@ def test_steps_are_those_of_the_usual_descent_and_its_adam(decay):
         assert float(learner.step(*given)) == pytest.approx(float(usual.step(*given)), rel=1e-6)
     for mine, theirs in zip(made.parameters(), obvious.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-7)
-    # On the same gradients they are equal to the bit.
-    learner = descent(network(), weight_decay=decay)
-    flat = nn.Parameter(learner.weights.flat.detach().clone())
-    own = training.adam(nn.ParameterList([flat]), 1e-3, decay)
-    for number in range(20):
-        slope = torch.randn(flat.shape, generator=seeded(number), dtype=flat.dtype) ** 3
-        learner.weights.flat.grad.copy_(slope)
-        flat.grad = slope
-        own.step(), learner.optimiser.step()
-    assert torch.equal(flat, learner.weights.flat)
 
 
 def test_a_fit_does_not_load_the_compiler():

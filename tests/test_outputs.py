@@ -5,22 +5,13 @@ import subprocess
 
 import numpy as np
 import pandas as pd
-import pytest
 from matplotlib import rc_context
 from small import series
 
-from lmmoe import paths
 from lmmoe.report import experiment, measure
 from lmmoe.report.outputs import Report
 from lmmoe.report.plots.data import event_map
 from lmmoe.report.profile import Profile
-
-
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    """A project's root."""
-    monkeypatch.setattr(paths, "home", lambda: tmp_path)
-    return tmp_path
 
 
 def test_out_counts_from_the_root_and_nothing_is_made_before_something_is_written(home):
@@ -62,13 +53,9 @@ def test_the_record_holds_what_makes_a_result_again(home):
 
 
 def test_the_commit_says_where_code_differs(home, monkeypatch):
-    for role in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{role}_NAME", "A")
-        monkeypatch.setenv(f"GIT_{role}_EMAIL", "a@b.c")
-
     def git(*words):
-        done = subprocess.run(["git", *words], cwd=home, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
+        words = ["git", "-c", "user.name=A", "-c", "user.email=a@b.c", *words]
+        return subprocess.check_output(words, cwd=home, text=True).strip()
 
     git("init", "--quiet")
     assert measure.commit() == "unknown"  # no commit yet

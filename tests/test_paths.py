@@ -44,19 +44,7 @@ def test_a_file_has_the_permissions_of_any_new_one(tmp_path):
 
 
 def test_a_plain_name_has_no_sign_that_means_something():
-    names = [
-        "machine-1-1",
-        "web_1.b",
-        "a b",
-        "a_b",
-        "-a",
-        "_a",
-        ".a",
-        "c{1}",
-        'c="1"',
-        "ü",
-        "a" * 250,
-    ]
+    names = ["machine-1-1", "web_1.b", *"a b|a_b|-a|_a|.a|c{1}|c='1'|ü".split("|"), "a" * 250]
     found = list(map(paths.plain, names))
     assert found[:2] == names[:2] and len(set(found)) == len(names)
     assert all(re.fullmatch(r"\w[\w.-]{,110}", name, re.ASCII) for name in found)

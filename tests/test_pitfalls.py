@@ -192,19 +192,6 @@ def test_there_are_twenty_and_each_says_what_it_must():
         assert bool(line["before"] and line["after"]) != (name in tables.COMPARED)
 
 
-def test_means_of_those_drawn():
-    values, some = np.array([1.0, 2.0, 6.0]), np.array([False, True, True])
-    counts = tables.resamples(3).astype(int)
-    assert counts[0].tolist() == [1, 1, 1] and (counts.sum(axis=1) == 3).all()
-    assert counts[1:].mean(axis=0) == pytest.approx([1, 1, 1], abs=0.05)
-    for n, each in enumerate(counts[:50]):
-        expected = np.repeat(values, each).mean()
-        assert tables.means([values, 2 * values])[:, n] == pytest.approx([expected, 2 * expected])
-        there = np.repeat(values, each * some)
-        expected = there.mean() if len(there) else np.nan  # none of them drawn
-        assert tables.means(values, some)[n] == pytest.approx(expected, nan_ok=True)
-
-
 def test_settings_chosen_by_group_and_by_series():
     names = ["machine-1-1", "machine-1-2", "machine-2-1", "machine-2-10"]
     fixed = "0.98 / 0.0001"

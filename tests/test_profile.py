@@ -91,13 +91,6 @@ def test_a_plan_holds_every_run_once_and_what_comes_first_first():
     assert of_b[2:5] == [("random", "ours", 3), ("random", "ours", 4), ("random", "study", 4)]
 
 
-def test_a_label_runs_a_detector_with_other_settings():
-    labels = {"LightMMoE": {}, "LightMMoE / one / 1 expert": {"experts": 1}}
-    names = [name for name, _, _ in Profile(detectors=labels, protocols=["ours"]).plan("a")]
-    assert names == [*labels, "random"]
-    assert {profile.detector_of(name) for name in labels} == {"LightMMoE"}
-
-
 def test_entities_must_be_there():
     with pytest.raises(DataError, match="no web-77 of 'synthetic' here"):
         _ = Profile(entities=["web-77"]).present

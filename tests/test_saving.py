@@ -76,6 +76,11 @@ def test_what_is_no_such_file_is_refused(light, tmp_path):
         light.write_bytes(content[: int(share * len(content))])
         with refused(light, "not readable"):
             load(light)
+    for version in ["lmmoe detector 0", ""]:
+        light.write_bytes(content)
+        rewritten(light, head={"format": version})
+        with refused(light, f"({version or None!r}). Expected {FORMAT!r}: make it anew"):
+            load(light)
 
 
 def test_an_absent_device_is_refused_with_advice_and_can_be_replaced(tmp_path):
@@ -90,13 +95,6 @@ def test_an_absent_device_is_refused_with_advice_and_can_be_replaced(tmp_path):
     back = lmmoe.load_detector(path, device="cpu")
     assert back.settings == made.settings and back.device == "cpu"
     assert np.array_equal(back.decision_function(TEST), made.decision_function(TEST))
-
-
-def test_another_format_is_refused(light):
-    for version in ["lmmoe detector 0", ""]:
-        rewritten(light, head={"format": version})
-        with refused(light, f"({version or None!r}). Expected {FORMAT!r}: make it anew"):
-            load(light)
 
 
 def test_a_header_that_does_not_fit_is_refused(light):

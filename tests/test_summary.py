@@ -31,8 +31,12 @@ def test_the_rule_of_recommendation():
     assert list(chosen.index) == ["LightMMoE", "PCA windows EWMA", "random"]
     shown = tables.readable(chosen, COLUMNS).loc["LightMMoE"]
     assert shown.tolist() == ["0.550", "60%", "1.00", "1.0%", "2"]
-    unknown = HONEST.assign(announced=np.nan, train_seconds=[9, 1, 2, 2, 3, 1, 0])
+    unknown = HONEST.assign(announced=np.nan)  # the order of average precision
     assert list(summary.ranked(unknown, values).index)[:2] == ["PCA windows EWMA", "LightMMoE"]
+    blind = values.assign(random=[0.9, 0.1, 0.65])  # chance may be as good as the best
+    assert summary.ranked(HONEST, blind).empty
+    shown = summary.chosen(HONEST, HONEST.iloc[:0])
+    assert list(shown.index)[:2] == ["AMAD", "untrained LightMMoE"]
     assert summary.ranked(unknown.assign(average_precision=np.nan), values).empty
 
 

@@ -1,7 +1,7 @@
 """SMD from the repository that published it.
 
-Its files are known by their git blob ids (``smd_blobs.csv``). A download is resumed, verified,
-and never half there: it grows in a ``.part`` beside its place and is moved there when it is right.
+Its files are known by their git blob ids (``smd_blobs.csv``). A download is verified, and never
+half there; what is there is not fetched again.
 """
 
 import hashlib
@@ -12,7 +12,10 @@ from pathlib import Path
 import pandas as pd
 import requests
 import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
+from lmmoe import paths
 from lmmoe.data import reading, smd
 from lmmoe.errors import DataError
 from lmmoe.progress import bar
@@ -21,11 +24,9 @@ COMMIT = "7fb0e0acf89ea49908896bcc9f9e80fcfff6baf4"
 PUBLISHED = f"https://raw.githubusercontent.com/NetManAIOps/OmniAnomaly/{COMMIT}"
 LICENCE = "LICENSE"  # it asks to go with every copy, so it is fetched with a single machine, too
 PASSING = {408, 425, 429, 500, 502, 503, 504}  # answers that may be different a little later
-RETRIES = 4  # of an attempt that failed for a passing reason
-WAIT = 1.0  # seconds before the first retry, then twice as many each time
-TIMEOUT = (10.0, 60.0)  # seconds, for connecting and for each read
-CHUNK = 1 << 16  # bytes downloaded at a time, and the fewest in `PATIENCE` seconds
-PATIENCE = 120.0
+RETRIES, WAIT = 4, 1.0  # where nobody or such an answer comes; seconds, twice as many each time
+TIMEOUT = (10.0, 60.0)  # seconds, for connecting and without a byte
+PATIENCE = 1800.0  # seconds for a file
 LARGEST = 12_000_000  # bytes of a file; the largest published one has less than 10 million
 
 
@@ -39,13 +40,16 @@ def fault(file: Path, blob: str) -> str:
     """Say what is wrong with a file, perhaps compressed, of this git blob id; "" if nothing is."""
     try:
         with reading.naming(file), reading.OPENERS.get(file.suffix, open)(file, "rb") as opened:
-            content = opened.read()
+            got = git_blob(opened.read())
     except DataError as error:
         return str(error)
-    # As git-hash-object has it.
-    hashed = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
-    got = hashed.hexdigest()
     return "" if got == blob else f"{file}: git blob id {got}, expected {blob}"
+
+
+def git_blob(content: bytes) -> str:
+    """Give the id that git-hash-object gives."""
+    whole = b"blob %d\0" % len(content) + content
+    return hashlib.sha1(whole, usedforsecurity=False).hexdigest()
 
 
 def fetch_smd(
@@ -66,8 +70,12 @@ def fetch_smd(
     wanted = {path: blob for path, blob in blobs.items() if Path(path).stem in stems}
     new, present, failed = [], [], []
     with requests.Session() as session, bar(len(wanted), "fetch smd", unit=" files") as line:
-        # Compressed transfer would make the bytes of a Range those of the compressed stream.
+        retries = Retry(
+            RETRIES, status_forcelist=PASSING, backoff_factor=WAIT, raise_on_status=False
+        )
         session.headers["Accept-Encoding"] = "identity"
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=retries))
         for path, blob in wanted.items():
             target = folder / smd.FOLDER.parent / path
             there = reading.find(target)
@@ -75,7 +83,11 @@ def fetch_smd(
                 if not fault(there, blob):
                     present.append(path)
                     continue
-                _download(session, f"{base_url.rstrip('/')}/{path}", blob, target)
+                content = _content(session, url := f"{base_url.rstrip('/')}/{path}")
+                if (got := git_blob(content)) != blob:
+                    raise DataError(f"git blob id {got}, expected {blob}", file=url)
+                with paths.replacing(target) as part:
+                    part.write_bytes(content)
                 new.append(path)
                 if there != target:  # a compressed copy with other content
                     there.unlink()
@@ -93,56 +105,24 @@ def fetch_smd(
     return new, present
 
 
-def _download(session: requests.Session, url: str, blob: str, target: Path) -> None:
-    """Put a file with this content into its place."""
-    part = target.with_name(target.name + ".part")
-    failures = 0
-    while True:
-        have = part.stat().st_size if part.exists() else 0
-        headers = {"Range": f"bytes={have}-"} if have else {}
+def _content(session: requests.Session, url: str) -> bytes:
+    """Give what lies there; `DataError` for what is not as it should be."""
+    content, due = bytearray(), time.monotonic() + PATIENCE
+    with session.get(url, stream=True, timeout=TIMEOUT) as response:
+        encoding = response.headers.get("Content-Encoding", "identity")
+        if not response.ok:
+            raise DataError(f"{response.status_code} {response.reason}", file=url)
+        if encoding != "identity":  # a few bytes could become as many as the memory takes
+            raise DataError(f"it comes encoded ({encoding}), unasked", file=url)
         try:
-            with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-                if response.status_code != 416:  # else the part is as long as the file, or longer
-                    response.raise_for_status()
-                    _take(response, part)
-        except requests.RequestException as error:
-            bad_address = isinstance(error, ValueError)
-            refused = error.response is not None and error.response.status_code not in PASSING
-            if failures < RETRIES and not bad_address and not refused:
-                time.sleep(WAIT * 2**failures)
-                failures += 1
-                continue
-            if bad_address or isinstance(error, requests.ConnectionError | requests.Timeout):
-                raise  # no other file would be had either
-            raise DataError(str(error), file=url) from error
-        problem = fault(part, blob)
-        if not problem:
-            part.replace(target)
-            return
-        part.unlink()
-        if not have:  # else what an earlier run left was bad: once more, from nothing
-            raise DataError(f"{problem}; nothing was kept of it", file=url)
-
-
-def _take(response: requests.Response, part: Path) -> None:
-    """Write what comes to a part, behind what is there if that was asked for."""
-    encoding = response.headers.get("Content-Encoding", "identity")
-    if encoding != "identity":  # a few bytes could become as many as the disk takes
-        raise DataError(f"it comes encoded ({encoding}), unasked", file=response.url)
-    part.parent.mkdir(parents=True, exist_ok=True)
-    with part.open("ab" if response.status_code == 206 else "wb") as file:
-        due, goal = time.monotonic() + PATIENCE, file.tell() + CHUNK
-        try:
-            while piece := response.raw.read1(CHUNK):
-                file.write(piece)
-                if file.tell() > LARGEST:
-                    part.unlink()
-                    problem = f"longer than {LARGEST:,} bytes, as no file of SMD is"
-                    raise DataError(f"{problem}; nothing was kept of it", file=response.url)
-                if file.tell() >= goal:
-                    due, goal = time.monotonic() + PATIENCE, file.tell() + CHUNK
-                elif time.monotonic() > due:
-                    raise requests.ReadTimeout(f"less than {CHUNK:,} bytes in {PATIENCE:g} s")
+            while piece := response.raw.read1(1 << 16):
+                content += piece
+                if len(content) > LARGEST:
+                    raise DataError(
+                        f"longer than {LARGEST:,} bytes, as no file of SMD is", file=url
+                    )
+                if time.monotonic() > due:
+                    raise DataError(f"not whole after {PATIENCE:g} s", file=url)
         except urllib3.exceptions.HTTPError as error:
-            slow = isinstance(error, urllib3.exceptions.TimeoutError)
-            raise (requests.Timeout if slow else requests.RequestException)(error) from error
+            raise DataError(f"it broke off ({error})", file=url) from error
+    return bytes(content)

@@ -3,6 +3,8 @@
 Axes: t rows, c channels, w rows of a window.
 """
 
+from functools import reduce
+from operator import iadd
 from typing import Annotated
 
 import numpy as np
@@ -12,6 +14,7 @@ from lmmoe.detectors.base import Arrays, Detector, Part, Positive, Whole
 from lmmoe.detectors.classical import principal, remainder
 from lmmoe.detectors.scaling import Floats, Scaling, ewma
 
+Views = dict[str, Floats]
 FLOOR = 0.1  # deviations of a channel: the least unit of an error, the least spread of a speed
 REACH = 3.0  # deviations beyond which a row moves a slow mean no further
 MOST = 10.0  # of a channel in a view of speeds
@@ -72,19 +75,18 @@ class ThreeViews(Detector):
         for view, line in made.items():
             known[f"mean {view}"] = np.maximum(line[seen].mean(keepdims=True), TINY)
         known |= after
-        return self._sum(made)  # of later rows others, which go on where the training rows end
+        # Later rows get other scores: they go on where the training rows end.
+        return sum(self._added(made).values())
 
     def _score_rows(self, rows: Floats) -> Floats:
-        return self._sum(self._views(self._parts(self._sizes(rows)[0])))
+        return sum(self._added(self._views(self._parts(self._sizes(rows)[0]))).values())
 
     def _score_channels(self, rows: Floats) -> Floats:
-        parts, found = self._parts(self._sizes(rows)[0]), np.zeros(rows.shape)
-        for view, line in self._views(parts).items():
-            shares = parts[view] / np.maximum(parts[view].sum(axis=1, keepdims=True), TINY)
-            found += shares * self._sum({view: line})[:, None]
-        return found
+        parts = self._parts(self._sizes(rows)[0])
+        sums = {view: part.sum(axis=1) for view, part in parts.items()}
+        return self._shared(parts, sums, self._added(self._views(parts)))
 
-    def _sizes(self, rows: Floats, cut: int = 0) -> tuple[dict[str, Floats], Arrays]:
+    def _sizes(self, rows: Floats, cut: int = 0) -> tuple[Views, Arrays]:
         """What views of raw rows are made of, ``(t, c)`` each, and the last slow means.
 
         The main directions are learned from the first ``cut`` rows, if any.
@@ -109,17 +111,18 @@ class ThreeViews(Detector):
         slow = ewma(np.clip(values, -REACH, REACH), self.pace, start)
         return values - np.concatenate([start[None], slow[:-1]]), slow[-1]
 
-    def _parts(self, sizes: dict[str, Floats]) -> dict[str, Floats]:
+    def _parts(self, sizes: Views) -> Views:
         """Each channel's part in each view ``(t, c)``, before the mean and smoothing."""
         known, parts = self._learned, {view: sizes[view] for view in self.views}
         if "A" in parts:
             parts["A"] = sizes["A"] / known["unit"]
         for view in SHARES.keys() & parts:
-            spread = (sizes[view] - known[f"speed {view}"]) / known[f"spread {view}"]
-            parts[view] = np.clip(spread, 0, MOST)
+            parts[view] = sizes[view] - known[f"speed {view}"]
+            parts[view] /= known[f"spread {view}"]
+            np.clip(parts[view], 0, MOST, out=parts[view])
         return parts
 
-    def _views(self, parts: dict[str, Floats]) -> dict[str, Floats]:
+    def _views(self, parts: Views) -> Views:
         """Means over channels ``(t,)``; A and C smoothed, from their means in training if known."""
         made = {view: part.mean(axis=1, keepdims=True) for view, part in parts.items()}
         for view in made.keys() & set("AC"):
@@ -127,5 +130,12 @@ class ThreeViews(Detector):
             made[view] = ewma(made[view], self.smoothing, start)
         return {view: line[:, 0] for view, line in made.items()}
 
-    def _sum(self, views: dict[str, Floats]) -> Floats:
-        return sum(np.log1p(line / self._learned[f"mean {view}"]) for view, line in views.items())
+    def _added(self, views: Views) -> Views:
+        """What each view ``(t,)`` adds to the scores."""
+        return {view: np.log1p(now / self._learned[f"mean {view}"]) for view, now in views.items()}
+
+    def _shared(self, parts: Views, sums: Views, added: Views) -> Floats:
+        """Share what views add among the channels, by parts with these sums, which are lost."""
+        for view, part in parts.items():
+            part *= (added[view] / np.maximum(sums[view], TINY))[:, None]
+        return reduce(iadd, parts.values())

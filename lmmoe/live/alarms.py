@@ -71,9 +71,9 @@ class Alarm:
     It opens with a row above ``level``, by more than rounding, and ends with the `APART`-th row in
     a row that is not above it. A level of the rule "alarms" (this project's own) moves: each alarm
     and each hour in alarm raises it by 0.1, and it falls by 0.1 for each of the ``per_day`` alarms
-    of a day, to 0 at the lowest. There an alarm ends after ten quiet minutes, and after an hour
-    anyway: the level then goes a quarter of the way to a score that is still above it, and an alarm
-    that opens with the next row is still the same one.
+    of a day, to 0 at the lowest. There an alarm ends after ten quiet minutes. After an hour the
+    level goes a quarter of the way to a score that is still above it; if the next row is not above
+    it, the alarm has ended, else the same alarm goes on, and is paid for like one that opens.
     """
 
     level: float
@@ -81,36 +81,36 @@ class Alarm:
     minutes: float = 1.0  # from row to row
     at: int = 0  # row for which the level is right
     open: bool = False
+    long: bool = False  # open for an hour: the next row decides
     quiet: int = 0  # rows in a row that were not above the level
     peak: float = 0.0  # highest score of the alarm
-    first: int = -1  # row that opened it
-    last: int = -1  # latest row above the level
-    cut: int = -2  # row in which an alarm last ended by its length
+    first: int = -1  # row that opened it, or went on with it after an hour
     nearer: float = 0.0  # by how much the level has come nearer to the scores of this alarm
 
     def step(self, score: float, row: int) -> str:
         """Take a row's score: "opened", "still" or "ended" where that happens with it, else ""."""
-        self.level, self.at = self.level_at(row), row
+        self.level, self.at, was_open = self.level_at(row), row, self.open
         loud = score > self.level + ROUNDING * abs(self.level) + TINY
-        event, moves, hour = "", self.per_day is not None, max(1, round(LONGEST / self.minutes))
-        if self.open:
+        moves, hour = self.per_day is not None, max(1, round(LONGEST / self.minutes))
+        if loud:
+            self.peak = max(self.peak, score) if was_open else score
+        if was_open and not self.long:
             self.quiet = 0 if loud else self.quiet + 1
-            self.last, self.peak = (row, max(self.peak, score)) if loud else (self.last, self.peak)
             self.level += moves * COST * self.minutes / 60
             if self.quiet >= (max(1, round(QUIET / self.minutes)) if moves else APART):
-                self.open, event = False, "ended"
-            elif moves and row - self.first >= hour:
-                self.open, event, self.cut = False, "ended", row
+                self.open = False
+                return "ended"
+            if moves and row - self.first >= hour:
                 nearer = NEARER * max(score - self.level, 0)
-                self.level, self.nearer = self.level + nearer, self.nearer + nearer
-            elif (row - self.first) % hour == 0:
-                event = "still"
-        elif loud:
-            event = "still" if self.cut == row - 1 else "opened"
-            self.nearer *= event == "still"
-            self.open, self.quiet, self.peak, self.first, self.last = True, 0, score, row, row
-            self.level += moves * COST
-        return event
+                self.long, self.level, self.nearer = True, self.level + nearer, self.nearer + nearer
+                return ""
+            return "still" if (row - self.first) % hour == 0 else ""
+        self.open, self.long = loud, False
+        if loud:
+            self.nearer *= was_open
+            self.quiet, self.first, self.level = 0, row, self.level + moves * COST
+            return "still" if was_open else "opened"
+        return "ended" if was_open else ""
 
     def accept(self) -> None:
         """End with scores that are normal from now on: the level need not be near to them."""
@@ -129,20 +129,21 @@ class Alarm:
 
 
 def episodes(scores: Floats, alarm: Alarm) -> Iterator[tuple[int, int, bool]]:
-    """Give the alarms of scores ``(t,)`` in `Units`: first row, row after the last, if a new one.
+    """Give the hours in alarm of scores ``(t,)`` in `Units`, the last one of an alarm shorter.
 
-    Rows without a score (NaN) do not exist for an alarm.
+    First row, row after the last, whether an alarm opens with it. Rows without a score (NaN) do not
+    exist for an alarm.
     """
     floor, new = alarm.level if alarm.per_day is None else 0.0, True  # up to it nothing opens
     for row, score in enumerate(scores.tolist()):
         if math.isnan(score) or (score <= floor and not alarm.open):
             continue
-        event = alarm.step(score, row)
-        if event == "ended":
+        waited, event = alarm.long, alarm.step(score, row)
+        if alarm.long or (event == "ended" and not waited):
             yield alarm.first, row + 1, new
         elif alarm.first == row:
             new = event == "opened"
-    if alarm.open:
+    if alarm.open and not alarm.long:
         yield alarm.first, len(scores), new
 
 

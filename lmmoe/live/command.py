@@ -72,31 +72,31 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _fit(path: str, out: Path, **given: object) -> int:
     import yaml
 
-    from lmmoe.live import model
+    from lmmoe import live
     from lmmoe.live.alarms import DEFAULTS
+    from lmmoe.live.model import check_place
 
-    model.check_place(out, "model", path)
+    check_place(out, "model", path)
     changes = given.pop("set", [])
     try:
         settings = {n: yaml.safe_load(v) for n, v in (text.split("=", 1) for text in changes)}
     except (ValueError, yaml.YAMLError) as error:
         hint = "Write NAME=VALUE, such as epochs=3"
         raise DataError(f"--set {' '.join(changes)}: no setting ({error})", hint=hint) from error
-    made, notes = model.fit(path, settings=settings, **given)
+    made, notes = live.fit(path, settings=settings, **given)
     try:
         made.save(out)
     except OSError as error:
         raise DataError(f"the model cannot be written ({error})", file=out) from error
-    rows, channels = len(made.detector.decision_scores_), len(made.channels)
-    lines = [*notes, f"{made.detector.name}: {rows} rows of {channels} channels"]
-    lines += [f"channels: {', '.join(made.channels)}", f"time: {made.facts.time or 'no column'}"]
-    for rule, number in DEFAULTS.items():
+    facts = made.facts
+    lines = [*notes, f"{made.detector.name}: {facts.rows} rows, {len(made.channels)} channels"]
+    lines += [f"channels: {', '.join(made.channels)}", f"time: {facts.time or 'no column'}"]
+    for rule in DEFAULTS:
         try:
-            units, alarm = made.alarm(rule)
-            lines.append(f"threshold {rule}:{number:g} {units.score(alarm.level):.6g}")
+            lines.append(f"threshold {rule}: {live.Stream(made, threshold=rule).threshold:.6g}")
         except DataError as error:
             lines.append(f"no threshold {rule}: {error}")
-    sys.stdout.write("\n".join([*lines, f"{out}: written"]) + "\n")
+    sys.stdout.write("\n".join([*lines, f"{out}: written\n"]))
     return 0
 
 
@@ -118,14 +118,13 @@ def watch_pipe(
     """Watch the rows that arrive at ``source`` and write alarms as JSON lines to ``sink``.
 
     Both are file descriptors. What is for people goes to standard error. ``path`` is a model or,
-    with a ``key``, may be a folder of models, one an entity, of its name. ``state`` is a file that
-    the watch goes on from. It is written every ``save_every`` seconds, after each line of alarms,
-    after SIGHUP and at the end. With a port ``metrics`` (0: a free one), `Metrics` are served.
-    Other options: those of `lmmoe.live.Watch`.
+    with a ``key``, a folder of models, one an entity. ``state`` is a file that the watch goes on
+    from, written every ``save_every`` seconds, after each line of alarms, after SIGHUP and at the
+    end. ``metrics`` is a port for `Metrics`. Other options: those of `lmmoe.live.Watch`.
 
     Returns the exit status: 0 at the end of the rows or after SIGTERM, 130 after Ctrl-C, 1 where
     the alarms' reader is gone, or rows had no score for long when they ended. Raises `DataError`
-    for a model or an option that cannot be used, and for a state that another watch keeps.
+    for what cannot be used.
     """
     import numpy as np
 
@@ -140,11 +139,11 @@ def watch_pipe(
     with (
         stopping() as heard,
         np.errstate(all="ignore"),
-        closing(Store(state)) if state else nullcontext() as store,
+        closing(Store(state, watch)) if state else nullcontext() as store,
         nullcontext() if metrics is None else Metrics(watch, metrics, host),
     ):
         status = _follow(watch, store, source, sink, heard, save_every)
-        saved = store and store.save(watch)
+        saved = store and store.save()
     if watch.pending:
         where = "kept for the next start" if saved else "lost"
         tell(f"{len(watch.pending)} alarms were not taken: {where}")
@@ -160,8 +159,6 @@ def _follow(
 ) -> int:
     """Feed lines, deliver alarms and save until the end; give 1 where the sink fails."""
     written, due = tail(sink), time.monotonic() + every
-    if store:
-        store.load(watch)
     try:
         for lines in pieces(source, heard):
             found = (event for line in lines for event in watch.feed(line))
@@ -172,7 +169,7 @@ def _follow(
                 due = time.monotonic() + every
                 watch.look_around()
                 if store:
-                    store.save(watch)
+                    store.save()
     except OSError as error:
         gone = isinstance(error, BrokenPipeError)
         tell("the reader of the alarms is gone" if gone else f"cannot go on: {error}")
@@ -193,26 +190,23 @@ class Models:
         """Give an entity's model; raises `DataError` where none can be read."""
         from lmmoe.live.model import Model
 
-        path, name = self.path, f"{entity}.safetensors"
-        if path.is_dir():
-            path = path / name
-        stamp, model = self.known.get(path, (None, None))
+        path = self.path / f"{entity}.safetensors" if self.path.is_dir() else self.path
+        stamp, model, fault = self.known.get(path, (None, None, DataError("no model", file=path)))
         try:
             found = path.stat()
             now = found.st_mtime_ns, found.st_size
         except (OSError, ValueError):  # not there, or no name of a file
-            now = None
-        if model is None or now not in (None, stamp):
-            self.known[path] = now, model  # beside an old one, a damaged one is tried once
+            now = stamp
+        if now != stamp and self.path in (path, path.parent):  # else the name leads elsewhere
             try:
-                if now is None or path.name not in (name, self.path.name):  # leads elsewhere
-                    raise DataError("no model is there", file=path)
                 model = Model.load(path)
             except DataError as error:
-                if model is None:
-                    raise
-                tell(f"{error}: the old model stays")
-            self.known[path] = now, model
+                fault = error
+                if model:
+                    tell(f"{error}: the old model stays")
+            self.known[path] = now, model, fault
+        if model is None:
+            raise fault.with_traceback(None)
         return model
 
 
@@ -235,8 +229,8 @@ def _stop(heard: Counter[int]) -> bool:
 def pieces(source: int, heard: Counter[int]) -> Iterator[list[bytes]]:
     """Give the lines that arrive, but for empty ones, until told to stop.
 
-    They come in lists, an empty one where nothing arrives for half a second. A line longer than
-    `LONGEST` may be cut beyond it; one without an end yet is lost after a request to stop.
+    They come in lists, an empty one where nothing arrives for half a second. One longer than
+    `LONGEST` may be cut; one without an end yet is lost after a request to stop.
     """
     from lmmoe.live.lines import LONGEST
 
@@ -276,12 +270,11 @@ def deliver(pending: list[str], written: set[str], sink: int, heard: Counter[int
     while pending:
         line = b"" if pending[0] in written else f"{pending[0]}\n".encode()
         while line:
-            wait = 0 if _stop(heard) else PAUSE
+            wait, count = 0 if _stop(heard) else PAUSE, 0
             try:
                 if select.select([], [sink], [], wait)[1]:
                     # So much a pipe takes at once: more could wait beyond any request to stop.
-                    line = line[os.write(sink, line[: select.PIPE_BUF]) :]
-                    continue
+                    count = os.write(sink, line[: select.PIPE_BUF])
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise
@@ -289,6 +282,7 @@ def deliver(pending: list[str], written: set[str], sink: int, heard: Counter[int
                     tell(f"alarms cannot be written: {error}; the watch waits")
                 full = True
                 time.sleep(wait)
-            if not wait:
+            if not count and not wait:
                 return
+            line = line[count:]
         pending.pop(0)

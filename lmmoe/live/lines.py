@@ -4,17 +4,19 @@ import csv
 import json
 import math
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import StrEnum
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from lmmoe.data.series import GAPS, LABELS, TIMES
-from lmmoe.live.model import Model
+from lmmoe.data.series import GAPS, TIMES
+
+if TYPE_CHECKING:
+    from lmmoe.live.model import Facts, Model
 
 LONGEST = 1_000_000  # bytes of a line; a longer one is no row
 SHOWN = 100  # characters of a time or a name that are passed on
@@ -24,6 +26,7 @@ PATIENCE = 5  # late rows in rising order after which the clock is taken to have
 SPANS = 64  # of times that a clock remembers
 PACE = 1.05  # by how much a row changes what is known of the time from row to row
 ODD_PACE = (0.55, 1.8)  # shares of the training rows' step at which a watch speaks up
+SEEN = "seen before the restart"  # somebody sends again what the saved state knows
 
 
 class Skipped(ValueError):
@@ -38,32 +41,25 @@ class Row(NamedTuple):
     written: str | float | None = None  # what stood there
 
 
-class Layout(NamedTuple):
-    """Where cells stand under names: each channel's place, -1 without one, and the time's."""
-
-    names: list[str]
-    places: list[int]
-    time: int | None
-
-
 class Reader:
-    """Splits lines into cells, and finds the names of their columns.
+    """Splits lines into cells by the names of their columns.
 
-    A line that begins with ``{`` is a row by names, any other comma-separated cells under the last
-    header. A header is a line without a number or a date that holds most of the names ``known``
-    (the channels; with a ``key`` this or, later, the last header's names), or the first one of at
-    least ``least`` cells.
+    A line that begins with ``{`` has names itself, any other has comma-separated cells: under the
+    last header or, without one, of the model's channels, perhaps after the time (named ""). A
+    header is a line without a number or a date with most of the names ``known`` (the channels; with
+    a ``key`` this, later the last header's), or the first one of at least ``least`` cells.
     """
 
-    def __init__(self, model: Model | None, key: str | None) -> None:
+    def __init__(self, model: "Model | None", key: str | None) -> None:
         self.key, self.named = key, model is None or model.facts.named
-        self.known = frozenset([key] if key else model.channels)
+        self.bare = [] if model is None else ["", *model.channels]
+        self.known = frozenset(self.bare[1:] or [key])
         self.least = math.inf if key else max(len(self.known), 1 + self.named)
         self.pattern = model and model.facts.pattern
         self.lines, self.header = 0, None
 
-    def read(self, line: bytes) -> tuple[list[str] | None, list] | None:
-        """Give names and cells; None for a header or a blank line; raises `Skipped`."""
+    def read(self, line: bytes) -> dict[str, object] | None:
+        """Give cells by name; None for a header or a blank line; raises `Skipped`."""
         if len(line) > LONGEST:
             raise Skipped("line too long", f"more than {LONGEST} bytes")
         text = line.decode("utf-8", errors="replace").strip().removeprefix("\ufeff")
@@ -71,24 +67,21 @@ class Reader:
             return None
         self.lines += 1
         if text[0] == "{":
-            try:
-                found = json.loads(text)
-            except (ValueError, RecursionError) as error:
-                raise Skipped("not JSON", type(error).__name__) from error
-            for part in ("tags", "fields"):  # Telegraf's
-                if isinstance(found.get(part), dict):
-                    found |= found.pop(part)
-            return list(found), list(found.values())
+            return _object(text)
         try:
             cells = next(csv.reader([text]))
         except csv.Error as error:
             raise Skipped("not CSV", str(error)) from error
-        if not self._is_header(cells):
-            return self.header, cells
-        names = [cell.strip() for cell in cells]
-        if self.named or not self.known.isdisjoint(names):  # else the model knows of no names
-            self.header = names
-        return None
+        if self._is_header(cells):
+            names = [cell.strip() for cell in cells]
+            if self.named or not self.known.isdisjoint(names):  # else the model knows of no names
+                self.header = names
+            return None
+        names = self.header or self.bare[len(cells) < len(self.bare) :]
+        if len(cells) != len(names):
+            detail = f"{len(cells)}, expected {len(names) or 'a header first'}"
+            raise Skipped("wrong number of cells", detail)
+        return dict(zip(names, cells, strict=True))
 
     def _is_header(self, cells: list[str]) -> bool:
         last = number(cells[-1])
@@ -97,76 +90,63 @@ class Reader:
         words = [word for word in map(str.strip, cells) if word.lower() not in WORDS]
         if not words or any(moment(one, self.pattern) or number(one) is not None for one in words):
             return False
-        # A greeting before the rows is no header: there are too few cells in it.
-        first = self.lines == 1 and len(cells) >= self.least
+        first = self.lines == 1 and len(cells) >= self.least  # fewer may greet
         known = frozenset(self.header) if self.key and self.header else self.known
         return first or 2 * len(known.intersection(words)) > len(known)
 
 
-class Columns:
-    """Takes a model's channels and the time from cells; ``counts`` counts what was odd.
+def _object(text: str) -> dict[str, object]:
+    """Read a row by names."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Skipped("not JSON", type(error).__name__) from error
+    for part in ("tags", "fields"):  # Telegraf's
+        if isinstance(found.get(part), dict):
+            found |= found.pop(part)
+    return found
 
-    Columns are known by their names: one that is no channel is left out, a channel without one has
-    no values. Without names, cells stand in the model's order, perhaps after the time. The time
-    column is named as in the training rows, or has a common name.
+
+class Columns:
+    """Takes the values of a model's channels and the time from cells by name.
+
+    Cells of other names are left out; a channel without one has no value. The time column is named
+    as in the training rows, or has a common name.
     """
 
-    def __init__(self, model: Model, key: str | None, counts: Counter[str]) -> None:
-        facts, self.channels, self.counts = model.facts, model.channels, counts
-        self.known, self.columns = frozenset(self.channels), list(self.channels)
-        self.pattern, self.key = facts.pattern, key
+    def __init__(self, facts: "Facts") -> None:
+        self.channels = facts.channels
         # Names of the time column in small letters, the likeliest first.
         self.times = [facts.time.lower()] if facts.time else []
-        self.times += [name for name in TIMES if name not in map(str.lower, self.channels)]
-        self.changed: dict[str, list[str]] = {}  # columns, by the latest header or object
-        # Whether times are dates; if not known, the first decides.
-        self.dates: bool | None = facts.dates if facts.step else None
-        self.layout: Layout | None = None  # of the latest row with names
+        self.times += [name for name in ("", *TIMES) if name not in map(str.lower, self.channels)]
+        self.pattern, self.dates = facts.pattern, facts.dates if facts.step else None
+        # Of the latest row: its names, that of the time, and channels that have none.
+        self.names, self.time, self.lost = [], None, []
 
-    def row(self, names: list[str] | None, cells: list) -> Row:
-        """Take a row; raises `Skipped` for a wrong number of cells."""
-        layout = self.layout
-        if names is None:
-            first = int(len(cells) != len(self.channels))
-            names = [*[""] * first, *self.channels]
-            layout = Layout(names, list(range(first, len(names))), 0 if first else None)
-        elif layout is None or (names is not layout.names and names != layout.names):
-            layout = self.layout = self._layout(names)
-        if len(cells) != len(layout.names):
-            detail = f"{len(cells)}, expected {len(layout.names)}"
-            raise Skipped("wrong number of cells", detail)
-        time = None if layout.time is None else cells[layout.time]
-        cells = [*cells, None]  # for channels without a place
-        cells = [cells[place] for place in layout.places]
+    def row(self, cells: dict[str, object], counts: Counter[str]) -> Row:
+        """Take a row; ``counts`` counts what was odd."""
+        if self.names != (names := list(cells)):
+            lower = {name.lower(): name for name in reversed(names)}
+            self.names, self.lost = names, [name for name in self.channels if name not in cells]
+            self.time = next((lower[name] for name in self.times if name in lower), None)
+        if self.lost:
+            counts["lost columns"] += len(self.lost)
+        taken = [cells.get(name) for name in self.channels]
         try:
-            values = np.array([float(cell) for cell in cells])
+            values = np.array([float(cell) for cell in taken])
         except (TypeError, ValueError, OverflowError):
-            found = [number(cell) for cell in cells]
+            found = [number(cell) for cell in taken]
             values = np.array(found, dtype=np.float64)
-            self.counts += {"cells of text": found.count(None)}
+            counts += {"cells of text": found.count(None)}
+        time = cells.get(self.time)
         if time is None:
             return Row(values)
         seconds, date = moment(time, self.pattern) or (None, None)
         written = time[:SHOWN] if isinstance(time, str) else seconds
         if date is None or self.dates not in (None, date):
-            self.counts["times not understood"] += 1
-            return Row(values, None, written)
-        self.dates = date
+            counts["times not understood"] += 1
+            seconds = None
         return Row(values, seconds, written)
-
-    def _layout(self, names: list[str]) -> Layout:
-        """Find the cells of channels and time; count the columns that have changed."""
-        lower = [name.lower() for name in names]
-        time = next((lower.index(name) for name in self.times if name in lower), None)
-        others = [*LABELS, *([] if time is None else [lower[time]])]
-        columns = {name for name in names if name.lower() not in others and name != self.key}
-        new, lost = columns.difference(self.known, self.columns), self.known - columns
-        lost = lost.intersection(self.columns)
-        self.changed = {"new columns": sorted(new), "lost columns": sorted(lost)}
-        self.counts += {kind: len(those) for kind, those in self.changed.items()}
-        self.columns = sorted(columns)
-        places = [names.index(name) if name in names else -1 for name in self.channels]
-        return Layout(names, places, time)
 
 
 def number(cell: object) -> float | None:
@@ -190,26 +170,12 @@ def moment(cell: object, pattern: str | None = None) -> tuple[float, bool] | Non
     found = number(cell)
     if found is not None:
         return (found, False) if math.isfinite(found) else None
-    if not isinstance(cell, str):
-        return None
-    try:
-        text = cell.strip()
-        date = datetime.strptime(text, pattern) if pattern else datetime.fromisoformat(text)
-    except ValueError:
-        return moment(cell) if pattern else None
-    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp(), True
-
-
-class Order(StrEnum):
-    """What a row's time says."""
-
-    NEXT = "next"
-    BRIDGED = "short gap"  # some rows are missing: fill them
-    GAP = "gap"  # too many are: what came before says nothing about this row
-    SET_BACK = "clock set back"  # likewise
-    REPEATED = "repeated"  # the time of the row before: not a row of its own
-    LATE = "late"  # before the row before: its place is gone
-    SEEN = "seen before the restart"  # somebody sends again what the saved state knows
+    for form in dict.fromkeys([pattern, None]) if isinstance(cell, str) else ():
+        with suppress(ValueError):
+            text = cell.strip()
+            date = datetime.strptime(text, form) if form else datetime.fromisoformat(text)
+            return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp(), True
+    return None
 
 
 @dataclass
@@ -217,7 +183,7 @@ class Clock:
     """Follows the rows' times, which are numbers in one unit."""
 
     step: float | None = None  # from row to row; where it is not known, gaps are not seen
-    latest: float | None = None
+    latest: float | None = None  # time of the row before
     mark: int | None = None  # tells the latest row with a time from others
     spans: list[list[float]] = field(default_factory=list)  # times of rows; the last one grows
     pace: float = 0.0  # about the median of the times from row to row
@@ -230,8 +196,12 @@ class Clock:
         """Expect rows that were sent before."""
         self.resumed, self.late, self.behind = self.latest is not None, 0, math.inf
 
-    def look(self, time: float | None, mark: int = 0) -> tuple[Order, int]:
-        """Judge a row's time; also give the number of rows missing before it.
+    def look(self, time: float | None, mark: int = 0) -> tuple[str, int]:
+        """Judge a row's time: what is odd, and the number of rows missing before it.
+
+        "" for the next row; "short gap": some rows are missing: fill them; "gap": too many are, and
+        what came before says nothing about this row, nor does it after "clock set back". A row that
+        is "repeated" (the time of the row before), "late" (before it) or `SEEN` has no place.
 
         A row without a time is the next one, and is not missing later on. After a restart, a time
         at which rows were taken was seen, until the latest row comes again, known by its ``mark``:
@@ -239,49 +209,45 @@ class Clock:
         """
         if time is None:
             self.untimed += 1
-            return Order.NEXT, 0
+            return "", 0
         if self.resumed and self._known(time):
             self.resumed, self.late = (time, mark) != (self.latest, self.mark), 0
-            return Order.SEEN, 0
-        if self.latest is None or time > self.latest:
-            missing, apart = 0, False
-            if self.latest is not None:
-                passed = time - self.latest
-                self.pace = self.pace or self.step or passed
-                apart = passed > (BRIDGE + 2) * self.pace * (self.untimed + 1)
-                self.pace *= PACE if passed > self.pace else 1 / PACE
-                if self.step:
-                    # Half a step early or late is still the next row; the bound makes an integer.
-                    away = round(min(max(passed / self.step - 1, 0.0), 1e9))
-                    missing = max(away - self.untimed, 0)
-            order = Order.GAP if missing > BRIDGE else Order.BRIDGED if missing else Order.NEXT
-            self._take(time, mark, apart=apart)
-            return order, missing
+            return SEEN, 0
         if time == self.latest:
-            return Order.REPEATED, 0
-        self.late = self.late + 1 if time > self.behind else 1
-        self.behind = time
-        if self.late < PATIENCE:
-            if not self._known(time):
-                self._keep([time, time], len(self.spans) - 1)
-            return Order.LATE, 0
-        self._take(time, mark, apart=True)
-        return Order.SET_BACK, 0
+            return "repeated", 0
+        if self.latest is not None and time < self.latest:
+            self.late = self.late + 1 if time > self.behind else 1
+            self.behind = time
+            if self.late < PATIENCE:
+                if not self._known(time):
+                    self._keep([time, time], len(self.spans) - 1)
+                return "late", 0
+            self._take(time, mark)
+            return "clock set back", 0
+        if self.latest is None:
+            self._take(time, mark)
+            return "", 0
+        passed, missing = time - self.latest, 0
+        self.pace = self.pace or self.step or passed
+        if self.step:  # half a step early or late is still the next row; the bound makes an integer
+            missing = max(round(min(passed / self.step - 1, 1e9)) - self.untimed, 0)
+        apart = passed > (BRIDGE + 2) * self.pace * (self.untimed + 1)
+        self.pace *= PACE if passed > self.pace else 1 / PACE
+        self._take(time, mark, apart=apart)
+        return "gap" if missing > BRIDGE else "short gap" if missing else "", missing
 
     @property
     def odd_pace(self) -> bool:
         """Whether rows come at half or twice the interval of the training rows."""
-        return bool(self.step and self.pace) and not (
-            ODD_PACE[0] * self.step < self.pace < ODD_PACE[1] * self.step
-        )
+        share = self.pace / self.step if self.step and self.pace else 1.0
+        return not ODD_PACE[0] < share < ODD_PACE[1]
 
-    def _take(self, time: float, mark: int, *, apart: bool) -> None:
+    def _take(self, time: float, mark: int, *, apart: bool = True) -> None:
         self.latest, self.late, self.behind, self.untimed = time, 0, math.inf, 0
         self.resumed, self.mark = False, mark
-        if self.spans and not apart:
-            self.spans[-1][1] = time
-        else:
+        if apart:
             self._keep([time, time], len(self.spans))
+        self.spans[-1][1] = time
 
     def _known(self, time: float) -> bool:
         return any(first <= time <= last for first, last in self.spans)

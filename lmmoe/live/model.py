@@ -17,6 +17,7 @@ from lmmoe.detectors import detector as make
 from lmmoe.detectors.scaling import Scaling
 from lmmoe.errors import DataError
 from lmmoe.live.alarms import DAY, Alarm, Units, checked_rule, threshold
+from lmmoe.live.lines import Columns
 from lmmoe.live.scoring import Forecasting, Rebuilding, Sliding, Viewing
 
 Floats = npt.NDArray[np.float64]
@@ -57,10 +58,8 @@ class Facts:
     ) -> "Facts":
         """Take them from training rows ``(t, c)``."""
         found = Scaling.of("z-score", np.asarray(rows, dtype=np.float64))
-        means, deviations = tuple(found.shift.tolist()), tuple(found.scale.tolist())
-        names = channels or _numbered(len(means))
-        known |= {"named": channels is not None, "rows": len(rows)}
-        return cls(names, means, deviations, **known)
+        names, known["named"] = channels or _numbered(len(found.shift)), channels is not None
+        return cls(names, tuple(found.shift), tuple(found.scale), rows=len(rows), **known)
 
 
 def _numbered(count: int) -> tuple[str, ...]:
@@ -76,7 +75,7 @@ class Model:
             raise RuntimeError(f"{detector.name} has not been fitted: call fit first")
         count = detector.n_features_in_
         self.detector, self.facts = detector, facts or Facts(_numbered(count))
-        self.channels = self.facts.channels
+        self.channels, self.columns = self.facts.channels, Columns(self.facts)
         if len(self.channels) != count:
             raise ValueError(f"facts of {len(self.channels)} channels for a detector of {count}")
 
@@ -157,7 +156,7 @@ def fit(
 
     old, given = None if update is None else Model.load(update), settings or {}
     given = given if seed is None else {"seed": seed} | given
-    if old is not None:
+    if old:
         detector, given = detector or old.detector.name, old.detector.settings | given
         options.setdefault("time", old.facts.time)
     try:
@@ -171,7 +170,7 @@ def fit(
     notes, channels = [*table.notes, *mended], table.channels
     if table.labels is not None:
         notes += reading.marked_note(table.labels, len(rows), table.path)
-    if old is not None:
+    if old:
         rows, channels = _as_in(old, rows, channels, path)
     daily = table.rows_per_day or (old and old.facts.rows_per_day)
     daily = daily if rows_per_day is None else rows_per_day
@@ -220,7 +219,7 @@ def check_place(path: str | Path, kind: str, *inputs: str | Path | int) -> None:
         elif path.exists() and not (path.is_file() and mark in (path.read_bytes() or mark)):
             problem = f"there, and no {kind} of lmmoe: not replaced"
         path.parent.mkdir(parents=True, exist_ok=True)
-        TemporaryFile(dir=path.parent).close()
+        TemporaryFile(dir=path.resolve().parent).close()
     except OSError as error:
         problem = f"the {kind} cannot be written there ({error.strerror or error})"
     if problem:

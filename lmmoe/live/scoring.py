@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from lmmoe.data.series import FAR
 from lmmoe.detectors import Detector
-from lmmoe.detectors.three_views import MOST, REACH, SHARES
+from lmmoe.detectors.three_views import REACH, SHARES
 from lmmoe.errors import DataError
 
 if TYPE_CHECKING:
@@ -27,20 +27,28 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.floating]
 Judged = tuple[npt.NDArray[np.float64], Floats | None]
 NEAR = 1e-5  # how near live scores are to batch scores, above 1 as a share
-TINY = np.finfo(np.float64).tiny
 
 
-class Forecasting:
+class Scorer:
+    """What scorers have in common; values beyond ``far`` deviations are cut."""
+
+    averaged = False  # True: a score is the mean over channels, and a missing cell adds nothing
+    block, dtype, far, carried = 512, np.float64, FAR, 0  # streams at a time: the quickest
+
+    def __init__(self, made: Detector) -> None:
+        self.detector, self.context = made, made.min_rows - 1
+        self.centre, self.spread = made._scaling.shift, made._scaling.scale
+
+
+class Forecasting(Scorer):
     """The MMoE family by its network: one pass per row, whatever the window."""
 
-    averaged = True  # a missing cell adds nothing: the score is the mean over the other channels
-    block, dtype, far = 64, np.float32, FAR  # streams at a time: the quickest
-    carried = 0
+    averaged = True
+    block, dtype = 64, np.float32
 
     def __init__(self, made: "Mixture") -> None:
-        self.detector, self.network = made, copy.deepcopy(made.network).cpu()
-        self.window, self.context = made.window, made.unscored
-        self.centre, self.spread = made._scaling.shift, made._scaling.scale
+        super().__init__(made)
+        self.network, self.window = copy.deepcopy(made.network).cpu(), made.window
 
     def judge(self, rows: Floats, carry: Floats, turn: int) -> Judged:
         """Score the last of the rows."""
@@ -55,27 +63,21 @@ class Forecasting:
         return errors.mean(axis=0, dtype=np.float64), errors
 
 
-class Sliding:
+class Sliding(Scorer):
     """Any other detector by its public functions, on the shortest piece that ends with the row.
 
     It costs as many rows of batch scoring as the detector looks back, twice that with the channels'
     parts. Raises `DataError` where a row's score depends on others than these.
     """
 
-    averaged = False  # missing cells are scored as filled
-    block, dtype, carried = 512, np.float64, 0
-
     def __init__(self, made: Detector, facts: "Facts") -> None:
         self.detector, self.context, channels = made, made.min_rows - 1, made.n_features_in_
-        self.centre, self.spread, self.far = np.zeros(channels), np.ones(channels), 1e150
+        self.centre, self.spread = np.zeros(channels), np.ones(channels)
         if facts.means:
             self.centre, self.spread = np.array(facts.means), np.array(facts.deviations)
-            self.far = FAR
-        try:
-            made.channel_scores(np.zeros((made.min_rows, channels)))
-            self.shares = True
-        except NotImplementedError:
-            self.shares = False
+        else:
+            self.far = 1e150
+        self.shares = type(made)._score_channels is not Detector._score_channels
         # Does a row's score change with rows that are not in its piece?
         size, score = made.min_rows, made.decision_function
         noise = np.random.default_rng(0).normal(size=(3 * size + 2, channels))
@@ -95,16 +97,15 @@ class Sliding:
         return self.detector.decision_function(series)[last], errors
 
 
-class Rebuilding:
+class Rebuilding(Scorer):
     """`PCAWindows` by one product a row; ``carry`` is the weighted mean of the errors so far."""
 
-    averaged = False
-    block, dtype, far, carried = 256, np.float64, FAR, 1
+    block, carried = 256, 1
 
     def __init__(self, made: "PCAWindows | ThreeViews") -> None:
-        self.detector, learned, channels = made, made._learned, made.n_features_in_
-        self.centre, self.spread = made._scaling.shift, made._scaling.scale
-        self.context, self.main, mean = made.min_rows - 1, learned["directions"], learned["mean"]
+        super().__init__(made)
+        learned, channels = made._learned, made.n_features_in_
+        self.main, mean = learned["directions"], learned["mean"]
         # What is left of a row: by the directions' products, and a one for the constant part.
         back, last = self.main[:, -channels:].T, mean[-channels:]
         self.back = np.hstack([-back, (back @ (self.main @ mean) - last)[:, None]])
@@ -122,8 +123,7 @@ class Rebuilding:
         errors, smooth = np.abs(self.left(self.main, rows, rows[-1])), carry[0]
         if self.detector.ewma:
             np.copyto(smooth, errors, where=np.isnan(smooth))
-            follow(smooth, errors, self.detector.ewma)
-            errors = smooth.copy()
+            errors = follow(smooth, errors, self.detector.ewma).copy()
         return errors.mean(axis=0), errors
 
 
@@ -140,11 +140,9 @@ class Viewing(Rebuilding):
 
     def __init__(self, made: "ThreeViews") -> None:
         super().__init__(made)
-        learned, channels, main = made._learned, len(self.centre), self.main
+        channels, main = len(self.centre), self.main
         self.carried = len(self.STATE) + made.width
-        self.known = {name: part[:, None] for name, part in learned.items() if part.ndim == 1}
-        self.means = np.array([learned[f"mean {view}"] for view in made.views])
-        begin = [np.broadcast_to(learned.get(name, 0.0), channels) for name in self.STATE]
+        begin = [np.broadcast_to(made._learned.get(name, 0.0), channels) for name in self.STATE]
         self.begin = np.array(begin)[..., None]
         # The directions as the ring's rows lie at each turn: views of two copies.
         twice, size = np.hstack([main, main]), main.shape[1]
@@ -154,7 +152,7 @@ class Viewing(Rebuilding):
 
     def judge(self, rows: Floats, carry: Floats, turn: int) -> Judged:
         """Score the last of the rows; bring ``carry`` up to date."""
-        row, made, known, slot = rows[-1], self.detector, self.known, turn % self.detector.width
+        row, made, slot = rows[-1], self.detector, turn % self.detector.width
         ring, state = carry[len(self.STATE) :], dict(zip(self.STATE, carry, strict=False))
         drift, bias, before = (state[name] for name in self.STATE[:3])
         fresh = np.isnan(drift[0])
@@ -166,36 +164,24 @@ class Viewing(Rebuilding):
         left = self.left(self.directions[slot], ring, above)
         errors = np.abs(left - bias)
         follow(bias, np.clip(left, -REACH, REACH, out=left), made.pace)
-        parts = np.empty((len(made.views), *row.shape))
-        for view, part in zip(made.views, parts, strict=True):
-            if view == "A":
-                np.divide(errors, known["unit"], out=part)
-            elif view == "C":
-                np.abs(above, out=part)
-            else:
-                if view == "B":
-                    np.abs(np.subtract(row, before, out=before), out=before)
-                speed = state[f"speed {view}"]
-                follow(speed, before if view == "B" else errors, SHARES[view])
-                np.subtract(speed, known[f"speed {view}"], out=part)
-                part /= known[f"spread {view}"]
-                np.clip(part, 0, MOST, out=part)
+        sizes = {"A": errors, "C": np.abs(above)}
+        for view in SHARES.keys() & set(made.views):
+            size = np.abs(np.subtract(row, before, out=before)) if view == "B" else errors.copy()
+            sizes[view] = follow(state[f"speed {view}"], size, SHARES[view])
         before[:] = row
-        sums = parts.sum(axis=1)
-        heights = sums / len(row)
-        for view, height in zip(made.views, heights, strict=True):
-            if view in "AC":
-                smooth = state[f"mean {view}"][0]
-                follow(smooth, height, made.smoothing)
-                height[:] = smooth
-        heights = np.log1p(heights / self.means)
-        self.added = dict(zip(made.views, heights, strict=True))
-        shares = heights / np.maximum(sums, TINY)
-        return heights.sum(axis=0), np.einsum("vcn,vn->cn", parts, shares)
+        # From here on as in a batch: streams for rows.
+        parts = made._parts({view: size.T for view, size in sizes.items()})
+        sums = {view: part.sum(axis=1) for view, part in parts.items()}
+        views = {view: part / len(row) for view, part in sums.items()}
+        for view in views.keys() & set("AC"):
+            views[view] = follow(state[f"mean {view}"][0], views[view], made.smoothing)
+        self.added = made._added(views)
+        return sum(self.added.values()), made._shared(parts, sums, self.added).T
 
 
-def follow(slow: Floats, values: Floats, share: float) -> None:
+def follow(slow: Floats, values: Floats, share: float) -> Floats:
     """Move means that follow slowly by a share of their way to ``values``, which are lost."""
     values -= slow
     values *= share
     slow += values
+    return slow

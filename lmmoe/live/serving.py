@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Semaphore, Thread
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from lmmoe.errors import DataError
@@ -18,8 +18,7 @@ from lmmoe.errors import DataError
 if TYPE_CHECKING:
     from lmmoe.live.watch import Watch
 
-STATE = "lmmoe live state 8"  # the table of states
-CONNECTIONS = 16  # at once, to the metrics
+STATE = "lmmoe live state 9"  # the table of states
 STUCK = 300.0  # seconds after which a watch that does not move is ill
 
 
@@ -35,26 +34,39 @@ def tell(text: str) -> None:
 class Store:
     """Keeps what a watch knows, entity by entity, in one file, an SQLite database of its own.
 
-    A save is on the disk whole or not at all; each state carries a checksum. A damaged file is put
-    aside. Raises `DataError` where another watch keeps the file.
+    The watch goes on from what is there. A save is on the disk whole or not at all; each state
+    carries a checksum. A damaged file is put aside. Raises `DataError` where another watch keeps
+    the file, or the disk does not take it.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path, self.well = path, True
+    def __init__(self, path: str | Path, watch: "Watch") -> None:
+        self.watch, self.well, states = watch, True, {}
         try:
-            self._open()
+            rows = self._open(path)
         except sqlite3.DatabaseError as error:
             self.close()
-            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
-                raise DataError("another watch keeps this state", file=path) from error
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+                busy = "another watch keeps this state"
+                problem = busy if code == sqlite3.SQLITE_BUSY else f"the state fails ({error})"
+                raise DataError(problem, file=path) from error
             tell(f"{path}: the state is damaged ({error}): starting afresh")
             real = Path(path).resolve()
             real.replace(f"{real}.damaged")
             Path(f"{real}-journal").unlink(missing_ok=True)
-            self._open()
+            rows = self._open(path)
+        for name, state in rows:
+            if state and sha256(state[32:]).digest() == state[:32]:
+                states[name] = state[32:]
+            else:
+                tell(f"{name or 'what is common to all'}: damaged in the state: starting afresh")
+        if states:
+            tell(f"going on from {path}: {len(states.keys() - {''})} entities")
+            watch.load(states)
 
-    def _open(self) -> None:
-        self.base = sqlite3.connect(self.path, timeout=0, isolation_level=None)
+    def _open(self, path: str | Path) -> list[tuple[str, bytes | None]]:
+        """Open the file and keep it; give the states."""
+        self.base = sqlite3.connect(path, timeout=0, isolation_level=None)
         for text in (
             "PRAGMA locking_mode = EXCLUSIVE",
             "BEGIN EXCLUSIVE",
@@ -62,27 +74,12 @@ class Store:
             "COMMIT",
         ):
             self.base.execute(text)
-        self._states()  # can they be read?
-
-    def _states(self) -> list[tuple[str, bytes | None]]:
         query = f'SELECT CAST(entity AS TEXT), CAST(state AS BLOB) FROM "{STATE}"'
         return self.base.execute(query).fetchall()
 
-    def load(self, watch: "Watch") -> None:
-        """Let a watch go on."""
-        states = {}
-        for name, state in self._states():
-            if state and sha256(state[32:]).digest() == state[:32]:
-                states[name] = state[32:]
-            else:
-                tell(f"{name or 'what is common to all'}: damaged in the state: starting afresh")
-        if states:
-            tell(f"going on from {self.path}: {len(states.keys() - {''})} entities")
-            watch.load(states)
-
-    def save(self, watch: "Watch") -> bool:
+    def save(self) -> bool:
         """Save what has changed; what goes wrong is told once, and tried again."""
-        states = [(name, sha256(one).digest() + one) for name, one in watch.dump().items()]
+        states = [(name, sha256(one).digest() + one) for name, one in self.watch.dump().items()]
         try:
             with self.base:  # commits, or rolls back
                 self.base.execute("BEGIN")
@@ -94,8 +91,8 @@ class Store:
             return False
         if not self.well:
             tell("the state is saved again")
-        watch.changed.clear()
-        self.well, watch.saved = True, time.time()
+        self.watch.changed.clear()
+        self.well, self.watch.saved = True, time.time()
         return True
 
     def close(self) -> None:
@@ -103,14 +100,15 @@ class Store:
         self.base.close()
 
 
-class Metrics(ThreadingHTTPServer):
+class Metrics(HTTPServer):
     """Serves a watch's figures to Prometheus at ``/metrics``, and ``/healthz``, until it is left.
 
-    It needs the package prometheus-client. ``port`` 0 takes a free one. Raises `DataError` where
-    the port or the package cannot be had.
+    One connection at a time; `request_queue_size` more wait. It needs the package
+    prometheus-client. ``port`` 0 takes a free one. Raises `DataError` where the port or the package
+    cannot be had.
     """
 
-    daemon_threads = True
+    request_queue_size = 15
 
     def __init__(self, watch: "Watch", port: int, host: str = "127.0.0.1") -> None:
         try:
@@ -118,8 +116,7 @@ class Metrics(ThreadingHTTPServer):
         except ImportError as error:
             problem = "metrics need the package prometheus-client"
             raise DataError(problem, hint="pip install 'lmmoe[live]'") from error
-        self.watch, self.free = watch, Semaphore(CONNECTIONS)
-        self.page = partial(prometheus_client.generate_latest, self)
+        self.watch, self.page = watch, partial(prometheus_client.generate_latest, self)
         try:
             super().__init__((host, port), Page)
         except (OSError, OverflowError) as error:
@@ -130,17 +127,6 @@ class Metrics(ThreadingHTTPServer):
     def __exit__(self, *error: object) -> None:
         self.shutdown()
         self.server_close()
-
-    def verify_request(self, request: object, address: object) -> bool:
-        """Take a connection, unless there are too many."""
-        return self.free.acquire(blocking=False)
-
-    def process_request_thread(self, request: object, address: object) -> None:
-        """Answer a connection."""
-        try:
-            super().process_request_thread(request, address)
-        finally:
-            self.free.release()
 
     def handle_error(self, request: object, address: object) -> None:
         """Nobody wants to know that a scrape broke off."""
@@ -155,7 +141,7 @@ class Metrics(ThreadingHTTPServer):
             (Counter, "rows", "Rows read", lambda one: one.rows),
             (Counter, "rows_scored", "Rows with a score", lambda one: one.scored),
             (Counter, "alarms", "Alarms opened", lambda one: one.alarms),
-            (Gauge, "alarm_open", "1 in an alarm", lambda one: one.stream.in_alarm),
+            (Gauge, "alarm_open", "1 in an alarm", lambda one: one.stream.alarm.open),
             (Gauge, "score", "Score of the latest row", lambda one: one.score),
             (Gauge, "threshold", "Score of alarm", lambda one: one.stream.threshold),
             (Gauge, "rows_without_score", "Since a score", lambda one: one.blind),
@@ -181,7 +167,7 @@ class Metrics(ThreadingHTTPServer):
 class Page(BaseHTTPRequestHandler):
     """Answers one connection."""
 
-    timeout = 10  # seconds
+    timeout = 2  # seconds: others wait
 
     def do_GET(self) -> None:  # noqa: N802
         """Give the figures, or whether the watch moves; else 404."""

@@ -24,29 +24,22 @@ ACCEPT = 180  # minutes in alarm after which a level is taken as normal; our cho
 ARRAYS = ("window", "held", "carry", "centres", "lifted", "seen", "since")  # of a state
 
 
-class Step(NamedTuple):
-    """What a row of one stream came to."""
-
-    stream: int
-    score: float  # NaN where there is none
-    event: str  # what an alarm does in this row: "opened", "still", "ended", "accepted"
-    why: str  # there is no score
-    errors: Floats | None  # each channel's part in the score (c,)
-
-
 class Tick(NamedTuple):
-    """What a row of each stream came to, as in `Step`: scores ``(n,)``, errors ``(c, n)``."""
+    """What a row of each stream came to; ``events`` and ``why`` have the streams with one."""
 
-    scores: npt.NDArray[np.float64]
-    events: dict[int, str]
-    why: dict[int, str]
+    scores: npt.NDArray[np.float64]  # (n,), NaN where there is none
+    events: dict[int, str]  # what an alarm does: "opened", "still", "ended", "accepted"
+    why: dict[int, str]  # there is no score
+    errors: Floats | None  # each channel's part in the score (c, n)
+
+
+class Step(NamedTuple):
+    """What a row of one stream came to, as in `Tick`; "" where there is no event, or a score."""
+
+    score: float
+    event: str
+    why: str
     errors: Floats | None
-
-    def of(self, stream: int) -> Step:
-        """Give one stream's part."""
-        event, why = self.events.get(stream, ""), self.why.get(stream, "")
-        errors = None if why or self.errors is None else self.errors[:, stream]
-        return Step(stream, float(self.scores[stream]), event, why, errors)
 
 
 class Fleet:
@@ -78,11 +71,9 @@ class Fleet:
         self.units, alarm = model.alarm(threshold, rows_per_day)
         if accept_after is None and means and alarm.per_day is not None:
             accept_after = max(2, round(ACCEPT / alarm.minutes))
-        if accept_after and accept_after < 2:
-            raise DataError(f"accept_after={accept_after}: a number of rows from 2 on is needed")
-        if accept_after and not means:
-            problem = "the model does not say the training means, which accept_after needs"
-            raise DataError(problem, hint="Fit it with lmmoe.live.fit, or give facts")
+        if accept_after and (accept_after < 2 or not means):
+            problem = f"accept_after={accept_after}: rows from 2 on, and the training means"
+            raise DataError(f"{problem} are needed", hint="Fit with lmmoe.live.fit, or give facts")
         self.accept_after = accept_after
         self.alarms = [replace(alarm) for _ in range(streams)]
         self.levels, self.fall = np.full(streams, alarm.level), alarm.fall  # -inf in an alarm
@@ -137,8 +128,7 @@ class Fleet:
         filled = np.where(bad, self.held, rows)
         reach = self.scorer.far * self.spread
         inside = np.clip(filled, self.centres - reach, self.centres + reach)
-        found = {"filled cells": bad, "infinite cells": np.isinf(rows)}
-        found["cut cells"] = inside != filled
+        found = {"filled cells": bad, "cut cells": inside != filled}
         self.counts += {kind: int(cells.sum()) for kind, cells in found.items()}
         return inside, (inside - self.centres) / self.spread, bad if bad.any() else None
 
@@ -180,8 +170,8 @@ class Fleet:
     def _accepted(self, number: int) -> bool:
         """Follow the level of an open alarm; make it the normal one when it has stayed."""
         alarm = self.alarms[number]
-        if not alarm.open:
-            self.since[number] *= alarm.cut == self.rows - 1  # it may go on with the next row
+        if not alarm.open or alarm.long:  # the next row decides on a long one
+            self.since[number] *= alarm.open
             return False
         self.since[number] += 1
         self.lifted[number] *= self.since[number] > 1
@@ -202,29 +192,28 @@ class Fleet:
         numbers = np.arange(len(self.alarms))[which]
         self._forget(numbers)
         for number in numbers:
-            self.alarms[number].open, self.alarms[number].cut = False, -2
+            self.alarms[number].open = self.alarms[number].long = False
 
-    def explain(self, step: Step, top: int = 5) -> list[dict[str, object]]:
-        """Name the channels with the largest shares in the score of the latest row, largest first.
+    def explain(self, errors: Floats | None, stream: int = 0, top: int = 5) -> list[dict]:
+        """Name the channels with the largest shares in a stream's latest score, largest first.
 
         Each with ``channel``, ``share`` (of 1), ``forecast`` and ``observed``, None where there is
-        none. Empty where the detector does not say what each channel adds.
+        none. Empty where the detector does not say what each channel adds: ``errors`` ``(c,)``.
         """
-        if step.errors is None:
+        if errors is None:
             return []
-        number, made = step.stream, self.scorer
-        shares = step.errors / (step.errors.sum(dtype=np.float64) or 1.0)
-        values = np.array([np.full(len(shares), np.nan), self.held[number]])
-        if hasattr(made.detector, "forecasts"):
-            latest = self._latest(slice(number, number + 1))[:, :, 0] * made.spread + made.centre
-            values[0] = made.detector.forecasts(latest)[-1] + self.centres[number] - self.base
-        if self.missing is not None:
-            values[1, self.missing[number]] = np.nan
-        known = np.where(np.isfinite(values), values, None).tolist()  # JSON has no NaN
-        names = ("channel", "share", "forecast", "observed")
-        rows = list(zip(self.model.channels, shares.tolist(), *known, strict=True))
-        order = np.argsort(-shares, kind="stable")[:top]
-        return [dict(zip(names, rows[place], strict=True)) for place in order if shares[place] > 0]
+        made, values = self.model.detector, np.full((3, len(errors)), np.nan)
+        values[0] = errors / (errors.sum(dtype=np.float64) or 1.0)
+        if hasattr(made, "forecasts"):
+            latest = self._latest(slice(stream, stream + 1))[:, :, 0] * self.spread + self.base
+            values[1] = made.forecasts(latest)[-1] + self.centres[stream] - self.base
+        there = True if self.missing is None else ~self.missing[stream]
+        np.copyto(values[2], self.held[stream], where=there)
+        order = [place for place in np.argsort(-values[0], kind="stable")[:top] if values[0, place]]
+        known = np.where(np.isfinite(values), values, None).T.tolist()  # JSON has no NaN
+        names = ("share", "forecast", "observed")
+        rows = {place: dict(zip(names, known[place], strict=True)) for place in order}
+        return [{"channel": self.model.channels[place]} | row for place, row in rows.items()]
 
     def dump(self, **more: object) -> bytes:
         """Give all that the next rows depend on besides model and settings, and plain values."""
@@ -278,7 +267,9 @@ class Stream(Fleet):
 
     def step(self, row: npt.ArrayLike) -> Step:
         """Take the next raw row ``(c,)``; `ValueError` for one of another length."""
-        return self.tick(np.asarray(row, dtype=np.float64)[None]).of(0)
+        (score,), events, why, errors = self.tick(np.asarray(row, dtype=np.float64)[None])
+        errors = None if why or errors is None else errors[:, 0]
+        return Step(float(score), events.get(0, ""), why.get(0, ""), errors)
 
     def bridge(self, rows: int) -> None:
         """Let missing rows pass as if they had held the last values; they have no score."""
@@ -294,8 +285,3 @@ class Stream(Fleet):
     def threshold(self) -> float:
         """The score above which the next row is loud."""
         return self.units.score(self.alarm.level_at(self.rows))
-
-    @property
-    def in_alarm(self) -> bool:
-        """Whether an alarm is open, or was ended by its length and may go on with the next row."""
-        return self.alarm.open or self.alarm.cut == self.rows - 1

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from lmmoe.errors import DataError
-from lmmoe.live.lines import SHOWN, Clock, Columns, Order, Reader, Row, Skipped
+from lmmoe.live.lines import SEEN, SHOWN, Clock, Reader, Row, Skipped
 from lmmoe.live.model import Model
 from lmmoe.live.stream import WARMING_UP, Step, Stream
 
@@ -24,37 +24,31 @@ REASONS = {"ended": "quiet", "gap": "gap", "accepted": "accepted as normal"}  # 
 class Tally:
     """Counts odd rows by kind, tells of the first of each, and of rows that have no score."""
 
-    alarms = 0
-
     def __init__(self, name: str, tell: Callable[[str], None]) -> None:
         self.name, self.tell = name, tell
-        self.rows = self.blind = 0  # rows; those since the last score that should have had one
+        self.rows = self.scored = self.alarms = 0
+        self.blind = 0  # rows since the last score that should have had one
         self.counts = {name: Counter() for name in ("skipped", "unscored", "events", "mended")}
-
-    @property
-    def scored(self) -> int:
-        """Rows with a score."""
-        return self.rows - self.counts["skipped"].total() - self.counts["unscored"].total()
 
     def count(self, name: str, kind: str, detail: str) -> None:
         """Count an odd row."""
-        self.counts[name][str(kind)] += 1
+        self.counts[name][kind] += 1
         if self.counts[name][kind] == 1 and kind != WARMING_UP:
             self.say(f"{kind} ({detail}); more of these are only counted")
-        if name != "events" and kind not in (WARMING_UP, Order.SEEN):
+        if name != "events" and kind not in (WARMING_UP, SEEN):
             self.blind += 1
             if self.blind == BLIND:
                 self.say(f"NOTHING IS WATCHED: {BLIND} rows without a score, now {kind} ({detail})")
 
     def say(self, text: str) -> None:
         """Tell something, with its place."""
-        self.tell(f"{self.name}{self.name and ', '}row {self.rows - 1}: {text}")
+        self.tell(f"{self.name and f'{self.name}, '}row {self.rows - 1}: {text}")
 
 
 class Entity(Tally):
-    """What a watch knows of one machine: its stream, clock, columns and counts."""
+    """What a watch knows of one machine: its stream, its clock and its counts."""
 
-    OWN = ("rows", "blind", "alarms", "alarm", "since", "peak", "score")
+    OWN = ("rows", "scored", "blind", "alarms", "alarm", "since", "score")
 
     def __init__(
         self,
@@ -62,82 +56,71 @@ class Entity(Tally):
         model: Model,
         tell: Callable[[str], None],
         *,
-        key: str | None = None,
         silent: float | None = None,
         **options: object,
     ) -> None:
         super().__init__(name, tell)
         step, self.model, self.stream = model.facts.step, model, Stream(model, **options)
-        self.counts["mended"] = self.stream.counts
-        self.columns, self.clock = Columns(model, key, self.stream.counts), Clock(step)
+        self.counts["mended"], self.clock = self.stream.counts, Clock(step)
         seconds = SILENT * (step if step and model.facts.dates else 60.0)
         self.patience = max(60.0, seconds) if silent is None else silent
         self.heard, self.silent, self.score = clocks.monotonic(), False, math.nan
-        self.alarm, self.since, self.peak = "", None, 0.0  # the latest: id, time, highest score
+        self.alarm, self.since = "", None  # id and time of the latest
 
-    def take(self, names: list[str] | None, cells: list, mark: int) -> list[Event]:
+    def take(self, cells: dict[str, object], mark: int) -> list[Event]:
         """Take a row; give what happens to alarms with it."""
         self.rows, self.heard = self.rows + 1, clocks.monotonic()
         if self.silent:
             self.silent = False
             self.say("rows come again")
-        found, mended = [], self.counts["mended"]
-        told = len(mended)
+        found, mended, told = [], self.counts["mended"], {*self.counts["mended"]}
+        row = self.model.columns.row(cells, mended)
         try:
-            row = self.columns.row(names, cells)
             self._follow(row, mark, found)
             self._score(row, found)
         except Skipped as skipped:
             self.count("skipped", *skipped.args)
-        for kind in list(mended)[told:]:
-            which = ", ".join(self.columns.changed.get(kind, ())[:5])
-            self.say(f"{kind}{which and f' ({which})'}; more of these are only counted")
+        for kind in mended.keys() - told:
+            which = ", ".join(self.model.columns.lost[:5]) if kind == "lost columns" else "a cell"
+            self.say(f"{kind} ({which}); more of these are only counted")
         return found
 
     def _follow(self, row: Row, mark: int, found: list[Event]) -> None:
         """Follow the clock; raises `Skipped` for a row whose place is gone."""
-        order, missing = self.clock.look(row.time, mark)
-        if order in (Order.REPEATED, Order.LATE, Order.SEEN):
-            raise Skipped(order, f"at {row.written}")
-        if order is not Order.NEXT:
-            self.count("events", order, f"{missing} rows missing before {row.written}")
+        kind, missing = self.clock.look(row.time, mark)
+        if kind in ("repeated", "late", SEEN):
+            raise Skipped(kind, f"at {row.written}")
+        if kind:
+            self.count("events", kind, f"{missing} rows missing before {row.written}")
         if self.clock.odd_pace and not self.counts["events"]["other interval"]:
-            pace = f"about {self.clock.pace:.3g} from row to row, {self.clock.step:.3g} in training"
-            self.count("events", "other interval", f"{pace}: alarms a day are not as was asked for")
-        if order is Order.BRIDGED:
+            pace = f"about {self.clock.pace:.3g}, {self.clock.step:.3g} in training"
+            self.count("events", "other interval", f"{pace}: alarms a day are not as asked for")
+        if kind == "short gap":
             self.stream.bridge(missing)
-        elif order in (Order.GAP, Order.SET_BACK):
-            if self.stream.in_alarm:
+        elif kind:
+            if self.stream.alarm.open:
                 found.append(self._event("gap", row, self.stream.threshold, None))
             self.stream.restart()
 
     def _score(self, row: Row, found: list[Event]) -> None:
-        stream, alarm = self.stream, self.stream.alarm
-        threshold, may_go_on = stream.threshold, stream.in_alarm and not alarm.open
+        stream, threshold = self.stream, self.stream.threshold
         step = stream.step(row.values)
-        event = step.event
         if self.clock.step and stream.rows == FIRST and self.clock.latest is None:
             self.say(f"none of the first {FIRST} rows has a time that can be read: no gap is seen")
         if step.why:
             self.count("unscored", step.why, "no score")
         else:
-            self.blind, self.score = 0, step.score
-        if may_go_on and event != "still":
-            found.append(self._event("ended", row, threshold, step))
-        if event == "opened":
-            self.alarms, self.since, self.peak = self.alarms + 1, row.written, step.score
+            self.blind, self.score, self.scored = 0, step.score, self.scored + 1
+        if step.event == "opened":
+            self.alarms, self.since = self.alarms + 1, row.written
             parts = self.name, row.written, stream.rows - 1
             self.alarm = " ".join(str(part) for part in parts if part not in ("", None))
-        if event:
-            self.peak = max(self.peak, stream.units.score(alarm.peak))
-        if event and (event != "ended" or not stream.in_alarm):  # else the next row tells
-            found.append(self._event(event, row, threshold, step))
+        if step.event:
+            found.append(self._event(step.event, row, threshold, step))
 
     def _event(self, event: str, row: Row, threshold: float, step: Step | None) -> Event:
-        """Tell what happens to the alarm, as plain values."""
-        stream, score = self.stream, None if step is None or step.why else step.score
-        parts = {} if score is None else getattr(stream.scorer, "added", {})
-        far = None if score is None else float(stream.units(score) - stream.units(threshold))
+        """Tell what happens to the alarm, as plain values; it has no `Step` in a gap."""
+        stream, views = self.stream, getattr(self.stream.scorer, "added", {}) if step else {}
         ends = {"event": "ended", "reason": REASONS[event]} if event in REASONS else {}
         return {
             "id": self.alarm,
@@ -147,19 +130,18 @@ class Entity(Tally):
             "time": row.written,
             "since": self.since,
             "row": stream.rows - (step is not None),
-            "score": score,
+            "score": step and step.score,
             "threshold": threshold,
-            "severity": far,
-            "peak": self.peak,
+            "severity": step and float(stream.units(step.score) - stream.units(threshold)),
+            "peak": stream.units.score(stream.alarm.peak),
             "detector": self.model.detector.name,
-            "views": {view: float(part[0]) for view, part in parts.items()},
-            "channels": [] if score is None else stream.explain(step),
+            "views": {view: float(part[0]) for view, part in views.items()},
+            "channels": stream.explain(step.errors) if step else [],
         }
 
     def dump(self) -> bytes:
         """Give all that the next rows depend on besides model and options."""
         own = {name: getattr(self, name) for name in self.OWN} | {"kinds": self.counts}
-        own |= {"dates": self.columns.dates, "columns": self.columns.columns}
         return self.stream.dump(watch=own | {"clock": asdict(self.clock)})
 
     def load(self, state: bytes) -> None:
@@ -169,7 +151,6 @@ class Entity(Tally):
             setattr(self, name, own[name])
         for name in ("skipped", "unscored", "events"):
             self.counts[name] = Counter(own["kinds"][name])
-        self.columns.dates, self.columns.columns = own["dates"], own["columns"]
         self.clock = Clock(**own["clock"] | {"step": self.clock.step})
 
 
@@ -196,8 +177,8 @@ class Watch:
         **options: object,
     ) -> None:
         self.models = (lambda name: models) if isinstance(models, Model) else models
-        self.key, self.tell, self.given = key, tell, options | {"key": key}
-        self.entities, self.changed, self.unknown, self.told = {}, set(), set(), set()
+        self.key, self.tell, self.given = key, tell, options
+        self.entities, self.changed, self.told = {}, set(), set()
         self.stray, self.pending = Tally("", tell), []
         self.looked, self.saved = clocks.monotonic(), math.nan  # saved: a time since 1970
         model = None if key else self._begin(entity, self.models(entity)).model
@@ -211,47 +192,39 @@ class Watch:
     def feed(self, line: bytes) -> list[Event]:
         """Take the next line; give the events of alarms as plain values, mostly none."""
         try:
-            found = self.reader.read(line)
-            if found is None:
+            cells = self.reader.read(line)
+            if cells is None:
                 return []
-            entity = self.only or self._entity(*found)
+            name = self._whose(cells) if self.key else self.only.name
         except Skipped as skipped:
             self.stray.rows += 1
             self.stray.count("skipped", *skipped.args)
             return []
         self.stray.blind = 0
-        self.changed.add(entity.name)
-        return entity.take(*found, zlib.crc32(line))
+        self.changed.add(name)
+        return self.entities[name].take(cells, zlib.crc32(line))
 
     def _begin(self, name: str, model: Model) -> Entity:
         entity = self.entities[name] = Entity(name, model, self.tell, **self.given)
         return entity
 
-    def _entity(self, names: list[str] | None, cells: list) -> Entity:
-        """Find whose row it is; a new one is begun."""
-        if names is None or self.key not in names:
-            raise Skipped("no entity", f"no column {self.key}")
-        place = names.index(self.key)
-        name = str(cells[place]).strip()[:SHOWN] if place < len(cells) else ""
-        if name in self.entities:
-            return self.entities[name]
-        if not name or name in self.unknown:
-            raise Skipped("no entity", f"no name in column {self.key}" if not name else name)
-        try:
-            if len(self.entities) == ENTITIES:
-                raise DataError(f"more than {ENTITIES} entities")
-            model = self.models(name)
-        except DataError as error:
-            self.unknown.add(name)
-            if name not in self.told and len(self.told) < ENTITIES:
-                self.told.add(name)
-                self.tell(f"{name}: {error}; its rows are left out")
-            raise Skipped("no entity", name) from error
-        return self._begin(name, model)
+    def _whose(self, cells: dict[str, object]) -> str:
+        """Give the name of the entity whose row it is; a new one is begun."""
+        name = str(cells.get(self.key, "")).strip()[:SHOWN]
+        if name not in self.entities:
+            try:
+                if not name or len(self.entities) == ENTITIES:
+                    raise DataError(f"more than {ENTITIES} entities" if name else "no name")
+                self._begin(name, self.models(name))
+            except DataError as error:
+                if name and name not in self.told and len(self.told) < ENTITIES:
+                    self.told.add(name)
+                    self.tell(f"{name}: {error}; its rows are left out")
+                raise Skipped("no entity", name or f"no name in column {self.key}") from error
+        return name
 
     def look_around(self) -> None:
         """Take models that have changed, and tell of entities that have fallen silent."""
-        self.unknown.clear()
         self.looked = clocks.monotonic()
         for name, entity in [*self.entities.items()]:
             model = self.models(name)
@@ -290,13 +263,17 @@ class Watch:
     def dump(self) -> dict[str, bytes]:
         """Give the states of those with new rows, and what is common to all; `load` takes them."""
         common = {"header": self.reader.header, "pending": self.pending}
+        common["skipped"] = self.stray.counts["skipped"]
         states = {f" {name}": self.entities[name].dump() for name in self.changed}
         return states | {"": json.dumps(common).encode()}
 
     def load(self, states: dict[str, bytes]) -> None:
         """Go on from all that `dump` ever gave; what does not fit starts afresh."""
-        common = json.loads(states.pop("", b"{}"))
-        self.reader.header, self.pending = common.get("header"), common.get("pending", [])
+        if "" in states:
+            common = json.loads(states.pop(""))
+            self.reader.header, self.pending = common["header"], common["pending"]
+            self.stray.counts["skipped"].update(common["skipped"])
+            self.stray.rows = self.stray.counts["skipped"].total()
         for name, state in states.items():
             name = name[1:] if self.key or len(states) > 1 else self.only.name
             try:

@@ -1,6 +1,7 @@
 """How detectors, metrics and costs are called where people read, and what belongs together."""
 
 TITLES = {"MTSExample": "L2 norm (MTSExample)", "random": "random scores"}
+TITLES |= {"pyod.models.ecod.ECOD": "ECOD (PyOD)"}
 
 # Okabe and Ito's colours, which people with colour blindness tell apart; one per family, since
 # nobody tells 28 colours apart.

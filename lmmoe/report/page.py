@@ -51,12 +51,14 @@ def build(profile: Profile, out: Path) -> None:
     how |= {"extra_template_basedirs": [], "exclude_anchor_links": True}
     exporter = HTMLExporter(config=SHOWN, **how)
     sections = []
-    for name, text in SECTIONS.items():
+    for name in [name for name in SECTIONS if name not in profile.left_out]:
         first, *others = _files(profile, name)
         node = _read(profile, first, f"../../figures/{profile.profile}/")
         body = BeautifulSoup(exporter.from_notebook_node(node)[0], "html.parser")
         contents = _ready(body, name, first)
-        sections += [dict(id=name, text=text, body=body, contents=contents, others=others)]
+        sections += [
+            dict(id=name, text=SECTIONS[name], body=body, contents=contents, others=others)
+        ]
     record = json.loads((paths.figures(profile.profile) / "provenance.json").read_text("utf-8"))
     script = TEMPLATES.get_template("page.js").render()
     digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -71,20 +73,28 @@ def markdown(profile: Profile) -> None:
 
     A code host renders ``figures/NAME/report.md``. Notebooks that were not executed are left out.
     """
-    folder, parts = paths.figures(profile.profile), []
+    folder, heading, lines, contents = paths.figures(profile.profile), "", [], []
     exporter = MarkdownExporter(config=SHOWN, exclude_input=True, exclude_output_prompt=True)
     first = paths.plain(profile.present[0])
     for file in (paths.results(profile.profile) / "02_training" / first).glob("*.png"):
         (folder / file.name).write_bytes(file.read_bytes())
     pictures = {file.read_bytes(): file.name for file in folder.glob("*.png")}
-    for name in (_files(profile, one)[0] for one in SECTIONS):
-        if (paths.results(profile.profile) / name).exists():
-            text, found = exporter.from_notebook_node(_read(profile, name, ""))
+    for one in [one for one in SECTIONS if one not in profile.left_out]:
+        name = _files(profile, one)[0]
+        if not (paths.results(profile.profile) / name).exists():
+            continue
+        text, found = exporter.from_notebook_node(_read(profile, name, ""))
+        for line in re.sub(r"\n\s*\n", "\n\n", text.strip() + "\n\n").splitlines():
+            if line.startswith("#"):
+                level, _, heading = line.partition(" ")
+                anchor = re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+                contents += [f"- [{heading}](#{anchor})"] if level == "#" else []
             for image, content in found["outputs"].items():
-                text = text.replace(image, pictures.get(content, image))
-            parts.append(re.sub(r"\n\s*\n", "\n\n", text).strip())
+                shown = f"![{heading}]({pictures.get(content, image)})"
+                line = line.replace(f"![png]({image})", shown)
+            lines.append(line)
     with paths.replacing(folder / "report.md") as part:
-        part.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+        part.write_text("\n".join([*contents, "", *lines]) + "\n", encoding="utf-8")
 
 
 def _files(profile: Profile, name: str) -> list[str]:
@@ -103,7 +113,7 @@ def _read(profile: Profile, name: str, figures: str) -> nbformat.NotebookNode:
     except (ValueError, AttributeError, nbformat.ValidationError) as error:
         raise DataError(f"not a whole notebook ({error})", file=file) from error
     left_out = {"notebook-only", "parameters", "injected-parameters"}
-    left_out |= {*DATASETS} - {profile.dataset}
+    left_out |= {*DATASETS} - {profile.dataset} | {"unlabelled" if profile.labelled else "labelled"}
     node.cells = [one for one in node.cells if left_out.isdisjoint(one.metadata.get("tags", ()))]
     tables = {f'"{csv.stem}"': csv.name for csv in paths.figures(profile.profile).glob("*.csv")}
     for cell in node.cells:

@@ -93,16 +93,31 @@ class Profile(BaseModel):
         return list(found)
 
     @cached_property
-    def unreadable(self) -> dict[str, str]:
-        """Entities of own data that cannot be read, with the reason: a report is without them."""
+    def _own(self) -> dict[str, str | bool]:
+        """Of own data: why an entity cannot be read, or whether it can be judged."""
         found, (name, root) = {}, self._place
         own = self.dataset not in data.DATASETS
         for entity in self.entities or data.entities(name, root) if own else ():
             try:
-                self.load(entity)
+                found[entity] = self.load(entity).judgeable
             except DataError as error:
                 found[entity] = str(error)
         return found
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        """Entities of own data that cannot be read, with the reason: a report is without them."""
+        return {entity: why for entity, why in self._own.items() if isinstance(why, str)}
+
+    @property
+    def labelled(self) -> bool:
+        """Whether anything can be judged."""
+        return self.dataset in data.DATASETS or True in self._own.values()
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The notebooks that a report is without: those about labels, where there are none."""
+        return () if self.labelled else ("03_ablation", "05_comparison", "06_evaluation_pitfalls")
 
     @property
     def present(self) -> list[str]:

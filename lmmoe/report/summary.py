@@ -10,7 +10,8 @@ from lmmoe.report.names import NON_CAUSAL
 from lmmoe.report.statistics import paired
 
 AP = "average_precision"
-CONTROLS = ("random", "row index", "untrained LightMMoE")  # nobody deploys them
+BLIND = ("random", "row index")  # they look at no value
+CONTROLS = (*BLIND, "untrained LightMMoE")  # nobody deploys them
 # Beside the recommended one and the next: the study's subject and its relatives, a yardstick that
 # learns nothing, and chance.
 BESIDE = ("LightMMoE", "CAD-as-run", "HMMoE", "MTSExample", "random")
@@ -23,21 +24,29 @@ def ranked(honest: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
     average precision by entity (rows) and detector. Only detectors with live alarms count (all
     causal ones, where none were counted), and no controls. First come the one of the highest mean
     and those whose difference from it, entity by entity, has a 95 % bootstrap interval with 0: who
-    announces most events under the default alarm rule; of equals, who trains fastest. Then come the
-    others, by average precision. Empty without labels.
+    announces most events under the default alarm rule, else the higher mean. Then come the others,
+    by average precision. Empty without labels, and where the interval of one of `BLIND` has 0.
     """
     able = honest.drop([*CONTROLS, *NON_CAUSAL], errors="ignore").dropna(subset=AP)
     able = able[able["announced"].notna() | able["announced"].isna().all()]
     able = able.sort_values(AP, ascending=False, kind="stable")
-    as_good = [n for n in able.index if paired(values[n], values[able.index[0]]).high >= 0]
-    order = {"by": ["announced", "train_seconds"], "ascending": [False, True]}
-    return pd.concat([able.loc[as_good].sort_values(**order), able.drop(as_good)])
+    if able.empty:
+        return able
+    best = values[able.index[0]]
+    as_good = [name for name in values if paired(values[name], best).high >= 0]
+    if not {*BLIND}.isdisjoint(as_good):
+        return able.iloc[:0]
+    equal = able[able.index.isin(as_good)].sort_values("announced", ascending=False, kind="stable")
+    return pd.concat([equal, able.drop(equal.index)])
 
 
 def chosen(honest: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
-    """Choose the rows of the summary: the recommended, the best of another kind, and `BESIDE`."""
-    first = ranked.index[0]
-    others = [name for name in ranked.index if entry(name).cls is not entry(first).cls]
+    """Choose the rows of the summary: the recommended, the next of another class, and `BESIDE`.
+
+    Without a recommendation the first two are those of the highest average precision.
+    """
+    first, *after = [*ranked.index, *honest.index]
+    others = [name for name in after if entry(name).cls is not entry(first).cls]
     names = dict.fromkeys([first, *others[:1], *BESIDE])
     return honest.reindex([name for name in names if name in honest.index])
 

@@ -12,7 +12,7 @@ from lmmoe.report.statistics import Paired, bootstrap_mean, holm, largest_block,
 
 # Not defined where nothing is flagged or found: a mean over the rest would reward silence.
 SILENT = ["quantile_precision", "pot_precision", "budget_delay"]
-REFERENCES = ("MTSExample", "PCA")  # every detector is compared with these
+REFERENCES = ("MTSExample", "LightMMoE", "ThreeViews")  # every detector is compared with these
 ENDS = {"average_precision": ("average_precision_low", "average_precision_high")}
 ENDS |= {"difference": ("low", "high")}
 FORMATS = {"false_alarms_per_day": "{:.2f}", "delay": "{:.0f}", "share": "{:.1%}"}  # else .3f

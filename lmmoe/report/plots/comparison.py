@@ -39,7 +39,7 @@ def _floor(ax: Axes, values: pd.Series) -> list[Line2D]:
 def forest(honest: pd.DataFrame) -> Figure:
     """Mean average precision of every detector with its bootstrap interval (`tables.honest`).
 
-    The dotted line is the mean of random scores, the floor. To the right: entities and seeds.
+    The dotted line is the mean of random scores, the floor. To the right: runs, and entities.
     """
     order = honest.dropna(subset="average_precision").sort_values("average_precision")
     mean, levels, paint = order["average_precision"], range(len(order)), order.index.map(colour)
@@ -48,13 +48,13 @@ def forest(honest: pd.DataFrame) -> Figure:
     ax.hlines(levels, *bounds, color=paint, lw=1.6)
     ax.scatter(mean, levels, color=paint, s=30, zorder=3)
     named_ticks(ax, list(order.index), fontsize=8)
-    behind = zip(mean, order["entities"], order["seeds"], strict=True)
+    behind = zip(mean, order["runs"], order["entities"], strict=True)
     right = ax.secondary_yaxis("right")
-    right.set_yticks(levels, [f"{x:.3f}   {e:.0f} × {s:.0f}" for x, e, s in behind], fontsize=7)
+    right.set_yticks(levels, [f"{x:.3f}   {n:.0f} / {e:.0f}" for x, n, e in behind], fontsize=7)
     right.tick_params(length=0)
     ax.set(xlim=(0, None), ylim=(-0.6, len(order) - 0.4), xlabel="average precision")
     ax.grid(axis="x", alpha=0.25)
-    ax.set_title("means and 95 % bootstrap intervals (right: mean, entities × seeds)")
+    ax.set_title("means and 95 % bootstrap intervals (right: mean, runs / entities)")
     family_legend(figure, order.index, more=_floor(ax, mean), ncols=3)
     return figure
 
@@ -153,11 +153,11 @@ def loss(
     for ax, (name, values) in zip(axes, ranks.items(), strict=False):
         ax.plot(time, values[rows], color=colour(name), lw=0.9)
         ax.set(yscale="log", ylim=(1, lowest), ylabel=name.replace(" ", "\n"))
-        ax.set_yticks([1, lowest], ["all", "none"])
+        ax.set_yticks([1, 0.1, 0.01, 0.001], ["100 %", "10 %", "1 %", "0.1 %"], fontsize=7)
         ax.minorticks_off()
     for ax, channel in zip(axes[len(ranks) :], channels, strict=True):
         ax.plot(time, series.test[rows, channel], color="#37474F", lw=0.9)
-    axes[0].set_title("share of normal rows with as high a score; below, channels (shaded: events)")
+    axes[0].set_title("share of normal rows with as high a score; channels (shaded: events)")
     return figure
 
 
@@ -195,7 +195,7 @@ def quality_and_cost(
     ring = {"marker": "o", "ls": "", "ms": 5, "color": "#444444", "mfc": "white"}
     more = [Line2D([], [], label="hollow: not available live", **ring)]
     family_legend(figure, table.index, more=more, ncols=3)
-    axes[0, 0].set_title("quality against cost (line: the best available live)")
+    axes[0, 0].set_title("quality against cost (line: Pareto front of those available live)")
     places = {}
     for ax, cost in zip(axes.flat, against, strict=True):
         known = table.dropna(subset=["average_precision", cost])

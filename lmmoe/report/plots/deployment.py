@@ -14,8 +14,8 @@ from lmmoe.report.plots.style import EVENT, canvas, log_scale, shade_events, sty
 def alarm(found: Incident, series: Series) -> Figure:
     """A day of scores with its alarms, and which channels opened one, observed and forecast.
 
-    Above: score, the alarm's level (dashed), labelled events (shaded), alarms (red). Below: shares
-    of the score by channel in the row explained, and the first channels around it.
+    Above: score, level (dashed), labelled events (shaded), alarms (red; the triangle is explained).
+    Below: shares of the score by channel in that row, and the first channels around it.
     """
     names, day = found.shares.index[:3], slice(found.start, found.end)
     figure = Figure(figsize=(10, 2.6 + 1.05 * len(names)))
@@ -29,8 +29,9 @@ def alarm(found: Incident, series: Series) -> Figure:
     log_scale(ax)
     spans = [(time[first], time[end] - time[first]) for first, end in found.alarms]
     ax.broken_barh(spans, (0.94, 0.05), transform=ax.get_xaxis_transform(), color=EVENT)
-    ax.vlines([first for first, _ in spans], *ax.get_ylim(), color=EVENT, lw=0.6)
-    ax.set_title(f"a day of {series.entity}: the alarm's level dashed, events shaded, alarms red")
+    ax.vlines([first for first, _ in spans], *ax.get_ylim(), color=EVENT, lw=0.6, zorder=0)
+    ax.plot(time[found.row], found.scores[found.row], "v", color=EVENT, ms=6)
+    ax.set_title(f"a day of {series.entity} (dashed: level; shaded: events; red: alarms)")
     ax.set(xlabel=f"test half ({unit})", ylabel="score", xlim=time[[found.start, found.end]])
     ax = axes["shares"]
     ax.barh(found.shares.index[::-1], 100 * found.shares[::-1], color="#0072B2")
