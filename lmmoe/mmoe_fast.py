@@ -22,7 +22,6 @@ _below_relu = torch.ops.aten.threshold_backward.grad_input
 _below_softmax = torch.ops.aten._softmax_backward_data.default
 
 BATCH = 256  # windows at a time in `forecasts`: the fastest of 96 to 512 on one core here
-DECAYS, EPSILON = (0.9, 0.999), 1e-8  # of Adam's means, and below its root (ICLR 2015)
 
 
 def suits(network: MMoE) -> bool:
@@ -38,7 +37,7 @@ class Descent(training.Descent):
 
     Up to rounding, also of the dropped shares to a multiple of 1/256: a byte is drawn for each
     element. ``loss_of(forecast, target)`` maps ``(b, c)`` twice to the mean loss; ``generator``
-    draws the dropout; ``rates`` are `_Adam`'s. The network's weights become views of one tensor.
+    draws the dropout; ``rates`` are `training.adam`'s. The weights become views of one tensor.
     """
 
     def __init__(
@@ -49,8 +48,7 @@ class Descent(training.Descent):
         self.weights.join()
         self.dropped = (network.experts.dropout, network.towers.dropout)
         self.memory: dict[int, _Memory] = {}
-        one_kernel = self.weights.flat.device.type in ("cpu", "cuda")
-        optimiser = (_Adam if one_kernel else training.adam)(self.weights, **rates)
+        optimiser = training.adam(self.weights, **rates)
         super().__init__(network, lambda x, target: loss_of(network(x), target), optimiser)
 
     def step(self, windows: Tensor, target: Tensor) -> Tensor:
@@ -117,26 +115,6 @@ class _Weights(nn.Module):
             torch.mul(slope, 1 - self.shared, out=self.slopes["own"])
         if "common" in self.slopes:
             torch.sum(slope, 0, out=self.slopes["common"]).mul_(self.shared)
-
-
-class _Adam:
-    """`lmmoe.training.adam` to the bit, without torch.optim.
-
-    That imports torch._dynamo with its first optimiser: some 70 MB and more than a second.
-    """
-
-    def __init__(self, weights: "_Weights", learning_rate: float, weight_decay: float) -> None:
-        values, slopes = weights.flat.detach(), weights.flat.grad
-        mean, square = torch.zeros_like(values), torch.zeros_like(values)
-        self.steps = torch.zeros((), device=values.device)
-        self.tensors = [values], [slopes], [mean], [square], [], [self.steps]
-        self.settings = {"lr": learning_rate, "weight_decay": weight_decay, "eps": EPSILON}
-        self.settings |= {"beta1": DECAYS[0], "beta2": DECAYS[1]}
-
-    def step(self) -> None:
-        """Move the weights against the gradient, plus ``weight_decay`` times the weights."""
-        self.steps += 1
-        torch._fused_adam_(*self.tensors, **self.settings, amsgrad=False, maximize=False)
 
 
 class _Memory:

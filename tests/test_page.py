@@ -30,10 +30,8 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "figures" / "pumps" / "events.csv").touch()
     for name in page.SECTIONS:
         for entity in ("m1", "m2") if name == "02_training" else ("",):
-            write(
-                tmp_path / "results" / "pumps" / name / entity,
-                *([new_markdown_cell(f"*{entity}*")] if entity else []),
-            )
+            cells = [new_markdown_cell(f"*{entity}*")] if entity else []
+            write(tmp_path / "results" / "pumps" / name / entity, *cells)
     return tmp_path
 
 

@@ -79,10 +79,8 @@ def planned(project):
     """How many jobs of each rule a start would run now."""
     status, said = done(start(project, *REPORT, "--dry-run"))
     assert status == 0, said
-    counts = re.findall(
-        r"^(run|collect|notebook|measurement|training|page) +(\d+)$", said, re.MULTILINE
-    )
-    return {rule: int(count) for rule, count in counts}
+    counts = re.findall(r"^(\w+) +(\d+)$", said, re.MULTILINE)
+    return {rule: int(count) for rule, count in counts if rule != "total"}
 
 
 def relatives(project):

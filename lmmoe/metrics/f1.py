@@ -43,11 +43,11 @@ def checked(
     return labels.astype(bool), scores
 
 
-def counted(labels: Bits, scores: Floats) -> tuple[npt.NDArray, npt.NDArray]:
-    """Count, at each distinct score from the highest on, anomalous rows that reach it, and all."""
+def ranked(scores: Floats, weights: Floats | Bits) -> tuple[Floats, Floats, npt.NDArray[np.intp]]:
+    """Distinct scores from the highest on; weights, and counts, of the scores that reach each."""
     order = np.argsort(-scores)
     ends = np.flatnonzero(np.append(np.diff(scores[order]), 1))  # ties enter together
-    return np.cumsum(labels[order])[ends], ends + 1
+    return scores[order][ends], np.cumsum(weights[order], dtype=np.float64)[ends], ends + 1
 
 
 def roc_auc(*, labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
@@ -55,7 +55,8 @@ def roc_auc(*, labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
 
     Ties count one half. Raises `ValueError` on bad input (`checked`).
     """
-    hits, flagged = counted(*checked(labels, scores))
+    labels, scores = checked(labels, scores)
+    _, hits, flagged = ranked(scores, labels)
     curve = np.insert([hits, flagged - hits], 0, 0, axis=1)
     return float(np.trapezoid(*curve) / curve[:, -1].prod())
 
@@ -65,7 +66,8 @@ def average_precision(*, labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
 
     Random scores reach the prevalence. Raises `ValueError` on bad input (`checked`).
     """
-    hits, flagged = counted(*checked(labels, scores))
+    labels, scores = checked(labels, scores)
+    _, hits, flagged = ranked(scores, labels)
     return float(np.diff(hits, prepend=0) @ (hits / flagged) / hits[-1])
 
 
@@ -124,10 +126,8 @@ def best_f1(
         items = np.maximum.reduceat(np.append(scores, -np.inf), bounds)[::2]
         weights = ADJUSTMENTS[adjust](end - start)
     # Going below an item's score, to a normal row's, adds false alarms only: none need be tried.
-    order = np.argsort(-items)
-    values, hits = items[order], np.cumsum(weights[order], dtype=np.float64)
-    ends = np.flatnonzero(np.append(values[1:] != values[:-1], True))  # ties enter together
-    total, values, hits = hits[-1], values[ends], hits[ends]
+    values, hits, _ = ranked(items, weights)
+    total = hits[-1]
     # Sorted queries, in ascending order, are what searchsorted is fastest at.
     below = np.searchsorted(normal, values[::-1], side="left")[::-1]
     flagged = hits + (len(normal) - below)
