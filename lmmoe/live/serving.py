@@ -67,19 +67,16 @@ class Store:
     def _open(self, path: str | Path) -> list[tuple[str, bytes | None]]:
         """Open the file and keep it; give the states."""
         self.base = sqlite3.connect(path, timeout=0, isolation_level=None)
-        for text in (
-            "PRAGMA locking_mode = EXCLUSIVE",
-            "BEGIN EXCLUSIVE",
-            f'CREATE TABLE IF NOT EXISTS "{STATE}" (entity TEXT PRIMARY KEY, state BLOB)',
-            "COMMIT",
-        ):
-            self.base.execute(text)
+        self.base.executescript(
+            "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE;"
+            f'CREATE TABLE IF NOT EXISTS "{STATE}" (entity TEXT PRIMARY KEY, state BLOB); COMMIT'
+        )
         query = f'SELECT CAST(entity AS TEXT), CAST(state AS BLOB) FROM "{STATE}"'
         return self.base.execute(query).fetchall()
 
     def save(self) -> bool:
         """Save what has changed; what goes wrong is told once, and tried again."""
-        states = [(name, sha256(one).digest() + one) for name, one in self.watch.dump().items()]
+        states = ((name, sha256(one).digest() + one) for name, one in self.watch.dump().items())
         try:
             with self.base:  # commits, or rolls back
                 self.base.execute("BEGIN")
