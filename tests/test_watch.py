@@ -14,6 +14,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections import Counter
@@ -74,6 +75,7 @@ CASES = (  # lines, each one's values or what is said of it, what is counted
         [[math.inf, -math.inf, nan]],
         {"lost columns": 1},
     ),
+    ([",cpu,mem,net", "9,1,2,3"], [[1, 2, 3]], {}),
     (["1,2", "1,2,3"], [BAD, [1, 2, 3]], {}),
     (["exporter 1.2, ready", "1,2,3"], [BAD, [1, 2, 3]], {}),  # a greeting is no header
     (["{", '{"cpu": ' + "[" * 100_000, "1,2,3"], ["not JSON", "not JSON", [1, 2, 3]], {}),
@@ -121,6 +123,7 @@ def test_times_are_numbers_or_dates():
         (["2024-01-01,1,2,3"], [(1704067200, "2024-01-01")]),
         (["2024-01-01T00:00:01Z,1,2,3"], [(1704067201, "2024-01-01T00:00:01Z")]),
         (["noon,1,2,3"], [(None, "noon")]),
+        ([",cpu,mem,net", "9,1,2,3"], [(None, None)]),
         (['{"net": 3, "TIME": 1, "cpu": 1}', FULL_ROW], [(1, 1), (None, None)]),
         (["cpu,mem,net,at", "1,2,3,99"], [(99, "99")]),
     ):
@@ -716,11 +719,15 @@ def test_metrics_say_what_came_by(path, monkeypatch, capfd):
                 get(where)
         with pytest.raises(DataError, match=f"no metrics on 127.0.0.1 port {port}: "):
             serving.Metrics(made, port)
-        held = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
-        assert get("/metrics") == text  # after the silent ones before it, dropped after a while
+        # With as many connections as are allowed, one more is closed without an answer.
+        held = [socket.create_connection(("127.0.0.1", port)) for _ in range(serving.THREADS)]
+        until(lambda: threading.active_count() == serving.THREADS)
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as extra:
+            assert extra.recv(1) == b""
         for one in held:
-            assert one.recv(1) == b""
             one.close()
+        until(lambda: threading.active_count() < serving.THREADS)
+        assert get("/metrics") == text
     for line in (
         'lmmoe_rows_total{entity="web"} 200.0',
         'lmmoe_rows_scored_total{entity="web"} 192.0',
