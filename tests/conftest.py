@@ -5,7 +5,6 @@ import sys
 import pytest
 from made_up import make_root
 from made_up_claims import study, use
-from mirror import FILES, Mirror
 
 from lmmoe import paths
 from lmmoe.report import measure
@@ -46,19 +45,6 @@ def home(tmp_path, monkeypatch):
 def small_runs(monkeypatch):
     """Giving memory back is slow beside runs as small as the tests'."""
     monkeypatch.setattr(measure.gc, "collect", int)
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch):
-    """Keep requests to the local server local."""
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-@pytest.fixture
-def mirror():
-    """A local server that offers the made-up files."""
-    with Mirror(dict(FILES)) as mirror:
-        yield mirror
 
 
 @pytest.fixture

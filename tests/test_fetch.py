@@ -1,9 +1,14 @@
 """Fetching SMD: verified, with errors that say what to do; and what lies on the disk."""
 
 import gzip
+import hashlib
 import lzma
 import os
+import random
 import socket
+import threading
+from collections import defaultdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,20 +16,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from made_up import fails
-from mirror import (
-    BASE,
-    BIG,
-    FILES,
-    LICENCE,
-    OTHER,
-    SMALL,
-    Mirror,
-    cut,
-    git_id,
-    hang_up,
-    status,
-    zipped,
-)
 
 from lmmoe import data
 from lmmoe.__main__ import main
@@ -35,6 +26,103 @@ from lmmoe.errors import DataError
 REAL = Path(os.environ.get("LMMOE_DATA") or "none")
 
 
+# --- a local server with planned mishaps ---
+
+BASE = "ServerMachineDataset"
+LICENCE = f"{BASE}/LICENSE"
+SMALL = f"{BASE}/test/machine-1-1.txt"
+BIG = f"{BASE}/train/machine-1-1.txt"
+OTHER = f"{BASE}/train/machine-1-2.txt"
+BYTES = random.Random(1).randbytes(300_000)
+FILES = {LICENCE: b"MIT\n", SMALL: b"0.5,1\n", BIG: BYTES, OTHER: b""}
+
+
+def git_id(content):
+    """The git blob id, by its definition."""
+    return hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
+
+
+class Mirror(ThreadingHTTPServer):
+    """Serves ``files`` (path to content); ``plans[path]`` are answers to give before the usual."""
+
+    def __init__(self, files):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files, self.plans = files, defaultdict(list)
+        self.asked = []  # paths, in order
+        self.go_on = threading.Event()
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+    def __enter__(self):
+        threading.Thread(target=self.serve_forever, args=(0.01,)).start()
+        return self
+
+    def __exit__(self, *error):
+        self.go_on.set()
+        self.shutdown()
+        self.server_close()
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        path = self.path[1:]
+        self.server.asked.append(path)
+        assert self.headers["Accept-Encoding"] == "identity"
+        plan, files = self.server.plans[path], self.server.files
+        if path not in files:
+            self.send(404)
+        elif plan:
+            plan.pop(0)(self, files[path])
+        else:
+            self.send(200, files[path])
+
+    def send(self, code, body=b"", **headers):
+        """Send a body, of this length unless a header says another."""
+        self.send_response(code)
+        for name, value in ({"Content_Length": len(body)} | headers).items():
+            self.send_header(name.replace("_", "-"), str(value))
+        self.end_headers()
+        self.wfile.write(body)
+        self.wfile.flush()
+
+    def log_message(self, *arguments):
+        pass
+
+
+def zipped(handler, body):
+    """Send it compressed although nobody asked."""
+    handler.send(200, gzip.compress(body), Content_Encoding="gzip")
+
+
+def status(code):
+    """Send this status and no content."""
+    return lambda handler, body: handler.send(code)
+
+
+def cut(count, until=None):
+    """Promise everything, send ``count`` bytes, then nothing until the event; close."""
+
+    def answer(handler, body):
+        handler.send(200, body[:count], Content_Length=len(body))
+        handler.close_connection = True
+        if until:
+            until.wait(20)
+
+    return answer
+
+
+def hang_up(handler, body):
+    """Close without an answer."""
+    handler.close_connection = True
+
+
+@pytest.fixture
+def mirror():
+    with Mirror(dict(FILES)) as mirror:
+        yield mirror
+
+
 @pytest.fixture(autouse=True)
 def made_up(monkeypatch):
     """The made-up files stand for the published ones; no waiting, no data of this machine's."""
@@ -43,6 +131,7 @@ def made_up(monkeypatch):
     monkeypatch.setattr(module, "RETRIES", 2)
     monkeypatch.setattr(module, "WAIT", 0)
     monkeypatch.delenv("LMMOE_DATA", raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     return monkeypatch
 
 

@@ -264,6 +264,15 @@ def test_a_level_that_stays_becomes_the_normal_one():
         assert near(scores(made, rows[300:]), batch[200:])
 
 
+def test_hours_of_an_alarm_that_ended_do_not_count_to_the_next_ones_acceptance():
+    rows = np.concatenate([TEST] * 3)
+    rows[[*range(100, 161), *range(300, 361)], 1] += 36  # an hour each, then the level decides
+    made = live.Stream(model("MTSExample", {"rows_per_day": 1440.0}), accept_after=100)
+    events = [made.step(row).event for row in rows]
+    assert events[100] == events[300] == "opened" and events[161] == events[361] == "ended"
+    assert "accepted" not in events
+
+
 # --- many streams ---
 
 

@@ -26,6 +26,7 @@ PATIENCE = 5  # late rows in rising order after which the clock is taken to have
 SPANS = 64  # of times that a clock remembers
 PACE = 1.05  # by how much a row changes what is known of the time from row to row
 ODD_PACE = (0.55, 1.8)  # shares of the training rows' step at which a watch speaks up
+UNNAMED = "\0"  # column of times, where no column has a name
 SEEN = "seen before the restart"  # somebody sends again what the saved state knows
 
 
@@ -45,14 +46,14 @@ class Reader:
     """Splits lines into cells by the names of their columns.
 
     A line that begins with ``{`` has names itself, any other has comma-separated cells: under the
-    last header or, without one, of the model's channels, perhaps after the time (named ""). A
+    last header or, without one, of the model's channels, perhaps after the time (`UNNAMED`). A
     header is a line without a number or a date with most of the names ``known`` (the channels; with
     a ``key`` this, later the last header's), or the first one of at least ``least`` cells.
     """
 
     def __init__(self, model: "Model | None", key: str | None) -> None:
         self.key, self.named = key, model is None or model.facts.named
-        self.bare = [] if model is None else ["", *model.channels]
+        self.bare = [] if model is None else [UNNAMED, *model.channels]
         self.known = frozenset(self.bare[1:] or [key])
         self.least = math.inf if key else max(len(self.known), 1 + self.named)
         self.pattern = model and model.facts.pattern
@@ -118,7 +119,9 @@ class Columns:
         self.channels = facts.channels
         # Names of the time column in small letters, the likeliest first.
         self.times = [facts.time.lower()] if facts.time else []
-        self.times += [name for name in ("", *TIMES) if name not in map(str.lower, self.channels)]
+        self.times += [
+            name for name in (UNNAMED, *TIMES) if name not in map(str.lower, self.channels)
+        ]
         self.pattern, self.dates = facts.pattern, facts.dates if facts.step else None
         # Of the latest row: its names, that of the time, and channels that have none.
         self.names, self.time, self.lost = [], None, []

@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Thread, active_count
 from typing import TYPE_CHECKING
 
 from lmmoe.errors import DataError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lmmoe.live.watch import Watch
 
 STATE = "lmmoe live state 9"  # the table of states
+THREADS = 18  # of this process: 16 connections to the metrics
 STUCK = 300.0  # seconds after which a watch that does not move is ill
 
 
@@ -67,19 +68,16 @@ class Store:
     def _open(self, path: str | Path) -> list[tuple[str, bytes | None]]:
         """Open the file and keep it; give the states."""
         self.base = sqlite3.connect(path, timeout=0, isolation_level=None)
-        for text in (
-            "PRAGMA locking_mode = EXCLUSIVE",
-            "BEGIN EXCLUSIVE",
-            f'CREATE TABLE IF NOT EXISTS "{STATE}" (entity TEXT PRIMARY KEY, state BLOB)',
-            "COMMIT",
-        ):
-            self.base.execute(text)
+        self.base.executescript(
+            "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE;"
+            f'CREATE TABLE IF NOT EXISTS "{STATE}" (entity TEXT PRIMARY KEY, state BLOB); COMMIT'
+        )
         query = f'SELECT CAST(entity AS TEXT), CAST(state AS BLOB) FROM "{STATE}"'
         return self.base.execute(query).fetchall()
 
     def save(self) -> bool:
         """Save what has changed; what goes wrong is told once, and tried again."""
-        states = [(name, sha256(one).digest() + one) for name, one in self.watch.dump().items()]
+        states = ((name, sha256(one).digest() + one) for name, one in self.watch.dump().items())
         try:
             with self.base:  # commits, or rolls back
                 self.base.execute("BEGIN")
@@ -100,15 +98,14 @@ class Store:
         self.base.close()
 
 
-class Metrics(HTTPServer):
+class Metrics(ThreadingHTTPServer):
     """Serves a watch's figures to Prometheus at ``/metrics``, and ``/healthz``, until it is left.
 
-    One connection at a time; `request_queue_size` more wait. It needs the package
-    prometheus-client. ``port`` 0 takes a free one. Raises `DataError` where the port or the package
-    cannot be had.
+    It needs the package prometheus-client. ``port`` 0 takes a free one. Raises `DataError` where
+    the port or the package cannot be had.
     """
 
-    request_queue_size = 15
+    daemon_threads = True
 
     def __init__(self, watch: "Watch", port: int, host: str = "127.0.0.1") -> None:
         try:
@@ -127,6 +124,10 @@ class Metrics(HTTPServer):
     def __exit__(self, *error: object) -> None:
         self.shutdown()
         self.server_close()
+
+    def verify_request(self, request: object, address: object) -> bool:
+        """Take a connection, unless there are too many."""
+        return active_count() < THREADS
 
     def handle_error(self, request: object, address: object) -> None:
         """Nobody wants to know that a scrape broke off."""
@@ -167,7 +168,7 @@ class Metrics(HTTPServer):
 class Page(BaseHTTPRequestHandler):
     """Answers one connection."""
 
-    timeout = 2  # seconds: others wait
+    timeout = 10  # seconds
 
     def do_GET(self) -> None:  # noqa: N802
         """Give the figures, or whether the watch moves; else 404."""

@@ -157,9 +157,10 @@ class Entity(Tally):
 class Watch:
     """Reads lines of rows of one machine or many, and gives what happens to their alarms.
 
-    ``models`` is a model for all, or gives the one of an entity's name, or raises `DataError`.
-    ``key`` names the column of the entities' names; without it, all rows are of ``entity``.
-    An entity without a row for ``silent`` seconds is told (default: 10 steps, at least a minute).
+    ``models`` is a model for all, or gives the one of an entity's name, or raises `DataError` and
+    is asked again with its next row. ``key`` names the column of the entities' names; without it,
+    all rows are of ``entity``. An entity without a row for ``silent`` seconds is told (default: 10
+    steps, at least a minute).
     ``tell`` gets messages for the operator: the first of each kind of fault. Other options:
     `Stream`'s. Raises `DataError` for an option that cannot be used.
 
