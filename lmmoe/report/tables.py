@@ -1,6 +1,7 @@
 """Tables made from rows of runs: seeds are averaged first, then entities."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -15,12 +16,13 @@ SILENT = ["quantile_precision", "pot_precision", "budget_delay"]
 REFERENCES = ("MTSExample", "LightMMoE", "ThreeViews")  # every detector is compared with these
 ENDS = {"average_precision": ("average_precision_low", "average_precision_high")}
 ENDS |= {"difference": ("low", "high")}
-FORMATS = {"false_alarms_per_day": "{:.2f}", "delay": "{:.0f}", "share": "{:.1%}"}  # else .3f
-FORMATS |= dict.fromkeys(("announced", "chance"), "{:.0%}")
-FORMATS |= dict.fromkeys(("train_seconds", "microseconds_per_row", "latency_p50_ms"), "{:.3g}")
+FORMATS = {"false_alarms_per_day": "{:.2f}".format, "delay": "{:.0f}".format}  # else .3f
+FORMATS |= {"share": "{:.1%}".format, "announced": "{:.0%}".format, "chance": "{:.0%}".format}
+digits = partial(np.format_float_positional, precision=3, fractional=False, trim="-")
+FORMATS |= dict.fromkeys(("train_seconds", "microseconds_per_row", "latency_p50_ms"), digits)
 COUNTS = ("entities", "seeds", "runs", "failed", "parameters", "multiply_adds", "learned_bytes")
 COUNTS += ("a_year", "a_year_batch", "wins", "ties", "losses")
-FORMATS |= dict.fromkeys(COUNTS, "{:,.0f}") | {"train_peak_mb": "{:.1f}"}
+FORMATS |= dict.fromkeys(COUNTS, "{:,.0f}".format) | {"train_peak_mb": "{:.1f}".format}
 
 
 def entity_means(rows: pd.DataFrame, protocol: str) -> pd.DataFrame:
@@ -138,7 +140,7 @@ def readable(table: pd.DataFrame, columns: Sequence[str] | None = None) -> pd.Da
     for name in columns or table:
         if name not in titles or name not in table or table[name].isna().all():
             continue
-        form, (low, high) = FORMATS.get(name, "{:.3f}").format, ENDS.get(name, ("", ""))
+        form, (low, high) = FORMATS.get(name, "{:.3f}".format), ENDS.get(name, ("", ""))
         texts, heading = table[name].map(form), titles[name]
         if low in table:
             ends = " (" + table[low].map(form) + " to " + table[high].map(form) + ")"
