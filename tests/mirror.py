@@ -1,7 +1,6 @@
 """Made-up files of SMD, and a local server for them with planned mishaps."""
 
 import gzip
-import hashlib
 import random
 import threading
 from collections import defaultdict
@@ -14,11 +13,6 @@ BIG = f"{BASE}/train/machine-1-1.txt"
 OTHER = f"{BASE}/train/machine-1-2.txt"
 BYTES = random.Random(1).randbytes(300_000)
 FILES = {LICENCE: b"MIT\n", SMALL: b"0.5,1\n", BIG: BYTES, OTHER: b""}
-
-
-def git_id(content):
-    """The git blob id, by its definition."""
-    return hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
 
 
 class Mirror(ThreadingHTTPServer):

@@ -70,17 +70,14 @@ def fetch_smd(
     wanted = {path: blob for path, blob in blobs.items() if Path(path).stem in stems}
     new, present, failed = [], [], []
     with requests.Session() as session, bar(len(wanted), "fetch smd", unit=" files") as line:
-        retries = Retry(
-            RETRIES, status_forcelist=PASSING, backoff_factor=WAIT, raise_on_status=False
-        )
+        again = {"status_forcelist": PASSING, "backoff_factor": WAIT, "raise_on_status": False}
         session.headers["Accept-Encoding"] = "identity"
         for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(max_retries=retries))
+            session.mount(scheme, HTTPAdapter(max_retries=Retry(RETRIES, **again)))
         for path, blob in wanted.items():
             target = folder / smd.FOLDER.parent / path
-            there = reading.find(target)
             try:
-                if not fault(there, blob):
+                if not fault(reading.find(target), blob):
                     present.append(path)
                     continue
                 content = _content(session, url := f"{base_url.rstrip('/')}/{path}")
@@ -89,8 +86,6 @@ def fetch_smd(
                 with paths.replacing(target) as part:
                     part.write_bytes(content)
                 new.append(path)
-                if there != target:  # a compressed copy with other content
-                    there.unlink()
             except DataError as error:
                 failed.append(str(error))
             except OSError as error:  # of the network or the disk: the other files would have it
@@ -118,9 +113,7 @@ def _content(session: requests.Session, url: str) -> bytes:
             while piece := response.raw.read1(1 << 16):
                 content += piece
                 if len(content) > LARGEST:
-                    raise DataError(
-                        f"longer than {LARGEST:,} bytes, as no file of SMD is", file=url
-                    )
+                    raise DataError(f"longer than {LARGEST:,} bytes, as no file is", file=url)
                 if time.monotonic() > due:
                     raise DataError(f"not whole after {PATIENCE:g} s", file=url)
         except urllib3.exceptions.HTTPError as error:
