@@ -42,15 +42,11 @@ class Handler(BaseHTTPRequestHandler):
         path = self.path[1:]
         self.server.asked.append(path)
         assert self.headers["Accept-Encoding"] == "identity"
-        plan, files = self.server.plans[path], self.server.files
-        if path not in files:
-            self.send(404)
-        elif plan:
-            plan.pop(0)(self, files[path])
-        else:
-            self.send(200, files[path])
+        plan = self.server.plans[path]
+        answer = plan.pop(0) if plan else status(200)
+        answer(self, self.server.files[path])
 
-    def send(self, code, body=b"", **headers):
+    def send(self, code, body, **headers):
         """Send a body, of this length unless a header says another."""
         self.send_response(code)
         for name, value in ({"Content_Length": len(body)} | headers).items():
@@ -69,8 +65,8 @@ def zipped(handler, body):
 
 
 def status(code):
-    """Send this status and no content."""
-    return lambda handler, body: handler.send(code)
+    """Send this status."""
+    return lambda handler, body: handler.send(code, body)
 
 
 def cut(count, until=None):

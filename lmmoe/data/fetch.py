@@ -58,8 +58,8 @@ def fetch_smd(
     """Download SMD into ``folder``/SMD, all of it or the machines ``entities`` only.
 
     ``base_url`` is the address of the folder that holds ServerMachineDataset. Gives the files that
-    are new, and those that were there. Raises `DataError`: at once where nobody answers or nothing
-    can be written, else at the end with all files that failed.
+    are new, and those that were there. Raises `DataError` for the first one that cannot be had; the
+    next call goes on there.
     """
     blobs = published_blobs()
     machines = sorted({Path(path).stem for path in blobs} - {LICENCE})
@@ -68,54 +68,42 @@ def fetch_smd(
         raise DataError(f"SMD has no machine {', '.join(sorted(unknown))}", hint=hint)
     stems = {LICENCE, *(entities or machines)}
     wanted = {path: blob for path, blob in blobs.items() if Path(path).stem in stems}
-    new, present, failed = [], [], []
+    again = {"status_forcelist": PASSING, "backoff_factor": WAIT, "raise_on_status": False}
+    new = []
     with requests.Session() as session, bar(len(wanted), "fetch smd", unit=" files") as line:
-        again = {"status_forcelist": PASSING, "backoff_factor": WAIT, "raise_on_status": False}
         session.headers["Accept-Encoding"] = "identity"
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(max_retries=Retry(RETRIES, **again)))
         for path, blob in wanted.items():
             target = folder / smd.FOLDER.parent / path
-            try:
-                if not fault(reading.find(target), blob):
-                    present.append(path)
-                    continue
-                content = _content(session, url := f"{base_url.rstrip('/')}/{path}")
-                if (got := git_blob(content)) != blob:
-                    raise DataError(f"git blob id {got}, expected {blob}", file=url)
-                with paths.replacing(target) as part:
-                    part.write_bytes(content)
+            if fault(reading.find(target), blob):
+                _fetch(session, f"{base_url.rstrip('/')}/{path}", blob, target)
                 new.append(path)
-            except DataError as error:
-                failed.append(str(error))
-            except OSError as error:  # of the network or the disk: the other files would have it
-                hint = f"Fill {folder / smd.FOLDER} by hand, or name another (--root, LMMOE_DATA)"
-                raise DataError(f"cannot be had ({error})", file=target, hint=hint) from error
-            finally:
-                line.update()
-    if failed:
-        problem = f"{len(failed)} of {len(wanted)} files could not be fetched:"
-        hint = "\nThe others are there; run the same command again to try these once more"
-        raise DataError("\n".join([problem, *failed]), hint=hint)
-    return new, present
+            line.update()
+    return new, [path for path in wanted if path not in new]
 
 
-def _content(session: requests.Session, url: str) -> bytes:
-    """Give what lies there; `DataError` for what is not as it should be."""
+def _fetch(session: requests.Session, url: str, blob: str, target: Path) -> None:
+    """Write what lies there to ``target``; `DataError` for what is not as it should be."""
     content, due = bytearray(), time.monotonic() + PATIENCE
-    with session.get(url, stream=True, timeout=TIMEOUT) as response:
-        encoding = response.headers.get("Content-Encoding", "identity")
-        if not response.ok:
-            raise DataError(f"{response.status_code} {response.reason}", file=url)
-        if encoding != "identity":  # a few bytes could become as many as the memory takes
-            raise DataError(f"it comes encoded ({encoding}), unasked", file=url)
-        try:
+    try:
+        with session.get(url, stream=True, timeout=TIMEOUT) as response:
+            response.raise_for_status()
+            encoding = response.headers.get("Content-Encoding", "identity")
+            if encoding != "identity":  # a few bytes could become as many as the memory takes
+                raise OSError(f"it comes encoded ({encoding}), unasked")
             while piece := response.raw.read1(1 << 16):
                 content += piece
                 if len(content) > LARGEST:
-                    raise DataError(f"longer than {LARGEST:,} bytes, as no file is", file=url)
+                    raise OSError(f"longer than {LARGEST:,} bytes, as no file is")
                 if time.monotonic() > due:
-                    raise DataError(f"not whole after {PATIENCE:g} s", file=url)
-        except urllib3.exceptions.HTTPError as error:
-            raise DataError(f"it broke off ({error})", file=url) from error
-    return bytes(content)
+                    raise OSError(f"not whole after {PATIENCE:g} s")
+        if (got := git_blob(content)) != blob:
+            raise OSError(f"git blob id {got}, expected {blob}")
+        with paths.replacing(target) as part:
+            part.write_bytes(content)
+    except (OSError, urllib3.exceptions.HTTPError) as error:  # of the network or the disk
+        hint = (
+            "Run the command again to go on, fill the folder by hand, or name another (LMMOE_DATA)"
+        )
+        raise DataError(f"cannot be had from {url} ({error})", file=target, hint=hint) from error

@@ -318,13 +318,10 @@ def join(train: Table, test: Table, label_path: Path, dataset: str, entity: str)
 
 
 def _order_notes(train: Table, test: Table) -> Notes:
-    """What is odd about the halves beside each other, and about units of time."""
+    """What is odd about the times of the halves beside each other."""
     notes, name, (first, second) = [], test.path.name, (train.times, test.times)
-    if first is None:
-        return notes
-    if train.rows_per_day is None and first.dtype.kind != "M":
-        notes.append(f"{train.path.name}: times are numbers of an unknown unit: no figures per day")
-    if second is None or second.dtype.kind != first.dtype.kind or min(len(first), len(second)) < 2:
+    kinds = {None if each is None else each.dtype.kind for each in (first, second)}
+    if None in kinds or len(kinds) > 1 or min(len(first), len(second)) < 2:
         return notes
     if shared := np.isin(second, first).sum():
         notes.append(f"{name}: {shared} of {len(second)} rows have times of the training half")

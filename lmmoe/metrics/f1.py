@@ -152,20 +152,16 @@ def pa_k(*, labels: npt.ArrayLike, scores: npt.ArrayLike) -> PAK:
     input (`checked`).
     """
     labels, scores = checked(labels, scores)
-    # From here on scores are places among the distinct scores of events, 0 the highest: every
-    # threshold worth trying is one of those.
-    negated, place = np.unique(-scores[labels], return_inverse=True)
-    false_alarms = np.searchsorted(np.sort(-scores[~labels]), negated, side="right")
+    normal, items = np.sort(scores[~labels]), scores[labels]
     start, end = segments(labels)
     length = end - start
     event = np.repeat(np.arange(len(start)), length)
-    ordered = place[np.lexsort((place, event))]  # each event's places, the best score's first
+    ordered = items[np.lexsort((-items, event))]  # each event's scores, the best one first
     offset = np.cumsum(length) - length
     f1 = np.empty(101)
     for percent in range(101):
         # Filled from the score of its (floor(K n / 100) + 1)-th best row on, if there is one.
         filled = ordered[offset + np.minimum(percent * length // 100, length - 1)]
-        acting = np.minimum(place, filled[event])
-        hits = np.cumsum(np.bincount(acting, minlength=len(negated)))
-        f1[percent] = np.max(2 * hits / (hits + false_alarms + len(place)))
+        _, hits, flagged = counted(np.maximum(items, filled[event]), normal)
+        f1[percent] = np.max(2 * hits / (flagged + len(items)))
     return PAK(f1, float(np.trapezoid(f1, dx=0.01)))
