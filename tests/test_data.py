@@ -222,38 +222,31 @@ def halves(folder, between="/"):
 
 
 def test_layouts(tmp_path):
-    write(tmp_path / "one" / "pump.csv", TRAIN_TEXT + TEST_TEXT.removeprefix(HEADER))
-    halves(tmp_path / "beside", "_")
-    halves(tmp_path / "inside")
-    for half, rows in (("train", TRAIN), ("test", TEST)):
-        save(tmp_path / "arrays" / "pump" / f"{half}.npy", rows)
-    for name in ("one", "beside", "inside", "arrays"):
-        folder, options = tmp_path / name, {"train_share": 3 / 7} if name == "one" else {}
-        for other in ("readme.txt", ".hidden.csv", ".ipynb_checkpoints/train.csv", "x/y/train.csv"):
-            write(folder / other, "not data")
-        assert data.entities(str(folder)) == ["pump"]
-        assert len(data.files(str(folder), "pump")) == (1 if options else 2)
-        series = load_own(folder, **options)
-        assert (series.dataset, series.entity) == (name, "pump")
+    write(tmp_path / "one.2.csv", TRAIN_TEXT + TEST_TEXT.removeprefix(HEADER))
+    for half, rows, text in (("train", TRAIN, TRAIN_TEXT), ("test", TEST, TEST_TEXT)):
+        write(tmp_path / f"beside_{half}.csv", text)
+        write(tmp_path / "inside" / f"{half.title()}.CSV", text)
+        (tmp_path / f"packed_{half}.csv.gz").write_bytes(gzip.compress(text.encode()))
+        save(tmp_path / "omi-1" / f"{half}.npy", rows)
+    for other in ("readme.txt", ".hidden.csv", ".ipynb_checkpoints/train.csv", "x/y/train.csv"):
+        write(tmp_path / other, "not data")
+    found = ["beside", "inside", "omi-1", "one.2", "packed"]
+    assert data.entities(str(tmp_path)) == found
+    for entity in found:
+        series = load_own(tmp_path, entity, train_share=3 / 7)
+        assert (series.dataset, series.entity) == (tmp_path.name, entity)
         assert series.train.tolist() == TRAIN and series.test.tolist() == TEST
         assert series.labels is None and series.rows_per_day is None and series.notes == ()
-        named = ("channel 1", "channel 2") if name == "arrays" else ("cpu", "net")
+        named = ("channel 1", "channel 2") if entity == "omi-1" else ("cpu", "net")
         assert series.channels == named
-
-
-def test_several_layouts_in_one_folder_and_a_folder_that_is_an_entity(tmp_path):
-    halves(tmp_path, "_")
-    write(tmp_path / "fan.2.CSV", TRAIN_TEXT)
-    save(tmp_path / "omi-1" / "Train.npy", TRAIN)
-    save(tmp_path / "omi-1" / "test.npy", TEST)
-    (tmp_path / "z.csv.gz").write_bytes(gzip.compress(TEST_TEXT.encode()))
-    assert data.entities(str(tmp_path)) == ["fan.2", "omi-1", "pump", "z"]
-    assert load_own(tmp_path, "fan.2").train.tolist() == [[1, 2]]
-    assert load_own(tmp_path, "z").test.tolist() == TEST[2:]
-    assert data.entities(str(tmp_path / "omi-1")) == ["omi-1"]
+        assert len(data.files(str(tmp_path), entity)) == (1 if entity == "one.2" else 2)
+    assert data.entities(str(tmp_path / "omi-1")) == ["omi-1"]  # a folder that is an entity
     assert load_own(tmp_path / "omi-1", "omi-1").test.tolist() == TEST
+
+
+def test_names_are_data(tmp_path):
     folder, names = tmp_path / "x" / "{prod} #1", ["-dash", 'cpu{instance="h1"}', "c{1}"]
-    for name in names:  # names are data
+    for name in names:
         write(folder / f"{name}.csv", TRAIN_TEXT)
         assert load_own(folder, name).entity == name
         assert data.files(str(folder), name) == [folder / f"{name}.csv"]
@@ -562,12 +555,12 @@ def test_notes_on_times(tmp_path):
         ('{"a/fan.csv": []}', ": cannot be read (nothing about 'h', only a/fan.csv, fan)"),
         ("[[1, 2, 3]]", ": cannot be read (2 columns", "Expected [[start, end]"),
         ("[[1, 2]", ": cannot be read (Expecting ','", "Expected [[start, end]"),
-        ('["noon"]', ", row 0: 'noon' is no time or row"),
+        ('[["noon", 1]]', ", row 0: 'noon' is no time or row"),
     ):
         write(tmp_path / "h_test_label.json", text)
         with fails("h_test_label.json", *message):
             load_own(tmp_path, "h")
-    for text, events in (("[[1, 2], 5]", [(1, 3), (5, 6)]), ('{"a/h.csv": []}', [])):
+    for text, events in (("[[1, 2], [5, 5]]", [(1, 3), (5, 6)]), ('{"a/h.csv": []}', [])):
         write(tmp_path / "h_test_label.json", text)
         assert load_own(tmp_path, "h").events == events
 

@@ -246,8 +246,7 @@ def _read_json(path: Path, entity: str) -> tuple[pd.DataFrame, Notes]:
             if entity not in known:
                 raise ValueError(f"nothing about {entity!r}, only {', '.join(known)}")
             known = known[entity]
-        pairs = [pair if isinstance(pair, list) else (pair, pair) for pair in known]
-        return pd.DataFrame(pairs or np.empty((0, 2)), columns=["start", "end"]), notes
+        return pd.DataFrame(known or np.empty((0, 2)), columns=["start", "end"]), notes
 
 
 def _marked(bounds: pd.DataFrame, half: Table, path: Path, notes: Notes) -> Bits:

@@ -28,9 +28,8 @@ Notes = list[str]
 
 OPENERS = {".xz": lzma.open, ".gz": gzip.open}  # how a text file may be compressed
 DAMAGE = (ValueError, TypeError, OSError, EOFError, csv.Error, lzma.LZMAError, zlib.error)
-BIT_WORDS = dict.fromkeys(("0", "0.0", "false", "no", "normal"), 0)
-BIT_WORDS |= dict.fromkeys(("1", "1.0", "true", "yes", "anomaly", "anomalous", "attack"), 1)
-SIGNS = {"1": 0, "1.0": 0, "-1": 1, "-1.0": 1}  # scikit-learn's: -1 is an outlier
+BIT_WORDS = dict.fromkeys(("0", "false", "no", "normal"), 0)
+BIT_WORDS |= dict.fromkeys(("1", "true", "yes", "anomaly", "anomalous", "attack"), 1)
 NA = [word for gap in GAPS for word in (gap, gap.upper(), gap.title())]
 
 # ISO 8601 first. Where several fit, the steps decide (`parse_times`).
@@ -135,9 +134,9 @@ def to_bits(column: pd.Series, path: Path, notes: Notes) -> Bits:
 
     -1 is an anomaly where it occurs, and so is a no where a column ``label`` mostly says yes.
     """
-    words = column.astype(str).str.replace(r"\s", "", regex=True).str.lower()
-    signed = words.isin(["-1", "-1.0"]).any()
-    bits = words.map(SIGNS if signed else BIT_WORDS)
+    words = column.astype(str).str.replace(r"\s|\.0$", "", regex=True).str.lower()
+    signed = (words == "-1").any()
+    bits = words.map({"1": 0, "-1": 1} if signed else BIT_WORDS)
     hint = f"Known: {', '.join(BIT_WORDS)}"
     refuse(bits.isna(), column, "label {} is neither 0 nor 1", path, hint)
     if signed:
