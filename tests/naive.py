@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from sklearn.metrics import precision_recall_curve
 
+from benchmarks import metrics as loops
+
 
 def events(labels):
     """Lists of the rows of every event."""
@@ -17,12 +19,8 @@ def events(labels):
 
 
 def weight(length, adjust):
-    if adjust == "log":
-        power = 0
-        while 3 ** (power + 1) <= length + 3:
-            power += 1
-        return power
-    return {"point": length, "raw": length, "squeeze": 1, "sqrt": isqrt(length)}[adjust]
+    known = {"log": loops.log3(length), "squeeze": 1, "sqrt": isqrt(length)}
+    return known.get(adjust, length)
 
 
 def adjusted(labels, scores, adjust, delay=None):

@@ -310,16 +310,13 @@ def test_arrays(tmp_path):
     (folder / "test_label.npy").unlink()
     write(folder / "test_label.csv", "0\n1\n")  # kinds of files may be mixed
     assert load_own(tmp_path, missing="fill").labels.tolist() == [0, 1]
-    path = folder / "test.npy"
-    whole = path.read_bytes()
-    np.save(path, {"a": 1}, allow_pickle=True)  # it is never unpickled
-    pickled = path.read_bytes()
-    np.save(path, np.zeros((2, 2, 2)))
-    deep = path.read_bytes()
-    for content, problem in ((whole[:-3], ""), (pickled, "Object arr"), (deep, "Must pass 2-d")):
-        path.write_bytes(content)
+    for array, problem in (({"a": 1}, "Object arrays"), (np.zeros((2, 2, 2)), "Must pass 2-d")):
+        np.save(folder / "test.npy", array, allow_pickle=True)  # it is never unpickled
         with fails(f"test.npy: cannot be read ({problem}"):
             load_own(tmp_path, missing="fill")
+    write(folder / "test.npy", "no array")
+    with fails("test.npy: cannot be read (the magic string"):
+        load_own(tmp_path, missing="fill")
 
 
 # --- folders of one's own: labels, times, cells ---
@@ -328,10 +325,8 @@ def test_arrays(tmp_path):
 def test_label_columns(tmp_path):
     names = ("label", "Labels", "ANOMALY", "is_anomaly", " attack ")
     pairs = (("0", "1"), ("0.0", "1.0"), ("False", "True"), ('"0"', " TRUE"), ("normal", "attack"))
-    for name, words in zip(names, pairs, strict=True):
-        rows = zip(TEST, LABELS, strict=True)
-        body = "".join(f"{a},{words[bit]},{b}\n" for (a, b), bit in rows)
-        series = read_one(tmp_path, f"cpu,{name},net\n{body}")
+    for name, (no, yes) in zip(names, pairs, strict=True):
+        series = read_one(tmp_path, f"cpu,{name},net\n7,{no},8\n9,{yes},1\n2,{yes},3\n4,{no},5\n")
         assert series.train.tolist() == TEST[:2] and series.labels.tolist() == LABELS[2:]
         assert series.channels == ("cpu", "net") and series.notes == (f"pump.csv: 1 of 2 {MARKED}",)
 
@@ -406,12 +401,9 @@ def test_first_line(tmp_path):
         assert series.train.tolist() == [[5, 6]] and len(series.test) == 1
     series = read_one(tmp_path, "# made by a program\n# cpu,label\n1,0\n2,0\n3,1\n4,0\n")
     assert series.channels == ("cpu",) and series.labels.tolist() == [1, 0]
-    for half in ("train", "test"):
-        pd.DataFrame(TEST).to_csv(tmp_path / f"fan_{half}.csv")
-    series = load_own(tmp_path, "fan")
-    assert series.train.tolist() == series.test.tolist() == TEST
-    dropped = "the first column has no name and counts the rows: dropped"
-    assert series.notes == (f"fan_train.csv: {dropped}", f"fan_test.csv: {dropped}")
+    pd.DataFrame(TEST).to_csv(tmp_path / "pump.csv")
+    assert [*load_own(tmp_path).train.tolist(), *load_own(tmp_path).test.tolist()] == TEST
+    assert "the first column has no name and counts the rows" in load_own(tmp_path).notes[0]
 
 
 def test_missing_cells(tmp_path):
@@ -539,11 +531,12 @@ def test_notes_on_times(tmp_path):
     write(label, "start,end\n2024-04-02,2024-04-03\n2023-01-01,2023-01-02\n")
     series = load_own(tmp_path, "h")
     gap = "1 of 9 steps are not 1 days 00:00:00; the longest, 10 days 00:00:00, follows row 4"
-    outside, clock = (
-        "intervals outside the rows: 1 of 2",
-        "column 'ts' runs like a clock: no channel",
-    )
-    for part, note in (("train", gap), ("test", gap), ("test_label", outside), ("train", clock)):
+    for part, note in (
+        ("train", gap),
+        ("test", gap),
+        ("test_label", "intervals outside the rows: 1 of 2"),
+        ("train", "column 'ts' runs like a clock: no channel"),
+    ):
         assert f"h_{part}.csv: {note}" in series.notes
     assert series.events == [(1, 3)] and series.channels == ("cpu",)
     assert load_own(tmp_path, "h", channels=["cpu", "ts"]).channels == ("cpu", "ts")
