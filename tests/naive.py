@@ -1,7 +1,7 @@
 """The metrics once more, slowly, as the definitions say and not as the package does."""
 
 from fractions import Fraction
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from math import isqrt
 
 import numpy as np
@@ -108,12 +108,8 @@ def stretches(scores, threshold):
 
 def alarm_budget(scores, allowed):
     """The lowest score at and above which no score gives more alarms than are allowed."""
-    chosen = None
-    for threshold in sorted(set(scores), reverse=True):
-        if len(stretches(scores, threshold)) > allowed:
-            break
-        chosen = threshold
-    return chosen
+    falling = sorted(set(scores), reverse=True)
+    return [*takewhile(lambda cut: len(stretches(scores, cut)) <= allowed, falling)][-1]
 
 
 @st.composite

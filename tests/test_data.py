@@ -281,8 +281,7 @@ def test_parquet(tmp_path):
         series = load_own(tmp_path)
         assert series.test.tolist() == TEST and series.labels.tolist() == [0, 0, 1, 0]
         assert series.channels == ("cpu", "net") and series.rows_per_day == per_day
-    when = pd.to_datetime(["2024-01-01", "2024-01-02"])
-    pd.DataFrame({"cpu": [1.0, 2.0], "when": when}).to_parquet(path)
+    pd.DataFrame({"cpu": [1.0, 2.0], "when": times[:2]}).to_parquet(path)
     with fails("pump.parquet, column 'when': holds times, not numbers"):
         load_own(tmp_path)
     path.write_bytes(path.read_bytes()[:-20])
@@ -428,14 +427,13 @@ def test_options(tmp_path):
         series = read_one(tmp_path, lines(range(rows)), train_share=percent / 100)
         assert series.train[:, 0].tolist() == list(range(rows * percent // 100))
         assert [*series.train, *series.test] == list(range(rows))
-    halves(tmp_path / "b", "_")
-    for options, message in (
-        ({"missing": "drop"}, "missing is 'drop', neither 'error' nor 'fill'"),
-        ({"trainshare": 0.5}, "no option 'trainshare'"),
-        *(({"train_share": share}, f"train_share is {share!r}, not") for share in (0, "0.5", True)),
+    for option, value, message in (
+        ("missing", "drop", "missing is 'drop', neither 'error' nor 'fill'"),
+        ("trainshare", 0.5, "no option 'trainshare'"),
+        *(("train_share", share, f"train_share is {share!r}, not") for share in (0, "0.5", True)),
     ):
         with fails(message):
-            load_own(tmp_path / "b", **options)
+            load_own(tmp_path, **{option: value})
 
 
 def test_one_bad_file(tmp_path):
@@ -531,12 +529,11 @@ def test_notes_on_times(tmp_path):
     write(label, "start,end\n2024-04-02,2024-04-03\n2023-01-01,2023-01-02\n")
     series = load_own(tmp_path, "h")
     gap = "1 of 9 steps are not 1 days 00:00:00; the longest, 10 days 00:00:00, follows row 4"
-    for part, note in (
-        ("train", gap),
-        ("test", gap),
-        ("test_label", "intervals outside the rows: 1 of 2"),
-        ("train", "column 'ts' runs like a clock: no channel"),
-    ):
+    clock, outside = (
+        "column 'ts' runs like a clock: no channel",
+        "intervals outside the rows: 1 of 2",
+    )
+    for part, note in (("train", gap), ("test", gap), ("train", clock), ("test_label", outside)):
         assert f"h_{part}.csv: {note}" in series.notes
     assert series.events == [(1, 3)] and series.channels == ("cpu",)
     assert load_own(tmp_path, "h", channels=["cpu", "ts"]).channels == ("cpu", "ts")

@@ -131,10 +131,9 @@ def test_blob_ids(tmp_path):
         (b"", "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"),
         (b"test content\n", "d670460b4b4aece5915caf5c68d12f560a9fe3e4"),
     ):
-        for suffix, pack in (("", bytes), (".xz", lzma.compress), (".gz", gzip.compress)):
-            file = tmp_path / f"file{suffix}"
-            file.write_bytes(pack(text))
-            assert fault(file, known) == "" and known in fault(file, "0" * 40)
+        file = tmp_path / "file"
+        file.write_bytes(text)
+        assert fault(file, known) == "" and known in fault(file, "0" * 40)
     listed = published_blobs()  # as published, not the made-up ones
     assert len(listed) == 1 + 4 * 28
     assert listed[f"{BASE}/LICENSE"] == "a35f9e98caf3d5d6d6164ef9a303ec4216780c01"
