@@ -1,13 +1,15 @@
 """The metrics once more, slowly, as the definitions say and not as the package does."""
 
 from fractions import Fraction
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from math import isqrt
 
 import numpy as np
 from hypothesis import strategies as st
 from scipy import ndimage
 from sklearn.metrics import precision_recall_curve
+
+from benchmarks import metrics as loops
 
 
 def events(labels):
@@ -17,12 +19,8 @@ def events(labels):
 
 
 def weight(length, adjust):
-    if adjust == "log":
-        power = 0
-        while 3 ** (power + 1) <= length + 3:
-            power += 1
-        return power
-    return {"point": length, "raw": length, "squeeze": 1, "sqrt": isqrt(length)}[adjust]
+    known = {"log": loops.log3(length), "squeeze": 1, "sqrt": isqrt(length)}
+    return known.get(adjust, length)
 
 
 def adjusted(labels, scores, adjust, delay=None):
@@ -110,12 +108,8 @@ def stretches(scores, threshold):
 
 def alarm_budget(scores, allowed):
     """The lowest score at and above which no score gives more alarms than are allowed."""
-    chosen = None
-    for threshold in sorted(set(scores), reverse=True):
-        if len(stretches(scores, threshold)) > allowed:
-            break
-        chosen = threshold
-    return chosen
+    falling = sorted(set(scores), reverse=True)
+    return [*takewhile(lambda cut: len(stretches(scores, cut)) <= allowed, falling)][-1]
 
 
 @st.composite

@@ -145,7 +145,6 @@ def test_what_is_odd_is_refused():
         (diagnosis, one | {"causes": []}, r"blame of shape \(1, 2\) for the causes of 0"),
         (diagnosis, one | {"blame": [[1, math.nan]]}, "blame must be finite numbers"),
         (diagnosis, one | {"causes": [(-1,)]}, "event 0: no channel -1 among 2"),
-        (diagnosis, one | {"causes": [(1, 1)]}, "event 0 names a channel twice"),
         (diagnosis, one | {"percent": 0}, "percent=0: a number above 0 is needed"),
     ]:
         with pytest.raises(ValueError, match=message):

@@ -7,8 +7,6 @@
 - ``SWaT/``, Secure Water Treatment (iTrust, SUTD): ``SWaT_Dataset_Normal_v0.csv`` or ``_v1.csv``
   (the highest version is read) and ``SWaT_Dataset_Attack_v0.csv``, perhaps with a line of groups
   above the header; labels are ``Normal``, ``Attack`` or ``A ttack``.
-
-PSM and SWaT are tested on made-up files only.
 """
 
 from collections.abc import Mapping

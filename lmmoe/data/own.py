@@ -25,7 +25,6 @@ PATHS = (
     rf"((?P<entity>[^./][^/]*?)[_/])?{PART}({TABLE}|\.npy|(?<=label)\.json)",
     rf"(?P<entity>[^./][^/]*?)(?P<part>){TABLE}",
 )
-SHARE = 0.5
 OPTIONS = ("time", "label", "channels", "long", "dates", "missing", "train_share")  # of `read`
 
 
@@ -90,7 +89,7 @@ def read(
     *,
     dataset: str,
     entity: str,
-    train_share: float = SHARE,
+    train_share: float = 0.5,
     **options: object,
 ) -> Series:
     """One entity of a folder.
@@ -102,15 +101,12 @@ def read(
         raise DataError(f"train_share is {train_share!r}, not a number above 0 and below 1")
     beside, columns = parts.get("test_label"), [options.get(name) for name in ("time", "label")]
     if "whole" in parts:
-        train = read_table(parts["whole"], **options)
-        cut = int(train_share * len(train.values) + 1e-9)  # 0.29 * 100 is a little under 29
-        arrays = {name: getattr(train, name) for name in ("values", "labels", "times")}
-        arrays = {name: array for name, array in arrays.items() if array is not None}
-        test = replace(train, notes=(), **{name: array[cut:] for name, array in arrays.items()})
-        train = replace(train, **{name: array[:cut] for name, array in arrays.items()})
-    elif train_share != SHARE:
-        problem = "train_share is for one file per entity; here the halves are files of their own"
-        raise DataError(problem, file=parts["train"])
+        whole = read_table(parts["whole"], **options)
+        cut = int(train_share * len(whole.values) + 1e-9)  # 0.29 * 100 is a little under 29
+        known = {name: getattr(whole, name) for name in ("values", "labels", "times")}
+        known = {name: array for name, array in known.items() if array is not None}
+        train = replace(whole, **{name: array[:cut] for name, array in known.items()})
+        test = replace(whole, notes=(), **{name: array[cut:] for name, array in known.items()})
     else:
         train = read_table(parts["train"], **options, need_label=False)
         options["dates"] = options.get("dates") or train.pattern
@@ -192,7 +188,7 @@ def _long_hint(frame: pd.DataFrame) -> str:
     """What to do where the rows may be one per channel and time."""
     texts = frame.select_dtypes(exclude=["number", "bool", "datetime", "datetimetz"]).astype(str)
     again = [name for name in texts if 2 * texts[name].nunique() <= len(frame)]
-    words = [name for name in again if not reading.is_date(texts[name].iloc[0])]
+    words = [name for name in again if not reading.formats(texts[name].iloc[0])]
     numbers = frame.select_dtypes("number") if words else ()
     varying = [name for name in numbers if frame[name].nunique() > 1]
     known = f"{{long: [{words[0]}, {varying[-1]}]}}" if varying else ""
@@ -207,8 +203,8 @@ def labelled(
 ) -> Table:
     """A half with the labels of a file: a column, or intervals (``start``, ``end``; JSON).
 
-    Of several columns it is that named or known. Raises `DataError`, also where the file has the
-    times of other rows.
+    Of several columns it is that named or known; where both files have times, rows find their
+    labels by them. Raises `DataError`.
     """
     if half.labels is not None:
         problem = f"labels are here and in {path.name}"
@@ -228,13 +224,12 @@ def labelled(
         if column is None:
             raise DataError("no label column found", file=path, hint="Name it with label=")
         labels = reading.to_bits(frame[column], path, notes)
-        if times is not None and half.times is not None and times.shape == half.times.shape:
-            order = np.argsort(times)
-            labels, times = labels[order], times[order]
-            same = (times.dtype.kind == "M") == (half.times.dtype.kind == "M")
-            late = times != half.times if same else []
-            column = pd.Series(times, name="time")
-            reading.refuse(late, column, "{} is not the time of the same row of the half", path)
+        if times is not None and half.times is not None:
+            with reading.naming(path, "Give each time once"):
+                labels = pd.Series(labels, times).reindex(half.times)
+            problem = f"{{}} has no label in {path.name}"
+            reading.refuse(labels.isna(), pd.Series(half.times, name=half.time), problem, half.path)
+            labels = labels.to_numpy(dtype=np.int8)
         elif half.backwards:
             labels = labels[::-1]
     notes = tuple(f"{path.name}: {note}" for note in notes)
@@ -251,8 +246,7 @@ def _read_json(path: Path, entity: str) -> tuple[pd.DataFrame, Notes]:
             if entity not in known:
                 raise ValueError(f"nothing about {entity!r}, only {', '.join(known)}")
             known = known[entity]
-        pairs = [pair if isinstance(pair, list) else (pair, pair) for pair in known]
-        return pd.DataFrame(pairs or np.empty((0, 2)), columns=["start", "end"]), notes
+        return pd.DataFrame(known or np.empty((0, 2)), columns=["start", "end"]), notes
 
 
 def _marked(bounds: pd.DataFrame, half: Table, path: Path, notes: Notes) -> Bits:
@@ -323,13 +317,10 @@ def join(train: Table, test: Table, label_path: Path, dataset: str, entity: str)
 
 
 def _order_notes(train: Table, test: Table) -> Notes:
-    """What is odd about the halves beside each other, and about units of time."""
+    """What is odd about the times of the halves beside each other."""
     notes, name, (first, second) = [], test.path.name, (train.times, test.times)
-    if first is None:
-        return notes
-    if train.rows_per_day is None and first.dtype.kind != "M":
-        notes.append(f"{train.path.name}: times are numbers of an unknown unit: no figures per day")
-    if second is None or second.dtype.kind != first.dtype.kind or min(len(first), len(second)) < 2:
+    kinds = {None if each is None else each.dtype.kind for each in (first, second)}
+    if None in kinds or len(kinds) > 1 or min(len(first), len(second)) < 2:
         return notes
     if shared := np.isin(second, first).sum():
         notes.append(f"{name}: {shared} of {len(second)} rows have times of the training half")

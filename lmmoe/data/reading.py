@@ -28,9 +28,8 @@ Notes = list[str]
 
 OPENERS = {".xz": lzma.open, ".gz": gzip.open}  # how a text file may be compressed
 DAMAGE = (ValueError, TypeError, OSError, EOFError, csv.Error, lzma.LZMAError, zlib.error)
-BIT_WORDS = dict.fromkeys(("0", "0.0", "false", "no", "normal"), 0)
-BIT_WORDS |= dict.fromkeys(("1", "1.0", "true", "yes", "anomaly", "anomalous", "attack"), 1)
-SIGNS = {"1": 0, "1.0": 0, "-1": 1, "-1.0": 1}  # scikit-learn's: -1 is an outlier
+BIT_WORDS = dict.fromkeys(("0", "false", "no", "normal"), 0)
+BIT_WORDS |= dict.fromkeys(("1", "true", "yes", "anomaly", "anomalous", "attack"), 1)
 NA = [word for gap in GAPS for word in (gap, gap.upper(), gap.title())]
 
 # ISO 8601 first. Where several fit, the steps decide (`parse_times`).
@@ -135,9 +134,9 @@ def to_bits(column: pd.Series, path: Path, notes: Notes) -> Bits:
 
     -1 is an anomaly where it occurs, and so is a no where a column ``label`` mostly says yes.
     """
-    words = column.astype(str).str.replace(r"\s", "", regex=True).str.lower()
-    signed = words.isin(["-1", "-1.0"]).any()
-    bits = words.map(SIGNS if signed else BIT_WORDS)
+    words = column.astype(str).str.replace(r"\s|\.0$", "", regex=True).str.lower()
+    signed = (words == "-1").any()
+    bits = words.map({"1": 0, "-1": 1} if signed else BIT_WORDS)
     hint = f"Known: {', '.join(BIT_WORDS)}"
     refuse(bits.isna(), column, "label {} is neither 0 nor 1", path, hint)
     if signed:
@@ -269,7 +268,7 @@ def _header(rows: list[list[str]], path: Path) -> int | None:
     A date may stand before these. Names may be pandas's numbers of columns.
     """
     first = rows[0]
-    rest = first[1:] if first and is_date(first[0]) else first
+    rest = first[1:] if first and formats(first[0]) else first
     counted = first[:1] == [""] and rest[1:] == [str(number) for number in range(len(rest) - 1)]
     data = any(map(_is_value, rest)) and all(_is_value(cell, GAPS) for cell in rest)
     if data and not counted:
@@ -278,7 +277,7 @@ def _header(rows: list[list[str]], path: Path) -> int | None:
     for name in names:
         if names.count(name) > 1:
             raise DataError("two columns of this name", file=path, column=name)
-    known = [any(_is_value(cell, GAPS[1:]) or is_date(cell) for cell in row) for row in rows[1:]]
+    known = [any(_is_value(cell, GAPS[1:]) or formats(cell) for cell in row) for row in rows[1:]]
     if known == [False, True] and any(rows[1]):
         problem = f"{', '.join(rows[1])!r} below the names are no values"
         raise DataError(problem, file=path, row=0, hint="Remove this line, of units perhaps")
@@ -319,15 +318,16 @@ def take_times(
     chosen, first = pick(frame, name, TIMES, "time", path), frame.columns[0]
     likely = [c for c in frame if c != chosen and (c == first or CLOCK.search(str(c)))]
     clocks = [c for c in likely if _runs(frame[c])]
-    cell = next(iter(frame[first].dropna()), None)
-    if chosen is None and (is_date(str(cell)) or (dates and type(cell) is str)):
-        chosen = first
-    elif chosen is None and clocks:
-        chosen = clocks.pop(0)
-        unit = unit_of(frame[chosen].iloc[0])
-        notes.append(f"column {chosen!r} is taken as the time, in {unit} since 1970")
-    elif chosen is None:
-        return None, None, None
+    if chosen is None:
+        cell = next(iter(frame[first].dropna()), None)
+        if formats(str(cell)) or (dates and type(cell) is str):
+            chosen = first
+        elif clocks:
+            chosen = clocks.pop(0)
+            unit = unit_of(frame[chosen].iloc[0])
+            notes.append(f"column {chosen!r} is taken as the time, in {unit} since 1970")
+        else:
+            return None, None, None
     for other in clocks if keep is None else ():
         frame.pop(other)
         notes.append(f"column {other!r} runs like a clock: no channel")
@@ -362,11 +362,11 @@ def parse_times(
     if column.dtype.kind == "M":
         return pd.to_datetime(column, utc=True).dt.tz_convert(None).to_numpy(), None
     text = column.astype("string").str.strip()
-    formats = next(map(_formats, text.dropna()), None) or ["ISO8601"]
-    if dates and (dates in formats or dates not in FORMATS):  # else the halves differ in form
-        formats = [dates]
+    known = next(map(formats, text.dropna()), None) or ["ISO8601"]
+    if dates and (dates in known or dates not in FORMATS):  # else the halves differ in form
+        known = [dates]
     with naming(path, "dates= takes the codes of datetime.strptime"):
-        read = {f: pd.to_datetime(text, format=f, utc=True, errors="coerce") for f in formats}
+        read = {f: pd.to_datetime(text, format=f, utc=True, errors="coerce") for f in known}
     steps = {f: usual_step(times.dropna().unique())[1] for f, times in read.items()}
     faults = {f: (read[f].isna().sum(), odd.sum()) for f, odd in steps.items()}
     best = min(faults, key=faults.get)
@@ -401,13 +401,9 @@ def unit_of(time: float) -> str | None:
     return next((unit for unit, many in UNITS.items() if 1e8 <= time / many < 4.2e9), None)
 
 
-def is_date(text: str) -> bool:
-    """Whether a text reads as a date in one of the known formats (a bare number does not)."""
-    text = text.strip()
-    return any(mark in text for mark in "-/.@") and not _is_value(text) and bool(_formats(text))
-
-
-def _formats(text: str) -> list[str]:
-    """The formats in which this text is a time."""
-    parsed = (pd.to_datetime(text, format=f, utc=True, errors="coerce") for f in FORMATS)
-    return [each for each, time in zip(FORMATS, parsed, strict=True) if not pd.isna(time)]
+def formats(text: str) -> list[str]:
+    """The known formats in which a text is a time; none for a bare number."""
+    if _is_value(text) or set("-/.@").isdisjoint(text):
+        return []
+    read = {f: pd.to_datetime(text.strip(), format=f, utc=True, errors="coerce") for f in FORMATS}
+    return [each for each, time in read.items() if pd.notna(time)]

@@ -13,7 +13,7 @@ from lmmoe.metrics.vus import THRESHOLDS, thresholds
 from lmmoe.segments import segments
 
 Integers = npt.NDArray[np.intp]
-NONE = np.iinfo(np.int64).max // 4  # a place that no row has, nor its negative
+QUARTERS = np.arange(1, 8, 2)[:, None] / 8  # their middles, in a row
 
 
 class Affiliation(NamedTuple):
@@ -58,17 +58,15 @@ def best_affiliation_f1(*, labels: npt.ArrayLike, scores: npt.ArrayLike) -> Best
 
 def _curves(labels: Bits, step: Integers, steps: int) -> tuple[Floats, Floats, Floats]:
     """Give precision, recall and F1 ``(steps,)`` where step k flags the rows with ``step <= k``."""
-    first, until = segments(labels)
-    # Each event's zone, start and end in half rows, where borders half-way are whole numbers.
-    borders = np.concatenate([[0], until[:-1] + first[1:], [2 * len(labels)]])
-    bounds = np.stack([borders[:-1], 2 * first, 2 * until, borders[1:]])
-    # The half rows that some step flags, and the zone and the step of each.
-    of_half = np.repeat(step, 2)
-    places = np.flatnonzero(of_half < steps)
-    zone = np.repeat(np.arange(len(first)), np.diff(borders))[places]
-    at, (left, start, end, right) = of_half[places], bounds[:, zone]
-    distance = np.maximum(0, np.maximum(start - places - 0.5, places + 0.5 - end))
-    # Within a half row this share is linear in the distance, so its middle gives the integral.
+    rows, (first, until) = len(labels), segments(labels)
+    borders = np.concatenate([[0], (until[:-1] + first[1:]) / 2, [rows]])
+    zones = np.stack([borders[:-1], first, until, borders[1:]])
+    # The middle of each half row: borders are multiples of a half, and in between all is linear.
+    point, at = np.arange(0.25, rows, 0.5), np.repeat(step, 2)
+    point, at = point[at < steps], at[at < steps]
+    zone = np.searchsorted(borders[1:-1], point)
+    left, start, end, right = zones[:, zone]
+    distance = np.maximum(0, np.maximum(start - point, point - end))
     farther = np.maximum(0, start - left - distance) + np.maximum(0, right - end - distance)
     share = np.where(distance == 0, 1, farther / (right - left))
     sums, counts = np.zeros((2, len(first), steps))
@@ -78,50 +76,18 @@ def _curves(labels: Bits, step: Integers, steps: int) -> tuple[Floats, Floats, F
     holding = np.count_nonzero(counts, axis=0)
     total = np.sum(sums / np.maximum(counts, 1), axis=0)
     precision = np.where(holding > 0, total / np.maximum(holding, 1), np.nan)
-    # End of the last alarm before each event, start of the first one after it, or NONE.
-    before, after = np.full((2, len(first), steps), [[[-NONE]], [[NONE]]])
-    early, late = places < start, places >= end
-    np.maximum.at(before, (zone[early], at[early]), places[early] + 1)
-    np.minimum.at(after, (zone[late], at[late]), places[late])
-    before, after = np.maximum.accumulate(before, axis=1), np.minimum.accumulate(after, axis=1)
-    rows, event = np.flatnonzero(labels), np.repeat(np.arange(len(first)), until - first)
+    # The distance from a point of an event to an alarm bends at quarters of a row, too.
+    inside, event = np.flatnonzero(labels), np.repeat(np.arange(len(first)), until - first)
+    left, start, end, right = zones[:, event]
+    point, weight = inside + QUARTERS, 1 / (end - start) / (right - left) / len(first)
     recall = np.empty(steps)
     for k in range(steps):
-        flagged = step[rows] <= k
-        recall[k] = _recall(bounds, rows[flagged], event[flagged], before[:, k], after[:, k])
+        flagged = np.flatnonzero(step <= k)
+        upcoming = np.searchsorted(flagged, inside)
+        before, after = np.append(flagged, -np.inf)[upcoming - 1], np.append(flagged, np.inf)
+        before, after = np.where(before + 1 > left, before + 1, -np.inf), after[upcoming]
+        after = np.where(after < right, after, np.inf)
+        distance = np.maximum(0, np.minimum(point - before, after - point))
+        nearer = np.minimum(point + distance, right) - np.maximum(point - distance, left)
+        recall[k] = 1 - nearer.mean(axis=0) @ weight
     return precision, recall, 2 * precision * recall / (precision + recall)
-
-
-def _recall(
-    bounds: Integers, flagged: Integers, event: Integers, before: Integers, after: Integers
-) -> float:
-    """Mean over events, of which these rows are flagged, less what gaps between alarms lose."""
-    ends = np.cumsum(np.bincount(event, minlength=len(before)))
-    begins = np.append(0, ends[:-1])
-    # A gap lies between the end of one alarm and the start of the next one.
-    left = np.insert(2 * flagged + 2, begins, before)
-    right = np.insert(2 * flagged, ends, after)
-    zone = np.repeat(np.arange(len(before)), ends - begins + 1)
-    open_ = right > left
-    left, right, zone = left[open_], right[open_], zone[open_]
-    zone_left, start, end, zone_right = bounds[:, zone]
-    first, last = np.maximum(left, start), np.minimum(right, end)
-    # The first part is nearer to the alarm on its left, the rest to that on its right.
-    middle = np.clip((left + right) / 2, first, last)
-    # Where one of the two is missing its part is empty: any finite place does.
-    left, right = np.maximum(left, zone_left), np.minimum(right, zone_right)
-    lost = _nearer(middle - left, zone_right - left) - _nearer(first - left, zone_right - left)
-    lost += _nearer(right - middle, right - zone_left) - _nearer(right - last, right - zone_left)
-    size = (bounds[3] - bounds[0]) * (bounds[2] - bounds[1])
-    lost = np.bincount(zone, lost, len(before))
-    silent = (before == -NONE) & (after == NONE) & (begins == ends)  # no alarm in the zone
-    return np.mean(np.where(silent, 0, 1 - lost / size))
-
-
-def _nearer(distance: Floats, room: Floats) -> Floats:
-    """Integrate, from 0 to ``distance`` d, how much of a zone is nearer to a point than its alarm.
-
-    A point at distance u from the alarm has u of the zone on the alarm's side and min(u, room - u)
-    on the other, where ``room`` is the zone's width from the alarm on.
-    """
-    return distance**2 - np.maximum(0, distance - room / 2) ** 2

@@ -39,11 +39,9 @@ def diagnosis(
     if not 0 < percent < float("inf"):
         raise ValueError(f"percent={percent}: a number above 0 is needed")
     for event, channels in enumerate(causes):
-        if len(set(channels)) < len(channels):
-            raise ValueError(f"event {event} names a channel twice: {tuple(channels)}")
         if unknown := set(channels) - set(range(blame.shape[1])):
             raise ValueError(f"event {event}: no channel {min(unknown)} among {blame.shape[1]}")
-    pairs = zip(blame, map(list, causes), strict=True)
+    pairs = zip(blame, map(list, map(set, causes)), strict=True)
     values = [_of_event(row, channels, percent) for row, channels in pairs if channels]
     return Diagnosis(*map(float, np.mean(values or [[np.nan, np.nan]], axis=0)))
 

@@ -43,11 +43,16 @@ def checked(
     return labels.astype(bool), scores
 
 
-def ranked(scores: Floats, weights: Floats | Bits) -> tuple[Floats, Floats, npt.NDArray[np.intp]]:
-    """Distinct scores from the highest on; weights, and counts, of the scores that reach each."""
-    order = np.argsort(-scores)
-    ends = np.flatnonzero(np.append(np.diff(scores[order]), 1))  # ties enter together
-    return scores[order][ends], np.cumsum(weights[order], dtype=np.float64)[ends], ends + 1
+def counted(
+    anomalies: Floats, normal: Floats, weights: Floats | None = None
+) -> tuple[Floats, Floats, Floats]:
+    """Give the distinct scores of anomalies, rising; the hits from each on, and all rows flagged.
+
+    Lower thresholds, normal rows' scores, add false alarms only: none need be looked at.
+    """
+    values, place = np.unique(anomalies, return_inverse=True)  # ties enter together
+    hits = np.cumsum(np.bincount(place, weights)[::-1])[::-1]
+    return values, hits, hits + len(normal) - np.searchsorted(np.sort(normal), values)
 
 
 def roc_auc(*, labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
@@ -56,9 +61,9 @@ def roc_auc(*, labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     Ties count one half. Raises `ValueError` on bad input (`checked`).
     """
     labels, scores = checked(labels, scores)
-    _, hits, flagged = ranked(scores, labels)
-    curve = np.insert([hits, flagged - hits], 0, 0, axis=1)
-    return float(np.trapezoid(*curve) / curve[:, -1].prod())
+    normal, anomalies = np.sort(scores[~labels]), scores[labels]
+    outscored = [np.searchsorted(normal, anomalies, side) for side in ("left", "right")]
+    return float(np.mean(outscored) / len(normal))
 
 
 def average_precision(*, labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
@@ -67,8 +72,8 @@ def average_precision(*, labels: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     Random scores reach the prevalence. Raises `ValueError` on bad input (`checked`).
     """
     labels, scores = checked(labels, scores)
-    _, hits, flagged = ranked(scores, labels)
-    return float(np.diff(hits, prepend=0) @ (hits / flagged) / hits[-1])
+    _, hits, flagged = counted(scores[labels], scores[~labels])
+    return float(-np.diff(hits, append=0) @ (hits / flagged) / hits[0])
 
 
 POWERS = 3 ** np.arange(1, 40, dtype=np.int64)  # counted, for the logarithm of 243 is inexact
@@ -116,8 +121,7 @@ def best_f1(
         raise ValueError(f"adjust={adjust!r}: use None or one of {', '.join(ADJUSTMENTS)}")
     if delay is not None and (delay < 1 or delay % 1):
         raise ValueError(f"delay={delay}: a whole number of rows from 1 on is needed")
-    normal, items = np.sort(scores[~labels]), scores[labels]
-    weights = np.ones(len(items))
+    items, weights = scores[labels], None
     if adjust is not None:
         start, end = segments(labels)
         until = end if delay is None else np.minimum(end, start + min(int(delay), len(scores)))
@@ -125,15 +129,10 @@ def best_f1(
         bounds = np.ravel(np.column_stack([start, until]))
         items = np.maximum.reduceat(np.append(scores, -np.inf), bounds)[::2]
         weights = ADJUSTMENTS[adjust](end - start)
-    # Going below an item's score, to a normal row's, adds false alarms only: none need be tried.
-    values, hits, _ = ranked(items, weights)
-    total = hits[-1]
-    # Sorted queries, in ascending order, are what searchsorted is fastest at.
-    below = np.searchsorted(normal, values[::-1], side="left")[::-1]
-    flagged = hits + (len(normal) - below)
-    f1 = 2 * hits / (flagged + total)
-    best = np.argmax(f1)
-    return BestF1(*(float(each[best]) for each in (f1, hits / flagged, hits / total, values)))
+    values, hits, flagged = counted(items, scores[~labels], weights)
+    f1 = 2 * hits / (flagged + hits[0])
+    best = np.flatnonzero(f1 == f1.max())[-1]
+    return BestF1(*(float(each[best]) for each in (f1, hits / flagged, hits / hits[0], values)))
 
 
 class PAK(NamedTuple):
@@ -164,9 +163,8 @@ def pa_k(*, labels: npt.ArrayLike, scores: npt.ArrayLike) -> PAK:
     offset = np.cumsum(length) - length
     f1 = np.empty(101)
     for percent in range(101):
-        # Filled from the score of its (floor(K n / 100) + 1)-th best row on; never at K = 100.
-        rank = np.minimum(percent * length // 100, length - 1)
-        filled = ordered[offset + rank] if percent < 100 else np.full(len(length), len(negated))
+        # Filled from the score of its (floor(K n / 100) + 1)-th best row on, if there is one.
+        filled = ordered[offset + np.minimum(percent * length // 100, length - 1)]
         acting = np.minimum(place, filled[event])
         hits = np.cumsum(np.bincount(acting, minlength=len(negated)))
         f1[percent] = np.max(2 * hits / (hits + false_alarms + len(place)))

@@ -41,55 +41,42 @@ def vus(*, labels: npt.ArrayLike, scores: npt.ArrayLike, window: int) -> VUS:
     labels, scores = checked(labels, scores)
     if window < 0 or window % 1:  # infinity leaves NaN, which is true as well
         raise ValueError(f"window={window}: a whole number of rows from 0 on is needed")
-    surface = _Surface(labels, scores, int(window) // 2)
-    areas = np.array([surface.areas(width) for width in range(int(window) + 1)])
-    return VUS(*map(float, areas.mean(axis=0)))
+    return VUS(*map(float, np.mean(_areas(labels, scores, int(window)), axis=0)))
 
 
-class _Surface:
-    """Counts by the first of the 250 thresholds that flags a row, shared by all widths."""
-
-    def __init__(self, labels: Bits, scores: Floats, reach: int) -> None:
-        self.rows, self.positives = len(scores), np.count_nonzero(labels)
-        _, self.step = thresholds(scores)
-        self.flagged = _by_threshold(self.step)
-        self.hits = _by_threshold(self.step[labels])
-        self.first, end = segments(labels)
-        self.last = end - 1
-        # Every (normal row, its distance to an event within reach), nearest first. A row between
-        # two events stands here twice: its soft labels add up.
-        distance = np.arange(1, reach + 1)[:, None]  # (reach, events) below
-        rows = np.stack([self.first - distance, self.last + distance])
-        distances = np.broadcast_to(distance, rows.shape)
-        normal = (rows >= 0) & (rows < self.rows)
-        normal &= ~labels[np.clip(rows, 0, self.rows - 1)]
-        rows, distances = rows[normal], distances[normal]
-        order = np.argsort(distances, kind="stable")
-        near, self.slot = np.unique(rows[order], return_inverse=True)
-        self.near_step, self.distance = self.step[near], distances[order]
-
-    def areas(self, width: int) -> tuple[float, float]:
-        """ROC and PR area for one buffer width."""
+def _areas(labels: Bits, scores: Floats, window: int) -> list[tuple[float, float]]:
+    """ROC and PR area for each buffer width; counts are by the threshold that flags a row first."""
+    rows, events, step = len(scores), np.count_nonzero(labels), thresholds(scores)[1]
+    flagged, true = _by_threshold(step), _by_threshold(step[labels])
+    first, end = segments(labels)
+    # Every normal row within reach of an event, and the distance. A row between two events stands
+    # here twice: its soft labels add up.
+    distance = np.arange(1, window // 2 + 1)[:, None]  # (reach, events) below
+    near = np.stack([first - distance, end - 1 + distance])
+    normal = (near >= 0) & (near < rows) & ~labels[np.clip(near, 0, rows - 1)]
+    distance = np.broadcast_to(distance, near.shape)[normal]
+    near, slot = np.unique(near[normal], return_inverse=True)
+    areas = []
+    for width in range(window + 1):
         reach = width // 2
         # Soft labels outside events, summed over the flagged rows, at each threshold.
-        pairs = np.searchsorted(self.distance, reach, side="right")
-        weights = np.sqrt(1 - self.distance[:pairs] / max(width, 1))
-        soft = np.bincount(self.slot[:pairs], weights, minlength=len(self.near_step))
-        soft = _by_threshold(self.near_step, np.minimum(soft, 1.0))
+        within = distance <= reach
+        soft = np.sqrt(1 - distance[within] / max(width, 1))
+        soft = np.bincount(slot[within], soft, minlength=len(near))
+        soft = _by_threshold(step[near], np.minimum(soft, 1.0))
         # Regions, and the share of them that holds a flagged row, at each threshold.
-        fresh = np.append(True, self.first[1:] - reach > self.last[:-1] + reach)
-        start = np.maximum(self.first[fresh] - reach, 0)
-        end = np.minimum(self.last[np.append(fresh[1:], True)] + reach, self.rows - 1) + 1
-        bounds = np.ravel(np.column_stack([start, end]))
-        steps = np.minimum.reduceat(np.append(self.step, THRESHOLDS), bounds)[::2]
-        found = _by_threshold(steps) / len(start)
-
-        hits, positives = self.hits + soft, self.positives + soft / 2
-        recall = np.minimum(hits / positives, 1) * found
-        false_alarm_rate = (self.flagged - hits) / (self.rows - positives)
+        apart = first[1:] - reach > end[:-1] - 1 + reach
+        starts = np.maximum(first[np.append(True, apart)] - reach, 0)
+        ends = np.minimum(end[np.append(apart, True)] + reach, rows)
+        bounds = np.ravel(np.column_stack([starts, ends]))
+        steps = np.minimum.reduceat(np.append(step, THRESHOLDS), bounds)[::2]
+        hits, positives = true + soft, events + soft / 2
+        recall = np.minimum(hits / positives, 1) * _by_threshold(steps) / len(starts)
+        false_alarm_rate = (flagged - hits) / (rows - positives)
         curve = [np.concatenate([[0.0], each, [1.0]]) for each in (recall, false_alarm_rate)]
-        precision = hits / self.flagged
-        return np.trapezoid(*curve), np.sum(np.diff(recall, prepend=0.0) * precision)
+        pr = np.sum(np.diff(recall, prepend=0.0) * hits / flagged)
+        areas.append((np.trapezoid(*curve), pr))
+    return areas
 
 
 def _by_threshold(steps: npt.NDArray[np.intp], weights: Floats | None = None) -> Floats:
