@@ -153,7 +153,8 @@ def loss(
     for ax, (name, values) in zip(axes, ranks.items(), strict=False):
         ax.plot(time, values[rows], color=colour(name), lw=0.9)
         ax.set(yscale="log", ylim=(1, lowest), ylabel=name.replace(" ", "\n"))
-        ax.set_yticks([1, 0.1, 0.01, 0.001], ["100 %", "10 %", "1 %", "0.1 %"], fontsize=7)
+        ax.set_yticks([1, 0.1, 0.01, 0.001], ["100 %", "10 %", "1 %", "0.1 %"], fontsize=6)
+        ax.yaxis.labelpad = 22  # beside them
         ax.minorticks_off()
     for ax, channel in zip(axes[len(ranks) :], channels, strict=True):
         ax.plot(time, series.test[rows, channel], color="#37474F", lw=0.9)
