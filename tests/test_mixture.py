@@ -47,7 +47,7 @@ def test_variants_differ_are_repeatable_and_come_back_from_a_file(tmp_path):
 
 def test_untrained_is_the_network_as_it_was_drawn():
     made = make("untrained LightMMoE").fit(TRAIN)
-    drawn = parameters_to_vector(made._build(4, torch.Generator().manual_seed(0)).parameters())
+    drawn = parameters_to_vector(made._drawn(4).parameters())
     assert torch.equal(weights(made), drawn) and made.history == History([], [], 0)
     assert not torch.equal(weights(make("LightMMoE").fit(TRAIN)), drawn)
 
@@ -103,7 +103,7 @@ def test_the_loss_that_is_lowered():
 def test_the_plateau_lowers_the_learning_rate():
     for plateau, low, lower in [(True, 8e-4, 6.4e-4), (False, 1e-3, 1e-3)]:
         made, draw = make("LightMMoE", plateau=plateau, clip=1.0), torch.Generator()
-        learner = made._learner(made._build(4, draw), torch.zeros(10, 4, W), draw)  # not by hand
+        learner = made._learner(made._drawn(4), torch.zeros(10, 4, W), draw)  # not by hand
         rates = []
         for _ in range(9):
             learner.end_epoch(1.0)

@@ -124,7 +124,7 @@ def test_losses_are_means_over_windows():
 
 
 def test_a_step_clips_the_gradient_and_follows_it():
-    for clip, slope in ((None, 4.0), (10.0, 4.0), (0.5, 0.5)):  # d (3 - 1)^2 = 2 (3 - 1) = 4
+    for clip, slope in ((0.0, 4.0), (10.0, 4.0), (0.5, 0.5)):  # d (3 - 1)^2 = 2 (3 - 1) = 4
         network = Level(3.0)
         optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
         made = Descent(network, partial(squared, network), optimiser, clip=clip)
