@@ -89,14 +89,9 @@ def flattened(weights: Sequence[nn.Parameter]) -> nn.Parameter:
     return flat
 
 
-def windows(rows: Tensor, window: int) -> Tensor:
-    """All windows of ``(t, c)`` as a view ``(t - window + 1, c, window)``: nothing is copied."""
-    return rows.unfold(0, window, 1)
-
-
 def examples(rows: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
     """Windows ``(n, c, w)`` and targets ``(n, c)`` of ``(t, c)``, as views."""
-    inputs = windows(rows[: len(rows) - plan.horizon], plan.window)[:: plan.stride]
+    inputs = rows[: len(rows) - plan.horizon].unfold(0, plan.window, plan.stride)
     return inputs, rows[plan.window + plan.horizon - 1 :][:: plan.stride]
 
 

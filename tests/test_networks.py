@@ -12,6 +12,7 @@ from naive_mmoe import seeded
 from scipy.ndimage import correlate1d
 from small import make, waves
 from torch.nn import functional
+from torch.nn.functional import mse_loss
 
 from lmmoe import training
 from lmmoe.detectors import detector
@@ -177,9 +178,10 @@ def test_usad_scores_a_window_as_a_whole_and_watches_the_mean_score():
         for row in (3, 77, 149):
             scaled = (TEST[row - 3 : row + 1] - low) / (high - low)
             x = torch.from_numpy(scaled.T.reshape(1, -1)).float()
-            first, both = (((x - out) ** 2).detach().numpy() for out in made.network(x))
-            expected = alpha * first.mean() + (1 - alpha) * both.mean()
-            assert scores[row] == pytest.approx(expected, rel=1e-4)
+            first = made.network.first(made.network.encoder(x))
+            both = made.network.second(made.network.encoder(first))
+            expected = alpha * mse_loss(first, x) + (1 - alpha) * mse_loss(both, x)
+            assert scores[row] == pytest.approx(expected.item(), rel=1e-4)
         np.testing.assert_allclose(made.channel_scores(TEST).mean(axis=1)[3:], scores[3:])
         learner = made._learner(made.network, None, seeded())
         watched = training.mean_loss(learner, made._scaled(TRAIN)[216 - 3 :], made)
@@ -241,16 +243,22 @@ def plain_mixer(made, x):
     return y.transpose(1, 2)
 
 
+def in_order(made, errors):
+    """Errors ``(w, b, c)``, group of rows by group, as windows ``(b, c, w)``."""
+    return errors.unflatten(0, (made.groups, -1)).permute(2, 3, 1, 0).flatten(2)
+
+
 def test_the_mixers_are_the_plain_ones():
     scale, level = torch.tensor([2.0, 3.0, 5.0])[:, None], torch.tensor([7.0, -9.0, 0.0])[:, None]
     for large in (True, False):
         made, x = moved(Mixer(3, 8, large=large)).eval(), drawn(5, 3, 8)
-        same(made, made(x), plain_mixer(made, x))
-        last = (plain_mixer(made, x) - x)[:, :, -1]
-        torch.testing.assert_close(made.errors(x)[-1], last, rtol=1e-4, atol=1e-5)
+        rebuilt = in_order(made, made(x)) + x
+        same(made, rebuilt, plain_mixer(made, x))
+        assert torch.equal(in_order(made, made(x))[:, :, -1], made(x)[-1])
         # Scale and level of a channel come back, or are lost.
-        expected = made(x) * scale + level if large else made(x)
-        torch.testing.assert_close(made(x * scale + level), expected, rtol=1e-3, atol=1e-3)
+        expected, other = rebuilt * scale + level if large else rebuilt, x * scale + level
+        found = in_order(made, made(other)) + other
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
         first, again, other = (made.train()(x, seeded(number)) for number in (3, 3, 5))
         assert torch.equal(first, again) and torch.equal(first, other) == large  # dropout
     with pytest.raises(ValueError, match="window=7: it must be a multiple of the 2 groups"):
@@ -262,7 +270,7 @@ def test_the_mixers_scores_are_the_last_rows_errors_smoothed_and_scaled():
         made = small(name).fit(TRAIN)
         windows = torch.from_numpy(np.stack([SCALED[i : i + 8].T for i in range(143)]))
         with torch.no_grad():
-            last = (made.network(windows) - windows)[:, :, -1].double().numpy()
+            last = (plain_mixer(made.network, windows) - windows)[:, :, -1].double().numpy()
         errors = (last**2 if width == 5 else (last**2 + abs(last)) / 2).mean(axis=1)
         near = [errors[max(0, i - width // 2) : i + width // 2 + 1].mean() for i in range(143)]
         expected = (near - min(near)) / np.ptp(near)
@@ -283,7 +291,7 @@ def test_the_loss_counts_large_squares_twice(count, seed):
 
 def test_a_flat_step_is_that_of_the_weights_one_by_one():
     def loss(network, windows, target):
-        return 40 * network.errors(windows).square().mean()
+        return 40 * network(windows).square().mean()
 
     for decoupled, clip in [(False, 0.01), (True, 1e9)]:
         made = [moved(Mixer(3, 8, large=False)).eval()]

@@ -117,7 +117,7 @@ def test_losses_are_means_over_windows():
         rows = torch.randn(count, 2, generator=seeded())
         found = training.mean_loss(made, rows, plan())
         assert found == pytest.approx(float(rows[2:].square().mean()), rel=1e-5)
-        windows = training.windows(rows, 2)
+        windows = rows.unfold(0, 2, 1)
         parts = training.outputs(lambda part: sizes.append(len(part)) or part, windows)
         assert torch.equal(parts, windows) and max(sizes) <= 1024
     assert not made.network.training and not torch.is_inference_mode_enabled()

@@ -188,7 +188,7 @@ class AMAD(Neural):
     def _score_rows(self, rows: Floats) -> Floats:
         scaled = self._scaled(rows)
         padded = torch.cat([scaled.new_zeros(self.window - 1, scaled.shape[1]), scaled])
-        windows = training.windows(padded, self.window)
+        windows = padded.unfold(0, self.window, 1)
         features = training.outputs(self.network.features, windows)
         rebuilt = _two(self.network.out, features)
         heads = torch.cat([_two(head, features) for head in self.network.heads], dim=1).sigmoid()

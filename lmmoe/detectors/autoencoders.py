@@ -87,15 +87,11 @@ class Autoencoders(nn.Module):
         self.encoder = stack(sizes, nn.ReLU())
         self.first, self.second = (stack(sizes[::-1], nn.Sigmoid()) for _ in range(2))
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Rebuild ``x`` ``(b, n)``: AE1(W) and AE2(AE1(W)) in the paper's words."""
-        rebuilt = self.first(self.encoder(x))
-        return rebuilt, self.second(self.encoder(rebuilt))
-
-    def errors(self, x: Tensor, alpha: float) -> Tensor:
+    def forward(self, x: Tensor, alpha: float) -> Tensor:
         """Squared errors ``(b, n)``: ``alpha`` of AE1(W)'s, the rest of AE2(AE1(W))'s."""
-        rebuilt, again = ((x - output).square() for output in self(x))
-        return alpha * rebuilt + (1 - alpha) * again
+        rebuilt = self.first(self.encoder(x))
+        again = self.second(self.encoder(rebuilt))
+        return alpha * (x - rebuilt).square() + (1 - alpha) * (x - again).square()
 
 
 class Adversaries:
@@ -131,7 +127,7 @@ class Adversaries:
 
     def loss(self, windows: Tensor, target: Tensor) -> Tensor:
         """Mean score of windows ``(b, c, w)``, which no epoch's weights change."""
-        return self.network.errors(windows.flatten(1), self.alpha).mean()
+        return self.network(windows.flatten(1), self.alpha).mean()
 
     def end_epoch(self, loss: float) -> None:
         """Count the epoch."""
@@ -162,13 +158,13 @@ class USAD(Neural):
 
     def _score_channels(self, rows: Floats) -> Floats:
         def errors(windows: Tensor) -> Tensor:
-            return self.network.errors(windows.flatten(1), self.alpha).view_as(windows).mean(dim=2)
+            return self.network(windows.flatten(1), self.alpha).view_as(windows).mean(dim=2)
 
         return self._on_windows(errors, rows)
 
 
 class Mixer(nn.Module):
-    """Rebuild windows by mixing rows and channels in turn. Axes: b batch, c channels, w window.
+    """Rebuild windows by mixing rows and channels. Axes: b batch, c channels, w window.
 
     Every channel of a window is brought to mean 0 and variance 1; blocks and one linear layer over
     time follow (`MTS-Mixers`, Li et al., 2023, section 3). The ``large`` network has two blocks
@@ -194,11 +190,6 @@ class Mixer(nn.Module):
         self.out_bias = drawn(window, 1, fan_in=window)
 
     def forward(self, x: Tensor, generator: Generator | None = None) -> Tensor:
-        """Rebuild windows ``(b, c, w)``; in training mode, ``generator`` draws dropout's masks."""
-        errors = self.errors(x, generator).unflatten(0, (self.groups, -1))
-        return x + errors.permute(2, 3, 1, 0).flatten(2)
-
-    def errors(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """Rebuilt minus given windows ``(b, c, w)``: ``(w, b, c)``, group of rows by group."""
         batch, channels, window = x.shape
         grouped = x.view(batch, channels, -1, self.groups).permute(3, 2, 0, 1)
@@ -273,14 +264,14 @@ class MTSMixer(Neural):
         return Mixer(channels, self.window, large=self.large)
 
     def _loss(self, network: Mixer, windows: Tensor, target: Tensor, dice: Generator) -> Tensor:
-        return network.errors(windows, dice).square().mean()
+        return network(windows, dice).square().mean()
 
     def _score_rows(self, rows: Floats) -> Floats:
         errors = self._on_windows(self._row_errors, rows)
         return unit(moving_average(errors, np.full(self.smooth, 1 / self.smooth)))
 
     def _row_errors(self, windows: Tensor) -> Tensor:
-        return self.network.errors(windows)[-1].square().mean(dim=1)
+        return self.network(windows)[-1].square().mean(dim=1)
 
 
 class MTSMixerLighter(MTSMixer):
@@ -299,11 +290,11 @@ class MTSMixerLighter(MTSMixer):
     weight_decay, decoupled, clip = 1e-4, True, 0.5
 
     def _loss(self, network: Mixer, windows: Tensor, target: Tensor, dice: Generator) -> Tensor:
-        return absolute_and_squared(network.errors(windows, dice))
+        return absolute_and_squared(network(windows, dice))
 
     def _schedule(self, optimiser: Optimizer) -> Callable[[float], None]:
         return ReduceLROnPlateau(optimiser, factor=0.8, patience=5).step
 
     def _row_errors(self, windows: Tensor) -> Tensor:
-        errors = self.network.errors(windows)[-1]
+        errors = self.network(windows)[-1]
         return ((errors.square() + errors.abs()) / 2).mean(dim=1)

@@ -94,7 +94,7 @@ class Neural(Detector):
     def _windows(self, rows: Floats) -> Tensor:
         """Windows ``(t - unscored, c, w)``, one for each row that can be scored, in time order."""
         scaled = self._scaled(rows)
-        return training.windows(scaled[: len(scaled) - self.horizon], self.window)
+        return scaled[: len(scaled) - self.horizon].unfold(0, self.window, 1)
 
     @property
     def parameters(self) -> int:

@@ -10,7 +10,6 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import softplus
 
-from lmmoe import training
 from lmmoe.detectors.base import NotNegative, Positive, Whole
 from lmmoe.detectors.neural import Neural
 from lmmoe.detectors.scaling import Floats
@@ -153,7 +152,7 @@ class OmniAnomaly(Neural):
         count = -(-(len(rows) - self.window + self.scored) // self.scored)
         missing = (count - 1) * self.scored + self.window - len(rows)
         scaled = nn.functional.pad(self._scaled(rows), (0, 0, 0, missing))
-        pieces = training.windows(scaled, self.window)[:: self.scored].split(100)
+        pieces = scaled.unfold(0, self.window, self.scored).split(100)
         with torch.inference_mode():
             found = [self.network(part)[0][-self.scored :] for part in pieces]
         late = torch.cat([part.transpose(0, 1).flatten(0, 1) for part in found])
