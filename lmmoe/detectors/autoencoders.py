@@ -157,10 +157,9 @@ class USAD(Neural):
         return Adversaries(network, self.learning_rate, self.alpha)
 
     def _score_channels(self, rows: Floats) -> Floats:
-        def errors(windows: Tensor) -> Tensor:
-            return self.network(windows.flatten(1), self.alpha).view_as(windows).mean(dim=2)
-
-        return self._on_windows(errors, rows)
+        return self._on_windows(
+            lambda x: self.network(x.flatten(1), self.alpha).view_as(x).mean(dim=2), rows
+        )
 
 
 class Mixer(nn.Module):

@@ -108,8 +108,8 @@ class Mixture(Forecaster):
         with self._threads():
             return training.outputs(self.network.gate, inputs).cpu().numpy()
 
-    def _sizes(self, state: Arrays) -> tuple[int, int]:  # experts may have come or gone
-        return *super()._sizes(state), len(state["network.experts.layers.weights.0"])
+    def _shape(self, state: Arrays) -> tuple[int, int]:  # experts may have come or gone
+        return *super()._shape(state), len(state["network.experts.layers.weights.0"])
 
 
 def _sizes(value: int | list[int]) -> list[int]:

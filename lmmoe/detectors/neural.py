@@ -114,11 +114,11 @@ class Neural(Detector):
         self.history = training.History(losses, held_out, int(best))
         weights = {k: torch.from_numpy(v) for k, v in prefixed(state, "network.").items()}
         with torch.device("meta"):  # without memory: the weights must fit the settings first
-            self._drawn(*self._sizes(state)).load_state_dict(weights, assign=True)
-        self.network = self._drawn(*self._sizes(state)).to(self.device).eval()
+            self._drawn(*self._shape(state)).load_state_dict(weights, assign=True)
+        self.network = self._drawn(*self._shape(state)).to(self.device).eval()
         self.network.load_state_dict(weights)
 
-    def _sizes(self, state: Arrays) -> tuple[int, ...]:
+    def _shape(self, state: Arrays) -> tuple[int, ...]:
         """What to call `_build` with for the weights in ``state``."""
         return (len(state["shift"]),)
 
