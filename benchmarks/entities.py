@@ -65,9 +65,8 @@ def examples(count: int) -> tuple[Tensor, Tensor]:
 
 def networks(count: int) -> list[MMoE]:
     """Give as many networks, each with a start of its own."""
-    made = detector("LightMMoE", expert_dropout=0.0, tower_dropout=0.0)
-    channels = machine().train.shape[1]
-    return [made._build(channels, torch.Generator().manual_seed(one)) for one in range(count)]
+    still, channels = {"expert_dropout": 0.0, "tower_dropout": 0.0}, machine().train.shape[1]
+    return [detector("LightMMoE", seed=one, **still)._drawn(channels) for one in range(count)]
 
 
 def stacked(all_networks: list[MMoE]) -> Callable[[Tensor, Tensor], dict[str, Tensor]]:

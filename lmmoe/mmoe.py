@@ -65,11 +65,11 @@ class MMoE(nn.Module):
         #    the first ReLU, dropout 0.15.
         return self.towers(mixed, generator)  # (b, c)
 
-    def __init__(self, *, generator: torch.Generator | None = None, **settings: object) -> None:
+    def __init__(self, **settings: object) -> None:
         """Make the parts; ``settings`` are the fields of `Settings`."""
         super().__init__()
         self.settings = given = Settings(**settings)
-        start = Start(given.init, generator)
+        start = Start(given.init)
         self.experts = (SeriesExperts if given.expert == "series" else WindowExperts)(given, start)
         self.gate = GATES[given.gate](given, start)
         self.towers = (Towers if given.tower else NoTowers)(given, start)
@@ -218,15 +218,15 @@ class Towers(Layers):
 
 
 class Start:
-    """Draws first weights; all from one generator, so that a seed fixes them.
+    """Draws first weights, from torch's global stream as its own layers do.
 
     ``torch``: uniform within 1/sqrt(fan in), torch's own rule; gates standard normal. ``xavier``:
     normal, of Xavier's deviation (Glorot & Bengio, AISTATS 2010) for linear layers and gates, of
     Kaiming's (He et al., ICCV 2015) for convolutions; biases 0.
     """
 
-    def __init__(self, rule: Literal["torch", "xavier"], generator: torch.Generator | None) -> None:
-        self.rule, self.generator = rule, generator
+    def __init__(self, rule: Literal["torch", "xavier"]) -> None:
+        self.rule = rule
 
     def linear(self, *shape: int) -> nn.Parameter:
         """Weights ``(..., fan in, fan out)`` of a linear layer."""
@@ -237,22 +237,21 @@ class Start:
         return self.drawn(*shape, fan_in=fan_in, variance=2 / fan_in)
 
     def drawn(self, *shape: int, fan_in: int, variance: float = 0.0) -> nn.Parameter:
-        """Weights of any shape; a bias has no ``variance``."""
-        if self.rule == "xavier":
-            return self.normal(shape, math.sqrt(variance))
-        bound = 1 / math.sqrt(fan_in)
-        return nn.Parameter(torch.empty(shape).uniform_(-bound, bound, generator=self.generator))
+        """Weights of any shape; a bias has no ``variance``, and no number is drawn for zeros."""
+        if self.rule == "torch":
+            return drawn(*shape, fan_in=fan_in)
+        start = torch.randn if variance else torch.zeros
+        return nn.Parameter(start(shape) * math.sqrt(variance))
 
     def gate(self, *shape: int) -> nn.Parameter:
         """Weights of gates ``(..., fan out, fan in)``."""
-        return self.linear(*shape) if self.rule == "xavier" else self.normal(shape)
+        return self.linear(*shape) if self.rule == "xavier" else nn.Parameter(torch.randn(shape))
 
-    def normal(self, shape: Sequence[int], deviation: float = 1.0) -> nn.Parameter:
-        """Draw normal numbers; of a deviation of 0, nothing is drawn."""
-        numbers = torch.zeros(shape)
-        if deviation and not numbers.is_meta:  # there it would import torch's compiler: seconds
-            numbers.normal_(generator=self.generator).mul_(deviation)
-        return nn.Parameter(numbers)
+
+def drawn(*shape: int, fan_in: int) -> nn.Parameter:
+    """Make weights of any shape as torch starts linear layers: uniform within 1/sqrt(fan in)."""
+    bound = 1 / math.sqrt(fan_in)
+    return nn.Parameter(torch.empty(shape).uniform_(-bound, bound))
 
 
 def activated(x: Tensor, layer: int) -> Tensor:
@@ -348,7 +347,7 @@ class AttentionGate(nn.Module):
     def __init__(self, given: Settings, start: "Start") -> None:
         super().__init__()
         self.query = start.linear(given.channels, given.window, EMBEDDING)
-        self.keys = start.normal((EMBEDDING, given.experts))
+        self.keys = nn.Parameter(torch.randn(EMBEDDING, given.experts))
 
     def forward(self, x: Tensor) -> Tensor:
         """Softmax of the scaled products of query and keys."""

@@ -44,11 +44,11 @@ class Descent(training.Descent):
         self, network: MMoE, loss_of: Loss, generator: torch.Generator, **rates: float
     ) -> None:
         self.loss_of, self.generator = loss_of, generator
-        self.weights = _Weights(network)
-        self.weights.join()
         self.dropped = (network.experts.dropout, network.towers.dropout)
         self.memory: dict[int, _Memory] = {}
-        optimiser = training.adam(self.weights, **rates)
+        optimiser = training.adam(network, **rates, flat=True)
+        (flat,) = optimiser.param_groups[0]["params"]
+        self.weights = _Weights(network, flat)
         super().__init__(network, lambda x, target: loss_of(network(x), target), optimiser)
 
     def step(self, windows: Tensor, target: Tensor) -> Tensor:
@@ -65,14 +65,13 @@ class Descent(training.Descent):
         return loss.detach()
 
 
-class _Weights(nn.Module):
-    """All weights of a network, as the products want them."""
+class _Weights:
+    """All weights of a network, as the products want them, and the slopes of `flattened` ones."""
 
-    def __init__(self, network: MMoE) -> None:
-        super().__init__()
+    def __init__(self, network: MMoE, flat: nn.Parameter | None = None) -> None:
         experts, gate, towers = network.experts, network.gate.weights, network.towers
         named = {
-            "conv": experts.conv,  # its bias must follow: both are one product with the windows
+            "conv": experts.conv,  # it and its bias are one product with the windows
             "conv_bias": experts.conv_bias,
             "hidden": experts.layers.weights[0],
             "hidden_bias": experts.layers.biases[0],
@@ -85,19 +84,16 @@ class _Weights(nn.Module):
             "head": towers.weights[1],
             "head_bias": towers.biases[1],
         }
-        self.named = {name: each for name, each in named.items() if each is not None}
-        self.values = {name: each.detach() for name, each in self.named.items()}
+        named = {name: each for name, each in named.items() if each is not None}
+        self.values = {name: each.detach() for name, each in named.items()}
+        self.slopes = {name: each.grad for name, each in named.items()}
         self.kernels = torch.cat([self.values["conv"], self.values["conv_bias"][None]])
-        self.window, self.shared, self.experts = len(experts.conv), gate.shared, experts.count
-
-    def join(self) -> None:
-        """Lay all weights side by side in one tensor; ``slopes`` are views of its gradient."""
-        self.flat = training.flattened(list(self.named.values()))
-        self.values = {name: each.detach() for name, each in self.named.items()}
-        self.slopes = {name: each.grad for name, each in self.named.items()}
-        shape, size = self.kernels.shape, self.kernels.numel()  # (w + 1, e k)
-        self.kernels = self.flat.detach()[:size].view(shape)
-        self.kernel_slopes = self.flat.grad[:size].view(shape)
+        self.window, self.shared = len(experts.conv), gate.shared
+        if flat is not None:  # it begins with the convolution and its bias
+            shape, size = self.kernels.shape, self.kernels.numel()  # (w + 1, e k)
+            self.kernels, self.kernel_slopes = (
+                each[:size].view(shape) for each in (flat.detach(), flat.grad)
+            )
 
     @property
     def gate(self) -> Tensor:

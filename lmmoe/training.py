@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lmmoe import progress
 
@@ -32,32 +31,30 @@ class Descent:
     """How a network learns: one loss, one optimiser; other ways have the same methods.
 
     ``loss(windows, target)`` gives the mean loss of windows ``(b, c, w)`` and their target rows
-    ``(b, c)``; ``clip`` is the highest norm of its gradient.
+    ``(b, c)``; ``clip`` is the highest norm of its gradient, or 0.
     """
 
     network: nn.Module
     loss: Callable[[Tensor, Tensor], Tensor]
     optimiser: torch.optim.Optimizer
     _: KW_ONLY
-    clip: float | None = None
-    schedule: LRScheduler | None = None  # stepped after each epoch
+    clip: float = 0.0
+    schedule: Callable[[float], None] | None = None  # called after each epoch
 
     def step(self, windows: Tensor, target: Tensor) -> Tensor:
         """Learn from windows and their targets; give the loss before."""
         loss = self.loss(windows, target)
         self.optimiser.zero_grad(set_to_none=False)  # `flattened` ones are views
         loss.backward()
-        if self.clip is not None:
+        if self.clip:
             nn.utils.clip_grad_norm_(self.optimiser.param_groups[0]["params"], self.clip)
         self.optimiser.step()
         return loss.detach()
 
     def end_epoch(self, loss: float) -> None:
         """Change what changes with the epochs, given the mean training loss of this one."""
-        if isinstance(self.schedule, ReduceLROnPlateau):
-            self.schedule.step(loss)
-        elif self.schedule is not None:
-            self.schedule.step()
+        if self.schedule is not None:
+            self.schedule(loss)
 
 
 def adam(
@@ -65,17 +62,19 @@ def adam(
     learning_rate: float,
     weight_decay: float = 0.0,
     *,
-    kind: type[torch.optim.Adam] = torch.optim.Adam,
+    decoupled: bool = False,
     flat: bool = False,
 ) -> torch.optim.Adam:
-    """Adam (Kingma & Ba, ICLR 2015) or AdamW; ``flat``: a step is one kernel for all weights."""
+    """Adam (Kingma & Ba, ICLR 2015); ``decoupled``: AdamW; ``flat``: one kernel for all weights."""
     weights = [each for each in network.parameters() if each.requires_grad]
     weights = [flattened(weights)] if flat else weights
     # As torch guards these methods, they import its compiler: more than a second, and some 70 MB.
-    plain = {name: inspect.unwrap(getattr(kind, name)) for name in ("add_param_group", "zero_grad")}
-    plain["step"] = torch.no_grad()(inspect.unwrap(kind.step))
-    kind = type(kind.__name__, (kind,), plain)
+    usual = torch.optim.AdamW if decoupled else torch.optim.Adam
+    guarded = ("add_param_group", "zero_grad", "step")
+    plain = {name: inspect.unwrap(getattr(usual, name)) for name in guarded}
+    plain["step"] = torch.no_grad()(plain["step"])
     fused = weights[0].device.type in ("cpu", "cuda")
+    kind = type(usual.__name__, (usual,), plain)
     return kind(weights, lr=learning_rate, weight_decay=weight_decay, fused=fused)
 
 
@@ -90,14 +89,9 @@ def flattened(weights: Sequence[nn.Parameter]) -> nn.Parameter:
     return flat
 
 
-def windows(rows: Tensor, window: int) -> Tensor:
-    """All windows of ``(t, c)`` as a view ``(t - window + 1, c, window)``: nothing is copied."""
-    return rows.unfold(0, window, 1)
-
-
 def examples(rows: Tensor, plan: Plan) -> tuple[Tensor, Tensor]:
     """Windows ``(n, c, w)`` and targets ``(n, c)`` of ``(t, c)``, as views."""
-    inputs = windows(rows[: len(rows) - plan.horizon], plan.window)[:: plan.stride]
+    inputs = rows[: len(rows) - plan.horizon].unfold(0, plan.window, plan.stride)
     return inputs, rows[plan.window + plan.horizon - 1 :][:: plan.stride]
 
 

@@ -15,8 +15,8 @@ def seeded(number=0):
 
 def network(seed=1, **changes):
     """A small network in float64, in scoring mode, no weight at a special value such as 0 or 1."""
-    made = MMoE(**(SIZES | changes), generator=seeded(seed)).double()
-    generator = seeded(seed)
+    torch.manual_seed(seed)
+    made, generator = MMoE(**(SIZES | changes)).double(), seeded(seed)
     with torch.no_grad():
         for values in made.state_dict().values():
             if values.numel() == 1 or values.min() == values.max():

@@ -124,7 +124,7 @@ def test_stacked_entities_learn_what_they_learn_one_by_one(monkeypatch, tmp_path
 @pytest.mark.parametrize("name", NETWORKS)
 def test_torch_counts_the_same_but_for_the_gates_that_it_adds_up(name, monkeypatch):
     made, channels = detector(name), 5
-    network = made._build(channels, torch.Generator()).eval()
+    network = made._drawn(channels).eval()
     with FlopCounterMode(display=False) as counter:
         network(torch.zeros(7, channels, made.window))
     gates = [each for each in limit.products(made, channels) if "gate" in each.name]
@@ -148,6 +148,6 @@ def test_torch_counts_the_same_but_for_the_gates_that_it_adds_up(name, monkeypat
 def test_the_obvious_network_has_the_size_of_ours(name):
     with torch.random.fork_rng():
         plain = Obvious(name, 38)
-    ours = detector(name)._build(38, torch.Generator())
+    ours = detector(name)._drawn(38)
     sizes = [sum(each.numel() for each in network.parameters()) for network in (ours, plain)]
     assert sizes[0] == sizes[1]

@@ -7,8 +7,6 @@ import sys
 import naive_mmoe
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from naive_mmoe import seeded
 from small import make, waves
 from torch.nn.functional import huber_loss, l1_loss, mse_loss
@@ -75,9 +73,8 @@ def test_gradients_equal_autograds(changes, loss_of, monkeypatch):
             torch.testing.assert_close(weight.grad, slope, rtol=1e-9, atol=1e-12, msg=name)
 
 
-@pytest.mark.parametrize("decay", [0.0, 0.1])
-def test_steps_are_those_of_the_usual_descent_and_its_adam(decay):
-    made = network()
+def test_steps_are_those_of_the_usual_descent_and_its_adam():
+    made, decay = network(), 0.1
     obvious = copy.deepcopy(made)
     learner, adam = descent(made, weight_decay=decay), training.adam(obvious, 1e-3, decay)
     usual = training.Descent(obvious, lambda *given: mse_loss(obvious(given[0]), given[1]), adam)
@@ -129,27 +126,13 @@ def test_a_detector_takes_hand_written_steps_where_it_can(changes, monkeypatch):
     assert bool(taken) == (not changes)
 
 
-sizes = st.integers(1, 4)
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.tuples(sizes, sizes, sizes),
-    st.tuples(sizes, sizes, sizes, sizes),
-    st.sampled_from([0.0, 0.3, 1.0]),
-    st.integers(1, 8),
-    st.integers(1, 9),
-)
-def test_forecasts_are_the_definitions(shape, widths, shared, count, size):
-    given = dict(zip(("channels", "window", "experts"), shape, strict=True)) | {"shared": shared}
-    given |= {
-        name: width if name == "out" else [width]
-        for name, width in zip(("kernels", "hidden", "out", "tower"), widths, strict=True)
-    }
-    made, (channels, window, _) = naive_mmoe.network(**given), shape
-    rows = torch.randn(count + window - 1, channels, generator=seeded(5)).double()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mmoe_fast, "BATCH", size)
-        found = mmoe_fast.forecasts(made, rows)
-    expected = naive_mmoe.plainly(made, training.windows(rows, window))
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+def test_forecasts_are_the_definitions(monkeypatch):
+    one = {"channels": 1, "window": 1, "experts": 1, "kernels": [1], "out": 1, "tower": [1]}
+    for shape in (SHAPE, one, SHAPE | {"shared": 0.0}, SHAPE | {"shared": 1.0}):
+        made, window = naive_mmoe.network(**shape), shape["window"]
+        for count, size in ((1, 4), (4, 4), (5, 4), (9, 1), (8, 3)):
+            monkeypatch.setattr(mmoe_fast, "BATCH", size)
+            rows = torch.randn(count + window - 1, shape["channels"], generator=seeded(5)).double()
+            expected = naive_mmoe.plainly(made, rows.unfold(0, window, 1))
+            found = mmoe_fast.forecasts(made, rows)
+            torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)

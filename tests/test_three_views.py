@@ -81,15 +81,10 @@ CASES += ({"components": 7},)
 
 
 @pytest.mark.parametrize("settings", CASES)
-def test_scores_are_those_of_the_method_written_down(settings):
-    found = detector("ThreeViews", **settings).fit(TRAIN).decision_function(TEST)
-    assert np.allclose(found, written_down(TRAIN, TEST, **settings), rtol=1e-9, atol=1e-9)
-
-
-@pytest.mark.parametrize("settings", CASES)
-def test_a_live_step_is_the_batch_score_and_no_score_sees_later_rows(settings):
+def test_batch_and_live_scores_are_those_of_the_method_written_down(settings):
     made = detector("ThreeViews", **settings).fit(TRAIN)
     scores, parts = made.decision_function(TEST), made.channel_scores(TEST)
+    assert np.allclose(scores, written_down(TRAIN, TEST, **settings), rtol=1e-9, atol=1e-9)
     assert np.allclose(parts.sum(axis=1), scores, atol=1e-12)
     assert np.array_equal(made.decision_function(TEST[:50]), scores[:50])
     stream = live.Stream(Model(made), threshold=1.0)

@@ -1,20 +1,21 @@
 """AMAD: a multi-scale network and an isolation forest, with the study's mistakes or without."""
 
-from functools import partial
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from lmmoe import training
 from lmmoe.detectors.base import Arrays
 from lmmoe.detectors.classical import IsolationForest
-from lmmoe.detectors.neural import Neural, absolute_and_squared, dense, drawn, prefixed
+from lmmoe.detectors.neural import Neural, absolute_and_squared, prefixed
 from lmmoe.detectors.scaling import Floats, moving_average, unit
-from lmmoe.mmoe import keep_mask
-from lmmoe.training import Descent
+from lmmoe.mmoe import drawn, keep_mask
 
 SCALES = (8, 16, 24, 48)  # values that a window is averaged to, one scale each
 FIRST, SECOND, OUT = 32, 16, 32  # units of a scale: of its convolutions, of its linear layer
@@ -33,22 +34,22 @@ class MultiScale(nn.Module):
     on, averaged over rows. Both meet in 32 features, which two untrained sigmoid ``heads`` read.
     """
 
-    def __init__(self, channels: int, window: int, generator: Generator) -> None:
+    def __init__(self, channels: int, window: int) -> None:
         super().__init__()
-        scales, weight = len(SCALES), partial(drawn, generator=generator)
+        scales = len(SCALES)
 
         def pair(*sizes: int) -> nn.ModuleList:
-            return nn.ModuleList(dense(*each, generator) for each in pairwise(sizes))
+            return nn.ModuleList(nn.Linear(*each) for each in pairwise(sizes))
 
         self.scale = nn.Parameter(torch.ones(channels))
         self.shift = nn.Parameter(torch.zeros(channels))
-        self.first = weight(LENGTH, channels, scales * FIRST, fan_in=LENGTH * channels)
-        self.first_bias = weight(scales * FIRST, fan_in=LENGTH * channels)
-        self.second = weight(scales, LENGTH * FIRST, SECOND, fan_in=LENGTH * FIRST)
-        self.second_bias = weight(scales, 1, 1, SECOND, fan_in=LENGTH * FIRST)
+        self.first = drawn(LENGTH, channels, scales * FIRST, fan_in=LENGTH * channels)
+        self.first_bias = drawn(scales * FIRST, fan_in=LENGTH * channels)
+        self.second = drawn(scales, LENGTH * FIRST, SECOND, fan_in=LENGTH * FIRST)
+        self.second_bias = drawn(scales, 1, 1, SECOND, fan_in=LENGTH * FIRST)
         sizes = [size * SECOND for size in SCALES]
-        self.pooled = nn.ParameterList(weight(n // SECOND, SECOND * OUT, fan_in=n) for n in sizes)
-        self.pooled_bias = nn.ParameterList(weight(OUT, fan_in=n) for n in sizes)
+        self.pooled = nn.ParameterList(drawn(n // SECOND, SECOND * OUT, fan_in=n) for n in sizes)
+        self.pooled_bias = nn.ParameterList(drawn(OUT, fan_in=n) for n in sizes)
         # Columns of a matrix that averages a window: functions of its length, not learned.
         for size in SCALES:
             averages = functional.adaptive_avg_pool1d(torch.eye(window)[None], size)[0]
@@ -156,23 +157,24 @@ class AMAD(Neural):
     min_rows = property(lambda self: self.window + self.stride)  # two training windows
     rescales = property(lambda self: self.test_scaled)
     watch = "training"
+    weight_decay, decoupled, flat, clip = 1e-4, True, True, 1.0
 
     heads: bool = True
     wrong_sign: bool = True
     centred: bool = True
     test_scaled: bool = True
 
-    def _build(self, channels: int, generator: Generator) -> MultiScale:
-        return MultiScale(channels, self.window, generator)
+    def _build(self, channels: int) -> MultiScale:
+        return MultiScale(channels, self.window)
 
-    def _learner(self, network: MultiScale, inputs: Tensor, generator: Generator) -> Descent:
-        def loss(windows: Tensor, target: Tensor) -> Tensor:
-            return absolute_and_squared(network(windows, generator) - windows.mean(dim=2))
+    def _loss(
+        self, network: MultiScale, windows: Tensor, target: Tensor, dice: Generator
+    ) -> Tensor:
+        return absolute_and_squared(network(windows, dice) - windows.mean(dim=2))
 
-        kind = torch.optim.AdamW
-        optimiser = training.adam(network, self.learning_rate, 1e-4, kind=kind, flat=True)
-        cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=30, eta_min=1e-6)
-        return Descent(network, loss, optimiser, clip=1.0, schedule=cosine)
+    def _schedule(self, optimiser: Optimizer) -> Callable[[float], None]:
+        cosine = CosineAnnealingLR(optimiser, T_max=30, eta_min=1e-6)
+        return lambda loss: cosine.step()
 
     def _fit(self, rows: Floats) -> None:
         super()._fit(rows)
@@ -186,7 +188,7 @@ class AMAD(Neural):
     def _score_rows(self, rows: Floats) -> Floats:
         scaled = self._scaled(rows)
         padded = torch.cat([scaled.new_zeros(self.window - 1, scaled.shape[1]), scaled])
-        windows = training.windows(padded, self.window)
+        windows = padded.unfold(0, self.window, 1)
         features = training.outputs(self.network.features, windows)
         rebuilt = _two(self.network.out, features)
         heads = torch.cat([_two(head, features) for head in self.network.heads], dim=1).sigmoid()

@@ -1,6 +1,6 @@
 """Networks that rebuild a window: LSTM-AE, recurrent; USAD, adversarial; the two MTS-Mixers."""
 
-from functools import partial
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Annotated
 
@@ -10,13 +10,14 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.autograd import grad
 from torch.nn import functional
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lmmoe import training
 from lmmoe.detectors.base import Part, Whole
-from lmmoe.detectors.neural import Neural, absolute_and_squared, dense, draw, drawn
+from lmmoe.detectors.neural import Neural, absolute_and_squared
 from lmmoe.detectors.scaling import Floats, moving_average, unit
-from lmmoe.mmoe import EPSILON, dropped
-from lmmoe.training import Descent
+from lmmoe.mmoe import EPSILON, drawn, dropped
 
 
 class EncoderDecoder(nn.Module):
@@ -25,16 +26,10 @@ class EncoderDecoder(nn.Module):
     The encoder's last state gives row w, and starts the decoder, which reads row i + 1 for row i.
     """
 
-    def __init__(self, channels: int, hidden: int, generator: Generator) -> None:
+    def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
-        # Torch's layers, drawn by their own rule; one thread runs them twice as fast as Python.
-        self.encoder, self.decoder = (
-            nn.LSTM(channels, hidden, device="meta").to_empty(device=torch.get_default_device())
-            for _ in range(2)
-        )
-        for weights in (*self.encoder.parameters(), *self.decoder.parameters()):
-            draw(weights, hidden, generator)
-        self.out = dense(hidden, channels, generator)
+        self.encoder, self.decoder = nn.LSTM(channels, hidden), nn.LSTM(channels, hidden)
+        self.out = nn.Linear(hidden, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Rebuild windows ``(b, c, w)`` as in training: the decoder reads the true rows."""
@@ -67,8 +62,8 @@ class LSTMAE(Neural):
     hidden: Whole = 64
     stride: Whole = 5
 
-    def _build(self, channels: int, generator: Generator) -> EncoderDecoder:
-        return EncoderDecoder(channels, self.hidden, generator)
+    def _build(self, channels: int) -> EncoderDecoder:
+        return EncoderDecoder(channels, self.hidden)
 
     def _score_channels(self, rows: Floats) -> Floats:
         return self._on_windows(lambda x: (self.network.last(x) - x[:, :, -1]).square(), rows)
@@ -81,26 +76,22 @@ class Autoencoders(nn.Module):
     every layer, a sigmoid after a decoder's last one.
     """
 
-    def __init__(self, inputs: int, latent: int, generator: Generator) -> None:
+    def __init__(self, inputs: int, latent: int) -> None:
         super().__init__()
         sizes = (inputs, max(inputs // 2, 1), max(inputs // 4, 1), latent)
 
         def stack(sizes: tuple[int, ...], last: nn.Module) -> nn.Module:
-            layers = [[dense(*pair, generator), nn.ReLU()] for pair in pairwise(sizes)]
+            layers = [[nn.Linear(*pair), nn.ReLU()] for pair in pairwise(sizes)]
             return nn.Sequential(*sum(layers, [])[:-1], last)
 
         self.encoder = stack(sizes, nn.ReLU())
         self.first, self.second = (stack(sizes[::-1], nn.Sigmoid()) for _ in range(2))
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Rebuild ``x`` ``(b, n)``: AE1(W) and AE2(AE1(W)) in the paper's words."""
-        rebuilt = self.first(self.encoder(x))
-        return rebuilt, self.second(self.encoder(rebuilt))
-
-    def errors(self, x: Tensor, alpha: float) -> Tensor:
+    def forward(self, x: Tensor, alpha: float) -> Tensor:
         """Squared errors ``(b, n)``: ``alpha`` of AE1(W)'s, the rest of AE2(AE1(W))'s."""
-        rebuilt, again = ((x - output).square() for output in self(x))
-        return alpha * rebuilt + (1 - alpha) * again
+        rebuilt = self.first(self.encoder(x))
+        again = self.second(self.encoder(rebuilt))
+        return alpha * (x - rebuilt).square() + (1 - alpha) * (x - again).square()
 
 
 class Adversaries:
@@ -136,7 +127,7 @@ class Adversaries:
 
     def loss(self, windows: Tensor, target: Tensor) -> Tensor:
         """Mean score of windows ``(b, c, w)``, which no epoch's weights change."""
-        return self.network.errors(windows.flatten(1), self.alpha).mean()
+        return self.network(windows.flatten(1), self.alpha).mean()
 
     def end_epoch(self, loss: float) -> None:
         """Count the epoch."""
@@ -159,21 +150,20 @@ class USAD(Neural):
     latent: Whole = 40
     alpha: Part = 0.5
 
-    def _build(self, channels: int, generator: Generator) -> Autoencoders:
-        return Autoencoders(channels * self.window, self.latent, generator)
+    def _build(self, channels: int) -> Autoencoders:
+        return Autoencoders(channels * self.window, self.latent)
 
     def _learner(self, network: Autoencoders, inputs: Tensor, generator: Generator) -> Adversaries:
         return Adversaries(network, self.learning_rate, self.alpha)
 
     def _score_channels(self, rows: Floats) -> Floats:
-        def errors(windows: Tensor) -> Tensor:
-            return self.network.errors(windows.flatten(1), self.alpha).view_as(windows).mean(dim=2)
-
-        return self._on_windows(errors, rows)
+        return self._on_windows(
+            lambda x: self.network(x.flatten(1), self.alpha).view_as(x).mean(dim=2), rows
+        )
 
 
 class Mixer(nn.Module):
-    """Rebuild windows by mixing rows and channels in turn. Axes: b batch, c channels, w window.
+    """Rebuild windows by mixing rows and channels. Axes: b batch, c channels, w window.
 
     Every channel of a window is brought to mean 0 and variance 1; blocks and one linear layer over
     time follow (`MTS-Mixers`, Li et al., 2023, section 3). The ``large`` network has two blocks
@@ -184,7 +174,7 @@ class Mixer(nn.Module):
     Windows are kept as ``(w, b, c)``, the rows of a group together: nothing is transposed.
     """
 
-    def __init__(self, channels: int, window: int, generator: Generator, *, large: bool) -> None:
+    def __init__(self, channels: int, window: int, *, large: bool) -> None:
         super().__init__()
         self.groups = 2 if large else 1
         if window % self.groups:
@@ -192,19 +182,13 @@ class Mixer(nn.Module):
         self.scale = nn.Parameter(torch.ones(channels)) if large else None
         self.shift = nn.Parameter(torch.zeros(channels)) if large else None
         self.blocks = nn.ModuleList(
-            Block(channels, window // self.groups, generator, large=large)
-            for _ in range(2 if large else 1)
+            Block(channels, window // self.groups, large=large) for _ in range(self.groups)
         )
         self.norm = nn.LayerNorm(channels) if large else None
-        self.out = drawn(window, window, fan_in=window, generator=generator)
-        self.out_bias = drawn(window, 1, fan_in=window, generator=generator)
+        self.out = drawn(window, window, fan_in=window)
+        self.out_bias = drawn(window, 1, fan_in=window)
 
     def forward(self, x: Tensor, generator: Generator | None = None) -> Tensor:
-        """Rebuild windows ``(b, c, w)``; in training mode, ``generator`` draws dropout's masks."""
-        errors = self.errors(x, generator).unflatten(0, (self.groups, -1))
-        return x + errors.permute(2, 3, 1, 0).flatten(2)
-
-    def errors(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """Rebuilt minus given windows ``(b, c, w)``: ``(w, b, c)``, group of rows by group."""
         batch, channels, window = x.shape
         grouped = x.view(batch, channels, -1, self.groups).permute(3, 2, 0, 1)
@@ -226,23 +210,23 @@ class Mixer(nn.Module):
 class Block(nn.Module):
     """Mix the rows of each group, then the channels of each row, by two layers with GELU each."""
 
-    def __init__(self, channels: int, rows: int, generator: Generator, *, large: bool) -> None:
+    def __init__(self, channels: int, rows: int, *, large: bool) -> None:
         super().__init__()
-        weight, groups = partial(drawn, generator=generator), 2 if large else 1
+        groups = 2 if large else 1
         time_hidden = channel_hidden = min(64, max(16, channels))
         if large:
             time_hidden, channel_hidden = min(128, max(32, 2 * channels)), max(1, channels // 2)
         self.dropout = 0.0 if large else 0.1
         self.time_norm = nn.LayerNorm(channels)
         self.channel_norm = self.time_norm if large else nn.LayerNorm(channels)
-        self.time_in = weight(groups, time_hidden, rows, fan_in=rows)
-        self.time_in_bias = weight(groups, time_hidden, 1, fan_in=rows)
-        self.time_out = weight(groups, rows, time_hidden, fan_in=time_hidden)
-        self.time_out_bias = weight(groups, rows, 1, fan_in=time_hidden)
-        self.channel_in = weight(channels, channel_hidden, fan_in=channels)
-        self.channel_in_bias = weight(channel_hidden, fan_in=channels)
-        self.channel_out = weight(channel_hidden, channels, fan_in=channel_hidden)
-        self.channel_out_bias = weight(channels, fan_in=channel_hidden)
+        self.time_in = drawn(groups, time_hidden, rows, fan_in=rows)
+        self.time_in_bias = drawn(groups, time_hidden, 1, fan_in=rows)
+        self.time_out = drawn(groups, rows, time_hidden, fan_in=time_hidden)
+        self.time_out_bias = drawn(groups, rows, 1, fan_in=time_hidden)
+        self.channel_in = drawn(channels, channel_hidden, fan_in=channels)
+        self.channel_in_bias = drawn(channel_hidden, fan_in=channels)
+        self.channel_out = drawn(channel_hidden, channels, fan_in=channel_hidden)
+        self.channel_out_bias = drawn(channels, fan_in=channel_hidden)
 
     def forward(self, x: Tensor, generator: Generator | None = None) -> Tensor:
         """Mix ``(w, b, c)``, the rows of each group together."""
@@ -273,23 +257,20 @@ class MTSMixer(Neural):
     large = True
     stride = 24
     smooth = 5  # rows in the centred moving average
+    weight_decay, flat, clip = 1e-5, True, 1.0
 
-    def _build(self, channels: int, generator: Generator) -> Mixer:
-        return Mixer(channels, self.window, generator, large=self.large)
+    def _build(self, channels: int) -> Mixer:
+        return Mixer(channels, self.window, large=self.large)
 
-    def _learner(self, network: Mixer, inputs: Tensor, generator: Generator) -> Descent:
-        def loss(windows: Tensor, target: Tensor) -> Tensor:
-            return network.errors(windows, generator).square().mean()
-
-        optimiser = training.adam(network, self.learning_rate, 1e-5, flat=True)
-        return Descent(network, loss, optimiser, clip=1.0)
+    def _loss(self, network: Mixer, windows: Tensor, target: Tensor, dice: Generator) -> Tensor:
+        return network(windows, dice).square().mean()
 
     def _score_rows(self, rows: Floats) -> Floats:
         errors = self._on_windows(self._row_errors, rows)
         return unit(moving_average(errors, np.full(self.smooth, 1 / self.smooth)))
 
     def _row_errors(self, windows: Tensor) -> Tensor:
-        return self.network.errors(windows)[-1].square().mean(dim=1)
+        return self.network(windows)[-1].square().mean(dim=1)
 
 
 class MTSMixerLighter(MTSMixer):
@@ -305,16 +286,14 @@ class MTSMixerLighter(MTSMixer):
     large = False
     stride = 6
     smooth = 3
+    weight_decay, decoupled, clip = 1e-4, True, 0.5
 
-    def _learner(self, network: Mixer, inputs: Tensor, generator: Generator) -> Descent:
-        def loss(windows: Tensor, target: Tensor) -> Tensor:
-            return absolute_and_squared(network.errors(windows, generator))
+    def _loss(self, network: Mixer, windows: Tensor, target: Tensor, dice: Generator) -> Tensor:
+        return absolute_and_squared(network(windows, dice))
 
-        kind = torch.optim.AdamW
-        optimiser = training.adam(network, self.learning_rate, 1e-4, kind=kind, flat=True)
-        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.8, patience=5)
-        return Descent(network, loss, optimiser, clip=0.5, schedule=plateau)
+    def _schedule(self, optimiser: Optimizer) -> Callable[[float], None]:
+        return ReduceLROnPlateau(optimiser, factor=0.8, patience=5).step
 
     def _row_errors(self, windows: Tensor) -> Tensor:
-        errors = self.network.errors(windows)[-1]
+        errors = self.network(windows)[-1]
         return ((errors.square() + errors.abs()) / 2).mean(dim=1)

@@ -4,7 +4,7 @@ from zlib import crc32
 
 import numpy as np
 
-from lmmoe.detectors.base import BLOCK, Arrays, Detector, First, Share, Whole
+from lmmoe.detectors.base import Arrays, Detector, First, Share, Whole
 from lmmoe.detectors.scaling import Floats, unit
 from lmmoe.errors import DataError
 
@@ -140,27 +140,15 @@ class SmartSimpleAD(Detector):
         return {"weights": roots / roots.sum()}
 
     def _score_rows(self, rows: Floats) -> Floats:
+        import pandas as pd
         from scipy.ndimage import gaussian_filter1d
 
-        parts = []
-        for start in range(0, len(rows), BLOCK):
-            first = max(start - 3, 0)  # as far as the widest window reaches, as at the end
-            weighted = self._scaling(rows[first : start + BLOCK + 3]) * self._learned["weights"]
-            level, spread = (weighted**2).sum(axis=1), _variances(weighted, 3, 1)
-            # 7 rows hold 6 differences: 3 before the row in the middle and 3 after.
-            change = _variances(np.diff(weighted, axis=0), 6, 3)
-            parts.append(np.array([level, spread, change])[:, start - first :][:, :BLOCK])
-        level, spread, change = map(unit, np.concatenate(parts, axis=1))
+        weighted = pd.DataFrame(self._scaling(rows) * self._learned["weights"])
+        spread = weighted.rolling(3, center=True, min_periods=1).var(ddof=0)
+        # 7 rows hold 6 differences: the last is 3 rows after the one in the middle.
+        steps = weighted.diff().reindex(range(len(rows) + 3))
+        change = steps.rolling(6, min_periods=1).var(ddof=0)[3:]
+        sums = (part.sum(axis=1).to_numpy() for part in (weighted**2, spread, change))
+        level, spread, change = map(unit, sums)
         mixed = 0.6 * level + 0.25 * spread + 0.15 * change
         return (1 - 0.15) * mixed + 0.15 * gaussian_filter1d(mixed, sigma=0.8)
-
-
-def _variances(values: Floats, window: int, before: int) -> Floats:
-    """Population variance of ``(t, c)`` in windows that start ``before`` values early.
-
-    Summed over channels; windows reach beyond both ends by ``before`` values and are clipped.
-    """
-    gap = np.full((before, values.shape[1]), np.nan)
-    padded = np.concatenate([gap, values, gap])
-    views = np.lib.stride_tricks.sliding_window_view(padded, window, axis=0)
-    return np.nanvar(views, axis=-1).sum(axis=1)

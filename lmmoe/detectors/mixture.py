@@ -1,18 +1,20 @@
 """Mixtures of experts that forecast a row: LightMMoE, CAD and HMMoE, one network; CAD as run."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import partial
 from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lmmoe import mmoe_fast, training
 from lmmoe.detectors.base import Arrays, NotNegative, Part, Share, Whole
-from lmmoe.detectors.neural import Forecaster, dense, drawn
+from lmmoe.detectors.neural import Forecaster
 from lmmoe.detectors.scaling import Floats
-from lmmoe.mmoe import Gate, MMoE, Settings
+from lmmoe.mmoe import Gate, MMoE, Settings, drawn
 from lmmoe.training import Descent
 
 Sizes = Whole | Annotated[list[Whole], Field(min_length=1)]  # units of one layer, or of several
@@ -65,28 +67,31 @@ class Mixture(Forecaster):
         if self.adaptive and (series or not softmax or self.normalise):
             raise ValueError("adaptive: only with window experts, a softmax gate, no batch norm")
 
-    def _build(self, channels: int, generator: Generator, experts: int | None = None) -> MMoE:
+    def _build(self, channels: int, experts: int | None = None) -> MMoE:
         given = {"channels": channels} | self.settings
         given = {field.name: given[field.name] for field in fields(Settings)}
         given |= {name: _sizes(given[name]) for name in ("kernels", "hidden", "tower")}
-        return MMoE(generator=generator, **given | {"experts": experts or self.experts})
+        return MMoE(**given | {"experts": experts or self.experts})
+
+    def _criterion(self, forecast: Tensor, target: Tensor) -> Tensor:
+        return getattr(nn.functional, f"{self.loss}_loss")(forecast, target)
+
+    def _loss(self, network: MMoE, windows: Tensor, target: Tensor, dice: Generator) -> Tensor:
+        return self._criterion(network(windows, dice), target)
+
+    def _schedule(self, optimiser: Optimizer) -> Callable[[float], None] | None:
+        plateau = ReduceLROnPlateau(optimiser, factor=0.8, patience=3)
+        return plateau.step if self.plateau else None
 
     def _learner(self, network: MMoE, inputs: Tensor, generator: Generator) -> Descent:
         # With hand-written gradients where the settings are among those they know.
-        criterion = getattr(nn.functional, f"{self.loss}_loss")
         if mmoe_fast.suits(network) and not (self.clip or self.plateau or self.adaptive):
             rates = {"learning_rate": self.learning_rate, "weight_decay": self.weight_decay}
-            return mmoe_fast.Descent(network, criterion, generator, **rates)
-
-        def loss(windows: Tensor, target: Tensor) -> Tensor:
-            return criterion(network(windows, generator), target)
-
-        optimiser = training.adam(network, self.learning_rate, self.weight_decay)
-        plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.8, patience=3)
-        more = {"clip": self.clip or None, "schedule": plateau if self.plateau else None}
+            return mmoe_fast.Descent(network, self._criterion, generator, **rates)
+        usual = super()._learner(network, inputs, generator)
         if self.adaptive:
-            return Adaptive(network, loss, optimiser, inputs=inputs, generator=generator, **more)
-        return Descent(network, loss, optimiser, **more)
+            return Adaptive(**vars(usual), inputs=inputs, generator=generator)
+        return usual
 
     def _forecasts(self, rows: Floats) -> Tensor:
         if not mmoe_fast.suits(self.network):
@@ -103,9 +108,8 @@ class Mixture(Forecaster):
         with self._threads():
             return training.outputs(self.network.gate, inputs).cpu().numpy()
 
-    def _restored(self, state: Arrays) -> MMoE:
-        experts = len(state["network.experts.layers.weights.0"])  # some may have come or gone
-        return self._build(len(self._scaling.scale), torch.Generator(), experts)
+    def _shape(self, state: Arrays) -> tuple[int, int]:  # experts may have come or gone
+        return *super()._shape(state), len(state["network.experts.layers.weights.0"])
 
 
 def _sizes(value: int | list[int]) -> list[int]:
@@ -175,17 +179,16 @@ class FlatMixture(nn.Module):
     gate are one product. Axes: b batch, c channels, w window, e experts, o expert output.
     """
 
-    def __init__(self, channels: int, window: int, generator: Generator) -> None:
+    def __init__(self, channels: int, window: int) -> None:
         super().__init__()
         first, second, out = SIZES
-        weights = partial(drawn, EXPERTS, generator=generator)
         # Columns: the first layers of expert after expert, then the gate.
-        self.first = dense(channels * window, EXPERTS * first + EXPERTS, generator)
-        self.second = weights(first, second, fan_in=first)
-        self.second_bias = weights(1, second, fan_in=first)
-        self.third = weights(second, out, fan_in=second)
-        self.third_bias = weights(1, out, fan_in=second)
-        self.out = dense(out, channels, generator)
+        self.first = nn.Linear(channels * window, EXPERTS * first + EXPERTS)
+        self.second = drawn(EXPERTS, first, second, fan_in=first)
+        self.second_bias = drawn(EXPERTS, 1, second, fan_in=first)
+        self.third = drawn(EXPERTS, second, out, fan_in=second)
+        self.third_bias = drawn(EXPERTS, 1, out, fan_in=second)
+        self.out = nn.Linear(out, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map windows ``(b, c, w)`` to the forecast of the next row ``(b, c)``."""
@@ -209,8 +212,8 @@ class CADAsRun(Forecaster):
     examples: Whole = 10_000
     most = property(lambda self: self.examples)
 
-    def _build(self, channels: int, generator: Generator) -> FlatMixture:
-        return FlatMixture(channels, self.window, generator)
+    def _build(self, channels: int) -> FlatMixture:
+        return FlatMixture(channels, self.window)
 
     def _first_score(self, late: Floats) -> float:
         return late.min() if self.first_scores == "lowest" else late.mean()

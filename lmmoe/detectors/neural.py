@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Annotated
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from pydantic import Field
 from torch import Generator, Tensor, nn
 from torch.nn.functional import mse_loss
+from torch.optim import Optimizer
 
 from lmmoe import training
 from lmmoe.detectors.base import Arrays, Detector, First, Positive, Share, Whole
@@ -22,7 +24,7 @@ class Neural(Detector):
 
     ``device`` is any of torch's ("cpu", "cuda", "mps"); ``threads``, no setting since no score
     depends on it, is 1. A subclass gives ``_build`` and how rows are scored; ``horizon`` 0 for one
-    that rebuilds windows; and ``_learner``, if not trained by Adam on the mean squared error.
+    that rebuilds windows; and what it learns by, if not Adam on the mean squared error.
     """
 
     horizon = 1  # the target is so many rows after the window; 0: the window itself
@@ -30,6 +32,8 @@ class Neural(Detector):
     watch = "held out"  # or "training": whose loss patience is about
     most = None  # learn from so many windows, drawn once; None: from all
     threads = 1
+    weight_decay, decoupled, flat = 0.0, False, False  # of `training.adam`
+    clip = 0.0  # highest norm of the gradient; 0: no bound
 
     held_out: Share = 0.1
     first_scores: First = "lowest"
@@ -40,17 +44,24 @@ class Neural(Detector):
     patience: Whole = 3
     device: str = "cpu"
 
-    def _build(self, channels: int, generator: Generator) -> nn.Module:
-        """Make the network on the CPU, so that a seed starts every device from the same place."""
+    def _build(self, channels: int) -> nn.Module:
+        """Make the network, its weights drawn from torch's global stream (`_drawn` seeds it)."""
         raise NotImplementedError
+
+    def _loss(self, network: nn.Module, windows: Tensor, target: Tensor, dice: Generator) -> Tensor:
+        """Mean loss of windows ``(b, c, w)`` and rows ``(b, c)``; ``dice`` draw dropout."""
+        return mse_loss(network(windows), target if self.horizon else windows)
+
+    def _schedule(self, optimiser: Optimizer) -> Callable[[float], None] | None:
+        """Give what changes the learning rate after each epoch, by its mean training loss."""
 
     def _learner(self, network: nn.Module, inputs: Tensor, generator: Generator) -> Descent:
         """Say how it learns from windows ``(n, c, w)``; ``generator`` draws dropout."""
-
-        def loss(windows: Tensor, target: Tensor) -> Tensor:
-            return mse_loss(network(windows), target if self.horizon else windows)
-
-        return Descent(network, loss, training.adam(network, self.learning_rate))
+        how = {"decoupled": self.decoupled, "flat": self.flat}
+        optimiser = training.adam(network, self.learning_rate, self.weight_decay, **how)
+        loss = partial(self._loss, network, dice=generator)
+        schedule = self._schedule(optimiser)
+        return Descent(network, loss, optimiser, clip=self.clip, schedule=schedule)
 
     def _on_windows(self, function: Callable[[Tensor], Tensor], rows: Floats) -> Floats:
         """Apply a function of windows ``(n, c, w)`` to those of `_windows`."""
@@ -61,8 +72,7 @@ class Neural(Detector):
 
     def _fit(self, rows: Floats) -> None:
         self._scaling = Scaling.of(self.scaling, rows)
-        network = self._build(rows.shape[1], torch.Generator().manual_seed(self.seed))
-        network = network.to(self.device)
+        network = self._drawn(rows.shape[1]).to(self.device)
         generator = torch.Generator(self.device).manual_seed(self.seed)
         scaled, cut = self._scaled(rows), self._cut(len(rows))
         inputs, _ = training.examples(scaled[:cut], self)
@@ -72,13 +82,19 @@ class Neural(Detector):
         self.history = training.fit(learner, scaled[:cut], held_out, self, generator)
         self.network = learner.network
 
+    def _drawn(self, *sizes: int) -> nn.Module:
+        """Build on the CPU, so that a seed starts every device from the same place."""
+        with torch.random.fork_rng([]):  # torch's global stream is left alone
+            torch.default_generator.manual_seed(self.seed)
+            return self._build(*sizes)
+
     def _scaled(self, rows: Floats) -> Tensor:
         return torch.from_numpy(self._scaling(rows).astype(np.float32)).to(self.device)
 
     def _windows(self, rows: Floats) -> Tensor:
         """Windows ``(t - unscored, c, w)``, one for each row that can be scored, in time order."""
         scaled = self._scaled(rows)
-        return training.windows(scaled[: len(scaled) - self.horizon], self.window)
+        return scaled[: len(scaled) - self.horizon].unfold(0, self.window, 1)
 
     @property
     def parameters(self) -> int:
@@ -98,13 +114,13 @@ class Neural(Detector):
         self.history = training.History(losses, held_out, int(best))
         weights = {k: torch.from_numpy(v) for k, v in prefixed(state, "network.").items()}
         with torch.device("meta"):  # without memory: the weights must fit the settings first
-            self._restored(state).load_state_dict(weights, assign=True)
-        self.network = self._restored(state).to(self.device).eval()
+            self._drawn(*self._shape(state)).load_state_dict(weights, assign=True)
+        self.network = self._drawn(*self._shape(state)).to(self.device).eval()
         self.network.load_state_dict(weights)
 
-    def _restored(self, state: Arrays) -> nn.Module:
-        """Make the network whose weights ``state`` holds, before they are loaded."""
-        return self._build(len(self._scaling.scale), torch.Generator())
+    def _shape(self, state: Arrays) -> tuple[int, ...]:
+        """What to call `_build` with for the weights in ``state``."""
+        return (len(state["shift"]),)
 
 
 class Forecaster(Neural):
@@ -140,32 +156,13 @@ class Linear(Forecaster):
 
     name = "linear"
 
-    def _build(self, channels: int, generator: Generator) -> nn.Module:
-        return nn.Sequential(nn.Flatten(), dense(channels * self.window, channels, generator))
+    def _build(self, channels: int) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(channels * self.window, channels))
 
 
 def prefixed(state: Arrays, prefix: str) -> Arrays:
     """Give the arrays whose names begin with ``prefix``, without it."""
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-
-
-def dense(inputs: int, outputs: int, generator: Generator) -> nn.Linear:
-    """Make a linear layer whose weights `draw` draws; torch's global stream is left alone."""
-    layer = nn.Linear(inputs, outputs, device="meta")
-    for name, weights in list(layer.named_parameters()):  # not `to_empty`: it imports a compiler
-        setattr(layer, name, drawn(*weights.shape, fan_in=inputs, generator=generator))
-    return layer
-
-
-def drawn(*shape: int, fan_in: int, generator: Generator) -> nn.Parameter:
-    """Make weights of any shape as torch starts linear layers and convolutions (`draw`)."""
-    return draw(nn.Parameter(torch.empty(shape)), fan_in, generator)
-
-
-def draw(weights: nn.Parameter, fan_in: int, generator: Generator) -> nn.Parameter:
-    """Fill weights uniformly up to 1 / sqrt(``fan_in``), torch's own rule."""
-    bound = 1 / math.sqrt(fan_in)
-    return nn.init.uniform_(weights, -bound, bound, generator)
 
 
 def absolute_and_squared(errors: Tensor) -> Tensor:

@@ -10,11 +10,10 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.functional import softplus
 
-from lmmoe import training
 from lmmoe.detectors.base import NotNegative, Positive, Whole
-from lmmoe.detectors.neural import Neural, dense, draw, drawn
+from lmmoe.detectors.neural import Neural
 from lmmoe.detectors.scaling import Floats
-from lmmoe.training import Descent
+from lmmoe.mmoe import drawn
 
 LEAST = 1e-4  # standard deviation, added to each
 LOG_2PI = math.log(2 * math.pi)
@@ -23,9 +22,9 @@ LOG_2PI = math.log(2 * math.pi)
 class Planar(nn.Module):
     """Planar flows one after another (Rezende and Mohamed, ICML 2015, equations 10 to 12)."""
 
-    def __init__(self, size: int, count: int, generator: Generator) -> None:
+    def __init__(self, size: int, count: int) -> None:
         super().__init__()
-        self.u, self.w = (drawn(count, size, fan_in=size, generator=generator) for _ in range(2))
+        self.u, self.w = (drawn(count, size, fan_in=size) for _ in range(2))
         self.b = nn.Parameter(torch.zeros(count))
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -44,23 +43,16 @@ class Planar(nn.Module):
 class OmniNetwork(nn.Module):
     """Inference and generative network (section 4.1 of the paper)."""
 
-    def __init__(
-        self, channels: int, window: int, sizes: tuple[int, int, int], generator: Generator
-    ) -> None:
+    def __init__(self, channels: int, window: int, latent: int, hidden: int, flows: int) -> None:
         super().__init__()
-        latent, hidden, flows = sizes
-        # Torch's layers, drawn by their own rule.
-        self.encoder = nn.GRU(channels, hidden, device="meta").to_empty(device="cpu")
-        self.decoder = nn.GRU(latent, hidden, device="meta").to_empty(device="cpu")
-        for weights in (*self.encoder.parameters(), *self.decoder.parameters()):
-            draw(weights, hidden, generator)
+        self.encoder, self.decoder = nn.GRU(channels, hidden), nn.GRU(latent, hidden)
         # Of the state and the latent variables before: one layer in two parts.
-        self.inner = dense(hidden, hidden, generator)
-        self.before = drawn(latent, hidden, fan_in=hidden, generator=generator)
-        self.latent = dense(hidden, 2 * latent, generator)  # means, then deviations
-        self.flows = Planar(latent, flows, generator)
-        self.outer = dense(hidden, hidden, generator)
-        self.rows = dense(hidden, 2 * channels, generator)
+        self.inner = nn.Linear(hidden, hidden)
+        self.before = drawn(latent, hidden, fan_in=hidden)
+        self.latent = nn.Linear(hidden, 2 * latent)  # means, then deviations
+        self.flows = Planar(latent, flows)
+        self.outer = nn.Linear(hidden, hidden)
+        self.rows = nn.Linear(hidden, 2 * channels)
         means, deviations = following(window)
         self.register_buffer("means", means, persistent=False)
         self.register_buffer("deviations", deviations, persistent=False)
@@ -144,19 +136,15 @@ class OmniAnomaly(Neural):
         if self.scored > self.window:
             raise ValueError(f"scored={self.scored}: a window has {self.window} rows")
 
-    def _build(self, channels: int, generator: Generator) -> OmniNetwork:
-        sizes = (self.latent, self.hidden, self.flows)
-        return OmniNetwork(channels, self.window, sizes, generator)
+    def _build(self, channels: int) -> OmniNetwork:
+        return OmniNetwork(channels, self.window, self.latent, self.hidden, self.flows)
 
-    def _learner(self, network: OmniNetwork, inputs: Tensor, generator: Generator) -> Descent:
-        def loss(windows: Tensor, target: Tensor) -> Tensor:
-            shape = (self.window, len(windows), self.latent)
-            noise = torch.randn(shape, generator=generator, device=windows.device)
-            rows, rest = network(windows, noise)
-            return -(rows.sum(dim=2) + rest).mean()
-
-        optimiser = training.adam(network, self.learning_rate, self.weight_decay)
-        return Descent(network, loss, optimiser, clip=self.clip)
+    def _loss(
+        self, network: OmniNetwork, windows: Tensor, target: Tensor, dice: Generator
+    ) -> Tensor:
+        shape = (self.window, len(windows), self.latent)
+        rows, rest = network(windows, torch.randn(shape, generator=dice, device=windows.device))
+        return -(rows.sum(dim=2) + rest).mean()
 
     def _score_channels(self, rows: Floats) -> Floats:
         # Windows begin ``scored`` rows apart; the last one is filled up with rows that no score of
@@ -164,7 +152,7 @@ class OmniAnomaly(Neural):
         count = -(-(len(rows) - self.window + self.scored) // self.scored)
         missing = (count - 1) * self.scored + self.window - len(rows)
         scaled = nn.functional.pad(self._scaled(rows), (0, 0, 0, missing))
-        pieces = training.windows(scaled, self.window)[:: self.scored].split(100)
+        pieces = scaled.unfold(0, self.window, self.scored).split(100)
         with torch.inference_mode():
             found = [self.network(part)[0][-self.scored :] for part in pieces]
         late = torch.cat([part.transpose(0, 1).flatten(0, 1) for part in found])

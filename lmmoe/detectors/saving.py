@@ -13,10 +13,9 @@ import numpy as np
 
 from lmmoe import paths
 from lmmoe.detectors import PRESETS, detector
-from lmmoe.detectors.base import Detector
+from lmmoe.detectors.base import Arrays, Detector
 from lmmoe.errors import DataError
 
-Arrays = dict[str, np.ndarray]
 FORMAT = "lmmoe detector 1"
 LARGEST = 10_000_000  # values in the fewest rows that a detector of a file can score
 # What wrong contents raise somewhere below; AssertionError is torch's for an absent device.

@@ -3,8 +3,6 @@
 Axes: t rows, c channels, w rows of a window.
 """
 
-from functools import reduce
-from operator import iadd
 from typing import Annotated
 
 import numpy as np
@@ -117,9 +115,8 @@ class ThreeViews(Detector):
         if "A" in parts:
             parts["A"] = sizes["A"] / known["unit"]
         for view in SHARES.keys() & parts:
-            parts[view] = sizes[view] - known[f"speed {view}"]
-            parts[view] /= known[f"spread {view}"]
-            np.clip(parts[view], 0, MOST, out=parts[view])
+            above = (sizes[view] - known[f"speed {view}"]) / known[f"spread {view}"]
+            parts[view] = np.clip(above, 0, MOST, out=above)
         return parts
 
     def _views(self, parts: Views) -> Views:
@@ -138,4 +135,4 @@ class ThreeViews(Detector):
         """Share what views add among the channels, by parts with these sums, which are lost."""
         for view, part in parts.items():
             part *= (added[view] / np.maximum(sums[view], TINY))[:, None]
-        return reduce(iadd, parts.values())
+        return sum(parts.values())

@@ -78,7 +78,7 @@ def pruned(made: Mixture, rows: Floats, *, epochs: int = 1, **shares: float) -> 
     for name in side:
         state[name] = state[name].movedim(0, -2).flatten(-2)
     small = detector(made.name, **made.settings | sizes)
-    network = small._build(made.n_features_in_, torch.Generator())
+    network = small._drawn(made.n_features_in_)
     network.load_state_dict(state)
     small._build = lambda *_: network  # in place of one with new weights
     return small.fit(rows)
