@@ -74,7 +74,7 @@ def test_scorings_are_averaged_where_all_have_them_the_best_first():
 
     rows = [*lines("LightMMoE", (0.5, 0.6, 0.7)), *lines("PCA", (0.9, 0.9, 0.9))]
     rows += [*lines("LightMMoE", (1, 1, 1), settings='{"epochs": 1}')]  # a variant
-    rows += [*lines("HMMoE", [0.5], "z"), ("a", "CAD", "{}", None, None, "no")]
+    rows += [*lines("HMMoE", [0.5], "c"), ("a", "CAD", "{}", None, None, "no")]
     names = ["entity", "detector", "settings", "scoring", "average_precision", "error"]
     table = rescoring.summary(pd.DataFrame(rows, columns=names))
     assert table["own"].to_dict() == pytest.approx({"PCA": 0.9, "LightMMoE": 0.6})

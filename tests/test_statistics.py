@@ -4,7 +4,6 @@ import itertools
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,13 +70,3 @@ def test_holm_by_hand():
         ([NAN], [NAN]),
     ):
         assert statistics.holm(p).tolist() == pytest.approx(adjusted, nan_ok=True), p
-
-
-def test_a_detector_with_few_entities_is_left_out_rather_than_the_entities():
-    values = {"slow": [0.9, NAN, NAN, NAN], "a": [0.1, 0.2, 0.3, NAN], "b": [0.2, 0.1, 0.2, 0.3]}
-    table = pd.DataFrame(values, index=list("wxyz")).assign(none=NAN)
-    # b alone keeps 4 values, a and b 3 x 2, all three 1 x 3.
-    assert statistics.largest_block(table).equals(table.loc[list("wxy"), ["a", "b"]])
-    equal = pd.DataFrame({"a": [0.1, 0.2], "b": [0.3, NAN]})  # 2 x 1 or 1 x 2: more detectors
-    assert statistics.largest_block(equal).shape == (1, 2)
-    assert statistics.largest_block(equal * NAN).shape == (0, 0)

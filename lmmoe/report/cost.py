@@ -17,7 +17,6 @@ from warnings import catch_warnings
 
 import numpy as np
 import pandas as pd
-import psutil
 
 from lmmoe import data
 from lmmoe.data.series import Floats
@@ -39,7 +38,7 @@ FEW = ("LightMMoE", "CAD-as-run", "linear", "PCA windows EWMA", "PCA", "MTSExamp
 COLUMNS = (
     "key dataset entity data detector protocol settings seed version torch effort measured device "
     "parameters multiply_adds train_seconds score_rows score_seconds latency_p50_ms "
-    "rows_per_second_1 rows_per_second_256 train_peak_mb inference_mb process_mb learned_bytes "
+    "rows_per_second_1 rows_per_second_256 train_peak_mb inference_mb learned_bytes "
     "error"
 ).split()
 # How long: repetitions, and within how many seconds; seconds of calls of few rows.
@@ -139,13 +138,13 @@ def repeated(work: Callable[[], object], repeats: int, seconds: float, *first: f
 
 
 def memory_of(file: Path, rows: Floats) -> store.Line:
-    """MB to load the model in ``file`` and score 256 rows; ``process_mb``: with all libraries."""
+    """MB to load the model in ``file`` and score 256 rows."""
     for batch in (1, 256):  # the first loads what is imported late
         with measure.measured() as memory:
             made = saving.load(file)
             made.decision_function(rows_for(made, rows, batch))
             del made
-    return {"inference_mb": memory.peak_mb, "process_mb": psutil.Process().memory_info().rss / 1e6}
+    return {"inference_mb": memory.peak_mb}
 
 
 def rows_for(made: Detector, rows: Floats, batch: int, start: int = 0) -> Floats:
@@ -211,5 +210,4 @@ def fleet(
     year = 8766 * core_hour  # leap days included
     for name, scoring in (("a_year", "cores_row"), ("a_year_batch", "cores_batch")):
         found[name] = year * (found[scoring] + found["cores_training"])
-    found["models_gb"] = machines * table["learned_bytes"] / 1e9
     return found.sort_values("a_year")

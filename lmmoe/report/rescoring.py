@@ -13,7 +13,6 @@ from lmmoe.metrics import alarms, average_precision, best_f1, quantile
 from lmmoe.report.evaluation import SHARE
 from lmmoe.report.experiment import PROTOCOLS, Run, measurements, result
 from lmmoe.report.profile import Profile
-from lmmoe.report.statistics import largest_block
 
 # Models that forecast or rebuild the last row and score it by the mean or maximum of its errors:
 # whose channel scores are squared, and whose absolute ones (tests hold them to it).
@@ -85,12 +84,13 @@ def scorings(channels: Floats, *, squared: bool, unscored: int = 0) -> dict[str,
 def summary(measured: pd.DataFrame) -> pd.DataFrame:
     """Mean average precision: detectors down, the best under its own scoring first; `SCORINGS`.
 
-    Those of `statistics.largest_block`, with the first settings that each detector has.
+    Of detectors that have no gap, with the first settings of each.
     """
     first = measured.groupby("detector")["settings"].transform("first")
     good = measured[measured["error"].isna() & (measured["settings"] == first)]
     wide = good.pivot(index="entity", columns=["detector", "scoring"], values=METRICS[0])
-    means = largest_block(wide).mean().unstack("scoring").reindex(columns=list(SCORINGS))
+    means = wide.dropna(axis="columns").mean().unstack("scoring")
+    means = means.reindex(columns=list(SCORINGS))
     return means.sort_values(OWN, ascending=False, kind="stable")
 
 

@@ -87,21 +87,6 @@ def holm(p: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return adjusted.reindex(known.index).to_numpy()
 
 
-def largest_block(table: pd.DataFrame) -> pd.DataFrame:
-    """Choose entities (rows) and detectors (columns) such that no value is missing.
-
-    Of the choices "the k detectors with most entities, on the entities that they all have" it
-    takes the one that keeps most values; of equal ones, that with more detectors.
-    """
-    order = table.notna().sum().sort_values(ascending=False, kind="stable").index
-    whole = table[order].notna().cummin(axis=1).sum()  # entities of the first k detectors
-    kept = whole.to_numpy() * np.arange(1, 1 + len(order))
-    if not kept.any():
-        return table.iloc[:0, :0]
-    count = len(kept) - int(np.argmax(kept[::-1]))
-    return table.loc[:, table.columns.isin(order[:count])].dropna()
-
-
 def _known(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     values = np.asarray(values, dtype=float)
     return values[~np.isnan(values)]

@@ -9,7 +9,7 @@ import pandas as pd
 from lmmoe.data import Series
 from lmmoe.report.evaluation import ADJUSTED, COLUMNS, SPENT
 from lmmoe.report.names import COST_TITLES, METRIC_TITLES, OPERATORS, OTHER_TITLES, title
-from lmmoe.report.statistics import Paired, bootstrap_mean, holm, largest_block, paired
+from lmmoe.report.statistics import Paired, bootstrap_mean, holm, paired
 
 # Not defined where nothing is flagged or found: a mean over the rest would reward silence.
 SILENT = ["quantile_precision", "pot_precision", "budget_delay"]
@@ -96,14 +96,15 @@ def found_events(
 
     ``fleet`` gives each entity's events as (first row, row after the last). Found means that an
     alarm of the budget lies in the event (`evaluation.evaluate`), at a detector's lowest seed.
-    The index, ``rows``, holds the events' lengths. Only entities and detectors without a gap count
-    (`statistics.largest_block`): failures and detectors without a threshold are left out.
+    The index, ``rows``, holds the events' lengths. A detector that failed on an entity, or has no
+    threshold, is left out.
     """
     chosen = rows[(rows["protocol"] == protocol) & rows["entity"].isin(fleet)]
     chosen = chosen[~chosen["found_events"].isin(["", np.nan])]
     first = chosen.sort_values("seed", kind="stable").drop_duplicates(["detector", "entity"])
-    digits = largest_block(first.pivot(index="entity", columns="detector", values="found_events"))
-    digits = digits.loc[[entity for entity in fleet if entity in digits.index]]
+    digits = first.pivot(index="entity", columns="detector", values="found_events")
+    known = [entity for entity in fleet if entity in digits.index]
+    digits = digits.loc[known].dropna(axis="columns")
     lengths = [end - start for entity in digits.index for start, end in fleet[entity]]
     found = {name: list("".join(texts)) for name, texts in digits.items()}
     return pd.DataFrame(found, pd.Index(lengths, name="rows")) == "1"
