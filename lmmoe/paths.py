@@ -3,12 +3,16 @@
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from hashlib import sha256
 from pathlib import Path
 
 from platformdirs import user_cache_path
+
+ABANDONED = 86_400  # seconds after which nobody still writes to a temporary file
 
 
 def home() -> Path:
@@ -52,9 +56,15 @@ def plain(name: str) -> str:
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary name to write to, renamed to ``path`` when the block ends well.
 
-    The file's permissions are those of any new file here, whatever its writer chose.
+    The file's permissions are those of any new file here, whatever its writer chose. What a killed
+    process left under such a name is removed a day later by the next one to write ``path``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    random = "[0-9a-f]" * 16
+    for left in path.parent.glob(f".{escape(path.stem)}.{random}{escape(path.suffix)}"):
+        with suppress(FileNotFoundError):  # another process was faster
+            if time.time() - left.stat().st_mtime > ABANDONED:
+                left.unlink()
     # The suffix stays last: writers choose the format by it.
     part = path.with_name(f".{path.stem}.{secrets.token_hex(8)}{path.suffix}")
     part.touch()

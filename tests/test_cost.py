@@ -177,7 +177,7 @@ def test_a_quick_one_measures_few(profile, tasks, monkeypatch):
 
 def test_one_detector_in_a_process_of_its_own(profile):
     found = table(profile, ["MTSExample"]).loc["MTSExample"]
-    assert found["multiply_adds"] == 4 and found["train_seconds"] > 0
+    assert found["multiply_adds"] == 4 and found["process_mb"] > 50 and found["train_seconds"] > 0
 
 
 def test_the_published_fleet_follows_from_what_was_measured():

@@ -21,6 +21,16 @@ def test_replacing_shows_the_file_only_when_it_is_whole(tmp_path):
         pass  # nothing was written
     assert path.read_text() == "1"
     assert list(path.parent.iterdir()) == [path]
+    # What a killed process left is removed; not what may still be written, nor other files.
+    names = (".table[1].{0}.csv", ".table[1].{0}.csv", ".b.{0}.csv", ".table[1].old.csv")
+    left = [path.with_name(name.format(f"{n:016x}")) for n, name in enumerate(names)]
+    for number, file in enumerate(left):
+        file.write_text("half")
+        if number:
+            os.utime(file, (1e9, 1e9))
+    with paths.replacing(path) as part:
+        part.write_text("whole")
+    assert sorted(path.parent.iterdir()) == sorted([path, left[0], *left[2:]])
 
 
 def test_a_file_has_the_permissions_of_any_new_one(tmp_path):

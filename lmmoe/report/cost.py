@@ -17,6 +17,7 @@ from warnings import catch_warnings
 
 import numpy as np
 import pandas as pd
+import psutil
 
 from lmmoe import data
 from lmmoe.data.series import Floats
@@ -38,7 +39,7 @@ FEW = ("LightMMoE", "CAD-as-run", "linear", "PCA windows EWMA", "PCA", "MTSExamp
 COLUMNS = (
     "key dataset entity data detector protocol settings seed version torch effort measured device "
     "parameters multiply_adds train_seconds score_rows score_seconds latency_p50_ms "
-    "rows_per_second_1 rows_per_second_256 train_peak_mb inference_mb learned_bytes "
+    "rows_per_second_1 rows_per_second_256 train_peak_mb inference_mb process_mb learned_bytes "
     "error"
 ).split()
 # How long: repetitions, and within how many seconds; seconds of calls of few rows.
@@ -138,13 +139,13 @@ def repeated(work: Callable[[], object], repeats: int, seconds: float, *first: f
 
 
 def memory_of(file: Path, rows: Floats) -> store.Line:
-    """MB to load the model in ``file`` and score 256 rows."""
+    """MB to load the model in ``file`` and score 256 rows; ``process_mb``: with all libraries."""
     for batch in (1, 256):  # the first loads what is imported late
         with measure.measured() as memory:
             made = saving.load(file)
             made.decision_function(rows_for(made, rows, batch))
             del made
-    return {"inference_mb": memory.peak_mb}
+    return {"inference_mb": memory.peak_mb, "process_mb": psutil.Process().memory_info().rss / 1e6}
 
 
 def rows_for(made: Detector, rows: Floats, batch: int, start: int = 0) -> Floats:
