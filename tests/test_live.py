@@ -21,7 +21,6 @@ from lmmoe.live.scoring import Forecasting
 
 nan = np.nan
 WINDOW = 8
-RULE = "quantile:0.9"
 SCORES = np.random.default_rng(0).exponential(size=2000)
 # Their score of a row depends on rows after it, or on all that are scored with it.
 REFUSED = ("AMAD", "MTSMixer", "MTSMixerLighter", "OmniAnomaly", "random", "row index")

@@ -21,9 +21,9 @@ from lmmoe.report.names import title
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-# Lines, as `wc -l` counts; see CONTRIBUTING.md. The aim is 6,500 in the core, 4,500 in the report
-# and 9,000 in the tests: what stands here may shrink, and does not grow.
-BUDGETS = {"core": 7900, "report": 4535, "lmmoe": 12_430, "tests": 9670}
+# Lines, as `wc -l` counts; see CONTRIBUTING.md. The aim is 6,500 in the core: what stands here may
+# shrink, and does not grow.
+BUDGETS = {"core": 7655, "report": 4500, "lmmoe": 12_155, "tests": 9000}
 FILES = 80
 FLOORS = 8
 MODULES = sorted((ROOT / "lmmoe").rglob("*.py"))

@@ -49,10 +49,6 @@ class Protocol:
         """Give the rows ``(t, c)`` to fit on."""
         return series.train[: int(self.train_share * len(series.train))]
 
-    def calibrating(self, rows: int) -> int:
-        """How many of so many training rows, the last, may set a threshold."""
-        return int(self.calibration * rows)
-
     def labels(self, series: Series) -> Bits | None:
         """Give the labels ``(t,)`` to judge by; None where the series has none."""
         if series.labels is None or self.margin == 0:
@@ -153,7 +149,7 @@ def result(run: Run) -> Result:
     arrays = {"scores": made.decision_function(series.test), "calibration": None, "blame": None}
     score_seconds = time.perf_counter() - began
     rows = len(made.decision_scores_)
-    held_out = protocol.calibrating(rows)
+    held_out = int(protocol.calibration * rows)  # as many may set a threshold
     if held_out and made._cut(rows) <= rows - held_out and not made.rescales:
         arrays["calibration"] = made.decision_scores_[-held_out:]
     if series.causes:

@@ -89,8 +89,7 @@ def summary(measured: pd.DataFrame) -> pd.DataFrame:
     first = measured.groupby("detector")["settings"].transform("first")
     good = measured[measured["error"].isna() & (measured["settings"] == first)]
     wide = good.pivot(index="entity", columns=["detector", "scoring"], values=METRICS[0])
-    means = wide.dropna(axis="columns").mean().unstack("scoring")
-    means = means.reindex(columns=list(SCORINGS))
+    means = wide.dropna(axis="columns").mean().unstack("scoring").reindex(columns=[*SCORINGS])
     return means.sort_values(OWN, ascending=False, kind="stable")
 
 
