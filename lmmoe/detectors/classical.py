@@ -83,11 +83,12 @@ def principal(rows: Floats, window: int, components: int) -> Arrays:
 
 def remainder(rows: Floats, window: int, learned: Arrays) -> Floats:
     """What the directions of `principal` leave of each window's last row, ``(t - w + 1, c)``."""
-    directions, last, left = learned["directions"], slice(-rows.shape[1], None), []
-    for block in blocks(rows, window):
-        block -= learned["mean"]
-        left.append(block[:, last] - (block @ directions.T) @ directions[:, last])
-    return np.concatenate(left)
+    directions, mean, channels = learned["directions"], learned["mean"], rows.shape[1]
+    count, parts = len(rows) - window + 1, np.split(directions, window, axis=1)
+    main = np.tile(-directions @ mean, (count, 1))  # (t - w + 1, k)
+    for lag, part in enumerate(parts):  # so no window is copied
+        main += rows[lag : lag + count] @ part.T
+    return rows[window - 1 :] - mean[-channels:] - main @ parts[-1]
 
 
 class RidgeVAR(Detector):
