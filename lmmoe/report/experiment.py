@@ -291,12 +291,13 @@ def measurements(
     """
     keep, found = store.Table(profile.profile, name), []
     names = ("dataset", "entity", "detector", "settings", "seed")
-    runs = store.read(paths.figures(profile.profile) / "runs.csv", ALL)
-    slow = {*runs.loc[runs["train_seconds"] > MOST, "key"]}
+    lack = f"no scores in the cache, and training takes more than {MOST:.0f} s"
 
     def lines(run: Run) -> list[store.Line]:
-        if run.key in slow and not (paths.cache() / run.key).is_dir():
-            raise RuntimeError(f"no scores in the cache, and training takes more than {MOST:.0f} s")
+        if not (paths.cache() / run.key).is_dir():
+            runs = store.read(paths.figures(profile.profile) / "runs.csv", ALL)
+            if (runs.loc[runs["key"] == run.key, "train_seconds"] > MOST).any():
+                raise RuntimeError(lack)
         return measure(run)
 
     for entity in each(profile.present, name, "entity"):

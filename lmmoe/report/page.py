@@ -51,8 +51,7 @@ def build(profile: Profile, out: Path) -> None:
     how |= {"extra_template_basedirs": [], "exclude_anchor_links": True}
     exporter = HTMLExporter(config=SHOWN, **how)
     sections = []
-    for name in [name for name in SECTIONS if name not in profile.left_out]:
-        first, *others = _files(profile, name)
+    for name, (first, *others) in _books(profile).items():
         node = _read(profile, first, f"../../figures/{profile.profile}/")
         body = BeautifulSoup(exporter.from_notebook_node(node)[0], "html.parser")
         contents = _ready(body, name, first)
@@ -79,8 +78,7 @@ def markdown(profile: Profile) -> None:
     for file in (paths.results(profile.profile) / "02_training" / first).glob("*.png"):
         (folder / file.name).write_bytes(file.read_bytes())
     pictures = {file.read_bytes(): file.name for file in folder.glob("*.png")}
-    for one in [one for one in SECTIONS if one not in profile.left_out]:
-        name = _files(profile, one)[0]
+    for name, *_ in _books(profile).values():
         if not (paths.results(profile.profile) / name).exists():
             continue
         text, found = exporter.from_notebook_node(_read(profile, name, ""))
@@ -97,10 +95,11 @@ def markdown(profile: Profile) -> None:
         part.write_text("\n".join([*contents, "", *lines]) + "\n", encoding="utf-8")
 
 
-def _files(profile: Profile, name: str) -> list[str]:
-    if name != "02_training":
-        return [f"{name}.ipynb"]
-    return [f"{name}/{paths.plain(one)}.ipynb" for one in profile.present]
+def _books(profile: Profile) -> dict[str, list[str]]:
+    """The sections that are shown, and the executed notebooks of each."""
+    trained = [f"02_training/{paths.plain(one)}.ipynb" for one in profile.present]
+    shown = [name for name in SECTIONS if name not in profile.left_out]
+    return {name: trained if name == "02_training" else [f"{name}.ipynb"] for name in shown}
 
 
 def _read(profile: Profile, name: str, figures: str) -> nbformat.NotebookNode:

@@ -32,8 +32,8 @@ def ranked(honest: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
     able = able.sort_values(AP, ascending=False, kind="stable")
     if able.empty:
         return able
-    best = values[able.index[0]]
-    as_good = [name for name in values if paired(values[name], best).high >= 0]
+    best, known = values[able.index[0]], values.columns.intersection([*able.index, *BLIND])
+    as_good = [name for name in known if paired(values[name], best).high >= 0]
     if not {*BLIND}.isdisjoint(as_good):
         return able.iloc[:0]
     equal = able[able.index.isin(as_good)].sort_values("announced", ascending=False, kind="stable")
