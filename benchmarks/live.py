@@ -57,7 +57,7 @@ class PlainNumPy:
 
 
 class Steps:
-    """A stream that takes the same rows again and again; a call is one whole step."""
+    """A stream that takes the same rows again and again; a call is a step and its explanation."""
 
     def __init__(self, model: live.Model, rows: np.ndarray) -> None:
         self.stream, self.rows, self.next = live.Stream(model), rows, count()
@@ -66,7 +66,8 @@ class Steps:
 
     def __call__(self) -> object:
         """Scale, score, compare, attribute."""
-        return self.stream.step(self.rows[next(self.next) % len(self.rows)]).errors
+        self.stream.step(self.rows[next(self.next) % len(self.rows)])
+        return self.stream.errors()
 
 
 class Lines(Steps):
@@ -200,17 +201,20 @@ def _other(name: str, given: Given, turns: int, calls: int) -> Row:
 
 
 def _beside_product(name: str, given: Given, streams: int, turns: int) -> Row:
-    """Compare many streams' rows a second with those of the bare product that scores them."""
-    model, turn = fitted(name, given), count()
+    """Compare many streams' rows a second with those of the bare product that scores them.
+
+    The streams take stretches of the training rows, as they are: few of them are in an alarm.
+    """
+    model = live.Model(detector(name).fit(given.train), live.Facts.of(given.train))
     main = model.detector._learned["directions"]
     back = main[:, -given.test.shape[1] :].T.copy()
     parts = np.random.default_rng(0).normal(size=(-(-streams // 512), main.shape[1], 512))
-    ticks = np.resize(given.test, (20, streams, given.test.shape[1]))
-    fleet = live.Fleet(model, streams)
-    for _ in range(len(fleet.window)):
-        fleet.tick(ticks[0])
+    starts, fleet = 7 * np.arange(streams), live.Fleet(model, streams)
+    ticks = iter([given.train[(starts + row) % len(given.train)] for row in range(20 + 2 * turns)])
+    for _ in range(20):
+        fleet.tick(next(ticks))
     programs = {
-        "fleet": timed(lambda: fleet.tick(ticks[next(turn) % 20])),
+        "fleet": timed(lambda: fleet.tick(next(ticks))),
         "product": timed(lambda: [back @ (main @ part) for part in parts]),
     }
     found = {which: each["seconds"] for which, each in in_turn(programs, turns).items()}

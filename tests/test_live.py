@@ -164,18 +164,18 @@ def test_every_row_of_every_detector_has_the_batch_score_and_channel_scores():
         assert all(isinstance(made.scorer, Forecasting) for made in more)
         for made in (model(name), Model(fitted(name)), *more):  # with facts and without
             follow = live.Stream(made, threshold=0.0)
-            steps = [follow.step(row) for row in rows]
+            steps, errors = zip(*[(follow.step(row), follow.errors()) for row in rows], strict=True)
             first = made.detector.min_rows - 1
             assert all(np.isnan(step.score) and step.why == "warming up" for step in steps[:first])
             batch = made.detector.decision_function(rows)
             assert near([step.score for step in steps[first:]], batch[first:]), name
             if name in WITHOUT_SHARES:
-                assert all(step.errors is None for step in steps)
+                assert not any(each is not None for each in errors)
             else:
                 parts = made.detector.channel_scores(rows)
-                assert near([step.errors for step in steps[first:]], parts[first:]), name
-                shares = [one["share"] for one in follow.explain(steps[-1].errors)]
-                assert sum(shares) == pytest.approx(float(steps[-1].errors.any()), abs=1e-6)
+                assert near(errors[first:], parts[first:]), name
+                shares = [one["share"] for one in follow.explain()]
+                assert sum(shares) == pytest.approx(float(errors[-1].any()), abs=1e-6)
 
 
 def test_a_missing_cell_takes_the_last_value_and_adds_nothing():
@@ -185,23 +185,23 @@ def test_a_missing_cell_takes_the_last_value_and_adds_nothing():
     rows[30, 2], rows[31:33, 2] = np.inf, nan
     before = rows.copy()
     made = stream()
-    steps = [made.step(row) for row in rows]
+    steps, errors = zip(*[(made.step(row), made.errors()) for row in rows], strict=True)
     assert np.array_equal(rows, before, equal_nan=True)  # the caller's rows are left alone
     parts = made.model.detector.channel_scores(filled)
     for number in (30, 31, 32):
-        assert (steps[number].errors == 0).tolist() == [0, 0, 1, 0]
+        assert (errors[number] == 0).tolist() == [0, 0, 1, 0]
         assert steps[number].score == pytest.approx(parts[number, [0, 1, 3]].mean(), rel=1e-5)
     batch = made.model.detector.decision_function(filled)
     whole = [*range(WINDOW, 30), *range(33, 60)]  # rows after it see the filled cells
     assert near([steps[n].score for n in whole], batch[whole])
     assert made.counts == {"filled cells": 3}
     other = stream("PCA")  # scores the row as filled, but does not blame the cell
-    steps = [other.step(row) for row in rows]
+    steps, errors = zip(*[(other.step(row), other.errors()) for row in rows], strict=True)
     assert near([s.score for s in steps], other.model.detector.decision_function(filled))
-    assert steps[31].errors[2] == 0
+    assert errors[31][2] == 0
     made = stream("MTSExample")
     step = made.step(np.array(made.model.facts.means))  # no error at all
-    assert step.score == 0 and made.explain(step.errors) == []
+    assert step.score == 0 and made.explain() == []
 
 
 def test_a_row_needs_values_in_half_of_its_channels_and_is_seen_as_filled_without_them():
@@ -211,7 +211,7 @@ def test_a_row_needs_values_in_half_of_its_channels_and_is_seen_as_filled_withou
         half = made.step([nan, nan, *TEST[20, 2:]])
         less = made.step([nan, nan, nan, TEST[21, 3]])
         assert np.isfinite(half.score) and half.why == ""
-        assert np.isnan(less.score) and less.why == "too few values" and less.errors is None
+        assert np.isnan(less.score) and less.why == "too few values" and made.errors() is None
         filled[20:22, :2], filled[21, 2] = TEST[19, :2], TEST[20, 2]
         assert near(scores(made, TEST[22:24]), made.model.detector.decision_function(filled)[22:])
     with pytest.raises(ValueError, match="expected"):
@@ -227,7 +227,7 @@ def test_a_huge_value_is_an_alarm_not_a_crash():
                 steps = [made.step(row) for row in rows]
             assert steps[40].event == "opened" and np.isfinite(steps[40].score)
             assert all(np.isfinite(step.score) for step in steps[20:])
-            assert made.explain(steps[-1].errors, top=1) and made.counts["cut cells"] == 1
+            assert made.explain(top=1) and made.counts["cut cells"] == 1
 
 
 def test_missing_rows_are_bridged_and_a_restart_fills_the_window_anew():
@@ -284,8 +284,7 @@ def compare(fleet, streams, rows):
         assert np.allclose(found, tick.scores, rtol=1e-5, atol=1e-5, equal_nan=True), number
         assert {n: step.event for n, step in enumerate(steps) if step.event} == tick.events
         for place in tick.events:
-            named = [fleet.explain(tick.errors[:, place], place)]
-            named.append(streams[place].explain(steps[place].errors))
+            named = [fleet.explain(place), streams[place].explain()]
             found, alone = (pd.DataFrame(one).fillna(nan) for one in named)
             pd.testing.assert_frame_equal(found, alone, rtol=1e-4, atol=1e-5, check_dtype=False)
 

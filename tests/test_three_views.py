@@ -88,6 +88,6 @@ def test_batch_and_live_scores_are_those_of_the_method_written_down(settings):
     assert np.allclose(parts.sum(axis=1), scores, atol=1e-12)
     assert np.array_equal(made.decision_function(TEST[:50]), scores[:50])
     stream = live.Stream(Model(made), threshold=1.0)
-    steps = [stream.step(row) for row in TEST]
-    assert np.allclose([step.score for step in steps], scores, rtol=0, atol=1e-12)
-    assert np.allclose([step.errors for step in steps], parts, rtol=0, atol=1e-12)
+    for row, score, part in zip(TEST, scores, parts, strict=True):
+        assert stream.step(row).score == pytest.approx(score, abs=1e-12)
+        assert np.allclose(stream.errors(), part, rtol=0, atol=1e-12)

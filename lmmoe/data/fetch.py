@@ -70,9 +70,8 @@ def fetch_smd(
     wanted = {path: blob for path, blob in blobs.items() if Path(path).stem in stems}
     new, present, failed = [], [], []
     with requests.Session() as session, bar(len(wanted), "fetch smd", unit=" files") as line:
-        retries = Retry(
-            RETRIES, status_forcelist=PASSING, backoff_factor=WAIT, raise_on_status=False
-        )
+        how = {"status_forcelist": PASSING, "backoff_factor": WAIT, "raise_on_status": False}
+        retries = Retry(RETRIES, **how)
         session.headers["Accept-Encoding"] = "identity"
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(max_retries=retries))
@@ -118,9 +117,8 @@ def _content(session: requests.Session, url: str) -> bytes:
             while piece := response.raw.read1(1 << 16):
                 content += piece
                 if len(content) > LARGEST:
-                    raise DataError(
-                        f"longer than {LARGEST:,} bytes, as no file of SMD is", file=url
-                    )
+                    problem = f"longer than {LARGEST:,} bytes, as no file of SMD is"
+                    raise DataError(problem, file=url)
                 if time.monotonic() > due:
                     raise DataError(f"not whole after {PATIENCE:g} s", file=url)
         except urllib3.exceptions.HTTPError as error:

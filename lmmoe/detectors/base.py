@@ -233,10 +233,8 @@ class Detector:
         """Check rows that somebody gave."""
         rows = matrix(X)
         if len(rows) < self.min_rows:
-            raise DataError(
-                f"{len(rows)} rows are too few for {self.name}",
-                hint=f"It needs at least {self.min_rows}: give more rows or a shorter window",
-            )
+            hint = f"It needs at least {self.min_rows}: give more rows or a shorter window"
+            raise DataError(f"{len(rows)} rows are too few for {self.name}", hint=hint)
         return rows
 
     def _fitted_rows(self, X: npt.ArrayLike) -> Floats:

@@ -80,11 +80,9 @@ def load(path: str | Path, *, device: str | None = None) -> Detector:
         if made.decision_function(np.zeros((rows, channels))).shape != (rows,):
             raise ValueError("arrays of wrong shapes")
     except UNFIT as error:
-        raise DataError(
-            f"the model does not fit its own header ({str(error)[:300]})",
-            file=path,
-            hint="If it was fitted on a device that is not here, give device='cpu'",
-        ) from error
+        problem = f"the model does not fit its own header ({str(error)[:300]})"
+        hint = "If it was fitted on a device that is not here, give device='cpu'"
+        raise DataError(problem, file=path, hint=hint) from error
     return made
 
 

@@ -2,12 +2,15 @@
 
 A scorer says how many rows it looks back (``context``) and has no state, so that streams of one
 model share it. It judges the last of rows ``(l + 1, c, n)``, scaled and oldest first: scores
-``(n,)`` and each channel's part in them, ``(c, n)`` or None. What it must remember beyond these
-rows is in ``carry`` ``(k, c, n)``, NaN where nothing is known; ``turn`` rises by 1 from row to row.
+``(n,)``, and a function that gives each channel's part in them, ``(c, n)``, or None. What it must
+remember beyond these rows is in ``carry`` ``(k, c, n)``, NaN where nothing is known; ``turn`` rises
+by 1 from row to row.
 Axes: l rows of context, c channels, n streams.
 """
 
 import copy
+from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from lmmoe.live.model import Facts
 
 Floats = npt.NDArray[np.floating]
-Judged = tuple[npt.NDArray[np.float64], Floats | None]
+Judged = tuple[npt.NDArray[np.float64], Callable[[], Floats] | None]
 NEAR = 1e-5  # how near live scores are to batch scores, above 1 as a share
 
 
@@ -60,14 +63,14 @@ class Forecasting(Scorer):
         with torch.inference_mode(), training.threads(1):
             forecasts = self.network(torch.from_numpy(windows)).numpy().T
         errors = np.square(rows[-1] - forecasts)
-        return errors.mean(axis=0, dtype=np.float64), errors
+        return errors.mean(axis=0, dtype=np.float64), lambda: errors
 
 
 class Sliding(Scorer):
     """Any other detector by its public functions, on the shortest piece that ends with the row.
 
-    It costs as many rows of batch scoring as the detector looks back, twice that with the channels'
-    parts. Raises `DataError` where a row's score depends on others than these.
+    It costs as many rows of batch scoring as the detector looks back. Raises `DataError` where a
+    row's score depends on others than these.
     """
 
     def __init__(self, made: Detector, facts: "Facts") -> None:
@@ -93,8 +96,8 @@ class Sliding(Scorer):
         # The pieces of all streams, one after another: each last row sees its own piece only.
         series = rows.transpose(2, 0, 1).reshape(-1, rows.shape[1]) * self.spread + self.centre
         last = slice(self.context, None, self.context + 1)
-        errors = self.detector.channel_scores(series)[last].T if self.shares else None
-        return self.detector.decision_function(series)[last], errors
+        parts = cache(lambda: self.detector.channel_scores(series)[last].T)
+        return self.detector.decision_function(series)[last], parts if self.shares else None
 
 
 class Rebuilding(Scorer):
@@ -124,7 +127,7 @@ class Rebuilding(Scorer):
         if self.detector.ewma:
             np.copyto(smooth, errors, where=np.isnan(smooth))
             errors = follow(smooth, errors, self.detector.ewma).copy()
-        return errors.mean(axis=0), errors
+        return errors.mean(axis=0), lambda: errors
 
 
 class Viewing(Rebuilding):
@@ -175,8 +178,8 @@ class Viewing(Rebuilding):
         views = {view: part / len(row) for view, part in sums.items()}
         for view in views.keys() & set("AC"):
             views[view] = follow(state[f"mean {view}"][0], views[view], made.smoothing)
-        self.added = made._added(views)
-        return sum(self.added.values()), made._shared(parts, sums, self.added).T
+        self.added = added = made._added(views)
+        return sum(added.values()), cache(lambda: made._shared(parts, sums, added).T)
 
 
 def follow(slow: Floats, values: Floats, share: float) -> Floats:

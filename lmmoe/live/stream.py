@@ -15,7 +15,7 @@ import numpy.typing as npt
 from lmmoe.errors import DataError
 from lmmoe.live.alarms import Alarm
 from lmmoe.live.model import Model
-from lmmoe.live.scoring import Floats, Judged
+from lmmoe.live.scoring import Floats
 
 Bits = npt.NDArray[np.bool_]
 WARMING_UP = "warming up"  # why a row has no score that has too few rows before it
@@ -30,7 +30,6 @@ class Tick(NamedTuple):
     scores: npt.NDArray[np.float64]  # (n,), NaN where there is none
     events: dict[int, str]  # what an alarm does: "opened", "still", "ended", "accepted"
     why: dict[int, str]  # there is no score
-    errors: Floats | None  # each channel's part in the score (c, n)
 
 
 class Step(NamedTuple):
@@ -39,7 +38,6 @@ class Step(NamedTuple):
     score: float
     event: str
     why: str
-    errors: Floats | None
 
 
 class Fleet:
@@ -78,7 +76,8 @@ class Fleet:
         self.alarms = [replace(alarm) for _ in range(streams)]
         self.levels, self.fall = np.full(streams, alarm.level), alarm.fall  # -inf in an alarm
         self.rows, self.turn, self.counts = 0, 0, Counter()  # turn: of the ring, bridged rows too
-        self.missing: Bits | None = None  # of the latest rows (n, c)
+        # Of the latest rows: missing cells (n, c), scores, channels' parts by blocks.
+        self.missing, self.scores, self.parts = None, np.full(streams, np.nan), []
         channels, size = len(self.base), min(self.scorer.block, streams)
         self.window = np.zeros((self.scorer.context + 1, channels, streams), self.scorer.dtype)
         self.held = np.tile(self.base, (streams, 1))  # last value of each channel
@@ -102,7 +101,7 @@ class Fleet:
             few = missing.mean(axis=1) > 1 - ENOUGH
         self.rows += 1
         self.held[:], self.missing = rows, missing
-        scores, errors = self._judged(scaled, missing)
+        self.scores = scores = self._judged(scaled, missing)
         scores[few] = math.nan
         values, levels = self.units(scores), self.levels
         # As `Alarm.level_at`: scores up to these levels change no alarm.
@@ -120,7 +119,7 @@ class Fleet:
             if self.accept_after and self._accepted(number):
                 events[number] = "accepted"
             levels[number] = -math.inf if alarm.open else alarm.level
-        return Tick(scores, events, why, errors)
+        return Tick(scores, events, why)
 
     def _mended(self, rows: Floats) -> tuple[Floats, Floats, Bits | None]:
         """Fill what is missing with the last values, and cut what is too far out."""
@@ -137,30 +136,36 @@ class Fleet:
         window, oldest = self.window[:, :, part], self.turn % len(self.window)
         return np.concatenate([window[oldest:], window[:oldest]]) if oldest else window
 
-    def _judged(self, scaled: Floats, missing: Bits | None) -> Judged:
+    def _judged(self, scaled: Floats, missing: Bits | None) -> Floats:
         """Take in rows ``(n, c)`` and score them, block by block; NaN where one warms up."""
         self.window[self.turn % len(self.window)] = scaled.T
         self.turn += 1
         self.seen += 1
-        warming = np.flatnonzero(self.seen < len(self.window))
-        if len(warming) == len(scaled):
-            return np.full(len(scaled), np.nan), None
-        parts, size = [], self.carry.shape[-1]
-        for carry, first in zip(self.carry, range(0, len(scaled), size), strict=True):
-            rows = self._latest(slice(first, first + size))
-            parts.append(self.scorer.judge(rows, carry[..., : rows.shape[-1]], self.turn))
-        scores, errors = np.concatenate([one for one, _ in parts]), None
-        if parts[0][1] is not None:
-            errors = np.concatenate([one for _, one in parts], axis=-1)
-        if missing is not None and errors is not None:
-            errors[missing.T] = 0
-            if self.scorer.averaged:
-                there = np.maximum(np.count_nonzero(~missing, axis=1), 1)
-                scores = errors.sum(axis=0, dtype=np.float64) / there
-        if len(warming):
+        scores, self.parts = np.empty(len(scaled)), []
+        for number, carry in enumerate(self.carry):
+            own = slice(number * carry.shape[-1], (number + 1) * carry.shape[-1])
+            rows = self._latest(own)
+            scores[own], parts = self.scorer.judge(rows, carry[..., : rows.shape[-1]], self.turn)
+            self.parts += [parts] if parts else []
+            if missing is not None and self.scorer.averaged:
+                there = ~missing[own].T
+                sums = (parts() * there).sum(axis=0, dtype=np.float64)
+                scores[own] = sums / np.maximum(there.sum(axis=0), 1)
+        if len(warming := np.flatnonzero(self.seen < len(self.window))):
             scores[warming] = np.nan
             self._forget(warming)
-        return scores, errors
+        return scores
+
+    def errors(self, stream: int = 0) -> Floats | None:
+        """Give each channel's part ``(c,)`` in a stream's latest score, 0 for a missing cell.
+
+        None where there is no score, or the detector does not say.
+        """
+        if not self.parts or math.isnan(self.scores[stream]):
+            return None
+        block, place = divmod(stream, self.carry.shape[-1])
+        errors = self.parts[block]()[:, place]
+        return errors if self.missing is None else np.where(self.missing[stream], 0, errors)
 
     def _forget(self, numbers: npt.ArrayLike) -> None:
         """Forget what is carried on for some streams."""
@@ -194,13 +199,13 @@ class Fleet:
         for number in numbers:
             self.alarms[number].open = self.alarms[number].long = False
 
-    def explain(self, errors: Floats | None, stream: int = 0, top: int = 5) -> list[dict]:
+    def explain(self, stream: int = 0, top: int = 5) -> list[dict]:
         """Name the channels with the largest shares in a stream's latest score, largest first.
 
         Each with ``channel``, ``share`` (of 1), ``forecast`` and ``observed``, None where there is
-        none. Empty where the detector does not say what each channel adds: ``errors`` ``(c,)``.
+        none. Empty where `errors` says nothing.
         """
-        if errors is None:
+        if (errors := self.errors(stream)) is None:
             return []
         made, values = self.model.detector, np.full((3, len(errors)), np.nan)
         values[0] = errors / (errors.sum(dtype=np.float64) or 1.0)
@@ -267,9 +272,8 @@ class Stream(Fleet):
 
     def step(self, row: npt.ArrayLike) -> Step:
         """Take the next raw row ``(c,)``; `ValueError` for one of another length."""
-        (score,), events, why, errors = self.tick(np.asarray(row, dtype=np.float64)[None])
-        errors = None if why or errors is None else errors[:, 0]
-        return Step(float(score), events.get(0, ""), why.get(0, ""), errors)
+        (score,), events, why = self.tick(np.asarray(row, dtype=np.float64)[None])
+        return Step(float(score), events.get(0, ""), why.get(0, ""))
 
     def bridge(self, rows: int) -> None:
         """Let missing rows pass as if they had held the last values; they have no score."""

@@ -136,7 +136,7 @@ class Entity(Tally):
             "peak": stream.units.score(stream.alarm.peak),
             "detector": self.model.detector.name,
             "views": {view: float(part[0]) for view, part in views.items()},
-            "channels": stream.explain(step.errors) if step else [],
+            "channels": stream.explain() if step else [],
         }
 
     def dump(self) -> bytes:
