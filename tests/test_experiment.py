@@ -162,6 +162,11 @@ def test_a_table_computes_what_is_missing_and_takes_the_rest(profile, fits, monk
     again = experiment.table(profile)
     assert again["error"].isna().all() and (again["best_f1"] != 0.25).all()
     assert len(fits) == 2  # scores came from the cache all the same
+    labels = {"PCA": {}, "PCA / few": {"components": 1}, "random": {}}  # rows apart, not a mean
+    both = experiment.table(profile.model_copy(update={"detectors": labels}))
+    collect([both], published)
+    assert {*both["detector"]} == {*labels}
+    assert "PCA / few" not in {*store.read(published)["detector"]}
 
 
 def test_collecting_replaces_a_run_and_keeps_all_others(tmp_path):

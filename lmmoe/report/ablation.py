@@ -13,7 +13,8 @@ import pandas as pd
 from lmmoe import paths
 from lmmoe.report import experiment, store
 from lmmoe.report.experiment import Run
-from lmmoe.report.profile import LABEL, Profile, load
+from lmmoe.report.names import LABEL, detector_of
+from lmmoe.report.profile import Profile, load
 from lmmoe.report.statistics import holm
 from lmmoe.report.tables import against, counts, entity_means
 
@@ -82,7 +83,7 @@ def forecast_errors(rows: pd.DataFrame, plan: Profile, *, publish: bool = False)
     5.2. With ``publish`` those of a plan with a file of its own are written.
     """
     wanted = rows["error"].isna() & (rows["protocol"] == "ours")
-    wanted = rows[wanted & rows["detector"].isin(FORECASTERS)]
+    wanted = rows[wanted & rows["detector"].map(detector_of).isin(FORECASTERS)]
     file = paths.figures(plan.profile) / "forecast_errors.csv"
     known = store.read(file, ("key", "forecast_error")).set_index("key")["forecast_error"]
     found = {key: known[key] for key in wanted["key"] if key in known}
@@ -109,7 +110,8 @@ def by_variant(plan: Profile, rows: pd.DataFrame, errors: pd.Series) -> pd.DataF
     """
     known = variants(plan)
     labels = known[["detector", "settings"]].reset_index(names="label")
-    rows = rows.merge(labels).drop(columns="detector").rename(columns={"label": "detector"})
+    rows = rows.assign(detector=rows["detector"].map(detector_of)).merge(labels)
+    rows["detector"] = rows["label"]
     ours = rows[rows["protocol"] == "ours"]
     behind = counts(rows, "ours")[["entities", "seeds"]]
     behind["parameters"] = ours.groupby("detector")["parameters"].median()

@@ -59,7 +59,7 @@ def table(profile: Profile, *, entity: str = "") -> pd.DataFrame:
     keep, rows = store.Table(profile.profile, "efficiency"), []
     for name in measure.each(names or [*profile.detectors], "efficiency", "detector"):
         run = Run(series, name, profile.protocols[0], profile.seeds[0], profile.detectors[name])
-        head = run.identity | {"effort": effort, "measured": VERSION}
+        head = run.identity | {"detector": name, "effort": effort, "measured": VERSION}
         make = partial(protocol.detector, name, seed=run.seed, **run.settings)
         work = partial(_measured, make, train, series.test, EFFORTS[effort])
         [line] = keep.lines(head, {}, work)

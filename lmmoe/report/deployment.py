@@ -10,8 +10,9 @@ from lmmoe.live.alarms import DAY, episodes
 from lmmoe.live.model import Facts, Model
 from lmmoe.report import store
 from lmmoe.report.experiment import Run, measurements, result
-from lmmoe.report.names import NON_CAUSAL
+from lmmoe.report.names import NON_CAUSAL, detector_of
 from lmmoe.report.profile import Profile
+from lmmoe.segments import runs
 
 VERSION = 2  # raise it when what this module measures changes
 RULES = ("alarms:2", "alarms:1", "budget:1", "quantile:0.99", "pot:0.0001")
@@ -54,7 +55,12 @@ def incident(model: Model, series: Series, rule: str) -> Incident:
     """
     made, test, (units, alarm) = model.detector, series.test, model.alarm(rule)
     scores = made.decision_function(test)
-    found = [(first, end) for first, end, _ in episodes(units(scores), alarm)]
+    levels, inside = np.empty(len(scores)), np.empty(len(scores), dtype=bool)
+    for now, score in enumerate(units(scores).tolist()):
+        levels[now] = units.score(alarm.level_at(now))
+        alarm.step(score, now)
+        inside[now] = alarm.open
+    found = runs(inside)
     real = [a for a, _ in found if any(start <= a < end for start, end in series.events)]
     row = [*real, *(a for a, _ in found), int(scores.argmax())][0]
     day = int(min(series.rows_per_day or 1000, len(test)))
@@ -64,11 +70,6 @@ def incident(model: Model, series: Series, rule: str) -> Incident:
     observed = pd.DataFrame(test, np.arange(len(test)) - row, errors.index)
     forecast = pd.DataFrame(made.forecasts(test), observed.index[made.unscored :], errors.index)
     near = pd.concat({"observed": observed, "forecast": forecast}, axis=1).loc[-AROUND:AROUND]
-    _, again = model.alarm(rule)
-    levels = np.empty(len(scores))
-    for now, score in enumerate(units(scores).tolist()):
-        levels[now] = units.score(again.level_at(now))
-        again.step(score, now)
     return Incident(start, start + day, row, scores, found, levels, shares, near)
 
 
@@ -81,7 +82,7 @@ def alarms(profile: Profile) -> pd.DataFrame:
 
     def wanted(run: Run) -> bool:
         known = run.series.judgeable and run.series.rows_per_day is not None
-        return run.protocol == "ours" and known and run.detector not in NON_CAUSAL
+        return run.protocol == "ours" and known and detector_of(run.detector) not in NON_CAUSAL
 
     def hidden(run: Run) -> store.Line:
         return {"rules": RULES, "rows_per_day": run.series.rows_per_day, "measured": VERSION}

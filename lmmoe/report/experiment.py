@@ -28,7 +28,8 @@ from lmmoe.errors import DataError
 from lmmoe.report import evaluation, store
 from lmmoe.report.evaluation import COLUMNS, SPENT, evaluate
 from lmmoe.report.measure import each, measured
-from lmmoe.report.profile import Profile, detector_of
+from lmmoe.report.names import detector_of
+from lmmoe.report.profile import Profile
 from lmmoe.report.store import FAILURES
 
 MODEL = "model.safetensors"
@@ -57,7 +58,7 @@ class Protocol:
 
     def detector(self, name: str, *, seed: int = 0, **settings: object) -> Detector:
         """Make a detector as this protocol wants it; ``settings`` win."""
-        known = entry(name).cls.setting_kinds()
+        known = entry(name := detector_of(name)).cls.setting_kinds()
         imposed = {key: value for key, value in self.settings.items() if key in known}
         return detector(name, seed=seed, **(imposed | settings))
 
@@ -84,7 +85,7 @@ PROTOCOLS = {
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What to run; `key` names its result."""
+    """What to run; ``detector`` is as in a profile, a label included. `key` names its result."""
 
     series: Series
     detector: str
@@ -99,11 +100,11 @@ class Run:
             "dataset": self.series.dataset,
             "entity": self.series.entity,
             "data": self.series.id,
-            "detector": self.detector,
+            "detector": detector_of(self.detector),
             "protocol": self.protocol,
             "settings": json.dumps(self.settings, sort_keys=True),
             "seed": self.seed,
-            "version": str(entry(self.detector).cls.version),
+            "version": str(entry(detector_of(self.detector)).cls.version),
             "torch": version("torch").partition("+")[0],  # not whether for CUDA or not
         }
 
@@ -237,11 +238,11 @@ def judged(series: Series, vus_window: int) -> store.Line:
 def planned(profile: Profile, series: Series) -> Iterator[Run]:
     """All runs of a profile on one entity."""
     for name, protocol, seed in profile.plan(series.entity):
-        yield Run(series, detector_of(name), protocol, seed, profile.detectors[name])
+        yield Run(series, name, protocol, seed, profile.detectors[name])
 
 
 def table(profile: Profile, entities: list[str] | None = None) -> pd.DataFrame:
-    """Give the rows of all runs of a profile, or of those on some entities.
+    """Give the rows of all runs of a profile, or of those on some entities, labels in the names.
 
     Rows that hold are taken from the published table, unless they failed, and from job tables.
     """
@@ -259,7 +260,8 @@ def table(profile: Profile, entities: list[str] | None = None) -> pd.DataFrame:
             for run in planned(profile, series):
                 doing = f"{entity} {run.detector} {run.protocol} seed {run.seed}"
                 bar.set_postfix_str(doing, refresh=False)
-                rows.append(known.get((run.key, *judge)) or row(run, vus_window=profile.vus_window))
+                made = known.get((run.key, *judge)) or row(run, vus_window=profile.vus_window)
+                rows.append(made | {"detector": run.detector})
                 bar.update()
     return pd.DataFrame(rows).reindex(columns=ALL)
 
@@ -270,8 +272,9 @@ def job_tables(profile: str) -> list[Path]:
 
 
 def collect(rows: list[pd.DataFrame], path: Path) -> None:
-    """Add rows to the table at ``path``; a newer row of the same run replaces the older."""
+    """Add rows, without labels, to a table; a newer row of the same run replaces the older."""
     both = pd.concat([store.read(path), *rows]).reindex(columns=ALL)
+    both["detector"] = both["detector"].map(detector_of)
     both = both.drop_duplicates([*KIND, "vus_window"], keep="last")
     both = both.sort_values(["detector", "protocol", "dataset", "seed", "entity"], kind="stable")
     store.write(both, path)
@@ -303,6 +306,6 @@ def measurements(
     for entity in each(profile.present, name, "entity"):
         for run in planned(profile, profile.load(entity)):
             if run.seed == profile.seeds[0] and wanted(run):
-                shown = {name: run.identity[name] for name in names}
+                shown = {name: run.identity[name] for name in names} | {"detector": run.detector}
                 found += keep.lines(shown, {"run": run.key} | hidden(run), partial(lines, run))
     return pd.DataFrame(found)

@@ -1,5 +1,6 @@
 """How detectors, metrics and costs are called where people read, and what belongs together."""
 
+LABEL = " / "  # between a detector's name and what tells its settings from others
 TITLES = {"MTSExample": "L2 norm (MTSExample)", "random": "random scores"}
 TITLES |= {"pyod.models.ecod.ECOD": "ECOD (PyOD)"}
 
@@ -77,6 +78,11 @@ CONTRADICTED, UNTESTABLE = "contradicted within the study", "not testable here"
 VERDICTS = (REPRODUCED, BETTER, WORSE, CONTRADICTED, UNTESTABLE)
 
 
+def detector_of(name: str) -> str:
+    """Give the detector that a name in a profile means: what stands before a label."""
+    return name.partition(LABEL)[0]
+
+
 def title(detector: str) -> str:
     """Return how a detector is called in figures and tables that people read."""
     return TITLES.get(detector, detector)
@@ -84,7 +90,7 @@ def title(detector: str) -> str:
 
 def family(detector: str) -> str:
     """Return the family of a detector, a key of `FAMILIES`; whoever is not known is of "others"."""
-    return FAMILY_OF.get(detector, _OTHERS)
+    return FAMILY_OF.get(detector_of(detector), _OTHERS)
 
 
 def colour(detector: str) -> str:

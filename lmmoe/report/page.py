@@ -54,10 +54,8 @@ def build(profile: Profile, out: Path) -> None:
     for name, (first, *others) in _books(profile).items():
         node = _read(profile, first, f"../../figures/{profile.profile}/")
         body = BeautifulSoup(exporter.from_notebook_node(node)[0], "html.parser")
-        contents = _ready(body, name, first)
-        sections += [
-            dict(id=name, text=SECTIONS[name], body=body, contents=contents, others=others)
-        ]
+        about = {"id": name, "text": SECTIONS[name], "contents": _ready(body, name, first)}
+        sections.append(about | {"body": body, "others": others})
     record = json.loads((paths.figures(profile.profile) / "provenance.json").read_text("utf-8"))
     script = TEMPLATES.get_template("page.js").render()
     digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()

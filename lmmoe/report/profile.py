@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from lmmoe import data, detectors, paths
 from lmmoe.errors import DataError
+from lmmoe.report.names import detector_of
 
-LABEL = " / "  # between a detector's name and what tells its settings from others
 Settings = dict[str, dict[str, Any]]
 CLOSED = ConfigDict(extra="forbid", frozen=True, strict=True, validate_default=True)
 DEFAULT = ("ThreeViews", "PCA windows EWMA", "LightMMoE", "MTSExample")
@@ -156,11 +156,6 @@ class Profile(BaseModel):
         own = self.dataset not in data.DATASETS
         name = str(home / Path(self.dataset).expanduser()) if own else self.dataset
         return name, home / Path(self.root).expanduser() if self.root else None
-
-
-def detector_of(name: str) -> str:
-    """Give the detector that a name in a profile means: what stands before a label."""
-    return name.partition(LABEL)[0]
 
 
 def load(path: str | Path) -> Profile:

@@ -84,10 +84,9 @@ def scorings(channels: Floats, *, squared: bool, unscored: int = 0) -> dict[str,
 def summary(measured: pd.DataFrame) -> pd.DataFrame:
     """Mean average precision: detectors down, the best under its own scoring first; `SCORINGS`.
 
-    Of detectors that have no gap, with the first settings of each.
+    Of detectors that have no gap.
     """
-    first = measured.groupby("detector")["settings"].transform("first")
-    good = measured[measured["error"].isna() & (measured["settings"] == first)]
+    good = measured[measured["error"].isna()]
     wide = good.pivot(index="entity", columns=["detector", "scoring"], values=METRICS[0])
     means = wide.dropna(axis="columns").mean().unstack("scoring").reindex(columns=[*SCORINGS])
     return means.sort_values(OWN, ascending=False, kind="stable")
@@ -122,11 +121,11 @@ def _errors(run: Run) -> list[dict[str, object]]:
 
 
 def medians(measured: pd.DataFrame) -> pd.DataFrame:
-    """Medians of errors over the entities of all, by detector with its own settings.
+    """Medians of errors over the entities of all, by detector.
 
     A median, since on a machine whose load changed any forecast may be off by any factor.
     """
-    good = measured[measured["settings"] == "{}"].dropna(subset=["seen", "unseen"])
+    good = measured.dropna(subset=["seen", "unseen"])
     wide = good.pivot(index="entity", columns="detector", values=[*NUMBERS]).dropna()
     table = wide.median().unstack(0).reindex(columns=[*NUMBERS])
     return table.assign(entities=len(wide)).sort_values("parameters", kind="stable")

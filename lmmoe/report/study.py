@@ -168,7 +168,9 @@ def study_headline(rows: pd.DataFrame) -> pd.DataFrame:
     A machine on which all our runs failed counts on neither side. Random scores have no partner,
     detectors of `NOT_RUN` only the study's. ``entities`` and ``seeds`` are behind ours.
     """
-    ours, theirs = entity_means(rows, "study")[METRICS], _theirs()
+    ours, theirs = entity_means(rows, "study")[METRICS], results()[METRICS]
+    copies = [theirs.loc[[own]].rename({own: name}) for name, own in THEIRS.items()]
+    theirs = pd.concat([theirs, *copies])  # under our detectors' names, too
     absent = pd.MultiIndex.from_product([NOT_RUN, ours.index.unique("entity")])
     same = theirs.reindex(ours.index).where(ours.notna())
     same = pd.concat([same, theirs[theirs.index.isin(absent)]])
@@ -179,13 +181,6 @@ def study_headline(rows: pd.DataFrame) -> pd.DataFrame:
     table = table[[metric + end for metric in METRICS for end in ("", "_study", "_difference")]]
     behind = counts(rows, "study")[["entities", "seeds"]].reindex(table.index, fill_value=0)
     return table.join(behind).sort_values("point_f1_pa", ascending=False)
-
-
-def _theirs() -> pd.DataFrame:
-    """The study's results under our detectors' names, those of `THEIRS` beside their own."""
-    table = results()[METRICS]
-    copies = [table.loc[[theirs]].rename({theirs: ours}) for ours, theirs in THEIRS.items()]
-    return pd.concat([table, *copies])
 
 
 def others(rows: pd.DataFrame) -> pd.DataFrame:

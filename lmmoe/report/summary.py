@@ -6,7 +6,7 @@ import pandas as pd
 from lmmoe.data import Series
 from lmmoe.data.series import Floats
 from lmmoe.detectors import entry
-from lmmoe.report.names import NON_CAUSAL
+from lmmoe.report.names import NON_CAUSAL, detector_of
 from lmmoe.report.statistics import paired
 
 AP = "average_precision"
@@ -27,7 +27,7 @@ def ranked(honest: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
     announces most events under the default alarm rule, else the higher mean. Then come the others,
     by average precision. Empty without labels, and where the interval of one of `BLIND` has 0.
     """
-    able = honest.drop([*CONTROLS, *NON_CAUSAL], errors="ignore").dropna(subset=AP)
+    able = honest[~honest.index.map(detector_of).isin([*CONTROLS, *NON_CAUSAL])].dropna(subset=AP)
     able = able[able["announced"].notna() | able["announced"].isna().all()]
     able = able.sort_values(AP, ascending=False, kind="stable")
     if able.empty:
@@ -46,7 +46,8 @@ def chosen(honest: pd.DataFrame, ranked: pd.DataFrame) -> pd.DataFrame:
     Without a recommendation the first two are those of the highest average precision.
     """
     first, *after = [*ranked.index, *honest.index]
-    others = [name for name in after if entry(name).cls is not entry(first).cls]
+    classes = {name: entry(detector_of(name)).cls for name in honest.index}
+    others = [name for name in after if classes[name] is not classes[first]]
     names = dict.fromkeys([first, *others[:1], *BESIDE])
     return honest.reindex([name for name in names if name in honest.index])
 

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from lmmoe.data.series import Floats, Series
-from lmmoe.report.names import COLOURS, METRIC_TITLES, NON_CAUSAL, colour, title
+from lmmoe.report.names import COLOURS, METRIC_TITLES, NON_CAUSAL, colour, detector_of, title
 from lmmoe.report.plots import style
 from lmmoe.report.plots.data import lanes
 from lmmoe.report.plots.style import canvas, family_legend, labelled_only, named_ticks, styled
@@ -204,14 +204,14 @@ def quality_and_cost(
             continue
         x, y = known[cost].clip(lower=1e-3), known["average_precision"]
         edges = np.array([colour(name) for name in known.index])
-        live, sizes = ~known.index.isin(NON_CAUSAL), np.where(known.index == "LightMMoE", 70, 32)
+        live = ~known.index.map(detector_of).isin(NON_CAUSAL)
+        sizes = np.where(known.index == "LightMMoE", 70, 32)
         ax.scatter(x, y, sizes, facecolor=np.where(live, edges, "white"), edgecolor=edges, zorder=3)
         chosen = known.index == mark
         ax.scatter(x[chosen], y[chosen], 160, facecolor="none", edgecolor="black", lw=1.5)
         dearer = x[live & (edges != colour("random"))].sort_values()
         best = y[dearer.index].cummax()
-        steps = [*dearer, 3 * x.max()], [*best, best.max()]
-        ax.step(*steps, where="post", color="#BBBBBB", lw=1, zorder=1)
+        ax.step([*dearer, 3 * x.max()], [*best, best.max()], "#BBB", where="post", lw=1, zorder=1)
         style.log_scale(ax, "x")
         ax.set(xlabel=QUALITY_AGAINST[cost], ylabel=METRIC_TITLES["average_precision"])
         ax.margins(x=0.2, y=0.15)
