@@ -105,13 +105,6 @@ class _Weights:
             return own
         return torch.add(own * (1 - self.shared), common, alpha=self.shared)
 
-    def take_gate_slope(self, slope: Tensor) -> None:
-        """Hand the slope of `gate` on to the gates that it is mixed of."""
-        if "own" in self.slopes:
-            torch.mul(slope, 1 - self.shared, out=self.slopes["own"])
-        if "common" in self.slopes:
-            torch.sum(slope, 0, out=self.slopes["common"]).mul_(self.shared)
-
 
 class _Memory:
     """What a step on ``b`` windows reads and writes; names say what a tensor holds last."""
@@ -201,7 +194,11 @@ class _Memory:
         torch.bmm(mixed, self.outputs.permute(1, 2, 0), out=self.shares_slope)
         shares = self.shares_slope.permute(1, 2, 0).contiguous()
         logits = _below_softmax(shares, self.softmax, 1, shares.dtype)
-        weights.take_gate_slope(torch.bmm(logits, self.windows[:-1].permute(1, 2, 0)))
+        gate = torch.bmm(logits, self.windows[:-1].permute(1, 2, 0))
+        if "own" in out:
+            torch.mul(gate, 1 - weights.shared, out=out["own"])
+        if "common" in out:
+            torch.sum(gate, 0, out=out["common"]).mul_(weights.shared)
 
         # From the experts' outputs to their weights.
         outputs, scale = self.outputs_slope.transpose(0, 1), self.expert_scale  # (e, b, o)

@@ -284,6 +284,10 @@ def test_parquet(tmp_path):
     pd.DataFrame({"cpu": [1.0, 2.0], "when": times[:2]}).to_parquet(path)
     with fails("pump.parquet, column 'when': holds times, not numbers"):
         load_own(tmp_path)
+    for columns, problem in ((["time", "cpu"], "already exists"), (["cpu", "cpu "], "two columns")):
+        pd.DataFrame([*TEST, *TEST], times, columns).to_parquet(path)
+        with fails("pump.parquet", problem):
+            load_own(tmp_path)
     path.write_bytes(path.read_bytes()[:-20])
     with fails("pump.parquet: cannot be read"):
         load_own(tmp_path)

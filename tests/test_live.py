@@ -17,7 +17,7 @@ from lmmoe.detectors import saving
 from lmmoe.errors import DataError
 from lmmoe.live.alarms import Alarm, checked_rule, episodes, threshold
 from lmmoe.live.model import Model
-from lmmoe.live.scoring import Forecasting
+from lmmoe.live.scoring import Forecasting, Sliding
 
 nan = np.nan
 WINDOW = 8
@@ -60,7 +60,7 @@ def naive(values, level, minutes, per_day):
     """The rule as it is written down: events, rows in alarm, the level at the end."""
     events, inside, state, start, quiet = [], [], "none", 0, 0
     for row, value in enumerate(values):
-        event, loud = "", value > level
+        event, loud = "", value > level * (1 + 1e-5) + 1e-12  # not by rounding alone
         if state == "open":
             inside.append(row)
             quiet = 0 if loud else quiet + 1
@@ -176,6 +176,8 @@ def test_every_row_of_every_detector_has_the_batch_score_and_channel_scores():
                 assert near(errors[first:], parts[first:]), name
                 shares = [one["share"] for one in follow.explain()]
                 assert sum(shares) == pytest.approx(float(errors[-1].any()), abs=1e-6)
+    mine = type("Mine", (type(fitted("PCA windows")),), {})  # it may score otherwise
+    assert type(Model(mine(window=4).fit(TRAIN)).scorer) is Sliding
 
 
 def test_a_missing_cell_takes_the_last_value_and_adds_nothing():
@@ -272,6 +274,15 @@ def test_hours_of_an_alarm_that_ended_do_not_count_to_the_next_ones_acceptance()
     assert "accepted" not in events
 
 
+def test_another_rule_begins_where_it_would_have_begun():
+    first = stream("MTSExample", 1e9)
+    scores(first, TEST)
+    second = live.Stream(first.model, threshold="alarms:2", rows_per_day=1440.0)
+    level = second.threshold
+    second.load(first.dump())
+    assert second.rows == len(TEST) and second.threshold == pytest.approx(level)
+
+
 # --- many streams ---
 
 
@@ -354,6 +365,7 @@ def test_the_time_column_and_its_form_are_kept(tmp_path):
         (2, "time", "%Y-%m-%d %H:%M", None),
         (0, "when", "%d/%m/%Y %H:%M:%S", None),
         (1, "when", "%d.%m.%Y %H:%M", "when"),
+        (1, "when", "%Y/%m/%d %H:%M", "when"),
         (2, "ts_ms", None, "ts_ms"),
     ):
         text = [60_000 * n for n in range(60)] if form is None else stamps.strftime(form)
@@ -383,7 +395,7 @@ def test_what_cannot_be_fitted_is_refused_and_what_is_mended_is_noted(tmp_path):
     table.write_bytes(b"\n".join(lines))
     for options, message in (
         ({"settings": {"epoch": 3}}, "ThreeViews has no setting 'epoch'"),
-        ({"detector": "SmartSimpleAD"}, "SmartSimpleAD has no live score: its scores depend"),
+        ({"detector": "SmartSimpleAD"}, "nothing can watch with SmartSimpleAD: its scores depend"),
         ({"detector": "random"}, "random has no live score"),
         ({"detector": "pyod.models.ecod.ECOD"}, "ECOD: it cannot be saved"),
         (light | {"settings": SETTINGS | {"window": 500}}, "400 rows are too few for LightMMoE"),

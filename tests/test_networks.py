@@ -259,8 +259,6 @@ def test_the_mixers_are_the_plain_ones():
         torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
         first, again, other = (made.train()(x, seeded(number)) for number in (3, 3, 5))
         assert torch.equal(first, again) and torch.equal(first, other) == large  # dropout
-    with pytest.raises(ValueError, match="window=7: it must be a multiple of the 2 groups"):
-        small("MTSMixer", window=7).fit(TRAIN)
 
 
 def test_the_mixers_scores_are_the_last_rows_errors_smoothed_and_scaled():

@@ -142,22 +142,6 @@ def test_the_forest_stands_in_order_with_its_floor():
     assert set(ax.lines[0].get_xdata()) == {table.loc["random", AP]}
 
 
-def test_the_heatmap_shows_each_number_and_ends_with_the_mean():
-    table = pd.DataFrame({"PCA": [0.5, 0.8], "random": [0.2, NAN]}, index=["x", "y"])
-    [ax] = drawn(lambda: comparison.heatmap(table)).axes
-    assert words(ax.texts) == ["0.50", "0.20", "0.80", "0.65", "0.20"]
-
-
-def test_events_stand_shortest_first_and_the_best_detector_on_top():
-    found = {"random": [False, False, True], "PCA": [True, False, True]}
-    found = pd.DataFrame(found, index=[30, 2, 5])
-    upper, ax = drawn(lambda: comparison.events_found(found)).axes
-    assert upper.lines[0].get_ydata().tolist() == [2, 5, 30, 30]  # each over its event's width
-    shown = np.asarray(ax.images[0].get_array())[..., :3]
-    assert (shown < 1).any(axis=2).tolist() == [[False, True, True], [False, True, False]]
-    assert words(ax.get_yticklabels()) == ["PCA", "random scores"]
-
-
 def test_who_looks_ahead_is_on_no_front():
     table = quality(average_precision=[0.9, 0.5, 0.4, 0.1])
     for first, top in ((table.index[0], 0.9), ("SmartSimpleAD", 0.5)):

@@ -228,16 +228,25 @@ def test_an_update_keeps_detector_settings_and_the_channels_order(tmp_path):
     assert made.facts.means == pytest.approx(TEST.mean(axis=0))
     assert np.array_equal(made.detector.decision_scores_, expected.decision_scores_)
     table.write_bytes(b"\n".join(turned).replace(b"disk", b"fan"))
-    with refused(table, "other channels than those of the model to update: disk, fan"):
+    with refused(table, "no column 'disk' (channels)"):
         live.fit(table, update=old)
     np.savetxt(table, TRAIN, delimiter=",")  # neither names nor times
     live.fit(table, detector="MTSExample", rows_per_day=100.0)[0].save(old)
     np.savetxt(table, TEST[:, :3], delimiter=",")
-    with refused(table, "other channels than those of the model to update: 3 of them"):
+    with refused(table, "3 channels, other than the 4 of the old model"):
         live.fit(table, update=old)
     np.savetxt(table, TEST, delimiter=",", header="d,c,b,a", comments="")
     facts = live.fit(table, update=old)[0].facts
     assert (facts.channels, facts.rows_per_day) == (("d", "c", "b", "a"), 100)
+    table.write_bytes(b"\n".join(csv(TRAIN)))  # of fewer channels, and by another detector
+    asked = {"channels": ["mem", "cpu"], "settings": {"window": 5}}
+    live.fit(table, detector="PCA windows", **asked)[0].save(old)
+    for name, window, smoothed in ((None, 5, 0), ("PCA windows EWMA", 16, 0.2), ("PCA", 1, 0)):
+        made = live.fit(table, update=old, detector=name)[0]
+        found = made.channels, made.detector.window, getattr(made.detector, "ewma", 0)
+        assert found == (("mem", "cpu"), window, smoothed)
+    with refused(table, "3 channels, other than the 2 of the old model"):
+        live.fit(table, update=old, channels=["cpu", "mem", "net"])
 
 
 # --- nothing unpickles ---

@@ -130,7 +130,8 @@ def test_times_are_numbers_or_dates():
         assert [row[1:] for row in read(lines, time="AT")[0]] == expected
     assert moment("01/02/2024") is moment("nan") is moment([1]) is None  # the first reads two ways
     assert moment("2024-01-01T01:00:00+01:00") == (1704067200, True)
-    assert moment("02/01/1970", "%d/%m/%Y") == (86400, True)
+    assert moment("02/01/1970", "%d/%m/%Y") == moment("1970-1-2 0:00") == (86400, True)
+    assert moment("01/01/1970 00:00:01.1234567", "%d/%m/%Y %H:%M:%S.%f") == (1.123456, True)
 
 
 # --- times ---
@@ -407,8 +408,9 @@ def test_models_of_a_folder_are_read_when_needed_and_again_when_they_change(tmp_
     lines = keyed(INCIDENT, ["a", "b", "bad", "../secret", "日" * 99, "\0", "c"])
     for line in lines[:-70]:
         made.feed(line)
+    made.feed(b'{"host": null, "cpu": 1}')
     assert list(made.entities) == ["a", "b"] and len(told) == 6  # and the kind of fault
-    assert made.report()["skipped"] == {"no entity": 5 * 190}
+    assert made.report()["skipped"] == {"no entity": 5 * 190 + 1}
     before, entity = made.entities["b"].stream, made.entities["a"]
     level = entity.stream.alarm.level
     one = live.Watch(command.Models(tmp_path / "a.safetensors"), tell=str)
@@ -430,6 +432,9 @@ def test_models_of_a_folder_are_read_when_needed_and_again_when_they_change(tmp_
     other = Model(fitted("ThreeViews"), Facts.of(TRAIN, ("cpu", "mem", "net", "other")))
     with pytest.raises(DataError, match="the state is that of a model with other channels"):
         watch(other)[0].only.load(entity.dump())
+    other.save(tmp_path / "a.safetensors")
+    made.look_around(), made.look_around()
+    assert sum("and the old one stays: the state is that of" in text for text in told) == 1
     for line in lines[-70:]:
         made.feed(line)
     assert made.entities["c"].rows == 10 and entity.scored == 200
@@ -756,11 +761,11 @@ def test_fit_and_what_the_commands_refuse(tmp_path, capsys, monkeypatch):
     table, out, link = tmp_path / "week.csv", tmp_path / "deep" / "m", tmp_path / "link.csv"
     table.write_bytes(b"\n".join(csv(TRAIN)))
     link.symlink_to(table)
-    how = ["--detector", "PCA windows", "--set", "window=4", "-o", str(out)]
+    how = ["--detector", "PCA windows", "--set", "window=4", "--set", "ewma=5e-1", "-o", str(out)]
     assert main(["fit", str(table), *how]) == 0
     made = Model.load(out)
     level = live.Stream(made, threshold="budget").threshold
-    assert made.detector.window == 4
+    assert made.detector.window == 4 and made.detector.ewma == 0.5
     assert f"threshold budget: {level:.6g}\n" in capsys.readouterr().out
     before, same_file = [table.read_bytes(), out.read_bytes()], "read and to be written at once"
     for words, message in (

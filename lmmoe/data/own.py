@@ -16,7 +16,7 @@ import pandas as pd
 
 from lmmoe.data import reading
 from lmmoe.data.reading import Notes, Times
-from lmmoe.data.series import LABELS, Bits, Floats, Series
+from lmmoe.data.series import LABELS, Bits, Floats, Series, numbered
 from lmmoe.errors import DataError
 
 # Paths below the folder: of a half, of a whole entity.
@@ -281,7 +281,7 @@ def _without_labels(train: Table, test: Table) -> tuple[Table, Table]:
         out |= ((test.values != first) == (test.labels == 1)[:, None]).all(axis=0)
     if out.all() or not out.any():
         return train, test
-    names = np.array(train.channels or [f"channel {n + 1}" for n in range(len(out))])
+    names = np.array(train.channels or numbered(len(out)))
     told = "constant 0 or 1 in training, or like the label: no channel"
     hint = "label= names the labels, channels= the channels"
     note = f"{test.path.name}: {told}: {', '.join(names[out])}; {hint}"

@@ -32,10 +32,11 @@ BIT_WORDS = dict.fromkeys(("0", "false", "no", "normal"), 0)
 BIT_WORDS |= dict.fromkeys(("1", "true", "yes", "anomaly", "anomalous", "attack"), 1)
 NA = [word for gap in GAPS for word in (gap, gap.upper(), gap.title())]
 
-# ISO 8601 first. Where several fit, the steps decide (`parse_times`).
+# Where several fit, the steps decide, then the order (`parse_times`): pandas reads a date with "/"
+# as ISO 8601, which no other reader does.
 DATES = ("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%Y/%m/%d")
 CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M:%S %p", " %I:%M %p")
-FORMATS = ("ISO8601", *map("".join, product(DATES, CLOCKS)), "%b %d, %Y @ %H:%M:%S.%f")  # Kibana
+FORMATS = (*map("".join, product(DATES, CLOCKS)), "%b %d, %Y @ %H:%M:%S.%f", "ISO8601")  # Kibana
 
 # A plain number can only be the time since 1970 in the unit that makes it a year from 1973 to 2103.
 UNITS = {"s": 1.0, "ms": 1e3, "µs": 1e6, "ns": 1e9}
@@ -208,20 +209,21 @@ def marked_note(marks: Bits, rows: int, path: Path) -> Notes:
 def read_cells(path: Path) -> tuple[pd.DataFrame, Notes]:
     """The file's columns, names stripped of blanks; and notes."""
     notes = []
-    if path.suffix.lower() == ".npy":
-        with naming(path):
+    with naming(path):
+        if path.suffix.lower() == ".npy":
             frame = pd.DataFrame(read_npy(path))
-    elif path.suffix.lower() == ".parquet":
-        with naming(path):
+        elif path.suffix.lower() == ".parquet":
             frame = pd.read_parquet(path).rename(columns=str)
-        index = frame.index  # else numbers left over from an earlier selection
-        dated = isinstance(index, pd.DatetimeIndex) or index.name is not None
-        frame = frame.reset_index(names=index.name or "time", drop=not dated)
-    else:
-        frame, notes = _parse_text(path)
+            names = frame.index.names  # without any: numbers left over from an earlier selection
+            dated = isinstance(frame.index, pd.DatetimeIndex) or any(names)
+            frame = frame.reset_index(names=[name or "time" for name in names], drop=not dated)
+        else:
+            frame, notes = _parse_text(path)
     if frame.empty:
         raise DataError("no data rows", file=path)
     frame = frame.rename(columns=lambda name: name.strip() if isinstance(name, str) else name)
+    for name in frame.columns[frame.columns.duplicated()]:
+        raise DataError("two columns of this name", file=path, column=name)
     first = frame.iloc[:, 0]
     if first.name == "Unnamed: 0" and first.dtype.kind in "iu" and (np.diff(first) == 1).all():
         notes.append("the first column has no name and counts the rows: dropped")

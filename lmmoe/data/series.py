@@ -82,7 +82,7 @@ class Series:
         if train.shape[1] != test.shape[1]:
             problem = f"{test.shape[1]} channels, but the training half has {train.shape[1]}"
             raise DataError(problem, file=names["test"])
-        channels = channels or tuple(f"channel {i + 1}" for i in range(train.shape[1]))
+        channels = channels or numbered(train.shape[1])
         labels = None if labels is None else _bits(labels, len(test), names["labels"])
         for array in (train, test):
             array.flags.writeable = False
@@ -102,6 +102,11 @@ class Series:
     def events(self) -> list[tuple[int, int]]:
         """The labelled events of the test half as (first row, row after the last)."""
         return [] if self.labels is None else runs(self.labels)
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """Names for channels that have none."""
+    return tuple(f"channel {number + 1}" for number in range(count))
 
 
 def matrix(

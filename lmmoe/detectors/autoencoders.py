@@ -177,8 +177,6 @@ class Mixer(nn.Module):
     def __init__(self, channels: int, window: int, *, large: bool) -> None:
         super().__init__()
         self.groups = 2 if large else 1
-        if window % self.groups:
-            raise ValueError(f"window={window}: it must be a multiple of the {self.groups} groups")
         self.scale = nn.Parameter(torch.ones(channels)) if large else None
         self.shift = nn.Parameter(torch.zeros(channels)) if large else None
         self.blocks = nn.ModuleList(
@@ -259,6 +257,8 @@ class MTSMixer(Neural):
     smooth = 5  # rows in the centred moving average
     weight_decay, flat, clip = 1e-5, True, 1.0
 
+    window: Annotated[int, Field(ge=2, multiple_of=2)] = 16
+
     def _build(self, channels: int) -> Mixer:
         return Mixer(channels, self.window, large=self.large)
 
@@ -287,6 +287,8 @@ class MTSMixerLighter(MTSMixer):
     stride = 6
     smooth = 3
     weight_decay, decoupled, clip = 1e-4, True, 0.5
+
+    window: Whole = 16
 
     def _loss(self, network: Mixer, windows: Tensor, target: Tensor, dice: Generator) -> Tensor:
         return absolute_and_squared(network(windows, dice))

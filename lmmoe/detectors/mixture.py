@@ -80,8 +80,7 @@ class Mixture(Forecaster):
         return self._criterion(network(windows, dice), target)
 
     def _schedule(self, optimiser: Optimizer) -> Callable[[float], None] | None:
-        plateau = ReduceLROnPlateau(optimiser, factor=0.8, patience=3)
-        return plateau.step if self.plateau else None
+        return ReduceLROnPlateau(optimiser, factor=0.8, patience=3).step if self.plateau else None
 
     def _learner(self, network: MMoE, inputs: Tensor, generator: Generator) -> Descent:
         # With hand-written gradients where the settings are among those they know.

@@ -4,6 +4,7 @@ import argparse
 import errno
 import json
 import os
+import re
 import select
 import signal
 import stat
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from lmmoe.live.model import Model
     from lmmoe.live.watch import Watch
 
+LOOK = 10.0  # seconds between two looks at models and silent machines
 PAUSE = 0.5  # seconds between two looks at whether to stop, while nothing moves
 PIECE = 65_536  # bytes at a time
 TAIL = 1_000_000  # bytes at the end of a file of alarms that are looked at after a restart
@@ -79,7 +81,8 @@ def _fit(path: str, out: Path, **given: object) -> int:
     check_place(out, "model", path)
     changes = given.pop("set", [])
     try:
-        settings = {n: yaml.safe_load(v) for n, v in (text.split("=", 1) for text in changes)}
+        parts = (text.split("=", 1) for text in changes)  # YAML wants a dot in 1e-3
+        settings = {n: yaml.safe_load(re.sub(r"^(\d+)e", r"\1.0e", v)) for n, v in parts}
     except (ValueError, yaml.YAMLError) as error:
         hint = "Write NAME=VALUE, such as epochs=3"
         raise DataError(f"--set {' '.join(changes)}: no setting ({error})", hint=hint) from error
@@ -165,11 +168,12 @@ def _follow(
             watch.pending += (json.dumps(event, allow_nan=False) for event in found)
             new = bool(watch.pending)
             deliver(watch.pending, written, sink, heard)
-            if heard.pop(signal.SIGHUP, None) or new or time.monotonic() >= due:
-                due = time.monotonic() + every
+            now, asked = time.monotonic(), heard.pop(signal.SIGHUP, None)
+            if asked or now >= watch.looked + LOOK:
                 watch.look_around()
-                if store:
-                    store.save()
+            if store and (asked or new or now >= due):
+                due = now + every
+                store.save()
     except OSError as error:
         gone = isinstance(error, BrokenPipeError)
         tell("the reader of the alarms is gone" if gone else f"cannot go on: {error}")

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -175,8 +176,9 @@ def moment(cell: object, pattern: str | None = None) -> tuple[float, bool] | Non
         return (found, False) if math.isfinite(found) else None
     for form in dict.fromkeys([pattern, None]) if isinstance(cell, str) else ():
         with suppress(ValueError):
-            text = cell.strip()
-            date = datetime.strptime(text, form) if form else datetime.fromisoformat(text)
+            text = re.sub(r"(\.\d{6})\d+", r"\1", cell.strip())  # as pandas reads dates
+            padded = re.sub(r"(?<![\d.,])\d(?!\d)", r"0\g<0>", text)
+            date = datetime.strptime(text, form) if form else datetime.fromisoformat(padded)
             return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp(), True
     return None
 

@@ -12,8 +12,10 @@ import numpy.typing as npt
 from pydantic import Field, FiniteFloat, model_validator
 from pydantic.dataclasses import dataclass
 
+from lmmoe.data.series import numbered
 from lmmoe.detectors import Detector, saving
 from lmmoe.detectors import detector as make
+from lmmoe.detectors.base import Positive
 from lmmoe.detectors.scaling import Scaling
 from lmmoe.errors import DataError
 from lmmoe.live.alarms import DAY, Alarm, Units, checked_rule, threshold
@@ -21,7 +23,7 @@ from lmmoe.live.lines import Columns
 from lmmoe.live.scoring import Forecasting, Rebuilding, Sliding, Viewing
 
 Floats = npt.NDArray[np.float64]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+SCORERS = {"Mixture": Forecasting, "PCAWindows": Rebuilding, "ThreeViews": Viewing}  # of ours
 CALIBRATION = 0.1  # share at the end of the training rows whose scores set thresholds
 # What files of ours contain: what may be replaced.
 MARKS = {"state": b"lmmoe live state", "model": b"lmmoe detector", "ONNX file": b"lmmoe onnx"}
@@ -58,13 +60,8 @@ class Facts:
     ) -> "Facts":
         """Take them from training rows ``(t, c)``."""
         found = Scaling.of("z-score", np.asarray(rows, dtype=np.float64))
-        names, known["named"] = channels or _numbered(len(found.shift)), channels is not None
+        names, known["named"] = channels or numbered(len(found.shift)), channels is not None
         return cls(names, tuple(found.shift), tuple(found.scale), rows=len(rows), **known)
-
-
-def _numbered(count: int) -> tuple[str, ...]:
-    """Names for channels without one, as `lmmoe.data.Series` gives them."""
-    return tuple(f"channel {number + 1}" for number in range(count))
 
 
 class Model:
@@ -74,7 +71,7 @@ class Model:
         if not detector.fitted:
             raise RuntimeError(f"{detector.name} has not been fitted: call fit first")
         count = detector.n_features_in_
-        self.detector, self.facts = detector, facts or Facts(_numbered(count))
+        self.detector, self.facts = detector, facts or Facts(numbered(count))
         self.channels, self.columns = self.facts.channels, Columns(self.facts)
         if len(self.channels) != count:
             raise ValueError(f"facts of {len(self.channels)} channels for a detector of {count}")
@@ -101,11 +98,9 @@ class Model:
         made = self.detector
         if made.rescales:
             raise DataError(f"{made.name} has no live score: its scores depend on all rows given")
-        if hasattr(made, "gate_weights"):
-            return Forecasting(made)
-        if hasattr(made, "ewma"):
-            return Rebuilding(made)
-        return Viewing(made) if hasattr(made, "views") else Sliding(made, self.facts)
+        # By name, since a class derived from these may score otherwise.
+        kind = SCORERS.get(type(made).__name__) if made.savable else None
+        return kind(made) if kind else Sliding(made, self.facts)
 
     def alarm(self, rule: str | float, rows_per_day: float | None = None) -> tuple[Units, Alarm]:
         """Give units of scores, and an alarm by a rule; raises as `lmmoe.live.alarms.threshold`."""
@@ -146,8 +141,9 @@ def fit(
 
     `lmmoe.data.own.read_table` reads the file and takes the ``options``; labels are dropped.
     ``rows_per_day`` is for rows without times. ``settings`` are the detector's. With ``update``, an
-    older model's file, all that is not given is as there, and so are the channels and their order.
-    Also gives notes about what was mended, and about less than a week of calibration.
+    older model's file, the channels and their order are as there, and so are detector, settings and
+    form of times that are not given. Also gives notes about what was mended, and about less than a
+    week of calibration.
 
     Raises `DataError` for rows or settings that cannot be used, for a detector that has no live
     score (`lmmoe.live.scoring`) or cannot be saved, and where training diverges.
@@ -157,21 +153,26 @@ def fit(
     old, given = None if update is None else Model.load(update), settings or {}
     given = given if seed is None else {"seed": seed} | given
     if old:
-        detector, given = detector or old.detector.name, old.detector.settings | given
-        options.setdefault("time", old.facts.time)
+        if detector in (None, old.detector.name):  # another one has settings of its own
+            detector, given = old.detector.name, old.detector.settings | given
+        asked = {"channels": list(old.channels) if old.facts.named else None}
+        options = asked | {"time": old.facts.time, "dates": old.facts.pattern} | options
     try:
         made = make(detector or "ThreeViews", **given)
     except ValueError as error:
         raise DataError(str(error)) from error
-    if not made.savable:
-        raise DataError(f"nothing can watch with {made.name}: it cannot be saved")
+    if made.rescales or not made.savable:
+        why = "its scores depend on all rows given" if made.rescales else "it cannot be saved"
+        raise DataError(f"nothing can watch with {made.name}: {why}")
     table = own.read_table(Path(path), need_label=False, **options)
     rows, mended = reading.mend(table.values, table.path.name, table.channels)
     notes, channels = [*table.notes, *mended], table.channels
     if table.labels is not None:
         notes += reading.marked_note(table.labels, len(rows), table.path)
-    if old:
-        rows, channels = _as_in(old, rows, channels, path)
+    kept = old and (old.channels if old.facts.named else channels)
+    if old and (kept != channels or len(old.channels) != rows.shape[1]):
+        problem = f"{rows.shape[1]} channels, other than the {len(old.channels)} of the old model"
+        raise DataError(problem, file=path, hint="Fit a new model")
     daily = table.rows_per_day or (old and old.facts.rows_per_day)
     daily = daily if rows_per_day is None else rows_per_day
     known = {"rows_per_day": daily, "time": table.time, "pattern": table.pattern}
@@ -188,19 +189,6 @@ def fit(
     if calibration is not None and daily and (days := len(calibration) / daily) < 7:
         notes.append(f"thresholds come from the last {days:.2g} days: a week has other days, too")
     return model, notes
-
-
-def _as_in(
-    old: Model, rows: Floats, channels: tuple[str, ...] | None, path: str | Path
-) -> tuple[Floats, tuple[str, ...] | None]:
-    """Put the columns in the old model's order; `DataError` where they are others."""
-    names = channels if channels and old.facts.named else old.channels
-    if set(names) != set(old.channels) or rows.shape[1] != len(old.channels):
-        odd = ", ".join(sorted({*names} ^ {*old.channels})) or f"{rows.shape[1]} of them"
-        problem = f"other channels than those of the model to update: {odd}"
-        raise DataError(problem, file=path, hint="Fit a new model")
-    order = [names.index(name) for name in old.channels]
-    return rows[:, order], old.channels if old.facts.named else channels
 
 
 # --- files ---

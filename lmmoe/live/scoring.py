@@ -75,11 +75,9 @@ class Sliding(Scorer):
 
     def __init__(self, made: Detector, facts: "Facts") -> None:
         self.detector, self.context, channels = made, made.min_rows - 1, made.n_features_in_
-        self.centre, self.spread = np.zeros(channels), np.ones(channels)
-        if facts.means:
-            self.centre, self.spread = np.array(facts.means), np.array(facts.deviations)
-        else:
-            self.far = 1e150
+        known = facts.means and (facts.means, facts.deviations)
+        self.centre, self.spread = map(np.array, known or (np.zeros(channels), np.ones(channels)))
+        self.far = FAR if known else 1e150
         self.shares = type(made)._score_channels is not Detector._score_channels
         # Does a row's score change with rows that are not in its piece?
         size, score = made.min_rows, made.decision_function

@@ -258,7 +258,7 @@ class Fleet:
         for number, known in enumerate(facts["alarms"]):
             now = self.alarms[number]
             if now.per_day is None or now.per_day != known["per_day"]:
-                known |= {"level": now.level, "per_day": now.per_day}  # another rule is taken
+                known |= {"level": now.level, "per_day": now.per_day, "at": self.rows}  # a new rule
             self.alarms[number] = alarm = Alarm(**known | {"minutes": now.minutes})
             self.levels[number] = -math.inf if alarm.open else alarm.level_at(self.rows - 1)
         return facts

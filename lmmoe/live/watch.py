@@ -61,6 +61,7 @@ class Entity(Tally):
     ) -> None:
         super().__init__(name, tell)
         step, self.model, self.stream = model.facts.step, model, Stream(model, **options)
+        self.offered = model  # the latest that was tried
         self.counts["mended"], self.clock = self.stream.counts, Clock(step)
         seconds = SILENT * (step if step and model.facts.dates else 60.0)
         self.patience = max(60.0, seconds) if silent is None else silent
@@ -211,7 +212,8 @@ class Watch:
 
     def _whose(self, cells: dict[str, object]) -> str:
         """Give the name of the entity whose row it is; a new one is begun."""
-        name = str(cells.get(self.key, "")).strip()[:SHOWN]
+        given = cells.get(self.key)
+        name = "" if given is None else str(given).strip()[:SHOWN]
         if name not in self.entities:
             try:
                 if not name or len(self.entities) == ENTITIES:
@@ -229,7 +231,8 @@ class Watch:
         self.looked = clocks.monotonic()
         for name, entity in [*self.entities.items()]:
             model = self.models(name)
-            if model is not entity.model:
+            if model is not entity.offered:
+                entity.offered = model
                 self.changed.add(name)
                 try:
                     new = Entity(name, model, self.tell, **self.given)
@@ -237,8 +240,7 @@ class Watch:
                     new.heard, new.silent, entity = entity.heard, entity.silent, new
                     entity.say("its model was read again")
                 except DataError as error:
-                    entity.model = model  # tried once
-                    entity.say(f"its model was read again, and does not go on: {error}")
+                    entity.say(f"its model was read again, and the old one stays: {error}")
                 self.entities[name] = entity
             away = self.looked - entity.heard
             if away > entity.patience and not entity.silent:
