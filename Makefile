@@ -31,7 +31,7 @@ notebooks: .venv/ready  ## Execute the notebooks in place, as they are committed
 bench: .venv/ready  ## Speed against yardsticks: minutes, on a machine without other work
 	$(BIN)/python -m benchmarks
 
-soak: .venv/ready  ## Watch rows at full speed for an hour, then 100,000 spoilt lines
+soak: .venv/ready  ## 100,000 spoilt lines, then an hour of rows at full speed; prints its figures
 	$(BIN)/python -m benchmarks.soak
 
 lint: .venv/ready
