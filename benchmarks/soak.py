@@ -27,7 +27,7 @@ import numpy as np
 import psutil
 
 from lmmoe import detector, live, paths, progress
-from lmmoe.live.command import Models
+from lmmoe.live.model import Models
 from lmmoe.live.serving import Metrics, Store
 from lmmoe.live.watch import Watch
 

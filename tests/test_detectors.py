@@ -270,7 +270,6 @@ def test_a_class_of_ones_own_is_asked_for_by_its_path():
 
 REFUSED = [
     ("AMAD", {"heads": 1}, "heads=1: ", "a valid boolean"),
-    ("PCA", {"score": "sum"}, "score='sum': ", "'max' or 'mean'"),
     ("MTSMixer", {"window": 95}, "window=95: ", "a multiple of 2"),
     ("ThreeViews", {"views": "AX"}, "views='AX': ", "match pattern"),
     ("LightMMoE", {"window": "16"}, "window='16': ", "a valid integer"),

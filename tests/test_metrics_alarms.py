@@ -12,7 +12,7 @@ from scipy.stats import genpareto
 from sklearn.metrics import ndcg_score
 
 from lmmoe.metrics import affiliation, alarm_budget, alarms, best_f1, diagnosis, pot, quantile, vus
-from lmmoe.metrics.alarms import fit_pareto
+from lmmoe.metrics.thresholds import fit_pareto
 
 FAST = settings(max_examples=60, deadline=None)
 

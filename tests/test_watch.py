@@ -34,8 +34,9 @@ from lmmoe import detector, live
 from lmmoe.__main__ import main
 from lmmoe.errors import DataError
 from lmmoe.live import command, serving
-from lmmoe.live.lines import LONGEST, SEEN, Clock, Reader, Skipped, moment
-from lmmoe.live.model import Facts, Model
+from lmmoe.live.clock import SEEN, Clock
+from lmmoe.live.lines import LONGEST, Reader, Skipped, moment
+from lmmoe.live.model import Facts, Model, Models
 from lmmoe.live.watch import BLIND
 
 nan = math.nan
@@ -399,12 +400,13 @@ def test_each_machine_has_what_it_has_alone():
     assert "rows come again" in "".join(told) and not made.entities["a"].silent
 
 
-def test_models_of_a_folder_are_read_when_needed_and_again_when_they_change(tmp_path, capfd):
+def test_models_of_a_folder_are_read_when_needed_and_again_when_they_change(tmp_path):
     for name in "ab":
         model("ThreeViews").save(tmp_path / f"{name}.safetensors")
     (tmp_path / "bad.safetensors").write_bytes(b"no model")
     model().save(tmp_path.parent / "secret.safetensors")
-    made, told = live.Watch(command.Models(tmp_path), key="host", tell=(told := []).append), told
+    told = []
+    made = live.Watch(Models(tmp_path, told.append), key="host", tell=told.append)
     lines = keyed(INCIDENT, ["a", "b", "bad", "../secret", "日" * 99, "\0", "c"])
     for line in lines[:-70]:
         made.feed(line)
@@ -413,7 +415,7 @@ def test_models_of_a_folder_are_read_when_needed_and_again_when_they_change(tmp_
     assert made.report()["skipped"] == {"no entity": 5 * 190 + 1}
     before, entity = made.entities["b"].stream, made.entities["a"]
     level = entity.stream.alarm.level
-    one = live.Watch(command.Models(tmp_path / "a.safetensors"), tell=str)
+    one = live.Watch(Models(tmp_path / "a.safetensors"), tell=str)
     for line in csv(INCIDENT[:190]):
         one.feed(line)
     shifted = Model(detector("ThreeViews").fit(TRAIN + 3), model().facts)
@@ -423,7 +425,7 @@ def test_models_of_a_folder_are_read_when_needed_and_again_when_they_change(tmp_
     made.look_around(), one.look_around()
     one.feed(csv(TEST, 190)[1])
     assert one.only.model.fingerprint == shifted.fingerprint and one.only.scored == 191
-    assert made.entities["b"].stream is before and "the old model stays" in capfd.readouterr().err
+    assert made.entities["b"].stream is before and "the old model stays" in told[-1]
     entity = made.entities["a"]
     assert entity.rows == 190 and entity.stream.alarm.level == level and entity.clock.latest
     stream = entity.stream  # its window in the new model's units

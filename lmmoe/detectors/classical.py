@@ -15,8 +15,7 @@ class PCA(Detector):
 
     Source: Sarfraz et al., "Position: Quo Vadis, Unsupervised Time Series Anomaly Detection?"
     (ICML 2024), baseline "PCA error": 10 components for up to 50 channels, min-max scaled rows, the
-    highest absolute error over channels (``score="max"``). ``score="mean"`` takes the mean of the
-    squared errors. Channel scores are the absolute errors.
+    highest absolute error over channels. Channel scores are the absolute errors.
     """
 
     name = "PCA"
@@ -24,7 +23,6 @@ class PCA(Detector):
 
     held_out: Share = 0.1
     components: Whole = 10
-    score: Literal["max", "mean"] = "max"
     scaling: Literal["z-score", "min-max"] = "min-max"
 
     def _learn(self, scaled: Floats) -> Arrays:
@@ -34,8 +32,7 @@ class PCA(Detector):
         return np.abs(remainder(self._scaling(rows), 1, self._learned))
 
     def _score_rows(self, rows: Floats) -> Floats:
-        errors = self._score_channels(rows)
-        return errors.max(axis=1) if self.score == "max" else (errors**2).mean(axis=1)
+        return self._score_channels(rows).max(axis=1)
 
 
 class PCAWindows(Detector):
@@ -233,10 +230,8 @@ class IsolationForest(Detector):
         from sklearn import ensemble
 
         samples = min(self.samples, len(scaled))
-        forest = ensemble.IsolationForest(
-            n_estimators=self.trees, max_samples=samples, random_state=self.seed
-        )
-        trees = [made.tree_ for made in forest.fit(scaled).estimators_]
+        how = {"n_estimators": self.trees, "max_samples": samples, "random_state": self.seed}
+        trees = [made.tree_ for made in ensemble.IsolationForest(**how).fit(scaled).estimators_]
         counts = [tree.node_count for tree in trees]
         roots = np.cumsum([0, *counts])[:-1]
 

@@ -2,8 +2,8 @@
 
 `model` is a detector with the facts of its training rows, in one file; `scoring` scores a row,
 given those before; `alarms` has thresholds and alarms; `stream` joins these to streams and fleets
-of them; `lines` reads rows and follows their times; `watch` joins it all for many machines, and
-counts what was odd; `command` lets it read a pipe, `serving` keeps its state and serves its counts.
+of them; `lines` reads rows, `clock` follows their times; `watch` joins it all for many machines;
+`command` lets it read a pipe, `serving` keeps its state and serves its counts.
 """
 
 from importlib import import_module

@@ -20,7 +20,6 @@ from lmmoe.errors import DataError
 from lmmoe.live.serving import Metrics, Store, tell
 
 if TYPE_CHECKING:
-    from lmmoe.live.model import Model
     from lmmoe.live.watch import Watch
 
 LOOK = 10.0  # seconds between two looks at models and silent machines
@@ -131,14 +130,14 @@ def watch_pipe(
     """
     import numpy as np
 
-    from lmmoe.live.model import check_place
+    from lmmoe.live.model import Models, check_place
     from lmmoe.live.watch import Watch
 
     if state is not None:
         check_place(state, "state", path, source, sink)
     if key is None and Path(path).is_dir():
         raise DataError("a folder of models needs --key", file=path)
-    watch = Watch(Models(path), key=key, entity=Path(path).stem, tell=tell, **options)
+    watch = Watch(Models(path, tell), key=key, entity=Path(path).stem, tell=tell, **options)
     with (
         stopping() as heard,
         np.errstate(all="ignore"),
@@ -179,39 +178,6 @@ def _follow(
         tell("the reader of the alarms is gone" if gone else f"cannot go on: {error}")
         return 1
     return 0
-
-
-class Models:
-    """The models of entities: one file for all, or a folder with one each, read when needed.
-
-    A model is read again when its file has changed; where that fails, the old one stays.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path, self.known = Path(path), {}
-
-    def __call__(self, entity: str) -> "Model":
-        """Give an entity's model; raises `DataError` where none can be read."""
-        from lmmoe.live.model import Model
-
-        path = self.path / f"{entity}.safetensors" if self.path.is_dir() else self.path
-        stamp, model, fault = self.known.get(path, (None, None, DataError("no model", file=path)))
-        try:
-            found = path.stat()
-            now = found.st_mtime_ns, found.st_size
-        except (OSError, ValueError):  # not there, or no name of a file
-            now = stamp
-        if now != stamp and self.path in (path, path.parent):  # else the name leads elsewhere
-            try:
-                model = Model.load(path)
-            except DataError as error:
-                fault = error
-                if model:
-                    tell(f"{error}: the old model stays")
-            self.known[path] = now, model, fault
-        if model is None:
-            raise fault.with_traceback(None)
-        return model
 
 
 @contextmanager

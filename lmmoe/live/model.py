@@ -1,6 +1,7 @@
-"""A fitted detector with what a live stream must know of its training rows; files of states."""
+"""A fitted detector with what a live stream must know of its training rows; files of these."""
 
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -125,6 +126,38 @@ class Model:
         except (TypeError, ValueError) as error:
             problem = f"the facts beside the model do not fit it ({str(error)[:300]})"
             raise DataError(problem, file=path, hint="Fit it anew") from error
+
+
+class Models:
+    """The models of entities: one file for all, or a folder with one each, read when needed.
+
+    A model is read again when its file has changed; where that fails, ``tell`` is told and the old
+    one stays.
+    """
+
+    def __init__(self, path: str | Path, tell: Callable[[str], None] = print) -> None:
+        self.path, self.tell, self.known = Path(path), tell, {}
+
+    def __call__(self, entity: str) -> Model:
+        """Give an entity's model; raises `DataError` where none can be read."""
+        path = self.path / f"{entity}.safetensors" if self.path.is_dir() else self.path
+        stamp, model, fault = self.known.get(path, (None, None, DataError("no model", file=path)))
+        try:
+            found = path.stat()
+            now = found.st_mtime_ns, found.st_size
+        except (OSError, ValueError):  # not there, or no name of a file
+            now = stamp
+        if now != stamp and self.path in (path, path.parent):  # else the name leads elsewhere
+            try:
+                model = Model.load(path)
+            except DataError as error:
+                fault = error
+                if model:
+                    self.tell(f"{error}: the old model stays")
+            self.known[path] = now, model, fault
+        if model is None:
+            raise fault.with_traceback(None)
+        return model
 
 
 def fit(

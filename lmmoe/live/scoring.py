@@ -20,6 +20,7 @@ from lmmoe.data.series import FAR
 from lmmoe.detectors import Detector
 from lmmoe.detectors.three_views import REACH, SHARES
 from lmmoe.errors import DataError
+from lmmoe.live.alarms import ROUNDING
 
 if TYPE_CHECKING:
     from lmmoe.detectors.classical import PCAWindows
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.floating]
 Judged = tuple[npt.NDArray[np.float64], Callable[[], Floats] | None]
-NEAR = 1e-5  # how near live scores are to batch scores, above 1 as a share
 
 
 class Scorer:
@@ -84,7 +84,7 @@ class Sliding(Scorer):
         noise = np.random.default_rng(0).normal(size=(3 * size + 2, channels))
         rows = self.centre + self.spread * noise
         alone = [score(rows[end - size : end])[-1] for end in range(len(rows) - 2, len(rows) + 1)]
-        if not np.allclose(score(rows)[-3:], alone, rtol=NEAR, atol=NEAR):
+        if not np.allclose(score(rows)[-3:], alone, rtol=ROUNDING, atol=ROUNDING):
             problem = f"what it gives a row depends on more than the {size} rows up to it"
             hint = "Watch with a detector that scores each row by the rows before it"
             raise DataError(f"{made.name} has no live score: {problem}", hint=hint)

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from lmmoe.errors import DataError
-from lmmoe.live.lines import SEEN, SHOWN, Clock, Reader, Row, Skipped
+from lmmoe.live.clock import SEEN, Clock
+from lmmoe.live.lines import SHOWN, Reader, Row, Skipped
 from lmmoe.live.model import Model
 from lmmoe.live.stream import WARMING_UP, Step, Stream
 

@@ -8,9 +8,10 @@ more than counting says so in its name: ``best_f1`` takes the best threshold *on
 """
 
 from lmmoe.metrics.affiliation import affiliation, best_affiliation_f1
-from lmmoe.metrics.alarms import Alarms, alarm_budget, alarms, pot, quantile
+from lmmoe.metrics.alarms import Alarms, alarms
 from lmmoe.metrics.diagnosis import diagnosis
 from lmmoe.metrics.f1 import ADJUSTMENTS, average_precision, best_f1, pa_k, roc_auc
+from lmmoe.metrics.thresholds import alarm_budget, pot, quantile
 from lmmoe.metrics.vus import vus
 
 __all__ = [
