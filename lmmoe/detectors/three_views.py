@@ -25,7 +25,7 @@ SHARES = {"B": 0.05, "D": 0.2}  # of a new row in the exponentially weighted mea
 class ThreeViews(Detector):
     """Add up views of each row, each as log(1 + view / its mean in training).
 
-    Of z-scored rows, d is what lies above a slow mean, which moves half of the way to a new level
+    Of z-scored rows, d is the rest beside a slow mean, which moves half of the way to a new level
     in ``half_life`` rows. A channel's error e is what ``components`` main directions of the windows
     of ``width`` rows of d leave of the last row, without its own slow mean. ``views`` are some of
 

@@ -30,7 +30,7 @@ DAY = 1440.0  # minutes; rows whose times are not known count as minutes
 # Of the rule "alarms": what an alarm, or an hour in alarm, raises the level by; how much nearer the
 # level comes to a score that outlasts an alarm.
 COST, NEARER = 0.1, 0.25
-QUIET, LONGEST = 10, 60  # minutes without a loud row that end an alarm; after which it ends anyway
+QUIET, LONGEST = 10, 60  # minutes without a loud row that end an alarm; until the next row decides
 LEAST = 1e-6  # score: lower ones have no logarithm to speak of
 
 

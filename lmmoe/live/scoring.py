@@ -1,6 +1,6 @@
 """How one row is scored, given the rows before it.
 
-A scorer says how many rows it looks back (``context``) and has no state, so that streams of one
+A scorer says how many rows it looks back (``context``) and remembers none, so that streams of one
 model share it. It judges the last of rows ``(l + 1, c, n)``, scaled and oldest first: scores
 ``(n,)``, and a function that gives each channel's part in them, ``(c, n)``, or None. What it must
 remember beyond these rows is in ``carry`` ``(k, c, n)``, NaN where nothing is known; ``turn`` rises

@@ -93,7 +93,7 @@ class Entity(Tally):
         if kind in ("repeated", "late", SEEN):
             raise Skipped(kind, f"at {row.written}")
         if kind:
-            self.count("events", kind, f"{missing} rows missing before {row.written}")
+            self.count("events", kind, f"{missing or 'no'} rows missing before {row.written}")
         if self.clock.odd_pace and not self.counts["events"]["other interval"]:
             pace = f"about {self.clock.pace:.3g}, {self.clock.step:.3g} in training"
             self.count("events", "other interval", f"{pace}: alarms a day are not as asked for")
