@@ -30,7 +30,9 @@ from lmmoe.report.profile import Profile
 LIMITED = ("OMP_NUM", "MKL_NUM", "OPENBLAS_NUM", "VECLIB_MAXIMUM")
 ONE_THREAD = {f"{name}_THREADS": "1" for name in LIMITED}
 LIBRARIES = ["pandas", "scipy.stats", "sklearn.decomposition", "sklearn.ensemble", "torch._dynamo"]
-VERSION = 1  # raise it when what is measured changes
+VERSION = 2  # raise it when what is measured changes
+# All networks as they are written, by autograd: steps by hand, which some have, compare programs.
+plainly = partial(patch, "lmmoe.mmoe_fast.suits", new=lambda network: False)
 WARM_ROWS = 500  # of training, to load what a method imports when it is first used
 WINDOWS = 64  # different rows that single calls go round: one alone would stay in the cache
 FEWEST, MOST = 25, 10_000  # calls that a median is taken of, calls that are timed
@@ -88,6 +90,7 @@ def isolated(task: Callable[..., dict], *given: object) -> dict:
             return pool.submit(task, *given).result()
 
 
+@plainly()
 def costs_of(make: Callable, train: Floats, test: Floats, effort: tuple, file: Path) -> dict:
     """Measure training on rows ``train`` ``(t, c)`` and scoring rows ``test``: some of `COLUMNS`.
 
@@ -138,6 +141,7 @@ def repeated(work: Callable[[], object], repeats: int, seconds: float, *first: f
     return float(np.median(taken))
 
 
+@plainly()
 def memory_of(file: Path, rows: Floats) -> store.Line:
     """MB to load the model in ``file`` and score 256 rows; ``process_mb``: with all libraries."""
     for batch in (1, 256):  # the first loads what is imported late
@@ -157,6 +161,7 @@ def rows_for(made: Detector, rows: Floats, batch: int, start: int = 0) -> Floats
     return rows.take(wanted, axis=0, mode="wrap")
 
 
+@plainly()
 def per_row(made: Detector, rows: Floats) -> float:
     """Count the multiply-adds to score one more row; ``rows`` ``(t, c)`` are any that it can score.
 
@@ -165,8 +170,6 @@ def per_row(made: Detector, rows: Floats) -> float:
     from torch.backends import mkldnn
     from torch.utils.flop_counter import FlopCounterMode
     from torch.utils.module_tracker import ModuleTracker
-
-    from lmmoe.detectors.neural import Forecaster
 
     n, c = made.parameters, made.n_features_in_
     by_hand = {  # by class, of the methods that are not written in torch
@@ -179,9 +182,6 @@ def per_row(made: Detector, rows: Floats) -> float:
         return float(directions.size + len(directions) * c)
     if type(made).__name__ in by_hand:
         return float(by_hand[type(made).__name__])
-    # Of a forecaster the network as it is written: a faster way may put biases into its products.
-    plain = isinstance(made, Forecaster)
-    score = partial(Forecaster._forecasts, made) if plain else made.decision_function
     counted = []
     for batch in (1, 65):
         with (
@@ -191,7 +191,7 @@ def per_row(made: Detector, rows: Floats) -> float:
             mkldnn.flags(enabled=False),  # it makes one operation of a recurrent layer
             FlopCounterMode(display=False) as counter,
         ):
-            score(rows_for(made, rows, batch))
+            made.decision_function(rows_for(made, rows, batch))
         counted.append(counter.get_total_flops() // 2)
     return (counted[1] - counted[0]) / 64 or np.nan  # what each call does once drops out
 
