@@ -138,7 +138,8 @@ def test_pca_is_scikit_learns():
     from sklearn.decomposition import PCA
 
     for name, window, chosen in [
-        ("PCA z-score", 1, {"components": 2}),
+        ("PCA z-score", 1, {"components": 2, "score": "max"}),
+        ("PCA z-score", 1, {"components": 2, "score": "mean"}),
         ("PCA windows", 8, {"components": 5, "window": 8}),
     ]:
         theirs = PCA(chosen["components"], svd_solver="full").fit(loop_windows(LEARNED, window))
@@ -146,7 +147,8 @@ def test_pca_is_scikit_learns():
         errors = np.abs(tests - theirs.inverse_transform(theirs.transform(tests)))[:, -3:]
         made = make(name, **chosen).fit(TRAIN)
         assert made.channel_scores(TEST)[window - 1 :] == pytest.approx(errors, abs=1e-10)
-        scores = errors.max(axis=1) if window == 1 else errors.mean(axis=1)
+        kinds = {"max": errors.max(axis=1), "mean": (errors**2).mean(axis=1)}
+        scores = kinds.get(chosen.get("score"), errors.mean(axis=1))
         assert made.decision_function(TEST)[window - 1 :] == pytest.approx(scores, abs=1e-10)
         assert made.parameters == theirs.mean_.size + theirs.components_.size
 

@@ -32,8 +32,7 @@ BIT_WORDS = dict.fromkeys(("0", "false", "no", "normal"), 0)
 BIT_WORDS |= dict.fromkeys(("1", "true", "yes", "anomaly", "anomalous", "attack"), 1)
 NA = [word for gap in GAPS for word in (gap, gap.upper(), gap.title())]
 
-# Where several fit, the steps decide, then the order (`parse_times`): pandas reads a date with "/"
-# as ISO 8601, which no other reader does.
+# Where several fit, the steps decide, then the order: pandas alone takes 2024/01/31 for ISO 8601.
 DATES = ("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%Y/%m/%d")
 CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M:%S %p", " %I:%M %p")
 FORMATS = (*map("".join, product(DATES, CLOCKS)), "%b %d, %Y @ %H:%M:%S.%f", "ISO8601")  # Kibana

@@ -15,7 +15,8 @@ class PCA(Detector):
 
     Source: Sarfraz et al., "Position: Quo Vadis, Unsupervised Time Series Anomaly Detection?"
     (ICML 2024), baseline "PCA error": 10 components for up to 50 channels, min-max scaled rows, the
-    highest absolute error over channels. Channel scores are the absolute errors.
+    highest absolute error over channels (``score="max"``). ``score="mean"`` takes the mean of the
+    squared errors. Channel scores are the absolute errors.
     """
 
     name = "PCA"
@@ -23,6 +24,7 @@ class PCA(Detector):
 
     held_out: Share = 0.1
     components: Whole = 10
+    score: Literal["max", "mean"] = "max"
     scaling: Literal["z-score", "min-max"] = "min-max"
 
     def _learn(self, scaled: Floats) -> Arrays:
@@ -32,7 +34,8 @@ class PCA(Detector):
         return np.abs(remainder(self._scaling(rows), 1, self._learned))
 
     def _score_rows(self, rows: Floats) -> Floats:
-        return self._score_channels(rows).max(axis=1)
+        errors = self._score_channels(rows)
+        return errors.max(axis=1) if self.score == "max" else (errors**2).mean(axis=1)
 
 
 class PCAWindows(Detector):

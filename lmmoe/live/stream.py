@@ -157,10 +157,7 @@ class Fleet:
         return scores
 
     def errors(self, stream: int = 0) -> Floats | None:
-        """Give each channel's part ``(c,)`` in a stream's latest score, 0 for a missing cell.
-
-        None where there is no score, or the detector does not say.
-        """
+        """Each channel's part ``(c,)`` in the latest score, 0 where a cell is missing; or None."""
         if not self.parts or math.isnan(self.scores[stream]):
             return None
         block, place = divmod(stream, self.carry.shape[-1])
