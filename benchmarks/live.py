@@ -19,6 +19,7 @@ from torch import nn
 from benchmarks.measure import Figures, Given, Row, Spread, in_turn, machine, ratio, timed
 from benchmarks.scoring import NEEDED, exported
 from lmmoe import detector, live
+from lmmoe.detectors import Detector
 
 THREADS = ("one",)
 FAMILY = ("LightMMoE", "CAD", "HMMoE")
@@ -201,18 +202,12 @@ def _other(name: str, given: Given, turns: int, calls: int) -> Row:
 
 
 def _beside_product(name: str, given: Given, streams: int, turns: int) -> Row:
-    """Compare many streams' rows a second with those of the bare product that scores them.
-
-    The streams take stretches of the training rows, as they are: few of them are in an alarm.
-    """
-    model = live.Model(detector(name).fit(given.train), live.Facts.of(given.train))
+    """Compare many streams' rows a second with those of the bare product that scores them."""
+    fleet, ticks = _fleet(detector(name), given, streams, turns)
+    model = fleet.model
     main = model.detector._learned["directions"]
     back = main[:, -given.test.shape[1] :].T.copy()
     parts = np.random.default_rng(0).normal(size=(-(-streams // 512), main.shape[1], 512))
-    starts, fleet = 7 * np.arange(streams), live.Fleet(model, streams)
-    ticks = iter([given.train[(starts + row) % len(given.train)] for row in range(20 + 2 * turns)])
-    for _ in range(20):
-        fleet.tick(next(ticks))
     programs = {
         "fleet": timed(lambda: fleet.tick(next(ticks))),
         "product": timed(lambda: [back @ (main @ part) for part in parts]),
@@ -231,17 +226,25 @@ def _beside_product(name: str, given: Given, streams: int, turns: int) -> Row:
     )
 
 
+def _fleet(
+    made: Detector, given: Given, streams: int, turns: int
+) -> tuple[live.Fleet, Iterator[np.ndarray]]:
+    """Fit, and let streams take stretches of the training rows, so that few are in an alarm."""
+    facts, starts = live.Facts.of(given.train, rows_per_day=1440.0), 7 * np.arange(streams)
+    fleet = live.Fleet(live.Model(made.fit(given.train), facts), streams)
+    ticks = (given.train[(starts + row) % len(given.train)] for row in range(20, 21 + turns))
+    for row in range(20):
+        fleet.tick(given.train[(starts + row) % len(given.train)])
+    return fleet, iter(list(ticks))
+
+
 def _many(given: Given, streams: int, turns: int) -> Iterator[Row]:
     """Compare many streams' rows a second with those of scoring in batches."""
-    model = fitted("LightMMoE", given)
-    series = np.resize(given.test, (20 * streams, given.test.shape[1]))
-    ticks, turn = series.reshape(20, streams, -1), count()
-    fleet = live.Fleet(model, streams)
-    for _ in range(len(fleet.window)):
-        fleet.tick(ticks[0])
+    fleet, ticks = _fleet(detector("LightMMoE", epochs=1), given, streams, turns)
+    series = np.resize(given.test, (streams, given.test.shape[1]))
     programs = {
-        "fleet": timed(lambda: fleet.tick(ticks[next(turn) % 20])),
-        "batch": timed(lambda: model.detector.decision_function(series[:streams])),
+        "fleet": timed(lambda: fleet.tick(next(ticks))),
+        "batch": timed(lambda: fleet.model.detector.decision_function(series)),
     }
     found = {name: each["seconds"] for name, each in in_turn(programs, turns).items()}
     rates = {name: [streams / value for value in taken] for name, taken in found.items()}
