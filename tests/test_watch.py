@@ -410,9 +410,9 @@ def test_models_of_a_folder_are_read_when_needed_and_again_when_they_change(tmp_
     lines = keyed(INCIDENT, ["a", "b", "bad", "../secret", "日" * 99, "\0", "c"])
     for line in lines[:-70]:
         made.feed(line)
-    made.feed(b'{"host": null, "cpu": 1}')
-    assert list(made.entities) == ["a", "b"] and len(told) == 6  # and the kind of fault
-    assert made.report()["skipped"] == {"no entity": 5 * 190 + 1}
+    made.feed(b'{"host": null, "cpu": 1}'), made.feed(b'{"host": "\\ud800", "cpu": 1}')
+    assert list(made.entities) == ["a", "b"] and len(told) == 7  # and the kind of fault
+    assert made.report()["skipped"] == {"no entity": 5 * 190 + 2}
     before, entity = made.entities["b"].stream, made.entities["a"]
     level = entity.stream.alarm.level
     one = live.Watch(Models(tmp_path / "a.safetensors"), tell=str)

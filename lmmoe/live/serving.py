@@ -18,7 +18,7 @@ from lmmoe.errors import DataError
 if TYPE_CHECKING:
     from lmmoe.live.watch import Watch
 
-STATE = "lmmoe live state 9"  # the table of states
+STATE = "lmmoe live state 10"  # the table of states
 THREADS = 18  # of this process: 16 connections to the metrics
 STUCK = 300.0  # seconds after which a watch that does not move is ill
 
@@ -44,7 +44,7 @@ class Store:
         self.watch, self.well, states = watch, True, {}
         try:
             rows = self._open(path)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             self.close()
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
@@ -57,7 +57,7 @@ class Store:
             Path(f"{real}-journal").unlink(missing_ok=True)
             rows = self._open(path)
         for name, state in rows:
-            if state and sha256(state[32:]).digest() == state[:32]:
+            if state and sha256(f"{name}".encode() + state[32:]).digest() == state[:32]:
                 states[name] = state[32:]
             else:
                 tell(f"{name or 'what is common to all'}: damaged in the state: starting afresh")
@@ -77,7 +77,8 @@ class Store:
 
     def save(self) -> bool:
         """Save what has changed; what goes wrong is told once, and tried again."""
-        states = ((name, sha256(one).digest() + one) for name, one in self.watch.dump().items())
+        found = self.watch.dump().items()
+        states = ((name, sha256(name.encode() + one).digest() + one) for name, one in found)
         try:
             with self.base:  # commits, or rolls back
                 self.base.execute("BEGIN")

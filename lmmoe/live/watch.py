@@ -214,7 +214,7 @@ class Watch:
     def _whose(self, cells: dict[str, object]) -> str:
         """Give the name of the entity whose row it is; a new one is begun."""
         given = cells.get(self.key)
-        name = "" if given is None else str(given).strip()[:SHOWN]
+        name = "" if given is None else str(given).encode(errors="replace").decode().strip()[:SHOWN]
         if name not in self.entities:
             try:
                 if not name or len(self.entities) == ENTITIES:
