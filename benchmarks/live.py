@@ -232,10 +232,10 @@ def _fleet(
     """Fit, and let streams take stretches of the training rows, so that few are in an alarm."""
     facts, starts = live.Facts.of(given.train, rows_per_day=1440.0), 7 * np.arange(streams)
     fleet = live.Fleet(live.Model(made.fit(given.train), facts), streams)
-    ticks = (given.train[(starts + row) % len(given.train)] for row in range(20, 21 + turns))
-    for row in range(20):
-        fleet.tick(given.train[(starts + row) % len(given.train)])
-    return fleet, iter(list(ticks))
+    ticks = iter([given.train[(starts + row) % len(given.train)] for row in range(21 + turns)])
+    for _ in range(20):
+        fleet.tick(next(ticks))
+    return fleet, ticks
 
 
 def _many(given: Given, streams: int, turns: int) -> Iterator[Row]:

@@ -165,10 +165,10 @@ def moment(cell: object, pattern: str | None = None) -> tuple[float, bool] | Non
     found = number(cell)
     if found is not None:
         return (found, False) if math.isfinite(found) else None
-    for form in dict.fromkeys([pattern, None]) if isinstance(cell, str) else ():
-        with suppress(ValueError):
-            text = re.sub(r"(\.\d{6})\d+", r"\1", cell.strip())  # as pandas reads dates
-            padded = re.sub(r"(?<![\d.,])\d(?!\d)", r"0\g<0>", text)
-            date = datetime.strptime(text, form) if form else datetime.fromisoformat(padded)
+    for form in dict.fromkeys([pattern, None, ""]) if isinstance(cell, str) else ():
+        with suppress(ValueError):  # "": as pandas reads dates, where nothing else does
+            text = cell.strip() if form is None else re.sub(r"(\.\d{6})\d+", r"\1", cell.strip())
+            text = re.sub(r"(?<![\d.,])\d(?!\d)", r"0\g<0>", text) if form == "" else text
+            date = datetime.strptime(text, form) if form else datetime.fromisoformat(text)
             return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp(), True
     return None
